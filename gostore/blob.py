@@ -1,0 +1,245 @@
+"""Blobs: their three states, the log of how they came to them, and what a location may be.
+
+::
+
+    (new) ---> OK <---> Pending
+                |          |
+                +-> Failure <
+
+Nothing leaves Failure. Pure: no clock, no files; times come in as whole nanoseconds since the
+epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+
+from attrs import Factory, define, frozen
+
+from gostore.errors import IllegalTransition
+
+LOG_LENGTH = 16
+"""How many transitions a blob remembers: the length of the first server's ring."""
+
+MESSAGE_LENGTH = 500
+"""The most characters of a message that are kept, so that a state file stays small."""
+
+MAX_ID = 2**32 - 1
+
+LOCATION_BYTES = 1024
+"""The most bytes a location has, as UTF-8."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+class State(Enum):
+    """The state of a blob; the values are the codes in the state file."""
+
+    OK = 0
+    FAILURE = -1
+    PENDING = -2
+
+    @property
+    def title(self) -> str:
+        """The name printed in the log for people: OK, Failure or Pending."""
+        return _TITLES[self]
+
+
+_TITLES = {State.OK: "OK", State.FAILURE: "Failure", State.PENDING: "Pending"}
+
+
+@frozen
+class Transition:
+    """One line of a blob's log; ``when`` in nanoseconds since the epoch."""
+
+    state: State
+    message: str
+    when: int
+
+
+@frozen(weakref_slot=False)
+class Committed:
+    """What the maps keep of a committed blob: all but its log.
+
+    There may be a million of these, so it stays small. ``size`` in bytes; ``sha256`` is 32 raw
+    bytes, None if the first server wrote the blob and nobody has computed it yet; ``modified`` is
+    the time of the newest transition in nanoseconds since the epoch; ``metadata`` has lower-case
+    header names, and is None when there is none.
+    """
+
+    id: int
+    location: str
+    generation: int
+    size: int
+    sha256: bytes | None
+    modified: int
+    content_type: str | None
+    metadata: Mapping[str, str] | None
+
+
+_NEW = frozenset({None})
+_ALIVE = frozenset({State.OK, State.PENDING})
+
+# The one table of legal edges: each verb, the states it may start from, the state it leads to.
+# None is the blob with an empty log. Such a blob counts as OK, and the first server may have left
+# one behind, so it can be marked Failure too.
+_EDGES: Mapping[str, tuple[frozenset[State | None], State]] = {
+    "create": (_NEW, State.OK),
+    "update": (_NEW, State.OK),
+    "start_writing": (frozenset({State.OK}), State.PENDING),
+    "finish_writing": (frozenset({State.PENDING}), State.OK),
+    "delete": (_ALIVE | _NEW, State.FAILURE),
+    "replace": (_ALIVE | _NEW, State.FAILURE),
+    "fail": (_ALIVE | _NEW, State.FAILURE),
+    "recover": (frozenset({State.PENDING}), State.FAILURE),
+}
+
+
+@define(eq=False)
+class Blob:
+    """A blob with its log; what a state file holds.
+
+    ``size`` in bytes and ``sha256`` (32 raw bytes) are None until the data is complete; a record
+    by the first server never has them. ``created`` in nanoseconds since the epoch. ``metadata``
+    maps lower-case header names to values. ``log`` is oldest first, at most 16 long.
+
+    Each verb takes the time in nanoseconds, appends one transition, and raises IllegalTransition,
+    changing nothing, if the blob's state does not have that edge.
+    """
+
+    id: int
+    location: str
+    generation: int = 0
+    size: int | None = None
+    sha256: bytes | None = None
+    created: int | None = None
+    content_type: str | None = None
+    metadata: dict[str, str] = Factory(dict)
+    log: list[Transition] = Factory(list)
+
+    @classmethod
+    def of(cls, committed: Committed) -> Blob:
+        """Make a blob of what the maps kept of one whose record is lost."""
+        return cls(
+            committed.id,
+            committed.location,
+            committed.generation,
+            committed.size,
+            committed.sha256,
+            None,
+            committed.content_type,
+            dict(committed.metadata or {}),
+            [Transition(State.OK, "Blob Data WR Complete!", committed.modified)],
+        )
+
+    @property
+    def state(self) -> State:
+        """The state of the newest transition; an empty log counts as OK."""
+        return self.log[-1].state if self.log else State.OK
+
+    @property
+    def changed(self) -> int:
+        """The time of the newest transition in nanoseconds, 0 if there is none."""
+        return self.log[-1].when if self.log else 0
+
+    def create(self, now: int) -> None:
+        """The first entry of a blob at a location that had none."""
+        self._step("create", now, "Blob Created & Saved!")
+        self.created = now
+
+    def update(self, now: int) -> None:
+        """The first entry of a blob that is to replace another."""
+        self._step("update", now, "Blob Updated & Saved!")
+        self.created = now
+
+    def start_writing(self, now: int) -> None:
+        """Its data begins to arrive."""
+        self._step("start_writing", now, "Starting Data WR")
+
+    def finish_writing(self, now: int, size: int, sha256: bytes, generation: int) -> None:
+        """Its data is complete: ``size`` bytes with this digest, committed as ``generation``."""
+        self._step("finish_writing", now, "Blob Data WR Complete!")
+        self.size = size
+        self.sha256 = sha256
+        self.generation = generation
+
+    def delete(self, now: int) -> None:
+        """Somebody deleted it."""
+        self._step("delete", now, "Deleted!")
+
+    def replace(self, now: int, by: int) -> None:
+        """The blob with the id ``by`` took its location."""
+        self._step("replace", now, f"Deleted! Replaced by {by}")
+
+    def fail(self, now: int, reason: str) -> None:
+        """It broke on the way; ``reason`` goes to the log, cut to 500 characters."""
+        self._step("fail", now, reason)
+
+    def recover(self, now: int) -> None:
+        """It was found Pending at start: a crash cut its write short."""
+        self._step("recover", now, "Found in Pending state during Restore - Deleting!")
+
+    def committed(self) -> Committed:
+        """What the maps keep of it.
+
+        Raises ValueError if the size is not known; for a record by the first server it has to be
+        set from the file first.
+        """
+        if self.size is None:
+            raise ValueError(f"the size of blob {self.id} is not known")
+        return Committed(
+            self.id,
+            self.location,
+            self.generation,
+            self.size,
+            self.sha256,
+            self.changed,
+            self.content_type,
+            self.metadata or None,
+        )
+
+    def _step(self, verb: str, now: int, message: str) -> None:
+        origins, target = _EDGES[verb]
+        current = self.log[-1].state if self.log else None
+        if current not in origins:
+            raise IllegalTransition(
+                self.id, "new" if current is None else current.title, target.title
+            )
+        # A lone surrogate (an undecodable file name in a reason, say) has no UTF-8.
+        text = message[:MESSAGE_LENGTH].encode("utf-8", "replace").decode("utf-8")
+        self.log.append(Transition(target, text, now))
+        del self.log[:-LOG_LENGTH]
+
+
+def check_text(location: str) -> None:
+    """Raise ValueError, with the reason, unless the location could be one by its characters.
+
+    1 to 1,024 bytes of UTF-8, no control character (below U+0020, U+007F), no lone surrogate.
+    """
+    if not location:
+        raise ValueError("the location is empty")
+    try:
+        size = len(location) if location.isascii() else len(location.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ValueError("the location has a lone surrogate") from None
+    if size > LOCATION_BYTES:
+        raise ValueError(f"the location is longer than {LOCATION_BYTES} bytes")
+    if _CONTROL.search(location):
+        raise ValueError("the location has a control character")
+
+
+def check_location(location: str) -> None:
+    """Raise ValueError, with the reason, unless this is a legal location.
+
+    Its text as in check_text, and no segment between slashes that is empty, ``.`` or ``..``.
+    """
+    check_text(location)
+    for segment in location.split("/"):
+        if segment in ("", ".", ".."):
+            raise ValueError(
+                f"the location has the segment {segment}"
+                if segment
+                else "the location has an empty segment"
+            )

@@ -1,0 +1,218 @@
+"""What can go wrong, in the store's own words.
+
+Every error is a StoreError; str() of it is one sentence for people. There is no HTTP here (``api``
+has the one table that gives each error its status code), and no paths, except in the two errors
+that stop the daemon at its start.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from attrs import define
+
+
+class StoreError(Exception):
+    """Anything the store refuses or fails to do; the base of all errors here."""
+
+
+# What the caller asked for cannot be.
+
+
+@define
+class NotFound(StoreError):
+    """No blob has this location."""
+
+    location: str
+
+    def __str__(self) -> str:
+        return f"{self.location} does not exist"
+
+
+@define
+class AlreadyExists(StoreError):
+    """The location has a blob, or one is being created there."""
+
+    location: str
+
+    def __str__(self) -> str:
+        return f"{self.location} already exists"
+
+
+@define
+class ConditionFailed(StoreError):
+    """The caller's condition does not hold for what the location has now."""
+
+    location: str
+
+    def __str__(self) -> str:
+        return f"The condition does not hold for {self.location}"
+
+
+@define
+class Damaged(StoreError):
+    """The location's blob is on the disk, but not as it was written."""
+
+    location: str
+
+    def __str__(self) -> str:
+        return f"{self.location} is damaged"
+
+
+@define
+class DigestMismatch(StoreError):
+    """The body is not the one whose digest was announced; ``algorithm`` as "sha256"."""
+
+    algorithm: str
+
+    def __str__(self) -> str:
+        return f"The body does not have the {self.algorithm} digest that was announced"
+
+
+@define
+class TooLarge(StoreError):
+    """The body is, or is announced to be, larger than ``limit`` bytes."""
+
+    limit: int
+
+    def __str__(self) -> str:
+        return f"The body is larger than the limit of {self.limit} bytes"
+
+
+@define
+class BodyFailed(StoreError):
+    """The body never arrived whole: the client went away, was too slow, or sent it malformed."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+# The store cannot do it, now or at all.
+
+
+@define
+class NoSpace(StoreError):
+    """The disk, the quota or the reserve of free space is used up."""
+
+    def __str__(self) -> str:
+        return "There is no space left to store this"
+
+
+@define
+class NoIds(NoSpace):
+    """Every id is taken."""
+
+    def __str__(self) -> str:
+        return "There is no free id left to store this under"
+
+
+@define
+class Busy(StoreError):
+    """Too much is going on; worth another try after ``retry_after`` seconds."""
+
+    reason: str
+    retry_after: int
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define
+class ReadOnly(StoreError):
+    """Nothing can be written until somebody has looked at the ``reason``."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The store is read-only: {self.reason}"
+
+
+@define
+class Stopping(StoreError):
+    """The daemon is shutting down."""
+
+    def __str__(self) -> str:
+        return "The store is shutting down"
+
+
+@define
+class DiskFailed(StoreError):
+    """A system call failed in a way that says nothing about the request."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The disk failed: {self.reason}"
+
+
+# The daemon cannot start. The only errors that name a directory.
+
+
+@define
+class VolumeInUse(StoreError):
+    """Another daemon has the data directory."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is already served by another daemon"
+
+
+@define
+class VolumeUnusable(StoreError):
+    """The data directory cannot be made, opened or written."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be used: {self.reason}"
+
+
+# What the lower layers tell the upper ones.
+
+
+@define
+class BadRecord(StoreError):
+    """A state file that cannot be believed."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The state file cannot be believed: {self.reason}"
+
+
+@define
+class IllegalTransition(StoreError):
+    """A blob was told to move along an edge its state does not have.
+
+    ``from_state`` and ``to_state`` are titles ("OK", "Failure", "Pending"); "new" is a blob whose
+    log is still empty.
+    """
+
+    blob_id: int
+    from_state: str
+    to_state: str
+
+    def __str__(self) -> str:
+        return f"Blob {self.blob_id} cannot go from {self.from_state} to {self.to_state}"
+
+
+def from_os_error(error: OSError) -> StoreError:
+    """Say what a failed system call means to the store.
+
+    Only the name of the errno goes into the reason, never the error's file name.
+    """
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return NoSpace()
+        case errno.EMFILE | errno.ENFILE:
+            return Busy("Too many files are open", retry_after=1)
+        case errno.EROFS:
+            return ReadOnly("the file system is read-only")
+        case None:
+            return DiskFailed("unknown error")
+        case number:
+            return DiskFailed(errno.errorcode.get(number, f"errno {number}"))

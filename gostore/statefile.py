@@ -1,0 +1,421 @@
+r"""A blob <-> the text of its state file.
+
+The format is the first server's; a directory written by one is read by the other::
+
+    BLOB_BASE64_<version>:<base64, standard alphabet, padded, of one JSON object>\n
+    \n
+    <RFC 3339 time, seconds, UTC> - <OK|Pending|Failure> - <message>\n      newest first
+    ...
+
+    {"id": 13342,
+     "location": "foo",
+     "options": {"map": null},
+     "status": {"log": [{"status": {"code": 0, "msg": "Blob Created & Saved!"},
+                         "timestamp": "2026-11-22T11:01:42.19904024Z"}, ...],
+                "index": 3},
+     "UpdateMU": {},
+
+     "generation": 7,                    from here on the keys that gostore adds
+     "size": 17,                         bytes of data.raw
+     "sha256": "<64 hex digits>",        of data.raw
+     "created": "2026-11-22T11:01:42.19904024Z",
+     "contentType": "text/plain",
+     "metadata": {"x-gostore-meta-a": "b"},
+     "checksum": "<64 hex digits>"}
+
+Codes: OK 0, Failure -1, Pending -2. The log is a ring of 16: ``index`` is where the next entry
+goes, so the newest is ``log[index-1]``, or ``log[15]`` when ``index`` is 0. A shorter log has
+``index`` equal to its length. gostore writes it oldest first, that is, a full one with index 0.
+
+``generation`` and ``checksum`` are always written, the other added keys when they are known. The
+first server ignores keys it does not know. A record with none of the added keys is by the first
+server: generation 0, no size, no digest. One with any of them must end in ``checksum`` as the last
+key, spelled ``,"checksum":"..."}``: the SHA-256 of the first line up to and with its colon, then
+the object's text without that key. So a torn or edited record is told from a good one without
+writing it again. The version is any text without a colon; ours is ``gostore1``.
+
+The base64 line is the truth. The log below it is for people and is never parsed back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from binascii import a2b_base64, b2a_base64
+from datetime import datetime, timedelta
+from functools import lru_cache
+from hashlib import sha256
+
+from gostore.blob import LOG_LENGTH, MAX_ID, Blob, Committed, State, Transition, check_text
+from gostore.errors import BadRecord
+
+NAME = "blob_state.base64.json"
+"""The name of the state file in a blob's directory."""
+
+MAX_BYTES = 65536
+"""The largest state file that is written or believed."""
+
+_PREFIX = b"BLOB_BASE64_"
+_HEAD = _PREFIX + b"gostore1:"
+
+_CHECKSUM = b',"checksum":"'
+_CHECKSUM_BYTES = len(_CHECKSUM) + 64 + len('"}')
+_ADDED = frozenset(
+    {"generation", "size", "sha256", "created", "contentType", "metadata", "checksum"}
+)
+
+_MAX_DEPTH = 48
+_MAX_NUMBER = 2**63 - 1
+_CRAMPED_MESSAGE = 100
+
+_STATES = {state.value: state for state in State}
+_TITLES = {state: state.title for state in State}
+_EPOCH = datetime(1970, 1, 1)
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?"
+    r"(?:Z|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+_HEX_DIGEST = re.compile("[0-9a-f]{64}")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+_SECONDS = rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)'
+_ENTRY = rb'{"status":{"code":%s,"msg":"[ !#-\[\]-~]*"},"timestamp":' + _SECONDS
+_COMMITTED = re.compile(
+    rb'{"id":(0|[1-9]\d{0,9}),"location":"([^"\\\x00-\x1f\x7f]{1,1024})","options":{"map":null},'
+    rb'"status":{"log":\['
+    + _ENTRY % b"0"
+    + rb'(?:\.\d{1,9})?Z"},'
+    + _ENTRY % b"-2"
+    + rb'(?:\.\d{1,9})?Z"},'
+    + _ENTRY % b"0"
+    + rb'(?:\.(\d{1,9}))?Z"}\],"index":3},"UpdateMU":{},"generation":(0|[1-9]\d{0,18}),'
+    rb'"size":(0|[1-9]\d{0,18}),"sha256":"([0-9a-f]{64})","created":'
+    + _SECONDS
+    + rb'(?:\.\d{1,9})?Z"(?:,"contentType":"([^"\\\x00-\x1f]*)")?(?:,"metadata":({.*}))?',
+    re.DOTALL,
+)
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def dump(blob: Blob) -> bytes:
+    """Write the state file of a blob.
+
+    Long messages are cut when the file would be larger than MAX_BYTES. Raises ValueError for what
+    no record can hold: a time outside the years 1 to 9999, text that is not Unicode, or metadata
+    too large to fit.
+    """
+    data = _dump(blob, blob.log)
+    if len(data) > MAX_BYTES:
+        cramped = [
+            Transition(entry.state, entry.message[:_CRAMPED_MESSAGE], entry.when)
+            for entry in blob.log
+        ]
+        data = _dump(blob, cramped)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"the state of blob {blob.id} does not fit in {MAX_BYTES} bytes")
+    return data
+
+
+def _dump(blob: Blob, log: list[Transition]) -> bytes:
+    times = [_format_time(entry.when) for entry in log]
+    record: dict[str, object] = {
+        "id": blob.id,
+        "location": blob.location,
+        "options": {"map": None},
+        "status": {
+            "log": [
+                {"status": {"code": entry.state.value, "msg": entry.message}, "timestamp": time}
+                for entry, time in zip(log, times, strict=True)
+            ],
+            "index": len(log) % LOG_LENGTH,
+        },
+        "UpdateMU": {},
+        "generation": blob.generation,
+    }
+    if blob.size is not None:
+        record["size"] = blob.size
+    if blob.sha256 is not None:
+        record["sha256"] = blob.sha256.hex()
+    if blob.created is not None:
+        record["created"] = _format_time(blob.created)
+    if blob.content_type is not None:
+        record["contentType"] = blob.content_type
+    if blob.metadata:
+        record["metadata"] = blob.metadata
+    text = _to_json(record).encode("utf-8")
+    checksum = sha256(_HEAD + text).hexdigest().encode("ascii")
+    encoded = b2a_base64(b'%s%s%s"}' % (text[:-1], _CHECKSUM, checksum))
+    lines = [
+        f"{time[:19]}Z - {_TITLES[entry.state]} - {_escape(entry.message)}\n"
+        for entry, time in zip(reversed(log), reversed(times), strict=True)
+    ]
+    return b"%s%s\n%s" % (_HEAD, encoded, "".join(lines).encode("utf-8"))
+
+
+def parse(data: bytes, expected_id: int | None = None) -> Blob:
+    """Read a state file.
+
+    ``expected_id`` is the id its directory is named after. Raises BadRecord, and nothing else,
+    for whatever cannot be believed, however it came about.
+    """
+    try:
+        text, checked = _text(data)
+        return _blob(_record(text, checked), checked, expected_id)
+    except RecursionError:
+        # Depth is bounded before the parser runs; this is for a caller deep in its own stack.
+        raise BadRecord("it is nested too deeply") from None
+    except ValueError as error:
+        raise BadRecord(str(error)) from None
+
+
+def parse_committed(data: bytes, expected_id: int) -> Committed | None:
+    """Read the state file of a blob that gostore committed, at half of what parse costs.
+
+    The start of a daemon reads a million of these. It matches the exact text that dump writes for
+    a blob that was made, written and then left alone. None for any other record, good or bad;
+    parse has the last word on it. Raises nothing.
+    """
+    try:
+        text, checked = _text(data)
+        match = _COMMITTED.fullmatch(text, 0, len(text) - _CHECKSUM_BYTES) if checked else None
+        if match is None:
+            return None
+        blob_id, location, *times, fraction, generation, size, digest, created, kind, metadata = (
+            match.groups()
+        )
+        name = location.decode("utf-8")
+        seconds = [_parse_seconds(time.decode("ascii")) for time in (created, *times)]
+        committed = Committed(
+            int(blob_id),
+            name,
+            int(generation),
+            int(size),
+            bytes.fromhex(digest.decode("ascii")),
+            seconds[-1] * 1_000_000_000 + (int(fraction.ljust(9, b"0")) if fraction else 0),
+            sys.intern(kind.decode("utf-8")) if kind is not None else None,
+            _metadata(_from_json(metadata.decode("utf-8"))) or None if metadata else None,
+        )
+    except (BadRecord, ValueError, RecursionError):
+        return None
+    if (
+        committed.id != expected_id
+        or committed.id > MAX_ID
+        or committed.generation > _MAX_NUMBER
+        or committed.size > _MAX_NUMBER
+        or _has_dots(name)
+    ):
+        return None
+    return committed
+
+
+def _text(data: bytes) -> tuple[bytes, bool]:
+    """The JSON text of a state file, and whether gostore wrote it and the checksum is right."""
+    if len(data) > MAX_BYTES:
+        raise BadRecord(f"it is larger than {MAX_BYTES} bytes")
+    line, newline, _ = data.partition(b"\n")
+    head, colon, encoded = line.partition(b":")
+    if not newline or not colon or not head.startswith(_PREFIX):
+        raise BadRecord("its first line is not of this format")
+    text = a2b_base64(encoded)
+    # The decoder skips what it does not know and unused bits; written again they are missing.
+    if b2a_base64(text, newline=False) != encoded:
+        raise BadRecord("its base64 is not strict")
+    if not (text.startswith(_CHECKSUM, -_CHECKSUM_BYTES) and text.endswith(b'"}')):
+        return text, False
+    wanted = sha256(b"%s:%s}" % (head, text[:-_CHECKSUM_BYTES])).hexdigest()
+    if text[-66:-2] != wanted.encode("ascii"):
+        raise BadRecord("its checksum is wrong")
+    return text, True
+
+
+def _record(text: bytes, checked: bool) -> dict[str, object]:
+    """The JSON object of a state file."""
+    # Counting is cheap, and what has few brackets cannot be deep.
+    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH:
+        _check_depth(text)
+    record = _from_json(text.decode("utf-8"))
+    if type(record) is not dict:
+        raise BadRecord("its JSON is not an object")
+    if not checked and not _ADDED.isdisjoint(record):
+        raise BadRecord("it has no checksum")
+    return record
+
+
+def _blob(record: dict[str, object], added: bool, expected_id: int | None) -> Blob:
+    blob_id = _integer(record, "id", MAX_ID)
+    if expected_id is not None and blob_id != expected_id:
+        raise BadRecord(f"it is the record of blob {blob_id}, not of {expected_id}")
+    location = record.get("location")
+    if type(location) is not str:
+        raise BadRecord("its location is not a string")
+    check_text(location)
+    # The first server may have let an empty segment through; no server makes these two.
+    if _has_dots(location):
+        raise BadRecord("its location has a segment . or ..")
+    log = _log(record.get("status"))
+    if not added:
+        return Blob(blob_id, location, log=log)
+    return Blob(
+        blob_id,
+        location,
+        _integer(record, "generation", _MAX_NUMBER),
+        _integer(record, "size", _MAX_NUMBER) if "size" in record else None,
+        _digest(record["sha256"]) if "sha256" in record else None,
+        _parse_time(record["created"]) if "created" in record else None,
+        _content_type(record["contentType"]) if "contentType" in record else None,
+        _metadata(record["metadata"]) if "metadata" in record else {},
+        log,
+    )
+
+
+def _has_dots(location: str) -> bool:
+    return "." in location and not {".", ".."}.isdisjoint(location.split("/"))
+
+
+def _log(status: object) -> list[Transition]:
+    """The transitions of a ring, oldest first."""
+    if type(status) is not dict:
+        raise BadRecord("its status is not an object")
+    ring = status.get("log")
+    if ring is None and "log" in status:  # Go writes a slice that has nothing in it as null
+        ring = []
+    if type(ring) is not list or len(ring) > LOG_LENGTH:
+        raise BadRecord("its log is not a list of at most 16")
+    index = _integer(status, "index", LOG_LENGTH - 1)
+    if index != len(ring) and len(ring) != LOG_LENGTH:
+        raise BadRecord("the index of its log is wrong")
+    log = [_transition(entry) for entry in ring]
+    if len(log) == LOG_LENGTH and index:
+        log = log[index:] + log[:index]
+    return log
+
+
+def _transition(entry: object) -> Transition:
+    if type(entry) is not dict:
+        raise BadRecord("an entry of its log is not an object")
+    status = entry.get("status")
+    if type(status) is not dict:
+        raise BadRecord("a status in its log is not an object")
+    code = status.get("code")
+    message = status.get("msg")
+    if type(code) is not int or code not in _STATES:
+        raise BadRecord("a code in its log is not one of 0, -1, -2")
+    if type(message) is not str:
+        raise BadRecord("a message in its log is not a string")
+    if not message.isascii():
+        # Go reads the escape of half a surrogate pair as U+FFFD; with it as it is, the record
+        # could not be written again.
+        message = message.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return Transition(_STATES[code], message, _parse_time(entry.get("timestamp")))
+
+
+def _integer(record: dict[str, object], key: str, most: int) -> int:
+    value = record.get(key)
+    # type(), because True is an int by isinstance().
+    if type(value) is not int or not 0 <= value <= most:
+        raise BadRecord(f"its {key} is not a whole number from 0 to {most}")
+    return value
+
+
+def _digest(value: object) -> bytes:
+    if type(value) is not str or _HEX_DIGEST.fullmatch(value) is None:
+        raise BadRecord("its sha256 is not 64 hex digits")
+    return bytes.fromhex(value)
+
+
+def _content_type(value: object) -> str:
+    if type(value) is not str or not _is_unicode(value):
+        raise BadRecord("its contentType is not a string")
+    # A million blobs have a dozen content types between them.
+    return sys.intern(value)
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if type(value) is not dict:
+        raise BadRecord("its metadata is not an object")
+    for name, text in value.items():
+        if type(text) is not str or not _is_unicode(name) or not _is_unicode(text):
+            raise BadRecord("its metadata has something that is not a string")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be written as UTF-8: JSON can spell lone surrogates, which cannot."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _check_depth(text: bytes) -> None:
+    """Refuse nesting that the JSON parser would follow by recursion."""
+    depth = 0
+    # Latin-1 keeps every byte; brackets and quotes are ASCII and never part of another character.
+    for token in _STRING_OR_BRACKET.findall(text.decode("latin-1")):
+        if token in "[{":
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise BadRecord("it is nested too deeply")
+        elif token in "]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Build an object; two readers could take different ones of two equal keys."""
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise BadRecord("a key of its JSON is there twice")
+    return record
+
+
+def _no_constant(name: str) -> object:
+    raise BadRecord(f"its JSON has {name}")
+
+
+_from_json = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+
+
+@lru_cache(maxsize=4096)
+def _format_seconds(seconds: int) -> str:
+    """The RFC 3339 time of whole seconds since the epoch, without a zone."""
+    try:
+        return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        raise ValueError("the time is not within the years 1 to 9999") from None
+
+
+@lru_cache(maxsize=4096)
+def _parse_seconds(text: str) -> int:
+    """The whole seconds since the epoch of a time without a zone; ValueError if there is none."""
+    elapsed = datetime.fromisoformat(text) - _EPOCH
+    return elapsed.days * 86400 + elapsed.seconds
+
+
+def _format_time(when: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 in UTC, the fraction as short as Go has it."""
+    seconds, fraction = divmod(when, 1_000_000_000)
+    text = _format_seconds(seconds)
+    return f"{text}.{fraction:09}".rstrip("0") + "Z" if fraction else text + "Z"
+
+
+def _parse_time(value: object) -> int:
+    """Nanoseconds since the epoch of an RFC 3339 time with any zone; BadRecord if it is not one."""
+    match = _TIME.fullmatch(value) if type(value) is str else None
+    if match is None:
+        raise BadRecord("one of its times is not in RFC 3339")
+    text, fraction, sign, hours, minutes = match.groups()
+    seconds = _parse_seconds(text)
+    if sign is not None:
+        offset = int(hours) * 3600 + int(minutes) * 60
+        seconds -= offset if sign == "+" else -offset
+        _format_seconds(seconds)  # the zone must not move it out of the years that can be written
+    return seconds * 1_000_000_000 + (int(fraction.ljust(9, "0")) if fraction else 0)
+
+
+def _escape(message: str) -> str:
+    """Keep a message on one line, and harmless in a terminal."""
+    if message.isprintable():
+        return message
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in message
+    )

@@ -1,0 +1,103 @@
+"""gostore.errors: sentences for people, and what a failed system call means."""
+
+from __future__ import annotations
+
+import errno
+
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore import errors
+
+SENTENCES = [
+    (errors.NotFound("foo"), "foo does not exist"),
+    (errors.AlreadyExists("foo"), "foo already exists"),
+    (errors.ConditionFailed("foo"), "The condition does not hold for foo"),
+    (errors.Damaged("foo"), "foo is damaged"),
+    (
+        errors.DigestMismatch("sha256"),
+        "The body does not have the sha256 digest that was announced",
+    ),
+    (errors.TooLarge(10), "The body is larger than the limit of 10 bytes"),
+    (
+        errors.BodyFailed("Client went away after 5 of 10 bytes"),
+        "Client went away after 5 of 10 bytes",
+    ),
+    (errors.NoSpace(), "There is no space left to store this"),
+    (errors.NoIds(), "There is no free id left to store this under"),
+    (errors.Busy("Too many uploads", 2), "Too many uploads"),
+    (errors.ReadOnly("an fsync failed"), "The store is read-only: an fsync failed"),
+    (errors.Stopping(), "The store is shutting down"),
+    (errors.DiskFailed("EIO"), "The disk failed: EIO"),
+    (errors.VolumeInUse("data"), "data is already served by another daemon"),
+    (errors.VolumeUnusable("data", "not a directory"), "data cannot be used: not a directory"),
+    (errors.BadRecord("no checksum"), "The state file cannot be believed: no checksum"),
+    (
+        errors.IllegalTransition(7, "Failure", "OK"),
+        "Blob 7 cannot go from Failure to OK",
+    ),
+]
+
+
+class SentenceTests(SynchronousTestCase):
+    """str() of an error."""
+
+    def test_each_error_says_its_sentence(self) -> None:
+        """Every StoreError reads as one sentence, also through a Failure."""
+        for error, sentence in SENTENCES:
+            self.assertEqual(str(error), sentence)
+            self.assertEqual(Failure(error).getErrorMessage(), sentence)
+
+    def test_every_error_is_in_the_table(self) -> None:
+        """No error class is without a sentence of its own."""
+        classes = {
+            value
+            for value in vars(errors).values()
+            if isinstance(value, type) and issubclass(value, errors.StoreError)
+        }
+        self.assertEqual(
+            classes - {errors.StoreError}, {type(error) for error, sentence in SENTENCES}
+        )
+
+    def test_errors_can_be_raised_and_chained(self) -> None:
+        """An error carries a traceback and a cause like any other exception."""
+        cause = OSError(errno.ENOSPC, "No space left on device")
+        with self.assertRaises(errors.NoSpace) as caught:
+            raise errors.NoIds() from cause
+        self.assertIs(caught.exception.__cause__, cause)
+
+
+class OSErrorTests(SynchronousTestCase):
+    """from_os_error."""
+
+    def test_a_full_disk_or_quota_is_no_space(self) -> None:
+        """ENOSPC and EDQUOT are NoSpace."""
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            self.assertIs(type(errors.from_os_error(OSError(number, "full"))), errors.NoSpace)
+
+    def test_no_descriptors_is_busy(self) -> None:
+        """EMFILE and ENFILE are Busy, worth another try after a second."""
+        for number in (errno.EMFILE, errno.ENFILE):
+            error = errors.from_os_error(OSError(number, "many"))
+            assert isinstance(error, errors.Busy)
+            self.assertEqual(error.retry_after, 1)
+
+    def test_a_read_only_file_system_is_read_only(self) -> None:
+        """EROFS is ReadOnly."""
+        self.assertIsInstance(errors.from_os_error(OSError(errno.EROFS, "ro")), errors.ReadOnly)
+
+    def test_anything_else_is_disk_failed_without_the_path(self) -> None:
+        """Any other errno is named in a DiskFailed, which does not tell the file's name."""
+        error = errors.from_os_error(OSError(errno.EIO, "Input/output error", "/secret/name"))
+        assert isinstance(error, errors.DiskFailed)
+        self.assertEqual(str(error), "The disk failed: EIO")
+
+    def test_an_unknown_errno_is_disk_failed(self) -> None:
+        """An OSError with a strange errno, or none, is DiskFailed too."""
+        for error, reason in [
+            (OSError(99999, "?"), "errno 99999"),
+            (OSError("?"), "unknown error"),
+        ]:
+            found = errors.from_os_error(error)
+            assert isinstance(found, errors.DiskFailed)
+            self.assertEqual(found.reason, reason)
