@@ -1,0 +1,103 @@
+"""Who may change a location next, and what is made durable together.
+
+Changes of one location happen one after another: the next is decided only when the one before is
+durable and the maps show it, so that a decision is always about what is, and generations grow in
+the order of the commits.  Changes of different locations share flushes: whatever is decided while
+one batch is on its way to the disk makes up the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from gostore.volume import Change, Volume
+from gostore.workers import Workers
+
+#: How many changes are made durable together.  With more, each of them waits longer than the
+#: sharing saves.
+BATCH = 64
+
+
+@define(eq=False)
+class _Turn:
+    location: str
+    decide: Callable[[], Change]
+    switch: Callable[[], None]
+    done: Deferred[None] = field(factory=Deferred)
+
+
+class Committer:
+    """Takes changes in turn for each location and makes them durable in batches."""
+
+    def __init__(self, volume: Volume, workers: Workers) -> None:
+        self._volume = volume
+        self._workers = workers
+        #: The turns waiting for a location that somebody is changing, not counting that one.
+        self._waiting: dict[str, deque[_Turn]] = {}
+        self._ready: list[tuple[_Turn, Change]] = []
+        self._flushing = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being changed."""
+        return not self._waiting
+
+    def change(
+        self, location: str, decide: Callable[[], Change], switch: Callable[[], None]
+    ) -> Deferred[None]:
+        """Change a location when it is its turn.
+
+        ``decide`` is then called to say what is to be done, or to refuse by raising.  When that is
+        durable ``switch`` is called, to let the maps show it, before anybody else's turn comes.
+        The Deferred fires after it, or fails with why nothing, or nothing certain, was done.
+        """
+        turn = _Turn(location, decide, switch)
+        queue = self._waiting.get(location)
+        if queue is None:
+            self._waiting[location] = deque((turn,))
+            self._enter(location)
+        else:
+            queue.append(turn)
+        return turn.done
+
+    def _enter(self, location: str) -> None:
+        """Let the next one at a location that has something to do have its turn."""
+        queue = self._waiting[location]
+        while queue:
+            turn = queue.popleft()
+            try:
+                change = turn.decide()
+            except Exception:
+                turn.done.errback(Failure())
+                continue
+            self._ready.append((turn, change))
+            if not self._flushing:
+                self._flush()
+            return
+        del self._waiting[location]
+
+    def _flush(self) -> None:
+        batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
+        self._flushing = True
+        flushed = self._workers.commit(self._volume.commit, [change for _, change in batch])
+        flushed.addBoth(self._flushed, batch)
+
+    def _flushed(self, result: Failure | None, batch: list[tuple[_Turn, Change]]) -> None:
+        # Still flushing, for `_enter`: what the turns below bring makes up one batch, not several.
+        for turn, change in batch:
+            if isinstance(result, Failure):
+                turn.done.errback(result)
+            elif change.error is not None:
+                turn.done.errback(Failure(change.error))
+            else:
+                turn.switch()
+                turn.done.callback(None)
+            self._enter(turn.location)
+        self._flushing = False
+        if self._ready:
+            self._flush()

@@ -1,0 +1,98 @@
+"""The seam to the operating system: every system call that the volume makes goes through a `Disk`.
+
+Tests pass their own: one that counts calls, fails or shortens the k-th, or forgets at a crash what
+was never synced.  The methods are those of `os`, with its arguments and its `OSError`s; names are
+relative to a directory descriptor (``dir_fd``), so that a renamed or re-mounted path above the
+volume changes nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+
+#: File systems whose ``syncfs(2)`` writes out data, metadata and directories like an ``fsync`` of
+#: each would.  On others (FUSE, NFS) it may reach no disk, so each file is synced.
+SYNCFS_TRUSTED = frozenset({"ext4", "ext3", "ext2", "xfs", "f2fs", "tmpfs"})
+
+#: Before Linux 5.8 ``syncfs(2)`` did not report failed write-back.
+_SYNCFS_REPORTS_ERRORS = (5, 8)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Disk:
+    """The system calls of one volume, as the kernel has them."""
+
+    open = staticmethod(os.open)
+    close = staticmethod(os.close)
+    write = staticmethod(os.write)
+    writev = staticmethod(os.writev)
+    pread = staticmethod(os.pread)
+    preadv = staticmethod(os.preadv)
+    fsync = staticmethod(os.fsync)
+    fstat = staticmethod(os.fstat)
+    mkdir = staticmethod(os.mkdir)
+    unlink = staticmethod(os.unlink)
+    rmdir = staticmethod(os.rmdir)
+
+    @staticmethod
+    def rename(source: str, target: str, dir_fd: int) -> None:
+        """Rename within one directory; ``target`` is replaced if it is a file."""
+        os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+    @staticmethod
+    def lstat(name: str, dir_fd: int) -> os.stat_result:
+        """Stat a name without following a symbolic link."""
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+
+    @staticmethod
+    def listdir(dir_fd: int) -> list[tuple[str, bool]]:
+        """Return the names in an open directory, each with whether it is a real directory."""
+        with os.scandir(dir_fd) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+    @staticmethod
+    def free(dir_fd: int) -> tuple[int, int]:
+        """Return (bytes free to us, bytes in all) of the file system."""
+        found = os.fstatvfs(dir_fd)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+    @staticmethod
+    def lock(dir_fd: int) -> None:
+        """Take the exclusive lock on an open directory, or raise BlockingIOError at once."""
+        fcntl.flock(dir_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @staticmethod
+    def syncfs(dir_fd: int) -> None:
+        """Write out everything that the file system of ``dir_fd`` holds in memory (syncfs(2))."""
+        if _libc.syncfs(dir_fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    @staticmethod
+    def syncfs_trusted(dir_fd: int) -> bool:
+        """Say whether one `syncfs` here stands for an `fsync` of every file written before it."""
+        release = os.uname().release.split(".")
+        try:
+            kernel = (int(release[0]), int(release[1]))
+        except (IndexError, ValueError):
+            return False
+        return kernel >= _SYNCFS_REPORTS_ERRORS and _file_system(dir_fd) in SYNCFS_TRUSTED
+
+
+def _file_system(dir_fd: int) -> str:
+    """Return the type of the file system of an open directory, as /proc names it; "" if unknown."""
+    device = os.fstat(dir_fd).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            for line in table:
+                # "36 35 98:0 /root /mount options [optional fields] - type source super-options"
+                before, _, after = line.partition(" - ")
+                if before.split()[2] == wanted:
+                    return after.split()[0]
+    except OSError:
+        pass
+    return ""

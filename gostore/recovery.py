@@ -1,0 +1,287 @@
+"""What a start makes of the data directory: first look, then mend.
+
+`scan` only reads, so a daemon that finds its port taken has changed nothing.  `repair` then only
+renames, and marks and removes what is dead, so a crash inside it is just another crash.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from gostore import statefile
+from gostore.blob import MAX_ID, Blob, Committed, State
+from gostore.errors import BadRecord
+from gostore.sweep import Dead, retire
+from gostore.volume import (
+    DATA,
+    NEW,
+    PROBE,
+    QUARANTINE,
+    TIE,
+    TRASH,
+    DataDamaged,
+    Volume,
+    check_data,
+)
+
+log = Logger()
+
+_ID = re.compile("0|[1-9][0-9]{0,9}")
+_STAGE = re.compile(re.escape(NEW) + f"(0|[1-9][0-9]{{0,9}}|{PROBE})")
+_TRASHED = re.compile(re.escape(TRASH) + "[0-9]+-[0-9]+")
+_QUARANTINED = re.compile(re.escape(QUARANTINE) + "([0-9]+)-[0-9]+")
+_TIED = re.compile(_QUARANTINED.pattern + re.escape(TIE))
+
+
+#: Failures that say more about this process than about the file: nothing is judged by them.
+_NOT_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+@define
+class Damage:
+    """A location whose blob is damaged: what its record says, and where what is left of it lies."""
+
+    blob: Committed
+    name: str
+
+
+@define
+class Recovery:
+    """What a scan found, and what `repair` is to do about it."""
+
+    live: dict[str, Committed] = field(factory=dict)
+    damaged: dict[str, Damage] = field(factory=dict)
+    dead: list[Dead] = field(factory=list)
+    #: Ids that no new blob may have while these directories stand.
+    ids: set[int] = field(factory=set)
+    generation: int = 0
+    foreign: list[str] = field(factory=list)
+
+    #: Superseded blobs that are not marked so yet, each with the id of its successor.
+    unmarked: list[tuple[Committed, int]] = field(factory=list)
+    pending: list[Blob] = field(factory=list)
+    uncommitted: list[int] = field(factory=list)
+    #: Names of stages and trash, to be removed as they are.
+    leftover: list[str] = field(factory=list)
+    #: Quarantined blobs whose location has been replaced or deleted since.
+    obsolete: list[str] = field(factory=list)
+    #: To be set aside: id, reason, whether it is whole and has merely lost a tie.
+    quarantine: list[tuple[int, str, bool]] = field(factory=list)
+
+    def __str__(self) -> str:
+        discarded = len(self.leftover) + len(self.uncommitted) + len(self.pending)
+        return (
+            f"restored {len(self.live)}, finished {len(self.unmarked)}, discarded {discarded}, "
+            f"quarantined {len(self.quarantine)}, foreign {len(self.foreign)}"
+        )
+
+
+@define
+class _Rival:
+    """One of several blobs of a location, or one that is not simply alive."""
+
+    blob: Committed
+    dead: bool = False
+    damage: str | None = None
+    quarantined: str | None = None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The highest decides; the time tells apart what the first server wrote."""
+        return self.blob.generation, self.blob.modified
+
+
+def scan(volume: Volume) -> Recovery:
+    """Read the whole directory and decide what lives; nothing is changed.
+
+    Raises OSError where a blob cannot be judged, for want of a permission say.
+    """
+    found = Recovery()
+    rivals: dict[str, list[_Rival]] = {}
+    for name, is_directory in volume.disk.listdir(volume.root):
+        if _ID.fullmatch(name) and int(name) <= MAX_ID:
+            # Whatever bears the number, no new blob can take it.
+            found.ids.add(int(name))
+            if is_directory:
+                _scan_blob(volume, int(name), found, rivals)
+            else:
+                found.foreign.append(name)
+        elif not is_directory:
+            found.foreign.append(name)
+        elif match := _STAGE.fullmatch(name):
+            found.leftover.append(name)
+            if match[1] != PROBE:
+                found.ids.add(int(match[1]))
+        elif _TRASHED.fullmatch(name):
+            found.leftover.append(name)
+        elif match := _QUARANTINED.fullmatch(name):
+            _scan_quarantined(volume, name, int(match[1]), rivals, found)
+        elif not _TIED.fullmatch(name):
+            found.foreign.append(name)
+    for location, group in rivals.items():
+        if location in found.live:
+            group.append(_Rival(found.live.pop(location)))
+        _decide(location, group, found)
+    return found
+
+
+def _scan_blob(
+    volume: Volume, blob_id: int, found: Recovery, rivals: dict[str, list[_Rival]]
+) -> None:
+    name = str(blob_id)
+    try:
+        state = volume.read_state(name)
+        committed = statefile.parse_committed(state, blob_id)
+        blob = statefile.parse(state, blob_id) if committed is None else None
+    except (BadRecord, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            found.uncommitted.append(blob_id)
+        elif isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
+            raise
+        else:
+            found.quarantine.append((blob_id, str(error), False))
+        return
+    dead = False
+    if committed is not None:
+        damage, _ = _inspect(volume, name, committed.size)
+    else:
+        assert blob is not None
+        if blob.state is State.PENDING:
+            found.pending.append(blob)
+            return
+        dead = blob.state is State.FAILURE
+        if dead:
+            damage, blob.size = None, blob.size or 0
+        else:
+            damage, blob.size = _inspect(volume, name, blob.size)
+        committed = blob.committed()
+    found.generation = max(found.generation, committed.generation)
+    if dead or damage or committed.location in found.live:
+        rivals.setdefault(committed.location, []).append(_Rival(committed, dead, damage))
+    else:
+        found.live[committed.location] = committed
+
+
+def _inspect(volume: Volume, name: str, size: int | None) -> tuple[str | None, int]:
+    """Look at a blob's data.raw; return what is wrong with it, and its size in bytes."""
+    try:
+        data = volume.disk.lstat(f"{name}/{DATA}", volume.root)
+        check_data(data, size)
+    except FileNotFoundError:
+        return f"{DATA} is missing", size or 0
+    except DataDamaged as error:
+        return str(error), size or 0
+    return None, data.st_size
+
+
+def _scan_quarantined(
+    volume: Volume, name: str, blob_id: int, rivals: dict[str, list[_Rival]], found: Recovery
+) -> None:
+    """A blob set aside earlier still stands for its location, if its record can tell which."""
+    try:
+        blob = volume.read_record(name, blob_id)
+    except (BadRecord, OSError):
+        return
+    blob.size = blob.size or 0
+    found.generation = max(found.generation, blob.generation)
+    rivals.setdefault(blob.location, []).append(_Rival(blob.committed(), quarantined=name))
+
+
+def _decide(location: str, rivals: list[_Rival], found: Recovery) -> None:
+    """The one of the highest generation has the location, dead or alive, whole or damaged."""
+    rivals.sort(key=lambda one: one.rank)
+    winner = rivals.pop()
+    blob = winner.blob
+    if winner.dead:
+        found.dead.append(Dead(blob.id, location, blob.generation))
+    elif winner.quarantined:
+        found.damaged[location] = Damage(blob, winner.quarantined)
+    elif winner.damage:
+        found.quarantine.append((blob.id, winner.damage, False))
+        found.damaged[location] = Damage(blob, str(blob.id))
+    else:
+        found.live[location] = blob
+    for loser in rivals:
+        if loser.quarantined:
+            found.obsolete.append(loser.quarantined)
+        elif loser.dead:
+            found.dead.append(Dead(loser.blob.id, location, loser.blob.generation))
+        elif loser.blob.generation == blob.generation:
+            # The first server's blobs have no generation; its clock is no reason to delete one.
+            reason = f"blob {blob.id} has its location {location!r}"
+            found.quarantine.append((loser.blob.id, reason, True))
+        else:
+            found.unmarked.append((loser.blob, blob.id))
+            found.dead.append(Dead(loser.blob.id, location, loser.blob.generation, blob.id))
+
+
+def repair(volume: Volume, found: Recovery) -> None:
+    """Do what the scan decided, and log it; what is to be removed is left to the collector.
+
+    Raises OSError, or OutcomeUnknown, if the disk refuses.
+    """
+    for blob in found.pending:
+        _fail_pending(volume, str(blob.id), blob)
+        found.dead.append(Dead(blob.id, blob.location, blob.generation))
+    retire(volume, found.unmarked)
+    for name in found.leftover:
+        stage = _STAGE.fullmatch(name)
+        if stage:
+            _log_pending_stage(volume, name)
+        volume.trashed[name] = int(stage[1]) if stage and stage[1] != PROBE else None
+    for blob_id in found.uncommitted:
+        log.warn("{id} has no state file, and never was a blob - Deleting!", id=blob_id)
+        volume.trash(str(blob_id), blob_id)
+    for name in found.obsolete:
+        volume.trash(name)
+    damaged = {damage.name: damage for damage in found.damaged.values()}
+    for blob_id, reason, tie in found.quarantine:
+        aside = volume.quarantine(str(blob_id), tie=tie)
+        log.error(
+            "Blob {id} is quarantined as {name}: {reason}", id=blob_id, name=aside, reason=reason
+        )
+        damage = damaged.get(str(blob_id))
+        if damage is not None and aside is not None:
+            damage.name = aside
+    if found.uncommitted or found.obsolete or found.quarantine:
+        volume.sync_root()
+    for name in found.foreign:
+        log.warn("{name!r} in the data directory is not gostore's", name=name)
+
+
+def _fail_pending(volume: Volume, name: str, blob: Blob) -> None:
+    """What the first server left when it crashed in the middle of a write."""
+    log.warn("Blob {id}: Found in Pending state during Restore - Deleting!", id=blob.id)
+    blob.recover(volume.now())
+    volume.replace_state(name, blob)
+
+
+def _log_pending_stage(volume: Volume, name: str) -> None:
+    try:
+        blob = volume.read_record(name)
+    except (OSError, BadRecord):
+        return
+    if blob.state is State.PENDING:
+        log.warn(
+            "Stage {name} of {location!r}: Found in Pending state during Restore - Deleting!",
+            name=name,
+            location=blob.location,
+        )
+
+
+def set_aside(volume: Volume, damage: Damage) -> None:
+    """Quarantine a blob that was found damaged while it was being served."""
+    name = volume.quarantine(damage.name)
+    if name is not None:
+        damage.name = name
+        volume.sync_root()
+
+
+def discard(volume: Volume, damage: Damage) -> None:
+    """Give up what is left of a damaged blob whose location has been written again."""
+    if volume.trash(damage.name):
+        volume.sync_root()

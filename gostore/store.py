@@ -1,0 +1,607 @@
+"""What each verb means, while others are at it too.
+
+The store holds two maps of the blobs that exist, by id and by location, and decides everything in
+the reactor's thread: a check and what it allows happen in one turn, with no lock in sight.  The
+disk is the `Volume`'s, and is only touched in the workers' threads.  There is no HTTP here, and no
+path.
+
+All verbs return Deferreds that fail with the errors of errors.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from attrs import Factory, evolve, frozen
+from sortedcontainers import SortedDict
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore import recovery
+from gostore.blob import LOCATION_BYTES, Blob, Committed
+from gostore.committer import Committer
+from gostore.content import SMALL, Content, FileContent, SmallContent, compute_digest, read_small
+from gostore.errors import (
+    AlreadyExists,
+    Busy,
+    Damaged,
+    DiskFailed,
+    NoSpace,
+    NotFound,
+    ReadOnly,
+    Stopping,
+    StoreError,
+    TooLarge,
+    VolumeUnusable,
+    from_os_error,
+)
+from gostore.garbage import Garbage
+from gostore.ids import Ids
+from gostore.recovery import Damage
+from gostore.sweep import Collected, Dead, collect, retire
+from gostore.upload import Body, Received, Upload
+from gostore.volume import (
+    Change,
+    Commit,
+    DataDamaged,
+    Delete,
+    Discard,
+    OutcomeUnknown,
+    Volume,
+)
+from gostore.workers import Workers
+
+T = TypeVar("T")
+
+#: What a caller may ask of the blob at a location, or of None if there is none: it raises to
+#: refuse.
+Condition = Callable[[Committed | None], None]
+
+#: What a verb itself asks: given whether there is a blob, be it damaged, it raises to refuse.
+Admit = Callable[[bool], None]
+
+#: Without a setting, this share of the file system stays free, and at least so many bytes.
+_RESERVE_SHARE = 100
+_RESERVE_BYTES = 64 * 1024 * 1024
+
+#: Bodies that wait in memory for their commit may hold this many bytes together.
+_IN_MEMORY = 32 * 1024 * 1024
+
+#: The seconds after which a caller who was refused for want of room may try again.
+_RETRY_AFTER = 1
+
+log = Logger()
+
+
+@frozen
+class Details:
+    """What a caller says of a new blob beside its bytes.
+
+    ``metadata`` maps lower-case header names to values; ``digests`` maps "md5", "sha256" or
+    "sha512" to the raw digest that the body has to have.
+    """
+
+    content_type: str | None = None
+    metadata: Mapping[str, str] = Factory(dict)
+    digests: Mapping[str, bytes] = Factory(dict)
+
+
+@frozen
+class Page:
+    """A part of a listing, in the order of the locations: blobs, and common prefixes as text.
+
+    ``next_after`` is the ``after`` of the next page, None if this is the last.
+    """
+
+    entries: list[Committed | str]
+    next_after: str | None
+
+
+class BlobStore:
+    """The blobs of one volume."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        workers: Workers,
+        *,
+        id_bits: int | None = None,
+        max_blob_size: int | None = None,
+        reserve: int | None = None,
+        max_uploads: int = 256,
+    ) -> None:
+        """Describe the store; it begins with `open` and `start`.
+
+        ``max_blob_size`` in bytes, None for no limit; ``reserve`` is how many bytes of the file
+        system stay free, None for the larger of 1 % and 64 MiB; ``max_uploads`` bodies may be on
+        their way to the disk at a time.
+        """
+        self._volume = volume
+        self._workers = workers
+        self._by_id = Ids(id_bits)
+        self._max_blob_size = max_blob_size
+        self._reserve_setting = reserve
+        self._max_uploads = max_uploads
+        self._committer = Committer(volume, workers)
+        self._by_location: SortedDict[str, Committed] = SortedDict()
+        self._damaged: dict[str, Damage] = {}
+        self._creating: set[str] = set()
+        self._generation = 0
+        self._garbage = Garbage()
+        self._replaced: list[tuple[Committed, int]] = []
+        self._retiring = False
+        self._digesting: dict[int, list[Deferred[Committed]]] = {}
+        self._uploads = 0
+        self._in_memory = 0
+        self._announced = 0
+        self._free = 0
+        self._reserve = 0
+        self._found = recovery.Recovery()
+        self._opening_seconds = 0.0
+        self._stopping = False
+        #: How many things a stop has to wait for, and what to tell when there are none left.
+        self._working = 0
+        self._idle: Deferred[None] | None = None
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Lock the volume and read it, changing nothing. Blocks.
+
+        Raises VolumeInUse or VolumeUnusable.
+        """
+        begun = time.monotonic()
+        self._volume.open()
+        try:
+            self._found = recovery.scan(self._volume)
+        except OSError as error:
+            self._volume.close()
+            raise VolumeUnusable(self._volume.shown_path, str(from_os_error(error))) from error
+        self._opening_seconds = time.monotonic() - begun
+
+    def start(self) -> str:
+        """Mend what `open` found and start the workers. Blocks; returns a line that says what was.
+
+        Raises VolumeUnusable if the disk refuses.
+        """
+        begun = time.monotonic()
+        found, self._found = self._found, recovery.Recovery()
+        try:
+            recovery.repair(self._volume, found)
+        except (OSError, OutcomeUnknown) as error:
+            reason = str(from_os_error(error) if isinstance(error, OSError) else error)
+            raise VolumeUnusable(self._volume.shown_path, reason) from error
+        for blob_id in found.ids:
+            self._by_id.take(blob_id)
+        for blob in found.live.values():
+            self._by_id.give(blob)
+        self._by_location.update(found.live)
+        self._damaged = found.damaged
+        self._generation = found.generation
+        for dead in found.dead:
+            self._garbage.add(dead)
+        self._free, total = self._volume.free()
+        self._reserve = (
+            max(total // _RESERVE_SHARE, _RESERVE_BYTES)
+            if self._reserve_setting is None
+            else self._reserve_setting
+        )
+        self._workers.start()
+        seconds = self._opening_seconds + time.monotonic() - begun
+        return f"Recovery: {found}, {seconds:.2f} seconds"
+
+    def stop(self) -> Deferred[None]:
+        """Refuse new writes; finish those in progress; remove the stages of those that failed."""
+        self._stopping = True
+        idle: Deferred[None] = succeed(None)
+        if self._working:
+            idle = self._idle = Deferred()
+        return idle.addCallback(lambda _: self._collect([]))
+
+    def close(self) -> None:
+        """Stop the workers and let go of the volume."""
+        self._workers.stop()
+        self._volume.close()
+
+    def check_health(self) -> None:
+        """Raise ReadOnly or Stopping if writes are refused."""
+        if self._stopping:
+            raise Stopping()
+        if self._volume.broken is not None:
+            raise ReadOnly(self._volume.broken)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def get(self, location: str) -> Deferred[Committed]:
+        """Return what is known of the blob at a location, with its digest.
+
+        Fails with NotFound or Damaged.
+        """
+        blob = self._by_location.get(location)
+        if blob is None:
+            return fail(Damaged(location) if location in self._damaged else NotFound(location))
+        if blob.sha256 is None:
+            return self._digest(blob)
+        return succeed(blob)
+
+    def _digest(self, blob: Committed) -> Deferred[Committed]:
+        """Compute the digest of a blob that the first server wrote; once, whoever asks."""
+        known: Deferred[Committed] = Deferred()
+        if blob.id in self._digesting:
+            self._digesting[blob.id].append(known)
+        else:
+            self._digesting[blob.id] = [known]
+            computed = self._workers.file(compute_digest, self._volume, blob)
+            computed.addErrback(self._reading_failed, blob)
+            computed.addBoth(self._digested, blob)
+        return known
+
+    def _digested(self, result: bytes | Failure, blob: Committed) -> None:
+        waiting = self._digesting.pop(blob.id)
+        if isinstance(result, Failure):
+            for known in waiting:
+                known.errback(result)
+            return
+        complete = evolve(blob, sha256=result)
+        if self._by_location.get(blob.location) is blob:
+            self._by_location[blob.location] = complete
+            self._by_id.give(complete)
+        for known in waiting:
+            known.callback(complete)
+
+    def content(self, blob: Committed) -> Deferred[Content]:
+        """Open the bytes of a blob that `get` returned.
+
+        Fails with NotFound if it has been collected since, Damaged, Busy or DiskFailed.
+        """
+        if blob.size <= SMALL:
+            small = self._workers.file(read_small, self._volume, blob)
+            return small.addCallbacks(SmallContent, self._reading_failed, errbackArgs=(blob,))
+        opened = self._workers.file(self._volume.open_data, blob)
+        return opened.addCallbacks(
+            lambda fd: FileContent(
+                self._volume,
+                self._workers,
+                fd,
+                blob.size,
+                lambda failure: self._reading_failed(failure, blob),
+            ),
+            self._reading_failed,
+            errbackArgs=(blob,),
+        )
+
+    def _reading_failed(self, failure: Failure, blob: Committed) -> Failure:
+        """Turn a failed read into the store's words; set a damaged blob aside."""
+        error = failure.value
+        if isinstance(error, FileNotFoundError) and self._by_id.get(blob.id) is None:
+            return Failure(NotFound(blob.location))
+        if isinstance(error, (DataDamaged, FileNotFoundError)):
+            self._set_aside(blob, str(error) if isinstance(error, DataDamaged) else "it is gone")
+            return Failure(Damaged(blob.location))
+        if isinstance(error, OSError):
+            return Failure(from_os_error(error))
+        return failure
+
+    def _set_aside(self, blob: Committed, reason: str) -> None:
+        current = self._by_location.get(blob.location)
+        if current is None or current.id != blob.id:
+            return
+        log.error(
+            "Blob {id} of {location!r} is damaged: {reason}",
+            id=blob.id,
+            location=blob.location,
+            reason=reason,
+        )
+        del self._by_location[blob.location]
+        self._by_id.take(blob.id)
+        damage = self._damaged[blob.location] = Damage(blob, str(blob.id))
+        self._chore(recovery.set_aside, damage)
+
+    def list(
+        self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
+    ) -> Deferred[Page]:
+        """List up to ``limit`` locations that begin with ``prefix`` and come after ``after``.
+
+        With a ``delimiter``, those that have it behind the prefix are rolled up into one entry up
+        to and with it.
+        """
+        return succeed(list_page(self._by_location, prefix, delimiter, after, limit))
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def create(
+        self, location: str, body: Body, details: Details, condition: Condition | None = None
+    ) -> Deferred[Committed]:
+        """Store a blob at a location that has none.
+
+        Fails with AlreadyExists if it has one, or is being given one by another `create`.
+        """
+        if location in self._creating:
+            return fail(AlreadyExists(location))
+
+        def admit(exists: bool) -> None:
+            if exists:
+                raise AlreadyExists(location)
+
+        created = self._write(location, body, details, condition, admit)
+        if not created.called:
+            self._creating.add(location)
+            created.addBoth(self._created, location)
+        return created.addCallback(lambda result: result[0])
+
+    def _created(self, result: T, location: str) -> T:
+        self._creating.discard(location)
+        return result
+
+    def replace(
+        self, location: str, body: Body, details: Details, condition: Condition | None = None
+    ) -> Deferred[Committed]:
+        """Store a blob in place of the one that a location has.
+
+        Fails with NotFound if it has none, or none any more when the body is here.
+        """
+
+        def admit(exists: bool) -> None:
+            if not exists:
+                raise NotFound(location)
+
+        replaced = self._write(location, body, details, condition, admit)
+        return replaced.addCallback(lambda result: result[0])
+
+    def put(
+        self, location: str, body: Body, details: Details, condition: Condition | None = None
+    ) -> Deferred[tuple[Committed, bool]]:
+        """Store a blob at a location, whether it has one or not; say whether it had none."""
+        return self._write(location, body, details, condition, lambda exists: None)
+
+    def delete(self, location: str, condition: Condition | None = None) -> Deferred[None]:
+        """Delete the blob at a location; fails with NotFound if it has none."""
+
+        def admit(exists: bool) -> None:
+            if not exists:
+                raise NotFound(location)
+
+        current = self._by_location.get(location)
+        if condition is not None and current is not None and current.sha256 is None:
+            return self._digest(current).addCallback(lambda _: self.delete(location, condition))
+        try:
+            self.check_health()
+            self._ask(location, condition, admit)
+        except StoreError as error:
+            return fail(error)
+
+        def decide() -> Change:
+            current = self._ask(location, condition, admit)
+            elders = self._garbage.elders(location)
+            if current is not None:
+                return Delete(current, elders)
+            return Discard([*map(str, elders), self._damaged[location].name])
+
+        return self._count(
+            self._committer.change(location, decide, lambda: self._switch(location, None))
+        )
+
+    def _write(
+        self, location: str, body: Body, details: Details, condition: Condition | None, admit: Admit
+    ) -> Deferred[tuple[Committed, bool]]:
+        """Store a blob where ``condition`` and ``admit`` allow it, now and when it is all here."""
+        current = self._by_location.get(location)
+        if condition is not None and current is not None and current.sha256 is None:
+            return self._digest(current).addCallback(
+                lambda _: self._write(location, body, details, condition, admit)
+            )
+        try:
+            self.check_health()
+            self._ask(location, condition, admit)
+            self._check_room(body.length)
+            blob_id = self._by_id.draw(replacing=current is not None)
+        except StoreError as error:
+            return fail(error)
+        now = self._volume.now()
+        blob = Blob(
+            blob_id,
+            location,
+            content_type=details.content_type,
+            metadata=dict(details.metadata),
+        )
+        if current is None:
+            blob.create(now)
+        else:
+            blob.update(now)
+        blob.start_writing(now)
+        upload = Upload(
+            self._volume,
+            self._workers,
+            blob,
+            body,
+            digests=details.digests,
+            max_size=self._max_blob_size,
+            reserve=self._reserve,
+        )
+        self._uploads += 1
+        self._announced += body.length or 0
+        received = upload.receive()
+        received.addBoth(self._uploaded, body.length or 0)
+        stored = received.addCallback(lambda body: self._commit(body, blob, condition, admit))
+        return self._count(stored.addErrback(self._not_stored, upload))
+
+    def _uploaded(self, result: T, announced: int) -> T:
+        self._uploads -= 1
+        self._announced -= announced
+        return result
+
+    def _commit(
+        self, received: Received, blob: Blob, condition: Condition | None, admit: Admit
+    ) -> Deferred[tuple[Committed, bool]]:
+        location = blob.location
+        in_memory = len(received.data) if isinstance(received.data, bytes) else 0
+        self._in_memory += in_memory
+        outcome: list[tuple[Committed, bool]] = []
+
+        def decide() -> Change:
+            self._ask(location, condition, admit)
+            self._generation += 1
+            now = self._volume.now()
+            blob.finish_writing(now, received.size, received.sha256, self._generation)
+            return Commit(blob, received.data)
+
+        def switch() -> None:
+            committed = blob.committed()
+            outcome.append((committed, not self._exists(location)))
+            self._switch(location, committed)
+
+        def leave(result: T) -> T:
+            self._in_memory -= in_memory
+            return result
+
+        changed = self._committer.change(location, decide, switch)
+        return changed.addBoth(leave).addCallback(lambda _: outcome[0])
+
+    def _not_stored(self, failure: Failure, upload: Upload) -> Failure:
+        """Leave what there may be of a failed upload to the collector."""
+        blob_id = upload.blob.id
+        error = failure.value
+        reason = error if isinstance(error, StoreError) else DiskFailed(type(error).__name__)
+        dropped = upload.drop(reason)
+        self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))
+        return failure
+
+    # -- what both need -----------------------------------------------------------------------
+
+    def _exists(self, location: str) -> bool:
+        return location in self._by_location or location in self._damaged
+
+    def _ask(self, location: str, condition: Condition | None, admit: Admit) -> Committed | None:
+        """Ask whether the blob at a location, or there being none, allows a write; return it."""
+        current: Committed | None = self._by_location.get(location)
+        damage = self._damaged.get(location)
+        if condition is not None:
+            condition(damage.blob if damage is not None else current)
+        admit(self._exists(location))
+        return current
+
+    def _check_room(self, announced: int | None) -> None:
+        """Refuse a body that there is no room for, before a byte of it is asked for."""
+        if self._max_blob_size is not None and (announced or 0) > self._max_blob_size:
+            raise TooLarge(self._max_blob_size)
+        if self._uploads >= self._max_uploads:
+            raise Busy("Too many uploads are in progress", _RETRY_AFTER)
+        if self._in_memory >= _IN_MEMORY:
+            raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
+        if self._free < self._reserve + self._announced + (announced or 0):
+            # What we know may be some seconds old; the next one shall have it fresh.
+            self._count(self._workers.chore(self._volume.free).addCallback(self._freed))
+            raise NoSpace()
+
+    def _freed(self, found: tuple[int, int]) -> None:
+        self._free = found[0]
+
+    def _switch(self, location: str, committed: Committed | None) -> None:
+        """Let the maps show what is now durable: this blob, or that there is none."""
+        previous = self._by_location.get(location)
+        damage = self._damaged.pop(location, None)
+        if committed is not None:
+            self._by_location[location] = committed
+            self._by_id.give(committed)
+            self._free -= committed.size
+            if damage is not None:
+                self._chore(recovery.discard, damage)
+        elif previous is not None:
+            del self._by_location[location]
+        if previous is not None:
+            self._by_id.take(previous.id)
+            by = None if committed is None else committed.id
+            self._garbage.add(Dead(previous.id, location, previous.generation, by))
+            if by is not None:
+                self._replaced.append((previous, by))
+                self._retire()
+
+    def _retire(self) -> None:
+        """Have the replaced blobs marked when the chores come to it, many at a time."""
+        if not self._retiring:
+            self._retiring = True
+            replaced, self._replaced = self._replaced, []
+            self._chore(retire, replaced).addBoth(self._retired)
+
+    def _retired(self, _: object) -> None:
+        self._retiring = False
+        if self._replaced:
+            self._retire()
+
+    def _chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T | None]:
+        """Have something done to the volume that nobody waits for; its failure is only logged."""
+        return self._count(
+            self._workers.chore(function, self._volume, *arguments).addErrback(
+                lambda failure: log.failure("A chore failed", failure=failure)
+            )
+        )
+
+    def _count(self, work: Deferred[T]) -> Deferred[T]:
+        """Let `stop` wait for this."""
+        self._working += 1
+        return work.addBoth(self._uncount)
+
+    def _uncount(self, result: T) -> T:
+        self._working -= 1
+        if not self._working and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+        return result
+
+    # -- collecting ---------------------------------------------------------------------------
+
+    def collect(self) -> Deferred[None]:
+        """Remove what is dead: one run, in a worker, over what this store has told of."""
+        return self._collect(self._garbage.dead)
+
+    def _collect(self, dead: Iterable[Dead]) -> Deferred[None]:
+        run = self._workers.chore(self._collect_in_worker, dead, self._garbage.stages)
+        return run.addCallback(self._collected)
+
+    def _collect_in_worker(
+        self, dead: Iterable[Dead], stages: Iterable[int]
+    ) -> tuple[Collected, tuple[int, int]]:
+        return collect(self._volume, dead, stages), self._volume.free()
+
+    def _collected(self, result: tuple[Collected, tuple[int, int]]) -> None:
+        collected, (self._free, _) = result
+        self._garbage.forget(collected)
+        for blob_id in collected.ids:
+            self._by_id.release(blob_id)
+
+
+def list_page(
+    locations: SortedDict[str, Committed], prefix: str, delimiter: str, after: str, limit: int
+) -> Page:
+    """Make one page of a listing; its cost grows with the page, not with the store."""
+    entries: list[Committed | str] = []
+    keys = locations.keys()
+    at = max(locations.bisect_left(prefix), locations.bisect_right(after))
+    if delimiter and after.endswith(delimiter) and len(after) > len(prefix):
+        # The page before ended with a common prefix: all of it has been listed.
+        at = max(at, _behind(locations, after))
+    last = ""
+    while at < len(keys):
+        location = keys[at]
+        if not location.startswith(prefix):
+            break
+        if len(entries) == limit:
+            return Page(entries, last)
+        cut = location.find(delimiter, len(prefix)) if delimiter else -1
+        if cut < 0:
+            entries.append(locations[location])
+            last = location
+            at += 1
+        else:
+            last = location[: cut + len(delimiter)]
+            entries.append(last)
+            at = _behind(locations, last)
+    return Page(entries, None)
+
+
+def _behind(locations: SortedDict[str, Committed], prefix: str) -> int:
+    """Return the index of the first location behind all that begin with a prefix."""
+    return int(locations.bisect_left(prefix + "\U0010ffff" * (LOCATION_BYTES // 4 + 1)))

@@ -1,0 +1,153 @@
+"""Retiring and collecting: how blobs that nobody can ask for any more leave the disk.
+
+A blob is dead when its state file says Failure.  The collector removes it working from the state
+files alone; the store merely says where to look, so that a run costs what there is to remove and
+not what there is to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from gostore.blob import Committed, State
+from gostore.errors import BadRecord
+from gostore.volume import OutcomeUnknown, Volume, stage_name
+
+log = Logger()
+
+
+@frozen
+class Dead:
+    """A committed blob to be collected: where to look, and its place among those of its location.
+
+    ``replaced_by`` is the id of its successor, None if it was deleted.
+    """
+
+    id: int
+    location: str
+    generation: int
+    replaced_by: int | None = None
+
+
+@define
+class Collected:
+    """What one run did: blobs that are durably gone, and ids that nothing bears any more."""
+
+    blobs: list[Dead] = field(factory=list)
+    ids: list[int] = field(factory=list)
+
+
+def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
+    """Mark each blob Failure, replaced by the blob of the second id.
+
+    Nothing is synced: whatever a crash leaves of this, the newer generation decides.  A blob that
+    cannot be marked now is marked, or done without, by `collect`.
+    """
+    for committed, by in replaced:
+        try:
+            _mark(volume, committed.id, by)
+        except FileNotFoundError:
+            pass  # its successor was deleted, and it with it
+        except (OSError, BadRecord) as error:
+            log.warn("Blob {id} is not marked Failure: {error}", id=committed.id, error=error)
+
+
+def _mark(volume: Volume, blob_id: int, by: int) -> None:
+    blob = volume.read_record(str(blob_id), blob_id)
+    if blob.state is not State.FAILURE:
+        blob.replace(volume.now(), by)
+        volume.replace_state(str(blob_id), blob)
+
+
+def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) -> Collected:
+    """Remove dead blobs, dropped stages, and what is in the trash.
+
+    A tombstone, the highest generation of its location, goes only when all its elders are durably
+    gone: else a crash could bring one of them back.  What cannot be removed stays for the next run.
+    ``dead`` has to hold all elders that a tombstone in it has on the disk.
+    """
+    done = Collected()
+    if volume.broken is None:
+        # An unknown outcome is logged, and the volume read-only: the next start decides.
+        with suppress(OutcomeUnknown):
+            _collect_blobs(volume, dead, done)
+    for blob_id in stages:
+        if volume.remove(stage_name(blob_id)):
+            done.ids.append(blob_id)
+    for name, borne in list(volume.trashed.items()):
+        if volume.remove(name):
+            del volume.trashed[name]
+            if borne is not None:
+                done.ids.append(borne)
+    return done
+
+
+def _collect_blobs(volume: Volume, dead: Iterable[Dead], done: Collected) -> None:
+    by_location: dict[str, list[Dead]] = {}
+    for one in dead:
+        by_location.setdefault(one.location, []).append(one)
+    first: list[Dead] = []
+    last: list[Dead] = []
+    for group in by_location.values():
+        group.sort(key=lambda one: one.generation)
+        youngest = group.pop()
+        # Alone it has to wait for nobody.
+        (last if group else first).append(youngest)
+        first.extend(group)
+    standing = _trash(volume, first, done)
+    _trash(volume, [one for one in last if one.location not in standing], done)
+
+
+def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
+    """Move the dead to the trash, durably; return the locations of those that still stand."""
+    standing = set()
+    moved = []
+    for one in dead:
+        try:
+            if not _is_dead(volume, one):
+                log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
+                standing.add(one.location)
+            elif volume.trash(str(one.id), one.id):
+                moved.append(one)
+            else:
+                done.blobs.append(one)
+                # Either its successor's deletion took it along, and the trash still bears its id,
+                # or somebody removed it by hand.
+                if one.id not in volume.trashed.values():
+                    done.ids.append(one.id)
+        except OSError as error:
+            log.warn("Blob {id} is not collected: {error}", id=one.id, error=error)
+            standing.add(one.location)
+    if moved:
+        volume.sync_root()
+        done.blobs.extend(moved)
+    return standing
+
+
+def _is_dead(volume: Volume, one: Dead) -> bool:
+    """Say whether the state file marks the blob Failure; if it was replaced, see that it does."""
+    name = str(one.id)
+    try:
+        blob = volume.read_record(name, one.id)
+    except FileNotFoundError:
+        return True  # without a state file it is no blob
+    except BadRecord as error:
+        # Nothing says that it is dead, nothing can say that it lives: keep it for people to see.
+        log.warn("Blob {id} has a bad record: {error}", id=one.id, error=error)
+        volume.quarantine(name)
+        return True
+    if blob.state is State.FAILURE:
+        return True
+    if one.replaced_by is None:
+        return False
+    try:
+        _mark(volume, one.id, one.replaced_by)
+    except OSError as error:
+        # On a full disk this is how room is made again: its successor, of a higher generation, is
+        # durable, so nothing depends on the mark.
+        log.warn("Blob {id} is collected unmarked: {error}", id=one.id, error=error)
+    return True

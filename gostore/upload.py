@@ -1,0 +1,235 @@
+"""One body on its way in: from the socket to its file, once, hashed as it passes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore.blob import Blob, State
+from gostore.errors import (
+    BodyFailed,
+    DigestMismatch,
+    DiskFailed,
+    NoSpace,
+    StoreError,
+    TooLarge,
+    from_os_error,
+)
+from gostore.volume import Stage, Volume
+from gostore.workers import Workers
+
+#: A body that is all here when it is asked for, and no larger, needs no stage of its own before
+#: its commit.  One read from a socket brings no more than this.
+SMALL = 64 * 1024
+
+#: A larger stage is synced before its commit, not with it: others must not wait for that.
+SEALED = 1024 * 1024
+
+#: How much of one body may wait in memory for the disk before its socket is paused.
+WAITING = 256 * 1024
+
+
+log = Logger()
+
+
+class Body(Protocol):
+    """The body of a request, as the store needs it."""
+
+    #: The announced size in bytes; None if it is not known.
+    length: int | None
+
+    def deliver(self, sink: Upload) -> None:
+        """Begin: what is here is delivered before this returns. Called once at most."""
+
+    def pauseProducing(self) -> None:
+        """Deliver no more for now."""
+
+    def resumeProducing(self) -> None:
+        """Deliver on."""
+
+
+@define(eq=False)
+class Received:
+    """A body that has arrived whole: where its bytes are, how many, and their SHA-256."""
+
+    data: bytes | Stage
+    size: int
+    sha256: bytes
+
+
+class Upload:
+    """Receives the body of one new blob, into memory if it is small and here at once, else a stage.
+
+    ``digests`` are the raw digests that the client announced, by algorithm.  ``reserve`` bytes of
+    the file system stay free.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        workers: Workers,
+        blob: Blob,
+        body: Body,
+        *,
+        digests: Mapping[str, bytes],
+        max_size: int | None,
+        reserve: int,
+    ) -> None:
+        self.blob = blob
+        self._volume = volume
+        self._workers = workers
+        self._body = body
+        self._digests = digests
+        self._max_size = max_size
+        self._reserve = reserve
+        self._hashes = {name: hashlib.new(name) for name in {"sha256", *digests}}
+        self._stage: Stage | None = None
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._size = 0
+        self._paused = False
+        self._complete = False
+        self._failure: StoreError | None = None
+        self._working = False
+        self._in_memory = True
+        self._done: Deferred[Received] = Deferred()
+
+    @property
+    def staged(self) -> bool:
+        """Whether anything of it may be on the disk."""
+        return not self._in_memory
+
+    def receive(self) -> Deferred[Received]:
+        """Take the body.
+
+        The Deferred fails with BodyFailed, TooLarge, DigestMismatch, NoSpace or what else the disk
+        says; by then the blob is Failure, and so is its stage, if there is one.
+        """
+        self._body.deliver(self)
+        if self._failure is None and not (self._complete and self._size <= SMALL):
+            self._in_memory = False
+        elif self._complete:
+            self._hash(self._pieces)
+        self._work()
+        return self._done
+
+    # -- what the body tells ------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Some bytes have come."""
+        if self._failure is not None:
+            return
+        self._size += len(data)
+        if self._max_size is not None and self._size > self._max_size:
+            self._fail(TooLarge(self._max_size))
+            return
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting >= WAITING and not self._paused:
+            self._paused = True
+            self._body.pauseProducing()
+        if not self._in_memory:
+            self._work()
+
+    def finished(self) -> None:
+        """All bytes have come."""
+        self._complete = True
+        if not self._in_memory:
+            self._work()
+
+    def failed(self, reason: str) -> None:
+        """No more bytes will come; ``reason`` is for people."""
+        self._fail(BodyFailed(reason))
+
+    # -- the work -----------------------------------------------------------------------------
+
+    def _fail(self, error: StoreError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._pieces.clear()
+            if not self._in_memory:
+                self._work()
+
+    def _work(self) -> None:
+        """Take the next step, unless a worker is still at the last one."""
+        if self._working or self._done.called:
+            return
+        if self._complete and self._failure is None and (self._in_memory or not self._pieces):
+            self._check_digests()
+        if self._failure is not None:
+            self._give_up(self._failure)
+        elif self._in_memory:
+            if self._complete:
+                self._succeed(b"".join(self._pieces))
+        elif self._pieces or self._stage is None:
+            pieces, self._pieces = self._pieces, []
+            self._start(self._workers.file(self._write, pieces))
+        elif self._complete and self._size > SEALED and self._stage.fd >= 0:
+            self._start(self._workers.file(self._volume.seal, self._stage))
+        elif self._complete:
+            self._succeed(self._stage)
+
+    def _start(self, work: Deferred[None]) -> None:
+        self._working = True
+        work.addCallbacks(self._wrote, self._not_written)
+
+    def _wrote(self, _: None) -> None:
+        self._working = False
+        self._waiting = sum(map(len, self._pieces))
+        if self._paused and self._waiting < WAITING:
+            self._paused = False
+            self._body.resumeProducing()
+        self._work()
+
+    def _not_written(self, failure: Failure) -> None:
+        self._working = False
+        error = failure.value
+        if isinstance(error, OSError):
+            error = from_os_error(error)
+        if isinstance(error, StoreError):
+            self._fail(error)
+        else:
+            log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
+            self._fail(DiskFailed(type(error).__name__))
+
+    def _check_digests(self) -> None:
+        for name, wanted in self._digests.items():
+            if self._hashes[name].digest() != wanted:
+                self._failure = DigestMismatch(name)
+
+    def _succeed(self, data: bytes | Stage) -> None:
+        self._done.callback(Received(data, self._size, self._hashes["sha256"].digest()))
+
+    def _give_up(self, error: StoreError) -> None:
+        self._working = True
+        self.drop(error).addBoth(lambda _: self._done.errback(error))
+
+    def drop(self, error: StoreError) -> Deferred[None]:
+        """Make the blob Failure, because of ``error``, and close its stage if it has one."""
+        if self.blob.state is State.FAILURE:
+            return succeed(None)
+        self.blob.fail(self._volume.now(), str(error))
+        if self._stage is None:
+            return succeed(None)
+        dropped = self._workers.file(self._volume.drop, self._stage)
+        return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
+
+    def _write(self, pieces: list[bytes]) -> None:
+        """In a worker: write the pieces, with room to spare."""
+        if self._volume.free()[0] < self._reserve + sum(map(len, pieces)):
+            raise NoSpace()
+        if self._stage is None:
+            self._stage = self._volume.stage(self.blob)
+        self._hash(pieces)
+        self._volume.write(self._stage, pieces)
+
+    def _hash(self, pieces: list[bytes]) -> None:
+        for one in self._hashes.values():
+            for piece in pieces:
+                one.update(piece)

@@ -1,0 +1,553 @@
+"""One data directory: its layout, and the write protocol.
+
+What lies in it (everything else is foreign: reported, never touched)::
+
+    <id>/                       a committed blob; the id in canonical decimal
+        data.raw                    its bytes
+        blob_state.base64.json      its record, see statefile.py
+    .new-<id>/                  a stage: an upload that is not committed
+    .trash-<id>-<n>/            on its way to be removed
+    .quarantine-<id>-<n>/       set aside: damaged
+    .quarantine-<id>-<n>-tie/   set aside: whole, but another blob has its location
+
+A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was synced, and
+taken away by one rename to `.trash-*`; so a directory with a plain number is always whole.  A
+state file is only ever replaced as a whole, by a rename inside its directory.
+
+Retiring and collecting are in sweep.py, what happens at start in recovery.py; the three are one
+room, and the only code that touches files.  Its methods may block and are called in worker
+threads.  They raise the `OSError` of the `Disk` unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from attrs import define
+from twisted.logger import Logger
+
+from gostore import statefile
+from gostore.blob import Blob, Committed
+from gostore.disk import Disk
+from gostore.errors import (
+    BadRecord,
+    DiskFailed,
+    StoreError,
+    VolumeInUse,
+    VolumeUnusable,
+    from_os_error,
+)
+
+DATA = "data.raw"
+STATE = statefile.NAME
+STATE_TMP = STATE + ".tmp"
+#: All that gostore makes inside a blob's directory, in the order in which it is removed: without
+#: its state file a directory is no blob, so one that is half removed cannot come back.
+CONTENTS = (STATE, STATE_TMP, DATA)
+
+NEW = ".new-"
+#: The stage made, and removed at once, to see whether the directory can be written.
+PROBE = "probe"
+TRASH = ".trash-"
+QUARANTINE = ".quarantine-"
+TIE = "-tie"
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: O_NONBLOCK: a FIFO that somebody put in a file's place must not hold us.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+#: How opening or reading fails where somebody put a link, a FIFO, a device or a directory.
+NOT_REGULAR = frozenset(
+    {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE, errno.ENODEV}
+)
+
+#: writev(2) takes no more pieces than this (IOV_MAX).
+_PIECES = 1024
+
+log = Logger()
+
+
+class DataDamaged(Exception):
+    """data.raw is not a regular file of the size that was recorded; str() says what it is."""
+
+
+@define(eq=False)
+class Stage:
+    """An upload in `.new-<id>`: its record and its open data.raw (-1 once closed)."""
+
+    blob: Blob
+    fd: int
+
+    @property
+    def name(self) -> str:
+        """The stage's directory."""
+        return stage_name(self.blob.id)
+
+
+def stage_name(blob_id: int) -> str:
+    """Return the name of the stage of a blob."""
+    return f"{NEW}{blob_id}"
+
+
+@define(eq=False)
+class Commit:
+    """Make a blob exist: its finished record, and its bytes or the stage that holds them.
+
+    ``error`` says, after `Volume.commit`, why it is not done; None: it is, durably.
+    """
+
+    blob: Blob
+    data: bytes | Stage
+    error: StoreError | None = None
+
+
+@define(eq=False)
+class Delete:
+    """Make a blob not exist, for good.
+
+    ``elders`` are the ids of superseded blobs of its location that may still be on the disk: what
+    would come back if this one just vanished.  ``error`` as for `Commit`.
+    """
+
+    blob: Committed
+    elders: Sequence[int]
+    error: StoreError | None = None
+
+
+@define(eq=False)
+class Discard:
+    """Remove damaged directories, the last name only when the others are durably gone."""
+
+    names: Sequence[str]
+    error: StoreError | None = None
+
+
+Change = Commit | Delete | Discard
+
+C = TypeVar("C", Commit, Delete)
+T = TypeVar("T")
+
+
+class OutcomeUnknown(Exception):
+    """A sync failed after its rename: nobody can say what a restart will find."""
+
+
+class Volume:
+    """The data directory at a path; the module says what lies in it."""
+
+    def __init__(
+        self,
+        path: bytes | str,
+        *,
+        disk: Disk | None = None,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Describe the volume at an absolute ``path``; nothing is touched before `open`.
+
+        ``now`` gives the wall clock in nanoseconds since the epoch.
+        """
+        self.path = path
+        self.disk = disk or Disk()
+        self.now = now
+        self.root = -1
+        #: Why nothing may be written any more, once a sync of something committed has failed.
+        self.broken: str | None = None
+        #: What `trash` has put aside and nobody has removed yet: name -> the id it bore, if any.
+        self.trashed: dict[str, int | None] = {}
+        self._syncfs_trusted = False
+        self._serial = 0
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the directory if it is missing, open it, lock it, and sync what a crash left.
+
+        Raises VolumeInUse if another daemon has it, VolumeUnusable if it cannot be served.
+        """
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            self.root = self.disk.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.disk.lock(self.root)
+            self._check_writable()
+            # After a mere kill -9 the page cache holds what was never synced: to serve that now
+            # and to lose it in a power cut would be to take back an answer.
+            self.disk.syncfs(self.root)
+            self.disk.fsync(self.root)
+        except BlockingIOError:
+            self.close()
+            raise VolumeInUse(self.shown_path) from None
+        except OSError as error:
+            self.close()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise VolumeUnusable(self.shown_path, reason) from error
+        self._syncfs_trusted = self.disk.syncfs_trusted(self.root)
+
+    def _check_writable(self) -> None:
+        # By doing it: access(2) knows nothing of `chattr +i`.
+        probe = NEW + PROBE
+        try:
+            self.disk.mkdir(probe, 0o777, dir_fd=self.root)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return  # a full disk can still be read and deleted from
+        self.disk.rmdir(probe, dir_fd=self.root)
+
+    def close(self) -> None:
+        """Let go of the directory and its lock."""
+        if self.root >= 0:
+            root, self.root = self.root, -1
+            self.disk.close(root)
+
+    @property
+    def shown_path(self) -> str:
+        """The path, for people."""
+        return os.fsdecode(self.path)
+
+    def free(self) -> tuple[int, int]:
+        """Return (bytes free, bytes in all) of the file system."""
+        return self.disk.free(self.root)
+
+    # -- staging ------------------------------------------------------------------------------
+
+    def stage(self, blob: Blob) -> Stage:
+        """Make `.new-<id>` for a blob whose body is still coming, with its Pending record.
+
+        The record is not synced: it only tells people, and recovery, what the stage is.
+        """
+        name = stage_name(blob.id)
+        self.disk.mkdir(name, 0o777, dir_fd=self.root)
+        self._write_file(f"{name}/{STATE}", statefile.dump(blob), sync=False)
+        return Stage(blob, self._create(f"{name}/{DATA}"))
+
+    def write(self, stage: Stage, pieces: Sequence[bytes]) -> None:
+        """Append the pieces to the stage's data.raw."""
+        self._write_all(stage.fd, pieces)
+
+    def seal(self, stage: Stage) -> None:
+        """Sync the stage's data.raw, which is complete, and close it; `commit` need not, then."""
+        self._close_data(stage, sync=True)
+
+    def drop(self, stage: Stage) -> None:
+        """Give up a stage whose blob has just become Failure; its record says why, if it can.
+
+        What is left is for the collector.
+        """
+        self._close_data(stage, sync=False)
+        try:
+            self.replace_state(stage.name, stage.blob)
+        except OSError as error:
+            # Very likely what made the upload fail: the disk is full, or broken.
+            log.debug("No last record in {name}: {error}", name=stage.name, error=error)
+
+    def _close_data(self, stage: Stage, sync: bool) -> None:
+        if stage.fd >= 0:
+            fd, stage.fd = stage.fd, -1
+            try:
+                if sync:
+                    self.disk.fsync(fd)
+            finally:
+                self.disk.close(fd)
+
+    # -- committing ---------------------------------------------------------------------------
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Carry out the changes, durably; each one's ``error`` says why it is not done, if so.
+
+        The steps of the write protocol (docs/architecture.md) are taken for the whole batch
+        together: everything is written, everything is synced, everything is renamed, and a sync
+        of the root, begun after the last rename, makes the renames last.  Should that one fail,
+        `broken` is set, and the changes it was for have failed with an unknown outcome.
+        """
+        commits = [change for change in changes if isinstance(change, Commit)]
+        deletes = [change for change in changes if isinstance(change, Delete)]
+        together = len(changes) > 1 and self._syncfs_trusted
+        for commit in commits:
+            _attempt(commit, self._prepare_blob, not together)
+        for delete in deletes:
+            _attempt(delete, self._prepare_tombstone, not together)
+        # A tombstone needs room, and a directory to stand in.  To delete, neither is needed.
+        vanishing = [delete for delete in deletes if delete.error is not None]
+        if together:
+            try:
+                self.disk.syncfs(self.root)
+            except OSError as error:
+                # Not one of the batch is known to be whole; but none has been renamed either.
+                for change in changes:
+                    change.error = change.error or from_os_error(error)
+                return
+        for commit in commits:
+            _attempt(commit, self._reveal_blob)
+        for delete in deletes:
+            _attempt(delete, self._reveal_tombstone)
+        try:
+            self._sync_revealed(_good(commits), _good(deletes), together)
+            for delete in vanishing:
+                delete.error = None
+                _attempt(delete, self._vanish, [str(i) for i in (*delete.elders, delete.blob.id)])
+            for change in changes:
+                if isinstance(change, Discard):
+                    _attempt(change, self._vanish, change.names)
+        except OutcomeUnknown as unknown:
+            for change in changes:
+                change.error = change.error or DiskFailed(str(unknown))
+
+    def _prepare_blob(self, commit: Commit, sync: bool) -> None:
+        name = stage_name(commit.blob.id)
+        record = statefile.dump(commit.blob)
+        if isinstance(commit.data, Stage):
+            self._close_data(commit.data, sync)
+            self._write_file(f"{name}/{STATE_TMP}", record, sync)
+            self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
+        else:
+            self.disk.mkdir(name, 0o777, dir_fd=self.root)
+            self._write_file(f"{name}/{DATA}", commit.data, sync)
+            self._write_file(f"{name}/{STATE}", record, sync)
+        if sync:
+            self._sync_directory(name)
+
+    def _reveal_blob(self, commit: Commit) -> None:
+        self.disk.rename(stage_name(commit.blob.id), str(commit.blob.id), self.root)
+
+    def _prepare_tombstone(self, delete: Delete, sync: bool) -> None:
+        blob = self.record_of(delete.blob)
+        blob.delete(self.now())
+        self._write_state_tmp(str(blob.id), blob, sync)
+
+    def _reveal_tombstone(self, delete: Delete) -> None:
+        name = str(delete.blob.id)
+        self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
+
+    def _sync_revealed(
+        self, commits: Sequence[Commit], deletes: Sequence[Delete], together: bool
+    ) -> None:
+        """Make the renames of a batch last; raises OutcomeUnknown."""
+        if together and deletes:
+            self._sync_or_break(self.disk.syncfs, self.root)
+            return
+        if commits:
+            self.sync_root()
+        for delete in deletes:
+            self._sync_or_break(self._sync_directory, str(delete.blob.id))
+
+    def _vanish(self, _change: Change, names: Sequence[str]) -> None:
+        """Delete without a tombstone: the last name goes only when its elders are durably gone.
+
+        Raises OutcomeUnknown, or OSError while the last name still stands.
+        """
+        *elders, last = names
+        for group in (elders, [last]):
+            moved = [self.trash(name, int(name) if name.isdecimal() else None) for name in group]
+            if any(moved):
+                self.sync_root()
+
+    def sync_root(self) -> None:
+        """Make the renames in the root last; or set `broken` and raise OutcomeUnknown."""
+        self._sync_or_break(self.disk.fsync, self.root)
+
+    def _sync_or_break(self, sync: Callable[[T], None], what: T) -> None:
+        # Never a second try: after a failed fsync the kernel may forget what it could not write,
+        # and call the next one a success.
+        try:
+            sync(what)
+        except OSError as error:
+            self.broken = f"a sync failed: {from_os_error(error)}"
+            log.critical("Read-only until a restart: {reason}", reason=self.broken)
+            raise OutcomeUnknown(self.broken) from error
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def open_data(self, blob: Committed) -> int:
+        """Open the bytes of a committed blob and return the descriptor.
+
+        Raises FileNotFoundError if the blob has no directory (it was collected), DataDamaged if it
+        has, and the bytes are not those that were committed as far as an open can tell.
+        """
+        name = str(blob.id)
+        try:
+            fd = self.disk.open(f"{name}/{DATA}", _READ, dir_fd=self.root)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                self.disk.lstat(name, self.root)
+                raise DataDamaged(f"{DATA} is missing") from error
+            if error.errno in NOT_REGULAR:
+                raise DataDamaged(f"{DATA} is not a regular file") from error
+            raise
+        try:
+            check_data(self.disk.fstat(fd), blob.size)
+        except BaseException:
+            self.disk.close(fd)
+            raise
+        return fd
+
+    def read(self, fd: int, offset: int, length: int) -> bytes:
+        """Read exactly ``length`` bytes; raises DataDamaged if the file ends before."""
+        pieces = []
+        while length:
+            piece = self.disk.pread(fd, length, offset)
+            if not piece:
+                raise DataDamaged(f"{DATA} ends at byte {offset}")
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close_data(self, fd: int) -> None:
+        """Close what `open_data` opened."""
+        self.disk.close(fd)
+
+    # -- records ------------------------------------------------------------------------------
+
+    def read_record(self, name: str, blob_id: int | None = None) -> Blob:
+        """Read the record in a directory; raises BadRecord, or OSError if there is none.
+
+        With ``blob_id`` the record has to be that blob's.
+        """
+        return statefile.parse(self.read_state(name), blob_id)
+
+    def read_state(self, name: str) -> bytes:
+        """Read the state file in a directory; raises BadRecord if it is no regular file."""
+        try:
+            fd = self.disk.open(f"{name}/{STATE}", _READ, dir_fd=self.root)
+            try:
+                # One byte more than allowed, so that a longer file is seen to be one.
+                return self.disk.pread(fd, statefile.MAX_BYTES + 1, 0)
+            finally:
+                self.disk.close(fd)
+        except OSError as error:
+            if error.errno in NOT_REGULAR:
+                raise BadRecord("it is not a regular file") from error
+            raise
+
+    def record_of(self, committed: Committed) -> Blob:
+        """Read a committed blob's record, or make one of what the maps know if it is lost."""
+        try:
+            return self.read_record(str(committed.id), committed.id)
+        except (OSError, BadRecord) as error:
+            log.warn("The record of blob {id} is lost: {error}", id=committed.id, error=error)
+            return Blob.of(committed)
+
+    def replace_state(self, name: str, blob: Blob) -> None:
+        """Put the blob's record in place of the one in a directory; not synced."""
+        self._write_state_tmp(name, blob, sync=False)
+        self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
+
+    def _write_state_tmp(self, name: str, blob: Blob, sync: bool) -> None:
+        path = f"{name}/{STATE_TMP}"
+        record = statefile.dump(blob)
+        try:
+            self._write_file(path, record, sync)
+        except FileExistsError:  # a crash, or a failure, left one behind
+            self.disk.unlink(path, dir_fd=self.root)
+            self._write_file(path, record, sync)
+
+    # -- taking away --------------------------------------------------------------------------
+
+    def trash(self, name: str, blob_id: int | None = None) -> bool:
+        """Rename a directory to `.trash-*`, not synced; return False if it is not there.
+
+        Its contents are removed by `empty_trash`, which then reports ``blob_id`` as free.
+        """
+        return self._set_aside(name, TRASH, "", blob_id) is not None
+
+    def quarantine(self, name: str, *, tie: bool = False) -> str | None:
+        """Rename a directory to `.quarantine-*`, not synced; return that name."""
+        return self._set_aside(name, QUARANTINE, TIE if tie else "", None)
+
+    def _set_aside(self, name: str, prefix: str, suffix: str, blob_id: int | None) -> str | None:
+        stem = name.lstrip(".").split("-")[1] if name.startswith(".") else name
+        while True:
+            self._serial += 1
+            target = f"{prefix}{stem}-{self._serial}{suffix}"
+            try:
+                self.disk.rename(name, target, self.root)
+            except FileNotFoundError:
+                return None
+            except (FileExistsError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                continue
+            if prefix == TRASH:
+                self.trashed[target] = blob_id
+            return target
+
+    def remove(self, name: str) -> bool:
+        """Remove a directory and what gostore put in it; False if something is left of it.
+
+        Files that gostore does not know are not removed, and so keep their directory.
+        """
+        try:
+            for entry in CONTENTS:
+                with suppress(FileNotFoundError):
+                    self.disk.unlink(f"{name}/{entry}", dir_fd=self.root)
+            self.disk.rmdir(name, dir_fd=self.root)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warn("{name} is not removed: {error}", name=name, error=error)
+            return False
+        return True
+
+    # -- system calls -------------------------------------------------------------------------
+
+    def _write_file(self, path: str, data: bytes, sync: bool) -> None:
+        fd = self._create(path)
+        try:
+            self._write_all(fd, [data])
+            if sync:
+                self.disk.fsync(fd)
+        finally:
+            self.disk.close(fd)
+
+    def _create(self, path: str) -> int:
+        return self.disk.open(path, _CREATE, 0o666, dir_fd=self.root)
+
+    def _write_all(self, fd: int, pieces: Sequence[bytes]) -> None:
+        left = list(pieces)
+        while left:
+            written = self.disk.writev(fd, left[:_PIECES])
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+
+    def _sync_directory(self, name: str) -> None:
+        fd = self.disk.open(name, _DIRECTORY, dir_fd=self.root)
+        try:
+            self.disk.fsync(fd)
+        finally:
+            self.disk.close(fd)
+
+
+def check_data(found: os.stat_result, size: int | None) -> None:
+    """Raise DataDamaged unless this is the stat of a regular file of our own, of ``size`` bytes."""
+    if not stat.S_ISREG(found.st_mode):
+        raise DataDamaged(f"{DATA} is not a regular file")
+    if found.st_nlink != 1:
+        raise DataDamaged(f"{DATA} has {found.st_nlink} names")
+    if size is not None and found.st_size != size:
+        raise DataDamaged(f"{DATA} has {found.st_size} bytes instead of {size}")
+
+
+def _attempt(change: Change, step: Callable[..., None], *arguments: object) -> None:
+    """Take one step of a change, unless an earlier one failed."""
+    if change.error is None:
+        try:
+            step(change, *arguments)
+        except OSError as error:
+            change.error = from_os_error(error)
+
+
+def _good(changes: Sequence[C]) -> list[C]:
+    return [change for change in changes if change.error is None]

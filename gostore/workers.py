@@ -1,0 +1,53 @@
+"""The threads that may wait for the disk, so that the reactor never does.
+
+Three rooms, each a queue of its own: ``commits``, one thread that makes batches durable;
+``chores``, one thread that retires, collects and sets aside; ``files``, several threads for the
+bodies that come and go.  Threads are started by `Workers.start`, which has to come after twistd
+has forked: a fork keeps only the thread that called it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+T = TypeVar("T")
+
+#: Enough for a few slow disks' worth of waiting; more would only fight for the interpreter lock.
+FILE_THREADS = 16
+
+
+class Workers:
+    """Runs functions in threads, and gives their results back to the reactor as Deferreds."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._commits = ThreadPool(1, 1, "commits")
+        self._chores = ThreadPool(1, 1, "chores")
+        self._files = ThreadPool(0, FILE_THREADS, "files")
+
+    def start(self) -> None:
+        """Start the threads."""
+        for pool in (self._commits, self._chores, self._files):
+            pool.start()
+
+    def stop(self) -> None:
+        """Stop the threads, waiting for the functions they are in."""
+        for pool in (self._files, self._chores, self._commits):
+            pool.stop()
+
+    def commit(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Run a function among the commits, one after another."""
+        return deferToThreadPool(self._reactor, self._commits, function, *arguments)
+
+    def chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Run a function among the chores, one after another."""
+        return deferToThreadPool(self._reactor, self._chores, function, *arguments)
+
+    def file(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Run a function beside others of its kind."""
+        return deferToThreadPool(self._reactor, self._files, function, *arguments)
