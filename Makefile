@@ -1,0 +1,70 @@
+# make run     the daemon, in the foreground: blobs in ./data, port 7777 (ARGS= for other options)
+# make test    every test there is, under coverage (ARGS= for pytest)
+# make lint    ruff and mypy
+# make lock    write requirements/*.txt anew, with the newest versions
+# make clean   remove whatever the others made; ./data stays
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+BRANCHES := 95
+
+# The daemons that tests start run this source, not an installed copy of it.
+export PYTHONPATH := $(CURDIR)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SOURCES := setup.py pyproject.toml README.md $(wildcard gostore/*.* twisted/plugins/*.py)
+
+.PHONY: run test lint lock clean
+
+run: $(VENV)/.installed
+	@cd $(CURDIR) && unset PYTHONPATH && exec $(BIN)/twistd --nodaemon --pidfile= gostore $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	@$(BIN)/coverage json --quiet -o .coverage.json
+	@$(BIN)/python .ci/branches.py .coverage.json $(BRANCHES)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(VENV)/.venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+		--extra test --extra lint --output-file requirements/test.txt setup.py
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+		--constraint requirements/test.txt --output-file requirements/run.txt setup.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache _trial_temp* twistd.log* twistd.pid
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find twisted -name dropin.cache -delete
+
+# An ordinary installation, not an editable one, which would hide the plugin from twistd.
+$(VENV)/.installed: $(VENV)/.run $(SOURCES)
+	@echo "Installing gostore in $(VENV)"
+	@$(BIN)/pip install --quiet --no-deps --force-reinstall .
+	@rm -rf build gostore.egg-info
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.venv requirements/run.txt
+	@echo "Installing what gostore needs in $(VENV)"
+	@$(BIN)/pip install --quiet --requirement requirements/run.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.venv requirements/test.txt
+	@echo "Installing what the tests need in $(VENV)"
+	@.ci/have curl
+	@$(BIN)/pip install --quiet --requirement requirements/test.txt
+	@touch $@
+
+$(VENV)/.venv:
+	@.ci/venv "$(PYTHON)" "$(VENV)"
+	@touch $@

@@ -1,0 +1,64 @@
+"""The package's metadata; how its tools are set up is in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """Read the version from the package, without importing it: what it needs may be missing yet."""
+    text = (HERE / "gostore" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+setup(
+    name="gostore",
+    version=version(),
+    description="A small network daemon that stores blobs behind HTTP, durably, in plain files",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    author="The gostore developers",
+    python_requires=">=3.10",
+    # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
+    packages=["gostore", "twisted.plugins"],
+    install_requires=[
+        "attrs>=23.1",
+        "http-sf>=1.0",
+        "httptools>=0.6.4",
+        "klein>=24.8",
+        "sortedcontainers>=2.4",
+        "Twisted>=24.7",
+        "Werkzeug>=3.0",
+        "zope.interface>=6.0",
+    ],
+    extras_require={
+        # What "ssl:" endpoints need.
+        "tls": ["Twisted[tls]>=24.7"],
+        "test": [
+            "coverage>=7.10",
+            "hypothesis>=6.100",
+            "pytest>=8.0",
+            "pytest-twisted>=1.14",
+            "treq>=24.9",
+        ],
+        "lint": [
+            "mypy>=1.11",
+            "mypy-zope>=1.0.5",
+            "ruff>=0.6",
+        ],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+    ],
+    zip_safe=False,
+)
