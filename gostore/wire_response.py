@@ -1,0 +1,185 @@
+"""Responses: their heads, the bodies that are read while they are sent, and errors.
+
+What is sent comes from the application, which may be wrong; nothing is sent that would let a
+client see two responses in one, or take half a body for the whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+log = Logger()
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
+    for status in HTTPStatus
+}
+# RFC 9110 sections 8.6, 15.3.5 and 15.4.5: no body, and no length of one that is not sent.
+BODILESS = frozenset((204, 304))
+
+ERROR_HEADERS: Sequence[tuple[bytes, bytes]] = (
+    (b"content-type", b"application/json"),
+    (b"x-content-type-options", b"nosniff"),
+)
+"""The header fields of a response whose body is an `error_body`."""
+
+
+def error_body(code: int, text: str) -> bytes:
+    """The one line of JSON that every error is answered with."""
+    line = json.dumps({"code": code, "text": text}, ensure_ascii=False)
+    return line.encode("utf-8", "backslashreplace") + b"\n"
+
+
+class Source(Protocol):
+    """A response body of `length` bytes that is read while it is sent."""
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+
+    def read(self) -> bytes | Deferred[bytes]:
+        """The next piece, never empty; called again only when the last is written.
+
+        A failure before the first piece is answered with 500, one after it aborts the connection.
+        """
+
+    def close(self) -> None:
+        """Called exactly once, whether everything was sent or not; never while a read is due."""
+
+
+def response_head(
+    code: int,
+    headers: Sequence[tuple[bytes, bytes]],
+    length: int,
+    keep_alive: bool,
+    version: tuple[int, int],
+    tail: bytes,
+) -> bytes:
+    """The head of a response to a request of `version`; `tail` is its end, empty line and all.
+
+    Raises ValueError for a header field with a line end in it.
+    """
+    parts = [_STATUS_LINES.get(code) or b"HTTP/1.1 %d \r\n" % code]
+    parts += [b"%b: %b\r\n" % pair for pair in headers]
+    if code not in BODILESS:
+        parts.append(b"Content-Length: %d\r\n" % length)
+    if not keep_alive:
+        parts.append(b"Connection: close\r\n")
+    elif version == (1, 0):
+        parts.append(b"Connection: keep-alive\r\n")
+    head = b"".join(parts)
+    if not head.count(b"\n") == head.count(b"\r") == len(parts):
+        raise ValueError("a header field with a line end in it")
+    return head + tail
+
+
+class Outlet(Protocol):
+    """What a response is sent through."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client has enough to read for now."""
+
+    def write(self, head: bytes, data: bytes) -> None:
+        """Write a head, or nothing, and a piece of the body."""
+
+    def sent(self) -> None:
+        """The response is written."""
+
+    def sending_failed(self, headless: bool) -> None:
+        """The response cannot be sent to its end; if `headless`, nothing of it is sent yet."""
+
+
+def close_source(source: Source) -> None:
+    """Close a source; an exception is logged."""
+    try:
+        source.close()
+    except Exception:
+        log.failure("Closing a response body raised an exception")
+
+
+class Sending:
+    """A streamed response on its way: reads the source while the transport takes more.
+
+    The head goes out with the first piece, so that a source that cannot be read at all is still
+    answered with an error.
+    """
+
+    __slots__ = ("_due", "_head", "_left", "_outlet", "_pumping", "_source", "_stopped")
+
+    def __init__(self, outlet: Outlet, source: Source, head: bytes) -> None:
+        self._outlet = outlet
+        self._source: Source | None = source
+        self._head = head
+        self._left = source.length
+        self._stopped = False
+        self._pumping = False
+        self._due = False
+
+    def pump(self) -> None:
+        """Read and write on, until the transport has enough or the source wants time."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._left and not (self._stopped or self._due or self._outlet.blocked):
+                self._read()
+        finally:
+            self._pumping = False
+        if not self._left and not self._stopped:
+            self.stop()
+            self._outlet.sent()
+
+    def _read(self) -> None:
+        assert self._source is not None
+        self._due = True
+        try:
+            piece = self._source.read()
+        except Exception:
+            self._failed(Failure())  # type: ignore[no-untyped-call]
+            return
+        if isinstance(piece, Deferred):
+            piece.addCallbacks(self._received, self._failed)
+        else:
+            self._received(piece)
+
+    def _received(self, piece: bytes) -> None:
+        self._due = False
+        if self._stopped:
+            self._close()
+            return
+        if not 0 < len(piece) <= self._left:
+            error = ValueError(f"{len(piece)} bytes where {self._left} are left")
+            self._failed(Failure(error))  # type: ignore[no-untyped-call]
+            return
+        self._left -= len(piece)
+        head, self._head = self._head, b""
+        self._outlet.write(head, piece)
+        self.pump()
+
+    def _failed(self, failure: Failure) -> None:
+        self._due = False
+        if self._stopped:
+            self._close()
+            return
+        log.failure("Reading a response body failed", failure)
+        self.stop()
+        self._outlet.sending_failed(headless=bool(self._head))
+
+    def stop(self) -> None:
+        """Read no more. The source is closed as soon as nothing is being read of it."""
+        self._stopped = True
+        if not self._due:
+            self._close()
+
+    def _close(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            close_source(source)
