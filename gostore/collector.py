@@ -1,0 +1,56 @@
+"""The garbage collector as a service: it asks, at an interval, for one collection run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+class Collector(Service):
+    """Runs ``collect`` every ``interval`` seconds, one run at a time, for as long as it is running.
+
+    ``collect`` returns a Deferred that fires when its run is over. A run that takes longer than the
+    interval makes the next one wait. A run that fails is logged; the next one comes all the same.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, collect: Callable[[], Deferred[None]], interval: float, clock: IReactorTime
+    ) -> None:
+        self.setName("collector")
+        self._collect = collect
+        self._interval = interval
+        self._loop = LoopingCall(self._run)
+        self._loop.clock = clock
+        self._stopped: Deferred[LoopingCall] | None = None
+
+    def startService(self) -> None:
+        """Start the loop; the first run comes one interval from now."""
+        super().startService()
+        self._stopped = self._loop.start(self._interval, now=False)
+
+    def stopService(self) -> Deferred[LoopingCall] | None:
+        """Stop the loop. The Deferred fires when a run in progress is over."""
+        super().stopService()
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            self._loop.stop()
+        return stopped
+
+    def _run(self) -> Deferred[None]:
+        # A LoopingCall stops for ever, without a word, at the first failure it sees.
+        return maybeDeferred(self._collect).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.failure(
+            "A collection run failed; the next one is in {interval} s",
+            failure=failure,
+            interval=self._interval,
+        )

@@ -1,0 +1,285 @@
+"""The daemon's services, built from plain arguments.
+
+    Daemon                  starts and stops everything in its order
+      Listener              binds the endpoint, accepts connections
+      Collector             asks the store for a collection run every few seconds
+
+Starting: the store opens its volume (directory, lock, scan), the listener binds, the store recovers
+and starts its threads, the collector starts. Nothing of that happens in a constructor, since twistd
+forks between the two. Stopping goes the other way, one step after the other.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import resource
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore.api import Api
+from gostore.collector import Collector
+from gostore.errors import StoreError
+from gostore.settings import Settings, printable
+from gostore.store import BlobStore
+from gostore.volume import Volume
+from gostore.wire import HTTPFactory, Limits
+from gostore.workers import Workers
+
+
+class StartFailed(Exception):
+    """The daemon cannot start; str() of it is one line that says why."""
+
+
+class Store(Protocol):
+    """What the daemon needs of the store: its life, not its verbs."""
+
+    def open(self) -> None:
+        """Make, lock and scan the volume. Blocks. Raises VolumeInUse, VolumeUnusable."""
+
+    def start(self) -> object:
+        """Apply what the scan found, start the threads. Blocks. str() of the result sums it up."""
+
+    def collect(self) -> Deferred[None]:
+        """Run the garbage collector once."""
+
+    def stop(self) -> Deferred[None]:
+        """Refuse new writes and finish the commits in progress."""
+
+    def close(self) -> Deferred[None] | None:
+        """Stop the threads and unlock the volume."""
+
+
+class Listener(Service):
+    """Holds the port: bound in privilegedStartService, with any failure raised there and then."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
+        self.setName("listener")
+        self._endpoint = endpoint
+        self._factory = factory
+        self._ports: list[IListeningPort] = []
+
+    @property
+    def addresses(self) -> list[object]:
+        """The addresses really listened on, as getHost() of the ports gives them."""
+        return [port.getHost() for port in self._ports]
+
+    def privilegedStartService(self) -> None:
+        """Bind. Raises whatever the endpoint fails with: CannotListenError and others."""
+        super().privilegedStartService()
+        failures: list[Failure] = []
+        # All of Twisted's own server endpoints answer before listen() returns.
+        self._endpoint.listen(self._factory).addCallbacks(self._ports.append, failures.append)
+        for failure in failures:
+            failure.raiseException()
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Unbind: accept no more connections. Those accepted go on."""
+        super().stopService()
+        while self._ports:
+            yield maybeDeferred(self._ports.pop().stopListening)
+
+
+class Daemon(MultiService):
+    """The whole of gostore as one service.
+
+    ``refuse`` is called with one line when the daemon cannot start, and raises.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        factory: HTTPFactory,
+        endpoint: IStreamServerEndpoint,
+        clock: IReactorTime,
+        refuse: Callable[[str], NoReturn],
+    ) -> None:
+        super().__init__()
+        self.setName("gostore")
+        self._settings = settings
+        self._store = store
+        self._factory = factory
+        self._refuse = refuse
+        self._opened = False
+        self._listener = Listener(endpoint, factory)
+        self._listener.setServiceParent(self)
+        self._collector = Collector(store.collect, settings.gc_interval, clock)
+        self._collector.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open the volume, then bind: a daemon that may not have the one never takes the other."""
+        try:
+            self._store.open()
+        except (StoreError, OSError) as error:
+            self._refuse(str(error))
+        self._opened = True
+        try:
+            super().privilegedStartService()
+        except Exception as error:
+            if not isinstance(error, (CannotListenError, OSError)):
+                self.log.failure("Listening failed in a way of its own")
+            self._store.close()
+            self._refuse(f"cannot listen on {self._settings.listen}: {_reason(error)}")
+
+    def startService(self) -> None:
+        """Recover, then serve. Nothing is accepted before this returns and the reactor runs."""
+        if not self._opened:  # a runner that knows nothing of privileges
+            self.privilegedStartService()
+        try:
+            summary = self._store.start()
+        except (StoreError, OSError) as error:
+            self._listener.stopService()
+            self._store.close()
+            self._refuse(str(error))
+        super().startService()
+        for line in start_up_lines(self._settings, self._listener.addresses):
+            self.log.info("{line}", line=line)
+        self.log.info("{summary}", summary=str(summary))
+        for address in self._listener.addresses:
+            if is_reachable(address):
+                self.log.warn(
+                    "There is no authentication: whoever can reach {address} can read, replace and"
+                    " delete every blob. To keep it to this machine: -s 127.0.0.1:7777",
+                    address=url(self._settings, address),
+                )
+
+    @inlineCallbacks
+    def stopService(self) -> Any:
+        """Stop step by step; a step that fails is logged and does not keep the next from happening.
+
+        Accept no more; finish requests, uploads within the grace time; let a collection run end;
+        finish commits; unlock the volume.
+        """
+        Service.stopService(self)
+        self.log.info("Shutting down")
+        steps: list[Callable[[], object]] = [
+            self._listener.stopService,
+            lambda: self._factory.stop(self._settings.shutdown_grace),
+            self._collector.stopService,
+            self._store.stop,
+            self._store.close,
+        ]
+        for step in steps:
+            try:
+                yield maybeDeferred(step)
+            except Exception:
+                self.log.failure("A step of the shutdown failed")
+        self.log.info("Shut down")
+
+
+def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
+    """Build the daemon on a reactor. Nothing is opened, bound or started."""
+    store = BlobStore(
+        Volume(settings.dir),
+        Workers(reactor),
+        id_bits=settings.id_bits,
+        max_blob_size=settings.max_blob_size or None,
+        reserve=settings.free_space_reserve,
+        max_uploads=settings.max_uploads,
+    )
+    api = Api(store, put_creates=settings.put_creates, clock=reactor)
+    limits = Limits(
+        uri=settings.max_uri_size,
+        head=settings.max_head_size,
+        fields=settings.max_fields,
+        head_timeout=settings.head_timeout,
+        idle_timeout=settings.idle_timeout,
+        body_rate=settings.body_rate,
+        body_window=settings.body_window,
+        send_timeout=settings.send_timeout,
+        max_connections=connection_limit(settings),
+    )
+    factory = HTTPFactory(api.dispatch, limits, reactor, access_log=settings.debug)
+    endpoint = serverFromString(reactor, settings.listen)
+    return Daemon(settings, store, factory, endpoint, reactor, refuse)
+
+
+def connection_limit(settings: Settings) -> int:
+    """The most connections at a time; "auto" leaves a fifth of the open files to blobs."""
+    if settings.max_connections is not None:
+        return settings.max_connections
+    return share_of_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def share_of_files(files: int) -> int:
+    """80 % of the files that may be open, at most 4,096, for connections."""
+    return 4096 if files == resource.RLIM_INFINITY else max(1, min(4096, files * 8 // 10))
+
+
+# What is said at start-up.
+
+
+def start_up_lines(settings: Settings, addresses: list[object]) -> list[str]:
+    """Say where the daemon listens, where its blobs are, and give a command to paste."""
+    lines = [f"Listening on {url(settings, address)}" for address in addresses]
+    lines.append(f"Keeping blobs in {printable(settings.dir)}")
+    lines.extend(f"Try: {curl(settings, address)}" for address in addresses[:1])
+    return lines
+
+
+def url(settings: Settings, address: object) -> str:
+    """An address as a URL where there is one; a Unix socket by its path."""
+    match address:
+        case IPv4Address(host=host, port=port):
+            return f"{_scheme(settings)}://{host}:{port}"
+        case IPv6Address(host=host, port=port):
+            return f"{_scheme(settings)}://[{host}]:{port}"
+        case UNIXAddress():
+            return f"unix:{_socket_path(address)}"
+        case _:
+            return str(address)
+
+
+def curl(settings: Settings, address: object) -> str:
+    """A curl command that stores a blob through this address."""
+    host, socket = "localhost", ""
+    match address:
+        case IPv4Address(host="0.0.0.0", port=port) | IPv6Address(host="::", port=port):
+            host = f"localhost:{port}"
+        case IPv4Address(host=number, port=port):
+            host = f"{number}:{port}"
+        case IPv6Address(host=number, port=port):
+            host = f"[{number}]:{port}"
+        case UNIXAddress():
+            socket = f"--unix-socket {_socket_path(address)} "
+    return f"curl --request POST {socket}{_scheme(settings)}://{host}/store/hello --data 'Hello!'"
+
+
+def is_reachable(address: object) -> bool:
+    """Whether other machines may reach the address."""
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        return False
+    return not ipaddress.ip_address(address.host.partition("%")[0]).is_loopback
+
+
+def _scheme(settings: Settings) -> str:
+    return "https" if settings.listen.startswith(("ssl:", "tls:")) else "http"
+
+
+def _socket_path(address: UNIXAddress) -> str:
+    name = address.name
+    return printable(os.fsdecode(name)) if isinstance(name, (bytes, str)) else str(name)
+
+
+def _reason(error: Exception) -> str:
+    """The reason alone: CannotListenError says again what could not be listened on."""
+    inner = getattr(error, "socketError", error)
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

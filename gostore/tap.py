@@ -1,0 +1,231 @@
+"""The command line of ``twistd gostore``: options to settings to service.
+
+The only module that imports the reactor, and only when the service is made: by then twistd has
+installed the one it was told to use.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, NoReturn
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+)
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from gostore import __version__
+from gostore.settings import (
+    TABLE,
+    BadSetting,
+    Setting,
+    Settings,
+    make_settings,
+    parse_config,
+    printable,
+)
+from twisted import __version__ as twisted_version
+
+log = Logger()
+
+_EXAMPLES = """
+Examples:
+  twistd -n gostore                          in the foreground: ./data, port 7777
+  twistd -n gostore -d /srv/blobs -s 127.0.0.1:7777
+                                             another directory, this machine only
+  twistd --pidfile=/run/gostore.pid --logfile=/var/log/gostore.log gostore \\
+      --config /etc/gostore.conf             as a daemon; the command line wins
+  twistd -n gostore -s unix:/run/gostore.sock
+                                             on a Unix socket
+
+To listen on:
+  tcp:7777              every IPv4 address of this machine (as 0.0.0.0:7777, :7777)
+  127.0.0.1:7777        this machine only (as tcp:7777:interface=127.0.0.1)
+  [::1]:7777            IPv6 (as tcp6:7777:interface=\\:\\:1)
+  ssl:7777:privateKey=key.pem:certKey=cert.pem
+  unix:PATH, systemd:domain=INET:index=0, and whatever else Twisted knows
+
+A first blob:
+  curl --request POST http://localhost:7777/store/foo --data 'Hello!'
+  curl http://localhost:7777/store/foo
+"""
+
+
+def checked(row: Setting, text: str) -> str:
+    """Return the text given for a setting if it can be parsed. Raises UsageError."""
+    try:
+        row.parse(text)
+    except ValueError as error:
+        # For a ValueError twistd would not say which option it was.
+        raise usage.UsageError(f"--{row.name}: {error}") from error
+    return text
+
+
+class Options(usage.Options):
+    """The options of ``twistd gostore``, one for each row of the settings' table.
+
+    After parsing, ``settings`` holds the outcome: defaults, then the configuration file, then the
+    command line.
+    """
+
+    longdesc = (
+        "Stores blobs: POST creates one at /store/LOCATION, PUT replaces it, GET reads it, DELETE"
+        " deletes it. Each is a directory of plain files under --dir. What was answered with"
+        " success is on the disk and survives a crash. Sizes are written as 65536, 64KiB or 10M;"
+        " times are seconds."
+    )
+
+    optFlags = [[row.name, row.short, row.doc] for row in TABLE.values() if row.flag]
+    # No default in twistd's place for it: what is not given must be told from what is.
+    optParameters = [
+        [row.name, row.short, None, f"{row.doc} [default: {row.default}]", partial(checked, row)]
+        for row in TABLE.values()
+        if not row.flag
+    ] + [["config", None, None, "Read settings from this INI file first; tap.conf shows them all."]]
+
+    settings: Settings
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse the command line. Under twistd a mistake ends it with one line on stderr."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            if self.parent is None:
+                raise
+            # twistd would print the whole of --help above the reason.
+            raise SystemExit(f"gostore: {error}") from error
+
+    def postOptions(self) -> None:
+        """Put ``settings`` together. Raises UsageError."""
+        values: dict[str, object] = {}
+        if self["config"] is not None:
+            values.update(read_config(self["config"]))
+        for row in TABLE.values():
+            if row.flag and self[row.name]:
+                values[row.name] = True
+            elif not row.flag and self[row.name] is not None:
+                values[row.name] = row.parse(self[row.name])
+        # Here, since daemonizing changes the working directory.
+        values["dir"] = os.path.abspath(str(values.get("dir", TABLE["dir"].default)))
+        self.settings = make_settings(values)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The options, and after them the examples, whose lines must stay as they are."""
+        return super().getUsage(width) + _EXAMPLES
+
+    def getSynopsis(self) -> str:
+        """The first line of --help."""
+        return "Usage: twistd [twistd options] gostore [options]"
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and exit."""
+        print(f"gostore {__version__} (Twisted {twisted_version})")
+        raise SystemExit(0)
+
+
+def read_config(path: str) -> Mapping[str, object]:
+    """Read a configuration file; values by setting name. Raises UsageError."""
+    try:
+        # surrogateescape: a directory's name need not be UTF-8.
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            return parse_config(file.read(), path)
+    except OSError as error:
+        raise usage.UsageError(f"{path}: {error.strerror}") from error
+    except BadSetting as error:
+        raise usage.UsageError(str(error)) from error
+
+
+def makeService(options: Options) -> IService:
+    """Make the service that twistd runs. Nothing is opened, bound or started yet."""
+    from twisted.internet import reactor
+
+    from gostore.service import build
+
+    # What twistd itself was told; None outside of it.
+    twistd: Mapping[str, Any] = options.parent if options.parent is not None else {}
+    service = Process(reactor, None if options.settings.debug else quiet_observer(twistd))
+    build(options.settings, reactor, partial(refuse, twistd)).setServiceParent(service)
+    return service
+
+
+class Process(MultiService):
+    """Sees to what concerns the process as a whole: its log level, and its exit status.
+
+    ``observer`` takes the place of twistd's own log observer, unless it is None.
+    """
+
+    def __init__(self, reactor: Any, observer: ILogObserver | None) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._observer = observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and give it the log observer."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Start, and see to the signals once the reactor has set its own handlers."""
+        super().startService()
+        self._reactor.callWhenRunning(self._handle_signals)
+
+    def _handle_signals(self) -> None:
+        # Twisted's own handlers make twistd end by the signal; a good shutdown is status 0.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        log.info("Received {name}", name=name)
+        with suppress(ReactorNotRunning):  # a second signal: already on the way
+            self._reactor.stop()
+
+
+def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
+    """Make the log observer that twistd would make, without debug messages.
+
+    None where twistd was given an observer of its own, or where it is not twistd that runs us.
+    """
+    if "nodaemon" not in twistd or twistd["logger"] is not None:
+        return None
+    from twisted.scripts._twistd_unix import UnixAppLogger
+
+    # twistd has no option for a level, and no public way to get at its choice of file or syslog.
+    observer: ILogObserver = UnixAppLogger(twistd)._getLogObserver()
+    return FilteringLogObserver(observer, [LogLevelFilterPredicate(LogLevel.info)])
+
+
+def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
+    """End the process, before its reactor runs, with one line on the terminal it came from."""
+    line = f"gostore: {printable(' '.join(line.split()))}"
+    pipe = twistd.get("statusPipe")
+    if pipe is not None or twistd.get("logfile") or twistd.get("syslog"):
+        log.critical("{line}", line=line)
+    if pipe is not None:
+        # A daemon's stderr is /dev/null; the twistd that waits for it prints what comes from here,
+        # after a digit for the status, up to 100 bytes.
+        os.write(pipe, b"1 " + line.encode("ascii", "backslashreplace")[:98])
+    elif sys.__stderr__ is not None:
+        # twistd has turned sys.stderr into a log.
+        sys.__stderr__.write(f"{line}\n")
+        sys.__stderr__.flush()
+    if twistd.get("pidfile"):
+        # twistd removes it only after an Exception, for which it also prints a traceback.
+        with suppress(OSError):
+            os.unlink(twistd["pidfile"])
+    raise SystemExit(1)
