@@ -1,0 +1,314 @@
+"""A real daemon to talk to: ``twistd gostore`` in a process of its own, on a port nobody else has.
+
+Nothing here sleeps for a fixed time: what is waited for is seen the moment it happens, and after
+`PATIENCE` seconds it is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+
+import gostore
+
+#: Seconds after which something that should have happened has not; machines can be slow.
+PATIENCE = 60.0
+
+#: Long runs, of sizes and counts that no commit should wait for.
+SOAK = os.environ.get("GOSTORE_SOAK") == "1"
+
+#: ``python -m twisted`` is ``twist``; this is what the script ``twistd`` does.
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+#: A port that is free when the daemon binds it.
+ANY_PORT = "tcp:0:interface=127.0.0.1"
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+STATE = "blob_state.base64.json"
+
+T = TypeVar("T")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a daemon: it runs the gostore that these tests import."""
+    source = str(Path(gostore.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}
+
+
+def eventually(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
+    """Look until what is seen is true, and return it; an AssertionError says what never was."""
+    end = time.monotonic() + timeout
+    pause = threading.Event()
+    while not (seen := look()):
+        assert time.monotonic() < end, f"not in {timeout} s: {what} (last seen: {seen!r})"
+        pause.wait(0.01)
+    return seen
+
+
+@frozen
+class Answer:
+    """What the daemon answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class Daemon:
+    """One data directory, and the daemon that serves it, started as often as one likes.
+
+    ``options`` are gostore's; ``wrapper`` is a command that runs the daemon.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        self.directory = directory
+        self.options = options
+        self.env = dict(env or {})
+        self.wrapper = wrapper
+        self.log: list[str] = []
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._news = threading.Condition()
+        self._ended = False
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def launch(self, *options: str) -> Daemon:
+        """Start the process, and do not wait for it to be ready."""
+        assert self._process is None, "it runs already"
+        self.log = []
+        self.port = 0
+        self._ended = False
+        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", "gostore", "-s", ANY_PORT]
+        command += ["--dir", str(self.directory), *self.options, *options]
+        self._process = subprocess.Popen(
+            command,
+            cwd=self.directory.parent,
+            env=environment(**self.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+        )
+        self._reader = threading.Thread(target=self._read_log, args=(self._process.stdout,))
+        self._reader.start()
+        return self
+
+    def start(self, *options: str) -> Daemon:
+        """Start it and wait until it says where it listens."""
+        self.launch(*options)
+        line = self.wait_for(r"Listening on http://127\.0\.0\.1:[0-9]+")
+        self.port = int(line.rpartition(":")[2])
+        # The last of what it says before it serves.
+        self.wait_for("Recovery: ")
+        return self
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The process, running or just ended."""
+        assert self._process is not None, "it is not running"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait for it to end; return its exit status, or minus the signal that ended it."""
+        assert self._reader is not None
+        status = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._process = None
+        return status
+
+    def kill(self) -> None:
+        """End it with kill -9."""
+        self.process.kill()
+        self.ended()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end, and return its exit status."""
+        self.send(number)
+        return self.ended()
+
+    def close(self) -> None:
+        """Make sure that it is gone."""
+        if self._process is not None:
+            self.process.kill()
+            self.ended()
+
+    # -- what it says -------------------------------------------------------------------------
+
+    def _read_log(self, output: object) -> None:
+        for line in output:  # type: ignore[attr-defined]
+            with self._news:
+                self.log.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def wait_for(self, pattern: str) -> str:
+        """Wait for its log to say something; return the text that matches."""
+        end = time.monotonic() + PATIENCE
+        seen = 0
+        with self._news:
+            while True:
+                for line in self.log[seen:]:
+                    if match := re.search(pattern, line):
+                        return match[0]
+                seen = len(self.log)
+                assert not self._ended, f"it ended before saying {pattern!r}:\n" + self.said
+                left = end - time.monotonic()
+                assert left > 0, f"it never said {pattern!r}:\n" + self.said
+                self._news.wait(left)
+
+    @property
+    def said(self) -> str:
+        """Its whole log."""
+        return "\n".join(self.log)
+
+    # -- talking to it ------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        assert self.port, "it is not ready"
+        return f"http://127.0.0.1:{self.port}"
+
+    def store(self, location: str) -> str:
+        """The URL of a location, which has to be plain ASCII."""
+        return f"{self.url}/store/{location}"
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of one's own."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+
+    def ask(
+        self,
+        method: str,
+        location: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send one request on a connection of its own; OSError or HTTPException if it is lost."""
+        connection = self.connect()
+        try:
+            return ask(connection, method, f"/store/{location}", body, headers)
+        finally:
+            connection.close()
+
+    # -- what it keeps ------------------------------------------------------------------------
+
+    def names(self) -> set[str]:
+        """Everything that lies in the data directory."""
+        return set(os.listdir(self.directory))
+
+    def records(self) -> dict[str, Record]:
+        """Each directory with a state file, and what a person reads in it."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = read_record(self.directory / name)
+            except FileNotFoundError:
+                continue  # none, or collected while we looked
+        return found
+
+    def leftovers(self) -> set[str]:
+        """The names of what is not a blob that exists: stages, trash, the dead, whatever."""
+        live = {name for name, record in self.records().items() if record.state == "OK"}
+        return {name for name in self.names() if name not in live or not name.isdecimal()}
+
+    def clean(self) -> None:
+        """Wait until the collector has left nothing but blobs that exist."""
+        eventually(lambda: not self.leftovers(), f"nothing left over in {self.directory}")
+
+    def status(self, field: str) -> int:
+        """A number of its /proc status: VmHWM and VmRSS in KiB."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(f"{field}:"))
+
+
+def ask(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send one request on a connection and read the whole answer."""
+    connection.request(method, path, body, dict(headers or {}))
+    response = connection.getresponse()
+    return Answer(response.status, response.headers, response.read())
+
+
+@frozen
+class Record:
+    """A state file as a person reads it: what it is of, and its log, newest first."""
+
+    location: str
+    log: list[str]
+
+    @property
+    def state(self) -> str:
+        """OK, Pending or Failure."""
+        return self.log[0].partition(" - ")[0]
+
+
+def read_record(directory: Path) -> Record:
+    """Read a state file without any of gostore's code."""
+    try:
+        head, _, *log = (directory / STATE).read_text(encoding="utf-8").splitlines()
+    except NotADirectoryError as error:
+        raise FileNotFoundError(directory) from error
+    location = json.loads(base64.b64decode(head.partition(":")[2], validate=True))["location"]
+    return Record(location, [line.partition(" - ")[2] for line in log if line])
+
+
+def run_twistd(arguments: Sequence[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run ``twistd`` with arguments until it ends, or has gone to the background."""
+    return subprocess.run(
+        [*TWISTD, *arguments],
+        cwd=cwd,
+        env=environment(**env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
