@@ -1,0 +1,7 @@
+#!/bin/sh
+# Two writers read the same version; the second to write is told that it has missed something: 412.
+store=${GOSTORE:-http://localhost:7777}/store
+
+etag=$(curl --silent --head "$store/hello" | tr -d '\r' | sed -n 's/^ETag: //ip')
+curl --include --request PUT "$store/hello" --header "If-Match: $etag" --data 'from the first'
+curl --include --request PUT "$store/hello" --header "If-Match: $etag" --data 'from the second'
