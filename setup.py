@@ -32,6 +32,8 @@ setup(
         "http-sf>=1.0",
         "httptools>=0.6.4",
         "klein>=24.8",
+        "PyYAML>=6.0",
+        "rich>=13.0",
         "sortedcontainers>=2.4",
         "Twisted>=24.7",
         "Werkzeug>=3.0",
@@ -43,8 +45,11 @@ setup(
         "test": [
             "coverage>=7.10",
             "hypothesis>=6.100",
+            "openapi-spec-validator>=0.7",
             "pytest>=8.0",
             "pytest-twisted>=1.14",
+            "redbot>=2.0",
+            "schemathesis>=4.0",
             "treq>=24.9",
         ],
         "lint": [
