@@ -37,7 +37,7 @@ from gostore.errors import StoreError
 from gostore.settings import Settings, printable
 from gostore.store import BlobStore
 from gostore.volume import Volume
-from gostore.wire import HTTPFactory, Limits
+from gostore.wire import MAX_BODY, HTTPFactory, Limits
 from gostore.workers import Workers
 
 
@@ -198,6 +198,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     api = Api(store, put_creates=settings.put_creates, clock=reactor)
     limits = Limits(
         uri=settings.max_uri_size,
+        body=settings.max_blob_size or MAX_BODY,
         head=settings.max_head_size,
         fields=settings.max_fields,
         head_timeout=settings.head_timeout,

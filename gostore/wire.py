@@ -17,11 +17,12 @@ from twisted.internet.protocol import ServerFactory
 
 from gostore.wire_body import Body, Sink
 from gostore.wire_connection import Connection, Request
-from gostore.wire_head import Headers, Limits
+from gostore.wire_head import MAX_BODY, Headers, Limits
 from gostore.wire_response import ERROR_HEADERS, Source, error_body
 
 __all__ = [
     "ERROR_HEADERS",
+    "MAX_BODY",
     "Body",
     "HTTPFactory",
     "Headers",

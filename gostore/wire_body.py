@@ -15,7 +15,7 @@ from typing import Protocol
 from httptools import HttpParserError, HttpRequestParser
 from twisted.logger import Logger
 
-from gostore.wire_head import MAX_BODY, Limits, ProtocolError
+from gostore.wire_head import Limits, ProtocolError
 
 log = Logger()
 
@@ -332,8 +332,9 @@ class Body:
             if self._extensions > self._limits.chunk_extensions:
                 raise ProtocolError(400, "Too many chunk extensions")
         size = int(digits, 16)
-        if size > MAX_BODY - self.size:
-            raise ProtocolError(413, "The chunk is larger than any disk holds")
+        if size > self._limits.body - self.size:
+            text = f"The body is larger than the limit of {self._limits.body} bytes"
+            raise ProtocolError(413, text)
         if size:
             self._left = size + 2
         else:

@@ -67,6 +67,9 @@ class Limits:
     drain_bytes: int = 65536
     drain_time: float = 1
     max_connections: int = 4096
+    # A chunk that makes a body longer than this is refused at its size line, before it comes. To
+    # judge a Content-Length is for the application, which may have more to say about the head.
+    body: int = MAX_BODY
     # All the chunk extensions of one body together; they carry nothing anybody here reads.
     chunk_extensions: int = 1024
     # How much of a body nobody has asked for yet is kept before the socket is left alone.

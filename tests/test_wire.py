@@ -1037,6 +1037,16 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(len(sink.data), 131072)
         self.assertFalse(client.wire.paused)
 
+    def test_chunk_too_large(self) -> None:
+        """A chunk that makes the body longer than allowed is refused before it comes."""
+        coding = self.put(b"Transfer-Encoding: chunked")
+        client, request = self.held(coding + b"6\r\nhello,\r\n", Limits(body=10))
+        sink = Collector()
+        request.body.deliver(sink)
+        client.send(b"5\r\n")
+        self.assertEqual(client.codes, [413])
+        self.assertEqual(sink.reasons, ["The body is larger than the limit of 10 bytes"])
+
     def test_back_pressure(self) -> None:
         """A sink that has enough pauses the socket, and nothing comes until it resumes."""
         client, request = self.held(self.put(b"Transfer-Encoding: chunked"))
