@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from gostore import errors, listing
 from gostore.blob import Committed
 from gostore.conditions import Conditions, Outcome, holds_if_range
+from gostore.content import Content
 from gostore.digests import announced_digests
 from gostore.ranges import Span, multipart, spans_of
 from gostore.refusals import Refusal
@@ -27,7 +28,7 @@ from gostore.representation import (
 )
 from gostore.routing import METHODS, Router, not_allowed, prepare
 from gostore.sources import PIECE, ContentSource, Unsent
-from gostore.store import Content, Details
+from gostore.store import Details
 from gostore.uris import path_of
 from gostore.verbs import Store
 from gostore.wire import ERROR_HEADERS, Request, Source, error_body
@@ -188,7 +189,7 @@ class Api:
                 raise not_allowed(allow)
             return _response(200, allow, b"")
         endpoint, arguments = self._router.match(request.method, request.path)
-        return self._routes.execute_endpoint(endpoint, request, **arguments)
+        return self._routes.execute_endpoint(endpoint, cast(Any, request), **arguments)
 
     def _refuse(self, failure: Failure, request: Request) -> Response:
         refusal = _refusal(failure.value)
@@ -216,7 +217,8 @@ def _response(code: int, headers: Mapping[bytes, bytes], body: bytes | Source) -
 
 
 def _send(response: Response, request: Request) -> None:
-    request.respond(response.code, list(response.headers.items()), response.body)
+    headers = cast("Mapping[bytes, bytes]", response.headers)
+    request.respond(response.code, list(headers.items()), response.body)
 
 
 def _refusal(error: BaseException | None) -> Refusal:
@@ -241,7 +243,8 @@ def _details(request: Request) -> Details:
     A part of a blob must not be taken for a whole one (RFC 9110 section 14.5).
     """
     if request.headers.get(b"content-range") is not None:
-        raise Refusal(400, "A part of a blob cannot be stored; send it whole, without Content-Range")
+        text = "A part of a blob cannot be stored; send it whole, without Content-Range"
+        raise Refusal(400, text)
     headers = request.headers
     return Details(kept_type(headers), kept_fields(headers), announced_digests(headers))
 

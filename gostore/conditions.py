@@ -70,15 +70,22 @@ class Conditions:
         if self.if_match is not None:
             if not _matches(self.if_match, blob, weak=False):
                 return Outcome.FAILED
-        elif self.if_unmodified_since is not None and blob is not None:
-            if modified_of(blob) > self.if_unmodified_since:
-                return Outcome.FAILED
+        elif (
+            self.if_unmodified_since is not None
+            and blob is not None
+            and modified_of(blob) > self.if_unmodified_since
+        ):
+            return Outcome.FAILED
         if self.if_none_match is not None:
             if _matches(self.if_none_match, blob, weak=True):
                 return Outcome.NOT_MODIFIED if reading else Outcome.FAILED
-        elif reading and self.if_modified_since is not None and blob is not None:
-            if modified_of(blob) <= self.if_modified_since:
-                return Outcome.NOT_MODIFIED
+        elif (
+            reading
+            and self.if_modified_since is not None
+            and blob is not None
+            and modified_of(blob) <= self.if_modified_since
+        ):
+            return Outcome.NOT_MODIFIED
         return Outcome.PROCEED
 
     def guard(

@@ -166,9 +166,7 @@ class Document:
         return self.query.form.end(self.next_uri).encode()
 
 
-async def document(
-    store: Store, query: Query, pause: Callable[[], Awaitable[object]]
-) -> Document:
+async def document(store: Store, query: Query, pause: Callable[[], Awaitable[object]]) -> Document:
     """Write one page of what a store has. ``pause`` lets the reactor turn between two steps."""
     page = Document(query)
     after: str | None = query.after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from attrs import frozen
 from werkzeug.http import parse_range_header
@@ -82,4 +83,4 @@ def multipart(
 def _overlap(spans: Sequence[Span]) -> bool:
     """Whether a byte is asked for twice; if none is, they add up to no more than the blob."""
     ordered = sorted(spans, key=lambda span: span.start)
-    return any(left.stop > right.start for left, right in zip(ordered, ordered[1:], strict=False))
+    return any(left.stop > right.start for left, right in pairwise(ordered))

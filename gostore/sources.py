@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from attrs import define
 from twisted.internet.defer import Deferred
 
+from gostore.content import Content
 from gostore.ranges import Span
-from gostore.store import Content
 
 PIECE = 65536
 """The most bytes of a blob that one response holds in memory."""

@@ -12,7 +12,8 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from gostore.blob import Committed
-from gostore.store import Content, Details, Page
+from gostore.content import Content
+from gostore.store import Details, Page
 from gostore.wire import Body
 
 Condition = Callable[[Committed | None], None]

@@ -143,7 +143,7 @@ class Sending:
         try:
             piece = self._source.read()
         except Exception:
-            self._failed(Failure())  # type: ignore[no-untyped-call]
+            self._failed(Failure())
             return
         if isinstance(piece, Deferred):
             piece.addCallbacks(self._received, self._failed)
@@ -157,7 +157,7 @@ class Sending:
             return
         if not 0 < len(piece) <= self._left:
             error = ValueError(f"{len(piece)} bytes where {self._left} are left")
-            self._failed(Failure(error))  # type: ignore[no-untyped-call]
+            self._failed(Failure(error))
             return
         self._left -= len(piece)
         head, self._head = self._head, b""

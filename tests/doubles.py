@@ -163,7 +163,7 @@ class FakeBody:
     """
 
     def __init__(
-        self, *pieces: bytes, complete: bool = True, length: int | None | str = "known"
+        self, *pieces: bytes, complete: bool = True, length: int | str | None = "known"
     ) -> None:
         self.length: int | None = sum(map(len, pieces)) if isinstance(length, str) else length
         self.pieces = list(pieces)

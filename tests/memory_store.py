@@ -1,4 +1,4 @@
-"""A second provider of the store's interface, a dict, for whoever sees of the store only its verbs."""
+"""A second provider of the store's interface, a dict, for whoever sees only the store's verbs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MemoryContent:
         return len(self.data)
 
     def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
-        assert 0 <= offset and offset + length <= len(self.data) and length <= 1 << 20
+        assert offset >= 0 and offset + length <= len(self.data) and length <= 1 << 20
         if self.broken is not None:
             return fail(self.broken)
         return self.data[offset : offset + length]

@@ -63,7 +63,8 @@ class DecodeLocationTests(SynchronousTestCase):
 
     def test_no_normalisation(self) -> None:
         """Forms of one text, cases and invisible characters are distinct (row 42)."""
-        names = ["%C3%A9", "e%CC%81", "I", "%C4%B1", "%E2%80%AEa", "%F0%9F%98%80", "%EF%BB%BFa", "a"]
+        names = ["%C3%A9", "e%CC%81", "I", "%C4%B1", "%E2%80%AEa", "%F0%9F%98%80"]
+        names += ["%EF%BB%BFa", "a"]
         self.assertEqual(len({decode_location(name) for name in names}), len(names))
         self.assertEqual(decode_location("%EF%BB%BFa"), "\ufeffa")
 
