@@ -62,6 +62,9 @@ $(VENV)/.run: $(VENV)/.venv requirements/run.txt
 $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 	@echo "Installing what the tests need in $(VENV)"
 	@.ci/have curl
+	@.ci/have wget
+	@.ci/have aria2c aria2
+	@.ci/have rclone
 	@$(BIN)/pip install --quiet --requirement requirements/test.txt
 	@touch $@
 
