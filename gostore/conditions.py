@@ -49,6 +49,8 @@ class Conditions:
     @classmethod
     def of(cls, headers: Headers) -> Conditions:
         """The conditions in these headers. A date that cannot be read counts as none (13.1.3)."""
+        if headers.has_none_of(_FIELDS):
+            return _NONE
         return cls(
             _etags(headers.get(b"if-match")),
             _etags(headers.get(b"if-none-match")),
@@ -109,6 +111,7 @@ class Conditions:
 
 
 _NONE = Conditions()
+_FIELDS = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
 
 
 def holds_if_range(value: bytes | None, blob: Committed) -> bool:

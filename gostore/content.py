@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from gostore.blob import Committed
 from gostore.volume import DATA, DataDamaged, Volume
 from gostore.workers import Workers
+
+T = TypeVar("T")
 
 #: A blob of at most this many bytes is read in one go and verified before a byte of it is given.
 SMALL = 64 * 1024
@@ -31,6 +34,12 @@ class Content(Protocol):
         The Deferred fails with Damaged or DiskFailed.
         """
 
+    def load(self, offset: int, length: int) -> Deferred[int] | None:
+        """See that bytes are in memory, at most 4 MiB, and give the descriptor to send them from.
+
+        None if they are in no file. The Deferred fails as that of `read` does.
+        """
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -38,16 +47,103 @@ class Content(Protocol):
 class SmallContent:
     """A blob that is in memory as a whole, and has been verified."""
 
+    __slots__ = ("_data", "size")
+
     def __init__(self, data: bytes) -> None:
         self.size = len(data)
         self._data = data
 
     def read(self, offset: int, length: int) -> bytes:
         """Return ``length`` bytes."""
-        return self._data[offset : offset + length]
+        return self._data if length == self.size else self._data[offset : offset + length]
+
+    def load(self, offset: int, length: int) -> None:
+        """It is in no file."""
 
     def close(self) -> None:
         """There is nothing to let go of."""
+
+
+@define(eq=False)
+class OpenFile:
+    """An open data.raw; ``users`` are those who would be hurt if it were closed."""
+
+    fd: int
+    users: int = 0
+
+
+class OpenFiles:
+    """The data files that were read of late, kept open.
+
+    Blobs are immutable, so an open file is never stale. It is closed when its blob is replaced or
+    deleted and nobody reads it any more: until then the disk keeps its bytes.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        workers: Workers,
+        exists: Callable[[Committed], bool],
+        capacity: int,
+    ) -> None:
+        """Keep at most ``capacity`` files open beyond those in use, of blobs that ``exists``."""
+        self._volume = volume
+        self._workers = workers
+        self._exists = exists
+        self._capacity = capacity
+        #: By blob id, the one used longest ago first.
+        self._kept: dict[int, OpenFile] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def kept(self, blob: Committed) -> OpenFile | None:
+        """Return the blob's file if it is open."""
+        file = self._kept.pop(blob.id, None)
+        if file is not None:
+            self._kept[blob.id] = file
+        return file
+
+    def use(self, blob: Committed) -> Deferred[OpenFile]:
+        """Open the blob's file, in a worker if need be; the caller is a user of it until `leave`.
+
+        The Deferred fails as Volume.open_data does.
+        """
+        file = self.kept(blob)
+        if file is not None:
+            file.users += 1
+            return succeed(file)
+        return self._workers.file(self._volume.open_data, blob).addCallback(self._opened, blob)
+
+    def _opened(self, fd: int, blob: Committed) -> OpenFile:
+        file = OpenFile(fd, users=1)
+        if blob.id in self._kept or not self._exists(blob):
+            return file  # somebody else has opened it meanwhile, or deleted it: not to be kept
+        self._kept[blob.id] = file
+        if len(self._kept) > self._capacity:
+            self.forget(next(iter(self._kept)))
+        return file
+
+    def leave(self, blob: Committed, file: OpenFile) -> None:
+        """The caller does not use the file any more."""
+        file.users -= 1
+        if not file.users and self._kept.get(blob.id) is not file:
+            self._close(file)
+
+    def forget(self, blob_id: int) -> None:
+        """Keep a blob's file no longer; nobody new will ask for it, or it is one too many."""
+        file = self._kept.pop(blob_id, None)
+        if file is not None and not file.users:
+            self._close(file)
+
+    def clear(self) -> None:
+        """Keep none."""
+        for blob_id in list(self._kept):
+            self.forget(blob_id)
+
+    def _close(self, file: OpenFile) -> None:
+        # In a worker: the last close of a removed file frees its blocks, all of them at once.
+        self._workers.file(self._volume.close_data, file.fd)
 
 
 class FileContent:
@@ -57,49 +153,60 @@ class FileContent:
         self,
         volume: Volume,
         workers: Workers,
-        fd: int,
-        size: int,
+        files: OpenFiles,
+        file: OpenFile,
+        blob: Committed,
         failed: Callable[[Failure], Failure],
     ) -> None:
-        self.size = size
+        self.size = blob.size
         self._volume = volume
         self._workers = workers
-        self._fd = fd
+        self._files = files
+        self._file = file
+        self._blob = blob
         self._failed = failed
         self._reading = 0
         self._closed = False
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         """Read in a worker."""
-        self._reading += 1
-        found = self._workers.file(self._volume.read, self._fd, offset, length)
-        return found.addErrback(self._failed).addBoth(self._read)
+        return self._work(self._volume.read, offset, length)
 
-    def _read(self, result: bytes | Failure) -> bytes | Failure:
+    def load(self, offset: int, length: int) -> Deferred[int]:
+        """Load in a worker."""
+        return self._work(self._volume.load, offset, length)
+
+    def _work(
+        self, function: Callable[[int, int, int], T], offset: int, length: int
+    ) -> Deferred[T]:
+        self._reading += 1
+        done = self._workers.file(function, self._file.fd, offset, length)
+        return done.addErrback(self._failed).addBoth(self._done)
+
+    def _done(self, result: T) -> T:
         self._reading -= 1
         self._let_go()
         return result
 
     def close(self) -> None:
-        """Close the file, as soon as no worker reads it any more."""
+        """Let go of the file, as soon as no worker reads it any more."""
         if not self._closed:
             self._closed = True
             self._let_go()
 
     def _let_go(self) -> None:
         # While a worker is in a read, the number must not become somebody else's file.
-        if self._closed and not self._reading and self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            self._workers.file(self._volume.close_data, fd)
+        if self._closed and not self._reading:
+            self._files.leave(self._blob, self._file)
 
 
-def read_small(volume: Volume, blob: Committed) -> bytes:
+def read_small(volume: Volume, blob: Committed, fd: int) -> bytes:
     """In a worker: read a small blob whole; raises DataDamaged if it is not what was committed."""
-    fd = volume.open_data(blob)
-    try:
-        data = volume.read(fd, 0, blob.size)
-    finally:
-        volume.close_data(fd)
+    return verified(volume.read(fd, 0, blob.size), blob)
+
+
+def verified(data: bytes, blob: Committed) -> bytes:
+    """Return the bytes of a blob if they have its digest; raises DataDamaged."""
     if hashlib.sha256(data).digest() != blob.sha256:
         raise DataDamaged(f"{DATA} does not have the digest it was committed with")
     return data

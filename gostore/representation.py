@@ -7,7 +7,6 @@ entity tag, one digest and one type.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from attrs import define, field, frozen
 from werkzeug.http import http_date, quote_etag
@@ -17,6 +16,7 @@ from gostore.conditions import etag_of, modified_of
 from gostore.digests import repr_digest
 from gostore.refusals import Refusal
 from gostore.wire_head import Headers
+from gostore.wire_response import PreparedFields
 
 MAX_KEPT = 8192
 """The most bytes of names and values that are kept with a blob, its type among them."""
@@ -81,8 +81,8 @@ class Representation:
 
     blob: Committed
     content_type: bytes
-    headers: Mapping[bytes, bytes]
-    not_modified: Mapping[bytes, bytes]
+    headers: PreparedFields
+    not_modified: PreparedFields
 
     @classmethod
     def of(cls, blob: Committed) -> Representation:
@@ -110,12 +110,12 @@ class Representation:
         return cls(
             blob,
             headers[b"content-type"],
-            headers,
-            {
-                name: headers[name]
+            PreparedFields(headers.items()),
+            PreparedFields(
+                (name, headers[name])
                 for name in (b"etag", b"cache-control", *SAFETY)
                 if name in headers
-            },
+            ),
         )
 
 

@@ -38,6 +38,7 @@ from gostore.settings import Settings, printable
 from gostore.store import BlobStore
 from gostore.volume import Volume
 from gostore.wire import MAX_BODY, HTTPFactory, Limits
+from gostore.wire_transport import make_eager
 from gostore.workers import Workers
 
 
@@ -86,6 +87,8 @@ class Listener(Service):
         self._endpoint.listen(self._factory).addCallbacks(self._ports.append, failures.append)
         for failure in failures:
             failure.raiseException()
+        for port in self._ports:
+            make_eager(port)
 
     @inlineCallbacks
     def stopService(self) -> Any:
@@ -194,6 +197,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_blob_size=settings.max_blob_size or None,
         reserve=settings.free_space_reserve,
         max_uploads=settings.max_uploads,
+        max_open_files=share_of_files(10),
     )
     api = Api(store, put_creates=settings.put_creates, clock=reactor)
     limits = Limits(
@@ -217,12 +221,13 @@ def connection_limit(settings: Settings) -> int:
     """The most connections at a time; "auto" leaves a fifth of the open files to blobs."""
     if settings.max_connections is not None:
         return settings.max_connections
-    return share_of_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return share_of_files(80)
 
 
-def share_of_files(files: int) -> int:
-    """80 % of the files that may be open, at most 4,096, for connections."""
-    return 4096 if files == resource.RLIM_INFINITY else max(1, min(4096, files * 8 // 10))
+def share_of_files(percent: int, limit: int | None = None) -> int:
+    """So many percent of the files that may be open (RLIMIT_NOFILE), at most 4,096."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
+    return 4096 if files == resource.RLIM_INFINITY else max(1, min(4096, files * percent // 100))
 
 
 # What is said at start-up.

@@ -23,7 +23,17 @@ from twisted.python.failure import Failure
 from gostore import recovery
 from gostore.blob import LOCATION_BYTES, Blob, Committed
 from gostore.committer import Committer
-from gostore.content import SMALL, Content, FileContent, SmallContent, compute_digest, read_small
+from gostore.content import (
+    SMALL,
+    Content,
+    FileContent,
+    OpenFile,
+    OpenFiles,
+    SmallContent,
+    compute_digest,
+    read_small,
+    verified,
+)
 from gostore.errors import (
     AlreadyExists,
     Busy,
@@ -112,12 +122,13 @@ class BlobStore:
         max_blob_size: int | None = None,
         reserve: int | None = None,
         max_uploads: int = 256,
+        max_open_files: int = 64,
     ) -> None:
         """Describe the store; it begins with `open` and `start`.
 
         ``max_blob_size`` in bytes, None for no limit; ``reserve`` is how many bytes of the file
         system stay free, None for the larger of 1 % and 64 MiB; ``max_uploads`` bodies may be on
-        their way to the disk at a time.
+        their way to the disk at a time; ``max_open_files`` are kept open for the next reader.
         """
         self._volume = volume
         self._workers = workers
@@ -126,6 +137,9 @@ class BlobStore:
         self._reserve_setting = reserve
         self._max_uploads = max_uploads
         self._committer = Committer(volume, workers)
+        self._files = OpenFiles(
+            volume, workers, lambda blob: self._by_id.get(blob.id) is not None, max_open_files
+        )
         self._by_location: SortedDict[str, Committed] = SortedDict()
         self._damaged: dict[str, Damage] = {}
         self._creating: set[str] = set()
@@ -203,6 +217,7 @@ class BlobStore:
 
     def close(self) -> None:
         """Stop the workers and let go of the volume."""
+        self._files.clear()
         self._workers.stop()
         self._volume.close()
 
@@ -257,21 +272,39 @@ class BlobStore:
 
         Fails with NotFound if it has been collected since, Damaged, Busy or DiskFailed.
         """
-        if blob.size <= SMALL:
-            small = self._workers.file(read_small, self._volume, blob)
-            return small.addCallbacks(SmallContent, self._reading_failed, errbackArgs=(blob,))
-        opened = self._workers.file(self._volume.open_data, blob)
-        return opened.addCallbacks(
-            lambda fd: FileContent(
-                self._volume,
-                self._workers,
-                fd,
-                blob.size,
-                lambda failure: self._reading_failed(failure, blob),
-            ),
-            self._reading_failed,
-            errbackArgs=(blob,),
+        if blob.size > SMALL:
+            return self._files.use(blob).addCallbacks(
+                lambda file: FileContent(
+                    self._volume,
+                    self._workers,
+                    self._files,
+                    file,
+                    blob,
+                    lambda failure: self._reading_failed(failure, blob),
+                ),
+                self._reading_failed,
+                errbackArgs=(blob,),
+            )
+        file = self._files.kept(blob)
+        if file is not None:
+            try:
+                data = self._volume.read_now(file.fd, blob.size)
+                if data is not None:
+                    return succeed(SmallContent(verified(data, blob)))
+            except (OSError, DataDamaged):
+                return fail(self._reading_failed(Failure(), blob))
+        return (
+            self._files.use(blob)
+            .addCallback(self._read_small, blob)
+            .addCallbacks(SmallContent, self._reading_failed, errbackArgs=(blob,))
         )
+
+    def _read_small(self, file: OpenFile, blob: Committed) -> Deferred[bytes]:
+        def leave(result: T) -> T:
+            self._files.leave(blob, file)
+            return result
+
+        return self._workers.file(read_small, self._volume, blob, file.fd).addBoth(leave)
 
     def _reading_failed(self, failure: Failure, blob: Committed) -> Failure:
         """Turn a failed read into the store's words; set a damaged blob aside."""
@@ -297,6 +330,7 @@ class BlobStore:
         )
         del self._by_location[blob.location]
         self._by_id.take(blob.id)
+        self._files.forget(blob.id)
         damage = self._damaged[blob.location] = Damage(blob, str(blob.id))
         self._chore(recovery.set_aside, damage)
 
@@ -513,6 +547,7 @@ class BlobStore:
             del self._by_location[location]
         if previous is not None:
             self._by_id.take(previous.id)
+            self._files.forget(previous.id)
             by = None if committed is None else committed.id
             self._garbage.add(Dead(previous.id, location, previous.generation, by))
             if by is not None:

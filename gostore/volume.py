@@ -68,6 +68,9 @@ NOT_REGULAR = frozenset(
     {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE, errno.ENODEV}
 )
 
+#: How much `Volume.load` reads at once.
+_SCRATCH = 128 * 1024
+
 #: writev(2) takes no more pieces than this (IOV_MAX).
 _PIECES = 1024
 
@@ -400,6 +403,37 @@ class Volume:
             offset += len(piece)
             length -= len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_now(self, fd: int, size: int) -> bytes | None:
+        """Read a whole file of ``size`` bytes if that needs no disk, else return None.
+
+        Raises DataDamaged if the file is not as `open_data` found it.
+        """
+        check_data(self.disk.fstat(fd), size)
+        data = bytearray(size)
+        try:
+            read = self.disk.preadv(fd, [data], 0, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
+                raise
+            return None
+        return bytes(data) if read == size else None
+
+    def load(self, fd: int, offset: int, length: int) -> int:
+        """Read bytes for nothing but to have them in the page cache; return the descriptor.
+
+        Raises DataDamaged if the file ends before.
+        """
+        # posix_fadvise(2) would be cheaper, but does not wait for the disk.
+        # A scratch that fits in the processor's cache makes it one copy, from memory to nowhere.
+        scratch = memoryview(bytearray(min(length, _SCRATCH)))
+        while length:
+            read = self.disk.preadv(fd, [scratch[:length]], offset)
+            if not read:
+                raise DataDamaged(f"{DATA} ends at byte {offset}")
+            offset += read
+            length -= read
+        return fd
 
     def close_data(self, fd: int) -> None:
         """Close what `open_data` opened."""

@@ -18,7 +18,7 @@ from twisted.internet.protocol import ServerFactory
 from gostore.wire_body import Body, Sink
 from gostore.wire_connection import Connection, Request
 from gostore.wire_head import MAX_BODY, Headers, Limits
-from gostore.wire_response import ERROR_HEADERS, Source, error_body
+from gostore.wire_response import ERROR_HEADERS, PreparedFields, Source, Stretch, error_body
 
 __all__ = [
     "ERROR_HEADERS",
@@ -27,9 +27,11 @@ __all__ = [
     "HTTPFactory",
     "Headers",
     "Limits",
+    "PreparedFields",
     "Request",
     "Sink",
     "Source",
+    "Stretch",
     "error_body",
 ]
 

@@ -487,6 +487,16 @@ class Connection(protocol.Protocol):
         else:
             self.transport.writeSequence([head, data])
 
+    @property
+    def sends_files(self) -> bool:
+        """Whether the transport can (wire_transport.EagerServer)."""
+        return hasattr(self.transport, "send_file")
+
+    def send_file(self, fd: int, offset: int, length: int) -> int:
+        """Send some of a file."""
+        sent: int = cast(Any, self.transport).send_file(fd, offset, length)
+        return sent
+
     def sending_failed(self, headless: bool) -> None:
         """The response cannot be sent to its end; if `headless`, nothing of it is sent yet."""
         self._sending = None

@@ -97,6 +97,10 @@ class Headers:
         """(name, value) in the order they came."""
         return iter(self._pairs)
 
+    def has_none_of(self, names: frozenset[bytes]) -> bool:
+        """Whether none of these (lower-case) names is there."""
+        return names.isdisjoint(self._joined)
+
     def __contains__(self, name: bytes) -> bool:
         return name in self._joined
 

@@ -7,10 +7,11 @@ client see two responses in one, or take half a body for the whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,6 +38,18 @@ def error_body(code: int, text: str) -> bytes:
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
+@frozen
+class Stretch:
+    """Bytes of a file that are in memory already, so that sending them waits for no disk.
+
+    The descriptor stays open until the source that gave it is closed.
+    """
+
+    fd: int
+    offset: int
+    length: int
+
+
 class Source(Protocol):
     """A response body of `length` bytes that is read while it is sent."""
 
@@ -54,6 +67,33 @@ class Source(Protocol):
         """Called exactly once, whether everything was sent or not; never while a read is due."""
 
 
+@runtime_checkable
+class FileSource(Source, Protocol):
+    """A source that can say where in a file its bytes are."""
+
+    def stretch(self) -> bytes | Stretch | Deferred[bytes] | Deferred[Stretch]:
+        """The next piece, like `read`; one or the other is called all the time."""
+
+
+class PreparedFields(tuple[tuple[bytes, bytes], ...]):
+    """Header fields that are sent again and again: they are checked and written out once."""
+
+    lines: bytes
+
+    def __new__(cls, fields: Iterable[tuple[bytes, bytes]]) -> PreparedFields:
+        """Prepare (name, value) pairs. Raises ValueError for one with a line end in it."""
+        self = super().__new__(cls, fields)
+        self.lines = _field_lines(self)
+        return self
+
+
+def _field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
+    if not lines.count(b"\n") == lines.count(b"\r") == len(fields):
+        raise ValueError("a header field with a line end in it")
+    return lines
+
+
 def response_head(
     code: int,
     headers: Sequence[tuple[bytes, bytes]],
@@ -66,18 +106,15 @@ def response_head(
 
     Raises ValueError for a header field with a line end in it.
     """
-    parts = [_STATUS_LINES.get(code) or b"HTTP/1.1 %d \r\n" % code]
-    parts += [b"%b: %b\r\n" % pair for pair in headers]
-    if code not in BODILESS:
-        parts.append(b"Content-Length: %d\r\n" % length)
+    fields = headers.lines if isinstance(headers, PreparedFields) else _field_lines(headers)
+    status = _STATUS_LINES.get(code) or b"HTTP/1.1 %d \r\n" % code
+    size = b"" if code in BODILESS else b"Content-Length: %d\r\n" % length
+    connection = b""
     if not keep_alive:
-        parts.append(b"Connection: close\r\n")
+        connection = b"Connection: close\r\n"
     elif version == (1, 0):
-        parts.append(b"Connection: keep-alive\r\n")
-    head = b"".join(parts)
-    if not head.count(b"\n") == head.count(b"\r") == len(parts):
-        raise ValueError("a header field with a line end in it")
-    return head + tail
+        connection = b"Connection: keep-alive\r\n"
+    return b"".join((status, fields, size, connection, tail))
 
 
 class Outlet(Protocol):
@@ -87,8 +124,18 @@ class Outlet(Protocol):
     def blocked(self) -> bool:
         """Whether the client has enough to read for now."""
 
+    @property
+    def sends_files(self) -> bool:
+        """Whether `send_file` can be called."""
+
     def write(self, head: bytes, data: bytes) -> None:
         """Write a head, or nothing, and a piece of the body."""
+
+    def send_file(self, fd: int, offset: int, length: int) -> int:
+        """Send of a file what the client takes now, and return how much; then it is `blocked`.
+
+        Raises EOFError or OSError if the file has no such bytes.
+        """
 
     def sent(self) -> None:
         """The response is written."""
@@ -112,11 +159,26 @@ class Sending:
     answered with an error.
     """
 
-    __slots__ = ("_due", "_head", "_left", "_outlet", "_pumping", "_source", "_stopped")
+    __slots__ = (
+        "_due",
+        "_head",
+        "_left",
+        "_next",
+        "_outlet",
+        "_pumping",
+        "_source",
+        "_stopped",
+        "_stretch",
+    )
 
     def __init__(self, outlet: Outlet, source: Source, head: bytes) -> None:
         self._outlet = outlet
         self._source: Source | None = source
+        self._next: Callable[[], object] = source.read
+        if outlet.sends_files and isinstance(source, FileSource):
+            self._next = source.stretch
+        # What of a stretch is not sent yet.
+        self._stretch: Stretch | None = None
         self._head = head
         self._left = source.length
         self._stopped = False
@@ -130,7 +192,10 @@ class Sending:
         self._pumping = True
         try:
             while self._left and not (self._stopped or self._due or self._outlet.blocked):
-                self._read()
+                if self._stretch is None:
+                    self._read()
+                else:
+                    self._send(self._stretch)
         finally:
             self._pumping = False
         if not self._left and not self._stopped:
@@ -138,10 +203,9 @@ class Sending:
             self._outlet.sent()
 
     def _read(self) -> None:
-        assert self._source is not None
         self._due = True
         try:
-            piece = self._source.read()
+            piece: Any = self._next()
         except Exception:
             self._failed(Failure())
             return
@@ -150,19 +214,35 @@ class Sending:
         else:
             self._received(piece)
 
-    def _received(self, piece: bytes) -> None:
+    def _received(self, piece: bytes | Stretch) -> None:
         self._due = False
         if self._stopped:
             self._close()
             return
-        if not 0 < len(piece) <= self._left:
-            error = ValueError(f"{len(piece)} bytes where {self._left} are left")
+        length = piece.length if isinstance(piece, Stretch) else len(piece)
+        if not 0 < length <= self._left:
+            error = ValueError(f"{length} bytes where {self._left} are left")
             self._failed(Failure(error))
             return
-        self._left -= len(piece)
         head, self._head = self._head, b""
-        self._outlet.write(head, piece)
+        if isinstance(piece, Stretch):
+            self._stretch = piece
+            if head:
+                self._outlet.write(b"", head)
+        else:
+            self._left -= length
+            self._outlet.write(head, piece)
         self.pump()
+
+    def _send(self, stretch: Stretch) -> None:
+        try:
+            sent = self._outlet.send_file(stretch.fd, stretch.offset, stretch.length)
+        except Exception:
+            self._failed(Failure())
+            return
+        self._left -= sent
+        left = stretch.length - sent
+        self._stretch = Stretch(stretch.fd, stretch.offset + sent, left) if left else None
 
     def _failed(self, failure: Failure) -> None:
         self._due = False

@@ -46,6 +46,9 @@ class MemoryContent:
             return fail(self.broken)
         return self.data[offset : offset + length]
 
+    def load(self, offset: int, length: int) -> None:
+        """It is in no file."""
+
     def close(self) -> None:
         self.closed += 1
 

@@ -32,7 +32,16 @@ FLOORS: list[dict[str, set[str]]] = [
         },
         "collector": {"collector"},
     },
-    {"wire": {"wire", "wire_connection", "wire_response", "wire_body", "wire_head"}},
+    {
+        "wire": {
+            "wire",
+            "wire_connection",
+            "wire_transport",
+            "wire_response",
+            "wire_body",
+            "wire_head",
+        }
+    },
     {"store": {"store", "committer", "upload", "content", "garbage", "workers"}},
     {"volume": {"volume", "recovery", "sweep", "ids"}},
     {"statefile": {"statefile"}},

@@ -309,9 +309,9 @@ class BuildTests(SynchronousTestCase):
 
     def test_connection_limit_of_many_files(self) -> None:
         """However many files may be open, 4,096 connections are the most."""
-        self.assertEqual(service.share_of_files(1_000_000), 4096)
-        self.assertEqual(service.share_of_files(resource.RLIM_INFINITY), 4096)
-        self.assertEqual(service.share_of_files(1), 1)
+        self.assertEqual(service.share_of_files(80, 1_000_000), 4096)
+        self.assertEqual(service.share_of_files(80, resource.RLIM_INFINITY), 4096)
+        self.assertEqual(service.share_of_files(80, 1), 1)
 
 
 class AddressTests(SynchronousTestCase):
