@@ -383,9 +383,18 @@ class Connection(protocol.Protocol):
         self._dropped += len(data)
         if self._dropped > self._limits.drain_bytes:
             if self._state is _State.LINGER:
-                self._close()
+                self._stop_reading()
             else:
                 self._set_reading()
+
+    def _stop_reading(self) -> None:
+        """Leave the rest in the socket: TCP makes the client wait, and read what we answered.
+
+        To close now would take the answer back from a client that is still sending.
+        """
+        if self._reading:
+            self._reading = False
+            self.transport.pauseProducing()
 
     def _set_reading(self) -> None:
         """Read the socket, or leave it alone, as the request in progress has it."""
@@ -571,9 +580,9 @@ class Connection(protocol.Protocol):
     # Ending.
 
     def _linger(self) -> None:
-        """Close when the client has closed, or when it has been long or loud enough."""
+        """Close when the client has closed, or when it has had long enough to read the answer."""
         self._buffer = b""
-        if self._read_ended or self._dropped > self._limits.drain_bytes:
+        if self._read_ended:
             self._close()
             return
         self._state = _State.LINGER
@@ -584,7 +593,9 @@ class Connection(protocol.Protocol):
             half_close = getattr(self.transport, "loseWriteConnection", None)
             if half_close is not None:
                 half_close()
-        if not self._reading:
+        if self._dropped > self._limits.drain_bytes:
+            self._stop_reading()
+        elif not self._reading:
             self._reading = True
             self.transport.resumeProducing()
 
@@ -670,7 +681,8 @@ class Connection(protocol.Protocol):
         if unsent != self._unsent:
             self._unsent = unsent
             self._stalled_at = factory.now
-        end = self._stalled_at + factory.ticks(self._limits.send_timeout)
+        # One more, since the tick that comes next may come at once.
+        end = self._stalled_at + factory.ticks(self._limits.send_timeout) + 1
         if factory.now >= end:
             log.debug("{client} takes nothing: closed", client=self._client)
             self.abort()

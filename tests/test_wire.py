@@ -939,6 +939,18 @@ class SourceTests(SynchronousTestCase):
         self.assertTrue(client.wire.aborted)
         self.assertEqual(source.closed, 1)
 
+    def test_stall_is_not_shortened(self) -> None:
+        """A stall lasts send_timeout at least, also if it begins right before a look at it."""
+        source = Pieces([b"a", b"b"])
+        client = Client(responder(200, [], lambda: source), limits=Limits(send_timeout=1))
+        client.wire.blocks = True
+        client.clock.advance(0.9)
+        client.send(GET)
+        client.clock.advance(0.1)
+        self.assertFalse(client.wire.aborted)
+        client.wait(1)
+        self.assertTrue(client.wire.aborted)
+
     def test_slow_client(self) -> None:
         """A client that takes a little all the time is not cut off."""
         source = Pieces([b"a", b"b"])
@@ -1197,11 +1209,17 @@ class DrainTests(SynchronousTestCase):
         return client
 
     def test_drains_a_little(self) -> None:
-        """64 KiB more are dropped, and then the connection is closed."""
+        """64 KiB more are dropped; the rest stays in the socket, until the second is over.
+
+        To close on a client that sends, with bytes of its unread, would take the answer back.
+        """
         client = self.refused()
         client.send(b"x" * 65536)
-        self.assertFalse(client.wire.lost)
+        self.assertFalse(client.wire.paused)
         client.send(b"x")
+        self.assertTrue(client.wire.paused)
+        self.assertFalse(client.wire.lost)
+        client.wait(2)
         self.assertTrue(client.wire.lost)
 
     def test_drains_a_second(self) -> None:
@@ -1239,6 +1257,9 @@ class DrainTests(SynchronousTestCase):
         self.assertFalse(client.wire.ending)
         later.callback(b"b")
         self.assertEqual([each.body for each in client.responses()], [b"ab"])
+        self.assertTrue(client.wire.half_closed)
+        self.assertTrue(client.wire.paused)
+        client.wait(2)
         self.assertTrue(client.wire.lost)
 
 

@@ -181,6 +181,17 @@ def test_curl_is_refused_before_it_sends(daemon: Daemon, tmp_path: Path) -> None
 
 
 @needs("curl")
+def test_curl_hears_a_refusal_while_it_sends(daemon: Daemon, tmp_path: Path) -> None:
+    """Who sends without asking is refused, too, and gets to read why (RFC 9112 section 9.6)."""
+    store(daemon, "foo", b"hello")
+    (tmp_path / "file").write_bytes(bytes(8 * MIB))
+    command = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", "-T", "file")
+    for fields in (("-H", "Expect:"), ("-H", "Expect:", "-H", "Transfer-Encoding: chunked")):
+        for _ in range(10):
+            assert run(*command, *fields, daemon.store("foo"), cwd=tmp_path) == "409"
+
+
+@needs("curl")
 def test_curl_compressed(daemon: Daemon, tmp_path: Path) -> None:
     """``curl --compressed`` gets the bytes as they are; nothing is compressed (8.4)."""
     data = bytes(100_000)
