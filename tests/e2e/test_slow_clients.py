@@ -1,0 +1,305 @@
+"""Clients that take their time, on purpose: they cost little, and not for long (slowhttptest).
+
+Each kind of slowhttptest is here: slow heads (-H), slow bodies (-B), range headers (-R) and slow
+readers (-X). What runs per commit has short limits. The real thing, with the defaults:
+
+    GOSTORE_SOAK=1 python -m pytest -s -k real tests/e2e/test_slow_clients.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from attrs import define, field
+
+from tests.e2e.bad_inputs import Conversation, request
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import PATIENCE, SOAK, Daemon, ask, eventually
+
+MIB = 1 << 20
+HEAD = b"GET /store/small HTTP/1.1\r\nHost: x\r\nX-Slow: "
+
+
+@define(eq=False)
+class Member:
+    """One slow client: its socket, and when it sends its next byte."""
+
+    socket: socket.socket
+    due: float
+    came: float
+    got: bytes = b""
+
+
+@define(eq=False)
+class Crowd:
+    """Clients in a thread of their own: each says ``first``, then ``more`` every ``pace`` seconds.
+
+    Those that do not ``listen`` never read what they are answered. Who is thrown out is counted in
+    ``ended``, by the status that it was told (0 for none), and comes back if the crowd ``returns``;
+    ``longest`` is how long the most patient of them was let stay.
+    """
+
+    port: int
+    count: int
+    first: bytes
+    more: bytes = b""
+    pace: float = 0.2
+    listens: bool = True
+    returns: bool = False
+    ended: Counter[int] = field(init=False, factory=Counter)
+    longest: float = field(init=False, default=0.0)
+    _members: dict[int, Member] = field(init=False, factory=dict)
+    _poll: select.poll = field(init=False, factory=select.poll)
+    _leaving: threading.Event = field(init=False, factory=threading.Event)
+    _thread: threading.Thread = field(init=False)
+
+    def __enter__(self) -> Crowd:
+        for _ in range(self.count):
+            self._come()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._leaving.set()
+        self._thread.join()
+        for member in self._members.values():
+            member.socket.close()
+
+    @property
+    def present(self) -> int:
+        """How many there are."""
+        return len(self._members)
+
+    @property
+    def gone(self) -> bool:
+        """Whether all of them have been thrown out."""
+        return not self._members
+
+    def _come(self) -> None:
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        made.sendall(self.first)
+        made.setblocking(False)
+        now = time.monotonic()
+        self._members[made.fileno()] = Member(made, now + self.pace, now)
+        self._poll.register(made, select.POLLIN if self.listens else 0)
+
+    def _run(self) -> None:
+        while not self._leaving.is_set():
+            for number, event in self._poll.poll(50):
+                self._hear(self._members[number], event)
+            now = time.monotonic()
+            for member in list(self._members.values()):
+                if self.more and member.due <= now:
+                    member.due = now + self.pace
+                    with contextlib.suppress(OSError):
+                        member.socket.send(self.more)
+
+    def _hear(self, member: Member, event: int) -> None:
+        if self.listens:
+            try:
+                data = member.socket.recv(4096)
+            except OSError:
+                data = b""
+            member.got += data
+            if data:
+                return
+        elif not event & (select.POLLERR | select.POLLHUP):
+            return
+        self._poll.unregister(member.socket)
+        del self._members[member.socket.fileno()]
+        member.socket.close()
+        self.longest = max(self.longest, time.monotonic() - member.came)
+        self.ended[int(member.got[9:12] or 0)] += 1
+        if self.returns:
+            self._come()
+
+
+def good_client(daemon: Daemon, seconds: float) -> Iterator[float]:
+    """A client like any other, for a while: how many seconds each of its requests took."""
+    connection = daemon.connect()
+    end = time.monotonic() + seconds
+    while (begun := time.monotonic()) < end:
+        assert ask(connection, "GET", "/store/small").status == 200
+        yield time.monotonic() - begun
+    connection.close()
+
+
+def percentile(times: list[float], share: float) -> float:
+    """Milliseconds that this share of the requests took at most."""
+    return sorted(times)[int(len(times) * share)] * 1000
+
+
+@pytest.fixture
+def make(make_daemon: Make) -> Make:
+    """Make a daemon that runs and has a small blob."""
+
+    def make(*options: str) -> Daemon:
+        daemon = make_daemon("--gc-interval", "0.2", *options).start()
+        assert daemon.ask("POST", "small", b"x" * 1024).status == 204
+        return daemon
+
+    return make
+
+
+def test_slow_heads(make: Make) -> None:
+    """Heads that come byte by byte get 408 when their time is up, and hold nobody up (15.5.9)."""
+    daemon = make("--head-timeout", "1")
+    with Crowd(daemon.port, 50, HEAD, b"x") as crowd:
+        times = list(good_client(daemon, 1))
+        eventually(lambda: crowd.gone, "all of them are thrown out")
+    assert crowd.ended == {408: 50}
+    # A second, counted in whole ticks, and what a slow machine needs.
+    assert crowd.longest < 1 + 3
+    assert percentile(times, 0.99) < 500
+
+
+def test_slow_bodies(make: Make) -> None:
+    """Bodies slower than allowed get 408; their slots are free again, nothing is left of them."""
+    daemon = make("--body-window", "1", "--max-uploads", "8")
+    counted = b"POST /store/%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbegun"
+    chunked = (
+        b"PUT /store/small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n99\r\nbegun"
+    )
+    with contextlib.ExitStack() as stack:
+        crowds = [Crowd(daemon.port, 1, counted % b"%d" % n, b"x") for n in range(4)]
+        crowds.append(Crowd(daemon.port, 4, chunked, b"x"))
+        for crowd in crowds:
+            stack.enter_context(crowd)
+        refused = eventually(
+            lambda: (answer := daemon.ask("POST", "ninth", b"x")).status == 503 and answer,
+            "all slots are taken",
+        )
+        assert "Retry-After" in refused.headers
+        assert daemon.ask("GET", "small").status == 200
+        eventually(lambda: all(crowd.gone for crowd in crowds), "all of them are thrown out")
+    assert sum((crowd.ended for crowd in crowds), Counter()) == {408: 8}
+    assert daemon.ask("POST", "tenth", b"x").status == 204
+    assert daemon.ask("GET", "small").body == b"x" * 1024
+    daemon.clean()
+
+
+def test_fast_enough_bodies(make: Make) -> None:
+    """A body that is slow, but not slower than allowed, is stored."""
+    daemon = make("--body-window", "1", "--body-rate", "100")
+    conversation = Conversation(daemon.port)
+    conversation.send(b"POST /store/a HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n")
+    pause = threading.Event()
+    for _ in range(20):
+        conversation.send(b"x" * 100)
+        conversation.read_to_end(0)
+        pause.wait(0.15)
+    conversation.read(1)
+    conversation.close()
+    assert [answer.status for answer in conversation.answers] == [204]
+
+
+def test_readers_that_never_read(make: Make) -> None:
+    """Who takes nothing of an answer is thrown out, and costs a few kilobytes until then."""
+    daemon = make("--send-timeout", "2")
+    daemon.ask("POST", "big", bytes(32 * MIB))
+    before = daemon.status("VmRSS")
+    with Crowd(daemon.port, 30, request("GET", "big"), listens=False) as crowd:
+        times = list(good_client(daemon, 1))
+        assert crowd.present == 30
+        held = daemon.status("VmRSS") - before
+        eventually(lambda: crowd.gone, "all of them are thrown out")
+    assert crowd.longest < 2 + 4
+    assert held < 16 * 1024, f"{held} KiB for 30 readers"
+    assert percentile(times, 0.99) < 500
+    assert daemon.ask("GET", "big").body == bytes(32 * MIB)
+
+
+def test_readers_that_do_read(make: Make) -> None:
+    """Who takes an answer slowly but steadily gets all of it, however long it takes."""
+    daemon = make("--send-timeout", "1")
+    data = bytes(range(256)) * (48 * 1024)
+    daemon.ask("POST", "big", data)
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    reader.settimeout(PATIENCE)
+    reader.connect(("127.0.0.1", daemon.port))
+    reader.sendall(request("GET", "big"))
+    begun = time.monotonic()
+    pause = threading.Event()
+    got = b""
+    while len(got) < len(data):
+        piece = reader.recv(4 * MIB)
+        assert piece, f"cut after {len(got)} bytes"
+        got += piece
+        if len(got) < 6 * MIB:
+            pause.wait(0.05)
+    reader.close()
+    assert got.partition(b"\r\n\r\n")[2] == data[: len(got.partition(b"\r\n\r\n")[2])]
+    assert time.monotonic() - begun > 1, "it did not take long enough to show anything"
+
+
+def test_ranges_without_end(make: Make) -> None:
+    """A head full of ranges gets the blob once, at once, and no memory for each (9110 14.2)."""
+    daemon = make()
+    data = bytes(4 * MIB)
+    daemon.ask("POST", "big", data)
+    before = daemon.status("VmHWM")
+    for ranges in (
+        "bytes=0-," + ",".join(f"5-{n}" for n in range(1300)),
+        "bytes=" + ",".join(["0-"] * 2000),
+        "bytes=" + ",".join(["-1"] * 2000),
+    ):
+        for _ in range(10):
+            answer = daemon.ask("GET", "big", headers={"Range": ranges})
+            assert (answer.status, answer.body) == (200, data)
+    assert daemon.status("VmHWM") - before < 16 * 1024
+
+
+def test_idle_connections(make: Make) -> None:
+    """Connections that say nothing are closed; while there are too many, the next is told so."""
+    daemon = make("--idle-timeout", "3", "--max-connections", "10")
+    served = daemon.connect()
+    assert ask(served, "GET", "/store/small").status == 200
+    with Crowd(daemon.port, 9, b"") as crowd:
+        refused = daemon.ask("GET", "small")
+        assert (refused.status, refused.headers["Connection"]) == (503, "close")
+        assert "Retry-After" in refused.headers
+        assert ask(served, "GET", "/store/small").status == 200
+        eventually(lambda: crowd.gone, "all of them are thrown out")
+    assert crowd.ended == {0: 9}
+    assert daemon.ask("GET", "small").status == 200
+    served.close()
+
+
+@pytest.mark.skipif(not SOAK, reason="a minute and more of slow clients: GOSTORE_SOAK=1")
+def test_the_real_thing(make: Make) -> None:
+    """500 slow heads and 100 readers that never read 1 GiB: a good client hardly notices."""
+    seconds = 75
+    daemon = make()
+    connection = daemon.connect()
+    connection.request("POST", "/store/big", (bytes(MIB) for _ in range(1024)))
+    assert connection.getresponse().status == 204
+    connection.close()
+    alone = list(good_client(daemon, 15))
+    before = daemon.status("VmRSS")
+    reads = Crowd(daemon.port, 100, request("GET", "big"), listens=False, returns=True)
+    with Crowd(daemon.port, 500, HEAD, b"x", pace=9, returns=True) as heads, reads:
+        beside = list(good_client(daemon, seconds))
+        held = daemon.status("VmRSS") - before
+        assert heads.present > 490 and reads.present > 90
+    print()
+    for what, times in (("alone", alone), ("beside", beside)):
+        shares = ", ".join(
+            f"p{s * 100:g} {percentile(times, s):.2f} ms" for s in (0.5, 0.99, 0.999)
+        )
+        print(f"{what}: {len(times)} requests, {shares}, at most {max(times) * 1000:.1f} ms")
+    print(f"memory: {before} KiB alone, {held:+} KiB beside, peak {daemon.status('VmHWM')} KiB")
+    print(f"thrown out: heads {dict(heads.ended)}, at most {heads.longest:.1f} s; ", end="")
+    print(f"readers {sum(reads.ended.values())}, at most {reads.longest:.1f} s")
+    assert heads.ended.keys() == {408} and heads.longest < 10 + 4
+    assert sum(reads.ended.values()) >= 100 and reads.longest < 60 + 15
+    assert held < 64 * 1024
+    assert percentile(beside, 0.99) < 10 * percentile(alone, 0.99) + 20
