@@ -207,18 +207,28 @@ def read_small(volume: Volume, blob: Committed, fd: int) -> bytes:
 
 def verified(data: bytes, blob: Committed) -> bytes:
     """Return the bytes of a blob if they have its digest; raises DataDamaged."""
-    if hashlib.sha256(data).digest() != blob.sha256:
-        raise DataDamaged(f"{DATA} does not have the digest it was committed with")
+    check_digest(hashlib.sha256(data).digest(), blob)
     return data
 
 
-def compute_digest(volume: Volume, blob: Committed) -> bytes:
-    """In a worker: read a blob and return its SHA-256, as 32 bytes."""
+def check_digest(digest: bytes, blob: Committed) -> None:
+    """Raise DataDamaged unless this is the digest of a blob."""
+    if digest != blob.sha256:
+        raise DataDamaged(f"{DATA} does not have the digest it was committed with")
+
+
+def compute_digest(volume: Volume, blob: Committed, tell: Callable[[int], object] = int) -> bytes:
+    """In a worker: read a blob and return its SHA-256, as 32 bytes.
+
+    ``tell`` is called with the number of bytes of each read.
+    """
     digest = hashlib.sha256()
     fd = volume.open_data(blob)
     try:
         for offset in range(0, blob.size, _STRETCH):
-            digest.update(volume.read(fd, offset, min(_STRETCH, blob.size - offset)))
+            piece = volume.read(fd, offset, min(_STRETCH, blob.size - offset))
+            digest.update(piece)
+            tell(len(piece))
     finally:
         volume.close_data(fd)
     return digest.digest()

@@ -60,6 +60,8 @@ class Recovery:
     ids: set[int] = field(factory=set)
     generation: int = 0
     foreign: list[str] = field(factory=list)
+    #: What was set aside earlier.
+    quarantined: list[str] = field(factory=list)
 
     #: Superseded blobs that are not marked so yet, each with the id of its successor.
     unmarked: list[tuple[Committed, int]] = field(factory=list)
@@ -119,8 +121,11 @@ def scan(volume: Volume) -> Recovery:
         elif _TRASHED.fullmatch(name):
             found.leftover.append(name)
         elif match := _QUARANTINED.fullmatch(name):
+            found.quarantined.append(name)
             _scan_quarantined(volume, name, int(match[1]), rivals, found)
-        elif not _TIED.fullmatch(name):
+        elif _TIED.fullmatch(name):
+            found.quarantined.append(name)
+        else:
             found.foreign.append(name)
     for location, group in rivals.items():
         if location in found.live:

@@ -3,10 +3,12 @@
     Daemon                  starts and stops everything in its order
       Listener              binds the endpoint, accepts connections
       Collector             asks the store for a collection run every few seconds
+      Scrubber              has the store verify one blob after another, slowly
 
 Starting: the store opens its volume (directory, lock, scan), the listener binds, the store recovers
-and starts its threads, the collector starts. Nothing of that happens in a constructor, since twistd
-forks between the two. Stopping goes the other way, one step after the other.
+and starts its threads, the collector and the scrubber start. Nothing of that happens in a
+constructor, since twistd forks between the two. Stopping goes the other way, one step after the
+other.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from twisted.python.failure import Failure
 from gostore.api import Api
 from gostore.collector import Collector
 from gostore.errors import StoreError
+from gostore.scrub import Scrubber
 from gostore.settings import Settings, printable
 from gostore.store import BlobStore
 from gostore.volume import Volume
@@ -57,6 +60,12 @@ class Store(Protocol):
 
     def collect(self) -> Deferred[None]:
         """Run the garbage collector once."""
+
+    def next_location(self, after: str) -> str | None:
+        """Return the first location after this one that has a blob."""
+
+    def verify(self, location: str, pace: Callable[[int], Deferred[None]]) -> Deferred[None]:
+        """Compare a blob with its digest and set it aside if it is damaged."""
 
     def stop(self) -> Deferred[None]:
         """Refuse new writes and finish the commits in progress."""
@@ -126,6 +135,10 @@ class Daemon(MultiService):
         self._listener.setServiceParent(self)
         self._collector = Collector(store.collect, settings.gc_interval, clock)
         self._collector.setServiceParent(self)
+        self._scrubber = Scrubber(
+            store.next_location, store.verify, settings.scrub_rate, settings.scrub_pause, clock
+        )
+        self._scrubber.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Open the volume, then bind: a daemon that may not have the one never takes the other."""
@@ -169,7 +182,7 @@ class Daemon(MultiService):
         """Stop step by step; a step that fails is logged and does not keep the next from happening.
 
         Accept no more; finish requests, uploads within the grace time; let a collection run end;
-        finish commits; unlock the volume.
+        leave off scrubbing; finish commits; unlock the volume.
         """
         Service.stopService(self)
         self.log.info("Shutting down")
@@ -177,6 +190,7 @@ class Daemon(MultiService):
             self._listener.stopService,
             lambda: self._factory.stop(self._settings.shutdown_grace),
             self._collector.stopService,
+            self._scrubber.stopService,
             self._store.stop,
             self._store.close,
         ]

@@ -212,6 +212,12 @@ class Settings:
     gc_interval: float = _setting(
         "5", parse_seconds_above_zero, "Seconds between two runs of the garbage collector."
     )
+    scrub_rate: int = _setting(
+        "4MiB", parse_size, "Bytes a second that the scrub reads to find damage; 0 turns it off."
+    )
+    scrub_pause: float = _setting(
+        "3600", parse_seconds_above_zero, "Seconds between two rounds of the scrub."
+    )
     id_bits: int | None = _setting(
         "auto",
         parse_id_bits,

@@ -120,7 +120,7 @@ def dump(blob: Blob) -> bytes:
 
 
 def _dump(blob: Blob, log: list[Transition]) -> bytes:
-    times = [_format_time(entry.when) for entry in log]
+    times = [format_time(entry.when) for entry in log]
     record: dict[str, object] = {
         "id": blob.id,
         "location": blob.location,
@@ -140,7 +140,7 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
     if blob.sha256 is not None:
         record["sha256"] = blob.sha256.hex()
     if blob.created is not None:
-        record["created"] = _format_time(blob.created)
+        record["created"] = format_time(blob.created)
     if blob.content_type is not None:
         record["contentType"] = blob.content_type
     if blob.metadata:
@@ -149,7 +149,7 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
     checksum = sha256(_HEAD + text).hexdigest().encode("ascii")
     encoded = b2a_base64(b'%s%s%s"}' % (text[:-1], _CHECKSUM, checksum))
     lines = [
-        f"{time[:19]}Z - {_TITLES[entry.state]} - {_escape(entry.message)}\n"
+        f"{time[:19]}Z - {_TITLES[entry.state]} - {escape(entry.message)}\n"
         for entry, time in zip(reversed(log), reversed(times), strict=True)
     ]
     return b"%s%s\n%s" % (_HEAD, encoded, "".join(lines).encode("utf-8"))
@@ -391,7 +391,7 @@ def _parse_seconds(text: str) -> int:
     return elapsed.days * 86400 + elapsed.seconds
 
 
-def _format_time(when: int) -> str:
+def format_time(when: int) -> str:
     """Nanoseconds since the epoch as RFC 3339 in UTC, the fraction as short as Go has it."""
     seconds, fraction = divmod(when, 1_000_000_000)
     text = _format_seconds(seconds)
@@ -412,7 +412,7 @@ def _parse_time(value: object) -> int:
     return seconds * 1_000_000_000 + (int(fraction.ljust(9, "0")) if fraction else 0)
 
 
-def _escape(message: str) -> str:
+def escape(message: str) -> str:
     """Keep a message on one line, and harmless in a terminal."""
     if message.isprintable():
         return message

@@ -10,13 +10,14 @@ All verbs return Deferreds that fail with the errors of errors.py.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypeVar
 
 from attrs import Factory, evolve, frozen
 from sortedcontainers import SortedDict
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,6 +31,7 @@ from gostore.content import (
     OpenFile,
     OpenFiles,
     SmallContent,
+    check_digest,
     compute_digest,
     read_small,
     verified,
@@ -79,6 +81,9 @@ _RESERVE_BYTES = 64 * 1024 * 1024
 
 #: Bodies that wait in memory for their commit may hold this many bytes together.
 _IN_MEMORY = 32 * 1024 * 1024
+
+#: How many bytes of a blob `BlobStore.verify` reads before it asks for leave to go on.
+VERIFIED_AT_ONCE = 256 * 1024
 
 #: The seconds after which a caller who was refused for want of room may try again.
 _RETRY_AFTER = 1
@@ -333,6 +338,48 @@ class BlobStore:
         self._files.forget(blob.id)
         damage = self._damaged[blob.location] = Damage(blob, str(blob.id))
         self._chore(recovery.set_aside, damage)
+
+    # -- verifying ----------------------------------------------------------------------------
+
+    def next_location(self, after: str) -> str | None:
+        """Return the first location after this one that has a blob; "" is before them all."""
+        at = self._by_location.bisect_right(after)
+        return self._by_location.keys()[at] if at < len(self._by_location) else None
+
+    @inlineCallbacks
+    def verify(
+        self, location: str, pace: Callable[[int], Deferred[None]]
+    ) -> Generator[Deferred[Any], Any, None]:
+        """Read the blob at a location, and set it aside if it is not what was committed.
+
+        ``pace`` is given the number of bytes of each read and says when the next may come.  A blob
+        of the first server whose digest nobody knows yet is only opened.  Fails with Damaged,
+        Busy, DiskFailed, with NotFound if it is gone, and with whatever ``pace`` fails with.
+        """
+        blob = self._by_location.get(location)
+        if blob is None:
+            raise NotFound(location)
+        try:
+            # Not one of those kept open: whether it is still there under its name is asked, too.
+            fd = yield self._workers.file(self._volume.open_data, blob)
+            try:
+                digest = hashlib.sha256()
+                size = 0 if blob.sha256 is None else blob.size
+                for offset in range(0, size, VERIFIED_AT_ONCE):
+                    length = min(VERIFIED_AT_ONCE, size - offset)
+                    yield self._workers.file(self._hash, digest, fd, offset, length)
+                    yield pace(length)
+            finally:
+                yield self._workers.file(self._volume.close_data, fd)
+            if blob.sha256 is not None:
+                check_digest(digest.digest(), blob)
+        except (OSError, DataDamaged):
+            self._reading_failed(Failure(), blob).raiseException()
+
+    def _hash(self, digest: hashlib._Hash, fd: int, offset: int, length: int) -> None:
+        digest.update(self._volume.read(fd, offset, length))
+
+    # -- listing ------------------------------------------------------------------------------
 
     def list(
         self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000

@@ -25,8 +25,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from attrs import define
@@ -169,20 +169,41 @@ class Volume:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, *, make: bool = True) -> None:
         """Make the directory if it is missing, open it, lock it, and sync what a crash left.
 
-        Raises VolumeInUse if another daemon has it, VolumeUnusable if it cannot be served.
+        Without ``make`` a missing directory is an error. Raises VolumeInUse if another daemon has
+        it, VolumeUnusable if it cannot be served.
         """
-        try:
-            os.makedirs(self.path, exist_ok=True)
-            self.root = self.disk.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self.disk.lock(self.root)
+        with self._refusing():
+            if make:
+                os.makedirs(self.path, exist_ok=True)
+            self._open_root(lock=True)
             self._check_writable()
             # After a mere kill -9 the page cache holds what was never synced: to serve that now
             # and to lose it in a power cut would be to take back an answer.
             self.disk.syncfs(self.root)
             self.disk.fsync(self.root)
+        self._syncfs_trusted = self.disk.syncfs_trusted(self.root)
+
+    def look(self, *, lock: bool = True) -> None:
+        """Open the directory only to read in it; nothing is made, written or synced.
+
+        Without ``lock`` a daemon may be serving it meanwhile. Raises as `open` does.
+        """
+        with self._refusing():
+            self._open_root(lock)
+
+    def _open_root(self, lock: bool) -> None:
+        self.root = self.disk.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if lock:
+            self.disk.lock(self.root)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Say why the directory cannot be had, and let go of it."""
+        try:
+            yield
         except BlockingIOError:
             self.close()
             raise VolumeInUse(self.shown_path) from None
@@ -190,7 +211,6 @@ class Volume:
             self.close()
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise VolumeUnusable(self.shown_path, reason) from error
-        self._syncfs_trusted = self.disk.syncfs_trusted(self.root)
 
     def _check_writable(self) -> None:
         # By doing it: access(2) knows nothing of `chattr +i`.

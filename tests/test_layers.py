@@ -31,6 +31,7 @@ FLOORS: list[dict[str, set[str]]] = [
             "refusals",
         },
         "collector": {"collector"},
+        "scrub": {"scrub"},
     },
     {
         "wire": {
@@ -53,6 +54,7 @@ FLOORS: list[dict[str, set[str]]] = [
 # What the rooms that need little may know of the others; less than all that is below them.
 ALLOWED: dict[str, set[str]] = {
     "collector": set(),
+    "scrub": {"errors"},
     "wire": {"errors"},
     "disk": {"errors"},
     "settings": set(),

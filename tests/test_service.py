@@ -69,6 +69,14 @@ class JournalStore:
         """Note it."""
         return self.journal.step("collect")
 
+    def next_location(self, after: str) -> str | None:
+        """There is one blob."""
+        return None if after else "foo"
+
+    def verify(self, location: str, pace: object) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step(f"verify {location}")
+
     def stop(self) -> Deferred[None]:
         """Note it."""
         return self.journal.step("stop")
@@ -181,7 +189,19 @@ class DaemonTests(SynchronousTestCase):
         """A running daemon collects at the interval it was told."""
         self.start()
         self.clock.advance(5)
-        self.assertEqual(self.journal.steps[3:], ["collect"])
+        self.assertEqual(self.journal.steps[3:], ["verify foo", "collect"])
+
+    def test_scrubs(self) -> None:
+        """A running daemon has its blobs verified, and shutting down waits for the read."""
+        self.start()
+        self.journal.waiting["verify foo"] = Deferred()
+        self.clock.advance(0)
+        self.assertEqual(self.journal.steps[3:], ["verify foo"])
+        stopped = self.daemon.stopService()
+        self.assertNoResult(stopped)
+        self.journal.waiting["verify foo"].callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.journal.steps[-2:], ["stop", "close"])
 
     def test_start_lines(self) -> None:
         """Starting says where it listens, where blobs are, what to paste, what was recovered."""
@@ -295,7 +315,7 @@ class BuildTests(SynchronousTestCase):
         reactor = MemoryReactorClock()
         settings = Settings(dir="/nowhere")
         daemon = service.build(settings, reactor, refuse)
-        self.assertEqual([each.name for each in daemon], ["listener", "collector"])
+        self.assertEqual([each.name for each in daemon], ["listener", "collector", "scrubber"])
         self.assertEqual(reactor.tcpServers, [])
         self.assertEqual(reactor.getDelayedCalls(), [])
 
