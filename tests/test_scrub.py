@@ -160,7 +160,9 @@ class VerifyTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A store of two blobs, a large one and a small one."""
-        self.path = Path(tempfile.mkdtemp(dir=self.mktemp_parent()))
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name)
         self.disk = FaultyDisk()
         self.store = BlobStore(Volume(str(self.path), disk=self.disk), InlineWorkers(), reserve=0)
         self.store.open()
@@ -170,12 +172,6 @@ class VerifyTests(SynchronousTestCase):
         for location, data in (("large", self.large), ("small", b"Hello!")):
             self.successResultOf(self.store.create(location, FakeBody(data), Details()))
         self.reads: list[int] = []
-
-    def mktemp_parent(self) -> str:
-        """A directory that trial, or nobody, removes."""
-        path = self.mktemp()
-        os.makedirs(path)
-        return os.path.abspath(path)
 
     def pace(self, length: int) -> Deferred[None]:
         """Note a read."""
