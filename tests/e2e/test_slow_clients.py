@@ -157,7 +157,7 @@ def test_slow_heads(make: Make) -> None:
         eventually(lambda: crowd.gone, "all of them are thrown out")
     assert crowd.ended == {408: 50}
     # A second, counted in whole ticks, and what a slow machine needs.
-    assert crowd.longest < 1 + 3
+    assert crowd.longest < 1 + 5
     assert percentile(times, 0.99) < 500
 
 
@@ -188,14 +188,14 @@ def test_slow_bodies(make: Make) -> None:
 
 def test_fast_enough_bodies(make: Make) -> None:
     """A body that is slow, but not slower than allowed, is stored."""
-    daemon = make("--body-window", "1", "--body-rate", "100")
+    daemon = make("--body-window", "2", "--body-rate", "100")
     conversation = Conversation(daemon.port)
     conversation.send(b"POST /store/a HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n")
     pause = threading.Event()
     for _ in range(20):
         conversation.send(b"x" * 100)
         conversation.read_to_end(0)
-        pause.wait(0.15)
+        pause.wait(0.2)
     conversation.read(1)
     conversation.close()
     assert [answer.status for answer in conversation.answers] == [204]
@@ -219,7 +219,7 @@ def test_readers_that_never_read(make: Make) -> None:
 
 def test_readers_that_do_read(make: Make) -> None:
     """Who takes an answer slowly but steadily gets all of it, however long it takes."""
-    daemon = make("--send-timeout", "1")
+    daemon = make("--send-timeout", "2")
     data = bytes(range(256)) * (48 * 1024)
     daemon.ask("POST", "big", data)
     reader = socket.socket()
@@ -238,7 +238,7 @@ def test_readers_that_do_read(make: Make) -> None:
             pause.wait(0.05)
     reader.close()
     assert got.partition(b"\r\n\r\n")[2] == data[: len(got.partition(b"\r\n\r\n")[2])]
-    assert time.monotonic() - begun > 1, "it did not take long enough to show anything"
+    assert time.monotonic() - begun > 2, "it did not take long enough to show anything"
 
 
 def test_ranges_without_end(make: Make) -> None:
