@@ -244,8 +244,22 @@ class BlobStore:
         if blob is None:
             return fail(Damaged(location) if location in self._damaged else NotFound(location))
         if blob.sha256 is None:
-            return self._digest(blob)
+            # Should it be gone by then, its successor is what there is.
+            return self._digest(blob).addErrback(self._gone, lambda: self.get(location))
         return succeed(blob)
+
+    def _gone(self, failure: Failure, again: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """Do again what found its blob collected while it waited for the digest."""
+        failure.trap(NotFound)
+        return again()
+
+    def _known(self, blob: Committed) -> Deferred[None]:
+        """Wait until a blob has a digest to compare, or it has turned out that it never will."""
+        known: Deferred[None] = self._digest(blob).addCallback(lambda _: None)
+        return known.addErrback(self._never_known)
+
+    def _never_known(self, failure: Failure) -> None:
+        failure.trap(NotFound, Damaged)
 
     def _digest(self, blob: Committed) -> Deferred[Committed]:
         """Compute the digest of a blob that the first server wrote; once, whoever asks."""
@@ -407,11 +421,10 @@ class BlobStore:
             if exists:
                 raise AlreadyExists(location)
 
+        # Before it begins: a Deferred that waits for its commit looks like one that has fired.
+        self._creating.add(location)
         created = self._write(location, body, details, condition, admit)
-        if not created.called:
-            self._creating.add(location)
-            created.addBoth(self._created, location)
-        return created.addCallback(lambda result: result[0])
+        return created.addCallback(lambda result: result[0]).addBoth(self._created, location)
 
     def _created(self, result: T, location: str) -> T:
         self._creating.discard(location)
@@ -447,7 +460,7 @@ class BlobStore:
 
         current = self._by_location.get(location)
         if condition is not None and current is not None and current.sha256 is None:
-            return self._digest(current).addCallback(lambda _: self.delete(location, condition))
+            return self._known(current).addCallback(lambda _: self.delete(location, condition))
         try:
             self.check_health()
             self._ask(location, condition, admit)
@@ -471,7 +484,7 @@ class BlobStore:
         """Store a blob where ``condition`` and ``admit`` allow it, now and when it is all here."""
         current = self._by_location.get(location)
         if condition is not None and current is not None and current.sha256 is None:
-            return self._digest(current).addCallback(
+            return self._known(current).addCallback(
                 lambda _: self._write(location, body, details, condition, admit)
             )
         try:
