@@ -146,10 +146,11 @@ def test_curl_etags(daemon: Daemon, tmp_path: Path) -> None:
 @needs("curl")
 def test_curl_resumes(daemon: Daemon, tmp_path: Path) -> None:
     """A download that was cut goes on with ``curl -C -`` where it was (RFC 9110 section 14.2)."""
-    data = noise(8 * MIB)
+    data = noise(16 * MIB)
     store(daemon, "foo", data)
     command = ("curl", "-s", "-o", "foo", daemon.store("foo"))
-    had = cut(*command, "--limit-rate", "500k", cwd=tmp_path, file="foo")
+    # curl looks at its limit only when it has read a megabyte or so.
+    had = cut(*command, "--limit-rate", "10k", cwd=tmp_path, file="foo")
     assert 0 < had < len(data)
     told = run(*command, "-C", "-", "-w", "%{http_code} %{size_download}", cwd=tmp_path)
     assert told == f"206 {len(data) - had}"
