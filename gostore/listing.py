@@ -123,7 +123,9 @@ class Document:
     _sent: int = 0
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Write some more entries."""
+        """Write some more entries, or none: the rest may have been deleted between two steps."""
+        if not entries:
+            return
         piece = self._piece(len(self.entries), entries)
         self.entries.extend(entries)
         self._keep(piece)
