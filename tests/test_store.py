@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-
 from gostore.errors import AlreadyExists, NotFound
-from gostore.store import BlobStore, Details
-from gostore.volume import Volume
-from tests.doubles import COMMIT, FakeBody, ManualWorkers, Ticks
+from gostore.store import Details
+from tests.doubles import COMMIT, FakeBody
+from tests.store_support import StoreCase
 
 
-class RaceTests(SynchronousTestCase):
-    """Verbs that overlap, on a real volume; the test says which job is next."""
-
-    def setUp(self) -> None:
-        """Open a store on an empty directory."""
-        self.workers = ManualWorkers()
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.store = BlobStore(Volume(directory.name, now=Ticks()), self.workers, reserve=0)
-        self.store.open()
-        self.addCleanup(self.store.close)
-        self.store.start()
-
-    def wait(self, asked: Deferred[Any]) -> Any:
-        """Run what there is to run, and return the result."""
-        self.workers.run_all()
-        return self.successResultOf(asked)
+class RaceTests(StoreCase):
+    """Verbs that overlap."""
 
     def test_create_create(self) -> None:
         """Of two POSTs the second is refused at once, also while a small first one commits."""
