@@ -8,8 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from gostore.blob import State
+from gostore.errors import BodyFailed, DigestMismatch, TooLarge
 from gostore.store import Details
-from gostore.upload import SEALED, SMALL
+from gostore.upload import SEALED, SMALL, WAITING
 from tests.doubles import COMMIT, FILE, FakeBody
 from tests.store_support import LARGE, StoreCase
 
@@ -120,3 +121,124 @@ class ArrivalTests(UploadCase):
         name = self.stage()
         self.workers.run(COMMIT)
         self.assertEqual(self.disk.trace("fsync")[0], f"fsync {name}/data.raw")
+
+
+class PauseTests(UploadCase):
+    """Back-pressure: a disk that is slower than the socket."""
+
+    def test_pause(self) -> None:
+        """A body is paused when WAITING bytes of it wait for the disk, and resumed with fewer."""
+        body = FakeBody(complete=False, length=None)
+        stored = self.upload(body)
+        body.feed(b"x" * (WAITING - 1))
+        self.assertFalse(body.paused)
+        body.feed(b"y")
+        self.assertTrue(body.paused)
+        self.workers.run(FILE)  # the stage, of which nothing was here when it was asked for
+        self.assertTrue(body.paused, "as much as before waits for the disk")
+        self.workers.run(FILE)
+        self.assertFalse(body.paused)
+        body.finish()
+        self.assertEqual(self.wait(stored).size, WAITING)
+
+    def test_paused_once(self) -> None:
+        """What is delivered in spite of the pause is taken, and pauses nothing twice."""
+        body = FakeBody(b"x" * WAITING, b"y" * WAITING, complete=False, length=None)
+        stored = self.upload(body)
+        self.assertEqual((body.paused, body.pauses), (True, 1))
+        self.workers.run(FILE)
+        self.assertFalse(body.paused)
+        body.finish()
+        self.assertEqual(self.wait(stored).size, 2 * WAITING)
+
+    def test_written_counts(self) -> None:
+        """What has been written waits no more: many pieces in a row need no pause."""
+        body = FakeBody(complete=False, length=None)
+        stored = self.upload(body)
+        for _ in range(9):
+            body.feed(b"x" * (WAITING // 2))
+            self.workers.run_all()
+        body.finish()
+        self.assertEqual((self.wait(stored).size, body.pauses), (9 * (WAITING // 2), 0))
+
+    def test_fails_paused(self) -> None:
+        """A body that fails while it is paused is done with."""
+        body = FakeBody(b"x" * WAITING, complete=False, length=None)
+        stored = self.upload(body)
+        body.fail()
+        self.gives_up(stored, BodyFailed)
+
+
+class RefusalTests(UploadCase):
+    """Bodies that are not stored, and what is left of them."""
+
+    def test_client_goes_away(self) -> None:
+        """The stage of a body that breaks off says Failure and why, until it is collected."""
+        body = FakeBody(b"12345", complete=False, length=10)
+        stored = self.upload(body)
+        self.workers.run_all()
+        body.fail("Client went away after 5 of 10 bytes")
+        self.workers.run_all()
+        last = self.record(self.stage()).log[-1]
+        self.assertEqual(
+            (last.state, last.message), (State.FAILURE, "Client went away after 5 of 10 bytes")
+        )
+        self.assertEqual(self.gives_up(stored, BodyFailed), "Client went away after 5 of 10 bytes")
+
+    def test_goes_away_at_once(self) -> None:
+        """A body that is broken when it is asked for leaves nothing on the disk."""
+        body = FakeBody(b"12345", length=10)
+        body.reason = "Client went away after 5 of 10 bytes"
+        stored = self.upload(body)
+        self.failureResultOf(stored, BodyFailed)
+        self.assertEqual(self.disk.trace(), [])
+        self.collect()
+        self.assertEqual(len(self.store._by_id), 0)
+
+    def test_goes_away_while_written(self) -> None:
+        """A body may break off while a worker writes what is here of it."""
+        body = FakeBody(LARGE, complete=False, length=None)
+        stored = self.upload(body)
+        job = self.workers.take(FILE)
+        body.fail()
+        self.assertEqual(self.workers.jobs, [])
+        job.work()
+        job.report()
+        self.gives_up(stored, BodyFailed)
+
+    def test_goes_on_after_failure(self) -> None:
+        """What a body delivers after it was refused is dropped, and so is its end."""
+        self.open(max_blob_size=10)
+        body = FakeBody(b"x" * 8, complete=False, length=None)
+        stored = self.upload(body)
+        self.workers.run_all()
+        body.feed(b"yyy")
+        body.feed(b"zzz")
+        body.finish()
+        body.fail()
+        self.gives_up(stored, TooLarge)
+
+    def test_digest(self) -> None:
+        """A body with the digests that were announced is stored, small or large."""
+        for location, data in (("a", b"data"), ("b", LARGE)):
+            digests = {name: hashlib.new(name, data).digest() for name in ("md5", "sha512")}
+            details = Details(digests={**digests, "sha256": hashlib.sha256(data).digest()})
+            blob = self.wait(self.store.create(location, FakeBody(data), details))
+            self.assertEqual(self.data(blob).read_bytes(), data)
+
+    def test_digest_mismatch(self) -> None:
+        """A small body without the digest that was announced is refused before it has a stage."""
+        for name in ("md5", "sha256", "sha512"):
+            stored = self.upload(FakeBody(b"data"), **{name: b"?"})
+            self.assertEqual(self.disk.trace(), [])
+            self.assertIn(name, self.gives_up(stored, DigestMismatch))
+
+    def test_digest_mismatch_staged(self) -> None:
+        """The stage of a large one says so."""
+        stored = self.upload(FakeBody(LARGE), md5=b"?")
+        self.workers.run_all()
+        self.assertEqual(
+            self.record(self.stage()).log[-1].message,
+            "The body does not have the md5 digest that was announced",
+        )
+        self.gives_up(stored, DigestMismatch)
