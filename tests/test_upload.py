@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from gostore.blob import State
-from gostore.errors import BodyFailed, DigestMismatch, TooLarge
+from gostore.errors import BodyFailed, Busy, DigestMismatch, DiskFailed, NoSpace, TooLarge
 from gostore.store import Details
 from gostore.upload import SEALED, SMALL, WAITING
 from tests.doubles import COMMIT, FILE, FakeBody
@@ -242,3 +243,96 @@ class RefusalTests(UploadCase):
             "The body does not have the md5 digest that was announced",
         )
         self.gives_up(stored, DigestMismatch)
+
+
+class DiskTests(UploadCase):
+    """What the disk refuses."""
+
+    def test_announced_limit(self) -> None:
+        """A chunked body is refused with the byte that is one too many, and no sooner."""
+        self.open(max_blob_size=10)
+        body = FakeBody(b"x" * 10, complete=False, length=None)
+        stored = self.upload(body)
+        self.workers.run_all()
+        self.assertNoResult(stored)
+        body.feed(b"y")
+        self.assertIn("10 bytes", self.gives_up(stored, TooLarge))
+        whole = FakeBody(b"x" * 10, length=None)
+        self.assertEqual(self.wait(self.upload(whole)).size, 10)
+
+    def test_limit_in_memory(self) -> None:
+        """One that is here at once is refused before anything is made on the disk."""
+        self.open(max_blob_size=10)
+        stored = self.upload(FakeBody(b"x" * 11, length=None))
+        self.assertEqual(self.disk.trace(), [])
+        self.gives_up(stored, TooLarge)
+
+    def test_reserve(self) -> None:
+        """A chunked body is written as long as the reserve stays free, and no longer."""
+        self.open(reserve=1000)
+        body = FakeBody(b"x" * 500, complete=False, length=None)
+        self.disk.room = (1500, 10_000)
+        stored = self.upload(body)
+        self.workers.run_all()
+        self.assertNoResult(stored)
+        self.disk.room = (1000, 10_000)
+        body.feed(b"y")
+        self.gives_up(stored, NoSpace)
+
+    def test_full(self) -> None:
+        """A disk that is full makes it NoSpace, whichever call says so."""
+        for kind in ("mkdir", "open", "writev"):
+            for error in (errno.ENOSPC, errno.EDQUOT):
+                self.disk.fail(kind, error)
+                self.gives_up(self.upload(FakeBody(LARGE)), NoSpace)
+                self.disk.heal()
+
+    def test_full_to_the_last(self) -> None:
+        """A stage that cannot even be told that it failed is removed all the same."""
+        body = FakeBody(LARGE, complete=False, length=None)
+        stored = self.upload(body)
+        self.workers.run_all()
+        self.disk.fail("writev", errno.ENOSPC, times=99)
+        body.feed(b"more")
+        self.workers.run_all()
+        self.assertIs(self.record(self.stage()).state, State.PENDING)
+        self.gives_up(stored, NoSpace)
+
+    def test_short_writes(self) -> None:
+        """What a short write leaves is written with the next."""
+        self.disk.shorten("writev", 30_000, times=9)
+        blob = self.wait(self.upload(FakeBody(b"x" * 7, LARGE)))
+        self.assertEqual(self.data(blob).read_bytes(), b"x" * 7 + LARGE)
+
+    def test_files(self) -> None:
+        """Too many open files is a matter of another try, and one that works then."""
+        self.disk.fail("open", errno.EMFILE)
+        self.gives_up(self.upload(FakeBody(LARGE)), Busy)
+        self.assertEqual(self.wait(self.upload(FakeBody(LARGE))).size, len(LARGE))
+
+    def test_sync_fails(self) -> None:
+        """A failed sync of a stage is no end of the store: nothing has been promised."""
+        self.disk.fail("fsync")
+        stored = self.upload(FakeBody(b"x" * (SEALED + 1)))
+        self.assertEqual(self.gives_up(stored, DiskFailed), "The disk failed: EIO")
+        self.assertEqual(self.disk.count("fsync"), 1, "never a second try")
+        self.store.check_health()
+
+    def test_not_dropped(self) -> None:
+        """A close that fails is logged, and the upload has failed for its own reason."""
+        body = FakeBody(LARGE, complete=False, length=None)
+        stored = self.upload(body)
+        self.workers.run_all()
+        self.disk.fail("close")
+        body.fail()
+        self.gives_up(stored, BodyFailed)
+        (failure,) = self.flushLoggedErrors(OSError)
+        self.assertEqual(failure.value.errno, errno.EIO)
+
+    def test_no_system_call(self) -> None:
+        """A worker that fails in no foreseen way is logged, and fails only that upload."""
+        asked = self.upload(FakeBody(LARGE))
+        job = self.workers.take(FILE)
+        job.result.errback(ZeroDivisionError())
+        self.assertIn("ZeroDivisionError", self.gives_up(asked, DiskFailed))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
