@@ -1,6 +1,7 @@
 # make run     the daemon, in the foreground: blobs in ./data, port 7777 (ARGS= for other options)
 # make test    every test there is, under coverage (ARGS= for pytest)
 # make lint    ruff and mypy
+# make fuzz    each fuzz target for TIME seconds (60); what is found is in .fuzz/
 # make lock    write requirements/*.txt anew, with the newest versions
 # make clean   remove whatever the others made; ./data stays
 
@@ -9,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 BRANCHES := 95
+TIME ?= 60
+FUZZ := .venv-fuzz
 
 # The daemons that tests start run this source, not an installed copy of it.
 export PYTHONPATH := $(CURDIR)
@@ -16,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard gostore/*.* twisted/plugins/*.py)
 
-.PHONY: run test lint lock clean
+.PHONY: run test lint fuzz lock clean
 
 run: $(VENV)/.installed
 	@cd $(CURDIR) && unset PYTHONPATH && exec $(BIN)/twistd --nodaemon --pidfile= gostore $(ARGS)
@@ -34,15 +37,26 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A corpus that grows in .fuzz/; the one that is kept is read, and not written.
+fuzz: $(FUZZ)/.fuzz
+	@for target in wire statefile recovery; do \
+		mkdir -p .fuzz/$$target; \
+		echo "Fuzzing $$target for $(TIME) seconds"; \
+		$(FUZZ)/bin/python -m fuzz $$target -max_total_time=$(TIME) -max_len=4096 -print_final_stats=1 \
+			-artifact_prefix=.fuzz/$$target- .fuzz/$$target || exit 1; \
+	done
+
 lock: $(VENV)/.venv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--extra test --extra lint --output-file requirements/test.txt setup.py
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --output-file requirements/run.txt setup.py
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+		--constraint requirements/test.txt --extra fuzz --output-file requirements/fuzz.txt setup.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(FUZZ) .fuzz build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
 		.ruff_cache _trial_temp* twistd.log* twistd.pid
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find twisted -name dropin.cache -delete
@@ -70,4 +84,10 @@ $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 
 $(VENV)/.venv:
 	@.ci/venv "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+# Of its own: atheris is not to be had for every Python that gostore runs on.
+$(FUZZ)/.fuzz: requirements/fuzz.txt
+	@.ci/venv "$(PYTHON)" "$(FUZZ)"
+	@$(FUZZ)/bin/pip install --quiet --requirement requirements/fuzz.txt
 	@touch $@

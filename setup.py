@@ -27,6 +27,7 @@ setup(
     python_requires=">=3.10",
     # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
     packages=["gostore", "twisted.plugins"],
+    entry_points={"console_scripts": ["gostore = gostore.cli:main"]},
     install_requires=[
         "attrs>=23.1",
         "http-sf>=1.0",
@@ -52,6 +53,8 @@ setup(
             "schemathesis>=4.0",
             "treq>=24.9",
         ],
+        # Not for every Python and machine that gostore is for.
+        "fuzz": ["atheris>=2.3"],
         "lint": [
             "mypy>=1.11",
             "mypy-zope>=1.0.5",

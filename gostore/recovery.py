@@ -38,7 +38,7 @@ _TIED = re.compile(_QUARANTINED.pattern + re.escape(TIE))
 
 
 #: Failures that say more about this process than about the file: nothing is judged by them.
-_NOT_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+NOT_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @define
@@ -92,9 +92,14 @@ class _Rival:
     quarantined: str | None = None
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """The highest decides; the time tells apart what the first server wrote."""
-        return self.blob.generation, self.blob.modified
+    def rank(self) -> tuple[int, bool, int]:
+        """The highest decides; the time tells apart what the first server wrote.
+
+        Of those none is a tombstone that stands above others: what that server deleted or replaced
+        it marked in its own state file, and what it left Pending never was at the location.
+        """
+        lives = self.blob.generation > 0 or not self.dead
+        return self.blob.generation, lives, self.blob.modified
 
 
 def scan(volume: Volume) -> Recovery:
@@ -145,7 +150,7 @@ def _scan_blob(
     except (BadRecord, OSError) as error:
         if isinstance(error, FileNotFoundError):
             found.uncommitted.append(blob_id)
-        elif isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
+        elif isinstance(error, OSError) and error.errno in NOT_THE_FILE:
             raise
         else:
             found.quarantine.append((blob_id, str(error), False))

@@ -223,7 +223,12 @@ class Volume:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             return  # a full disk can still be read and deleted from
-        self.disk.rmdir(probe, dir_fd=self.root)
+        try:
+            self.disk.rmdir(probe, dir_fd=self.root)
+        except OSError as error:
+            # Somebody has put something in its place: what may be written is asked before that.
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
 
     def close(self) -> None:
         """Let go of the directory and its lock."""

@@ -1,0 +1,188 @@
+"""Is a data directory as it was written?  Every record, size and digest, with no daemon running.
+
+A check only looks. A repair does what a start and its collector would do, and sets aside what the
+digests tell on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from attrs import asdict, define, field, frozen
+
+from gostore import recovery, sweep
+from gostore.blob import Committed
+from gostore.content import check_digest, compute_digest
+from gostore.errors import DiskFailed, VolumeUnusable, from_os_error
+from gostore.recovery import Damage, Recovery
+from gostore.statefile import escape
+from gostore.volume import DataDamaged, OutcomeUnknown, Volume
+
+#: What is told meanwhile: blobs and bytes checked, and how many there are to check.
+Tell = Callable[[int, int, int, int], object]
+
+
+@frozen
+class Finding:
+    """One thing that was found.
+
+    ``kind`` is "damaged" (not as it was written), "tie" (another blob has its location),
+    "quarantined" (set aside earlier), "dead" (to be removed) or "foreign" (not gostore's).
+    ``name`` is that of the directory, ``location`` None where nobody can tell it.
+    """
+
+    kind: str
+    name: str
+    location: str | None
+    reason: str
+    #: Whether a repair takes care of it.
+    mends: bool = True
+
+    def __str__(self) -> str:
+        where = "" if self.location is None else f" of {self.location!r}"
+        return f"{self.kind}: {escape(self.name)}{where}: {escape(self.reason)}"
+
+
+@define
+class Report:
+    """What a check found; ``verified`` blobs have the digest they were committed with."""
+
+    directory: str
+    blobs: int = 0
+    bytes: int = 0
+    verified: int = 0
+    #: By the first server, which kept no digests.
+    unverified: int = 0
+    seconds: float = 0.0
+    repaired: bool = False
+    findings: list[Finding] = field(factory=list)
+
+    @property
+    def damage(self) -> list[Finding]:
+        """The findings that make it a bad day."""
+        return [each for each in self.findings if each.kind in ("damaged", "tie")]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a program."""
+        return {**asdict(self), "clean": not self.damage}
+
+    def as_lines(self) -> list[str]:
+        """Everything, for people."""
+        done = "; repaired" if self.repaired else "; --repair mends it" if self.findings else ""
+        damaged = len(self.damage)
+        return [
+            *map(str, self.findings),
+            f"{self.blobs} blobs of {self.bytes} bytes in {self.seconds:.1f} seconds: "
+            f"{self.verified} verified, {self.unverified} without a digest to verify",
+            f"{damaged} damaged, {len(self.findings) - damaged} other findings{done}"
+            if self.findings
+            else "Clean",
+        ]
+
+
+def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) -> Report:
+    """Check a volume that nobody has opened yet; with ``mend`` repair it, too.
+
+    Without it nothing is changed. Raises VolumeInUse, or VolumeUnusable if it cannot be judged or
+    mended.
+    """
+    begun = time.monotonic()
+    if mend:
+        volume.open(make=False)
+    else:
+        volume.look()
+    try:
+        report = Report(escape(volume.shown_path))
+        found = recovery.scan(volume)
+        _verify(volume, found, report, tell)
+        _report(found, report)
+        if mend:
+            _repair(volume, found)
+            report.repaired = True
+    except (OSError, OutcomeUnknown, DiskFailed) as error:
+        reason = str(from_os_error(error) if isinstance(error, OSError) else error)
+        raise VolumeUnusable(volume.shown_path, reason) from error
+    finally:
+        volume.close()
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None:
+    """Read what lives; what is not what was committed joins the scan's damage."""
+    blobs = sorted(found.live.values(), key=lambda blob: blob.id)
+    total = sum(blob.size for blob in blobs)
+    report.blobs, report.bytes = len(blobs), total
+    read = 0
+
+    def count(length: int) -> None:
+        nonlocal read
+        read += length
+        tell(number, len(blobs), read, total)
+
+    for number, blob in enumerate(blobs, 1):
+        try:
+            digest = compute_digest(volume, blob, count)
+            if blob.sha256 is not None:
+                check_digest(digest, blob)
+                report.verified += 1
+            else:
+                report.unverified += 1
+        except (DataDamaged, FileNotFoundError) as error:
+            _damaged(found, blob, str(error) or "it is gone")
+        except OSError as error:
+            if error.errno in recovery.NOT_THE_FILE:
+                raise
+            # A bad sector, say. It may be read another day, and what was set aside is not.
+            reason = f"it cannot be read: {from_os_error(error)}"
+            finding = Finding("damaged", str(blob.id), blob.location, reason, mends=False)
+            report.findings.append(finding)
+        tell(number, len(blobs), read, total)
+
+
+def _damaged(found: Recovery, blob: Committed, reason: str) -> None:
+    del found.live[blob.location]
+    found.damaged[blob.location] = Damage(blob, str(blob.id))
+    found.quarantine.append((blob.id, reason, False))
+
+
+def _report(found: Recovery, report: Report) -> None:
+    locations = {damage.name: location for location, damage in found.damaged.items()}
+
+    def add(kind: str, name: object, reason: str, location: str | None = None) -> None:
+        place = location or locations.get(str(name))
+        report.findings.append(Finding(kind, str(name), place, reason, kind != "foreign"))
+
+    for blob_id, reason, tie in found.quarantine:
+        add("tie" if tie else "damaged", blob_id, reason)
+    for name in found.quarantined:
+        if name in locations:
+            reason = "set aside earlier; its location answers 500 until it is replaced or deleted"
+            location = locations[name]
+            report.findings.append(Finding("damaged", name, location, reason, mends=False))
+        elif name not in found.obsolete:
+            report.findings.append(
+                Finding("quarantined", name, None, "set aside earlier", mends=False)
+            )
+    for dead in found.dead:
+        reason = "deleted" if dead.replaced_by is None else f"replaced by {dead.replaced_by}"
+        add("dead", dead.id, reason, dead.location)
+    for blob in found.pending:
+        add("dead", blob.id, "Pending: a crash cut its write short", blob.location)
+    for blob_id in found.uncommitted:
+        add("dead", blob_id, "it has no state file, and never was a blob")
+    for name in found.leftover:
+        add("dead", name, "left over by a crash")
+    for name in found.obsolete:
+        add("dead", name, "set aside earlier; its location has been written since")
+    for name in found.foreign:
+        add("foreign", name, "not gostore's")
+
+
+def _repair(volume: Volume, found: Recovery) -> None:
+    recovery.repair(volume, found)
+    sweep.collect(volume, found.dead)
+    if volume.broken is not None:
+        raise DiskFailed(volume.broken)

@@ -1,0 +1,343 @@
+"""A trial of this machine's disk: kill a daemon over and over, and see that nothing is lost.
+
+Writers that each have locations of their own store, replace and delete, while the daemon is ended
+by ``kill -9`` at random times and started again.  What it has answered with success has to be there
+afterwards; where a kill took the answer away, the old or the new is right, and nothing else.  Then
+the disk is made to look full, and writes are made to fail, and that must cost nothing either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import random
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from attrs import define, field
+
+from gostore.errors import VolumeUnusable
+from gostore.fsck import fsck
+from gostore.volume import Volume
+
+WRITERS = 4
+LOCATIONS = 5
+#: Seconds after which a daemon that has not answered, or not come up, never will.
+PATIENCE = 60.0
+#: How much room the daemon is told that there is on the full disk, and the most it is given to use.
+ROOM = 4 * 1024 * 1024
+FILL = 256 * 1024
+MOST_FILLS = 64
+#: The largest file that a write may make where writes fail.
+FILE_LIMIT = 256 * 1024
+SIZES = (0, 17, 1000, 20_000, 70_000, 300_000)
+
+_TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+_OPTIONS = ("-s", "127.0.0.1:0", "--gc-interval", "0.2")
+_LOST = (OSError, http.client.HTTPException)
+
+
+@define
+class Verdict:
+    """What the trial came to; ``wrong`` says what was lost or is not as it should be."""
+
+    directory: str
+    seed: int
+    acknowledged: int = 0
+    unknown: int = 0
+    checked: int = 0
+    kills: int = 0
+    refused: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    wrong: list[str] = field(factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was lost."""
+        return not self.wrong
+
+    def as_lines(self) -> list[str]:
+        """The verdict, for people."""
+        lines = [*self.wrong]
+        if self.wrong:
+            lines.append(f"What is left is in {self.directory}")
+        return [
+            *lines,
+            f"{self.acknowledged} operations acknowledged, {self.unknown} with an unknown outcome, "
+            f"{self.kills} kills, {self.checked} checks",
+            f"{self.refused} writes refused on a full disk, {self.failed} cut short",
+            f"{'Good' if self.good else 'BAD'}: lost {len(self.wrong)}, {self.seconds:.1f} seconds,"
+            f" seed {self.seed}",
+        ]
+
+
+class Trial:
+    """One trial in a new directory under ``parent``, which is removed if all is well."""
+
+    def __init__(self, parent: str, seconds: float, kills: int, seed: int | None = None) -> None:
+        self._parent = parent
+        self._seconds = seconds
+        self._kills = kills
+        self._seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+
+    def run(self) -> Verdict:
+        """Do it. Blocks. Raises OSError, or VolumeUnusable if no daemon can be started there."""
+        begun = time.monotonic()
+        directory = tempfile.mkdtemp(prefix="gostore-selftest-", dir=self._parent)
+        verdict = Verdict(directory, self._seed)
+        daemon = _Daemon(directory)
+        try:
+            self._crash(daemon, verdict)
+            self._fill(daemon, verdict)
+            verdict.wrong += [str(each) for each in fsck(Volume(daemon.data)).damage]
+        finally:
+            daemon.kill()
+            if verdict.good:
+                shutil.rmtree(directory)
+        verdict.seconds = time.monotonic() - begun
+        return verdict
+
+    def _crash(self, daemon: _Daemon, verdict: Verdict) -> None:
+        chosen = random.Random(self._seed)
+        daemon.start()
+        writers = [_Writer(number, daemon, verdict, self._seed) for number in range(WRITERS)]
+        for writer in writers:
+            writer.start()
+        end = time.monotonic() + self._seconds
+        try:
+            while time.monotonic() < end and verdict.kills < self._kills:
+                daemon.idle.wait(min(chosen.uniform(0.05, 1.0), max(0, end - time.monotonic())))
+                daemon.kill()
+                verdict.kills += 1
+                daemon.start()
+                for writer in writers:
+                    writer.look_all.set()
+        finally:
+            for writer in writers:
+                writer.enough.set()
+            for writer in writers:
+                writer.join(2 * PATIENCE)
+        # Once more from the disk, when all is quiet.
+        daemon.kill()
+        daemon.start()
+        for writer in writers:
+            if writer.failure is not None:
+                raise writer.failure
+            writer.check_all()
+            verdict.acknowledged += writer.acknowledged
+            verdict.unknown += writer.unknown
+            verdict.checked += writer.checked
+            verdict.wrong += writer.wrong
+        daemon.stop(verdict)
+
+    def _fill(self, daemon: _Daemon, verdict: Verdict) -> None:
+        """Neither a full disk nor a write that fails in the middle takes anything along."""
+        free = os.statvfs(daemon.data)
+        reserve = max(0, free.f_bavail * free.f_frsize - ROOM)
+        daemon.start("--free-space-reserve", str(reserve))
+        kept = []
+        for number in range(MOST_FILLS):
+            status, _ = daemon.ask("POST", f"full/{number}", bytes([number]) * FILL)
+            if status == 507:
+                verdict.refused += 1
+                break
+            if status == 204:
+                kept.append(number)
+            verdict.acknowledged += status == 204
+        # While it runs: Python ignores SIGXFSZ, so what is too large fails as a full disk does.
+        daemon.kill()
+        daemon.start("--free-space-reserve", "0")
+        daemon.limit(FILE_LIMIT)
+        status, _ = daemon.ask("POST", "failing", b"!" * (FILE_LIMIT + 1))
+        if status < 500:
+            verdict.wrong.append(f"failing: a write that failed is answered {status}")
+        verdict.failed += 1
+        if daemon.ask("GET", "failing")[0] != 404:
+            verdict.wrong.append("failing: a write that failed has left something")
+        for number in kept:
+            verdict.checked += 1
+            if daemon.ask("GET", f"full/{number}")[1] != bytes([number]) * FILL:
+                verdict.wrong.append(f"full/{number}: lost on a full disk")
+            if daemon.ask("DELETE", f"full/{number}")[0] != 200:
+                verdict.wrong.append(f"full/{number}: cannot be deleted")
+            verdict.acknowledged += 1
+        daemon.stop(verdict)
+
+
+class _Daemon:
+    """A daemon of the trial's own."""
+
+    def __init__(self, directory: str) -> None:
+        self.data = os.path.join(directory, "data")
+        #: Never set: a wait on it is a pause.
+        self.idle = threading.Event()
+        self.up = threading.Event()
+        self._directory = directory
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._port = 0
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it listens."""
+        # The gostore that is on trial is this one.
+        source = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+        process = self._process = subprocess.Popen(
+            [*_TWISTD, "-n", "--pidfile=", "gostore", *_OPTIONS, "--dir", self.data, *options],
+            cwd=self._directory,
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+        )
+        found = threading.Event()
+        said: list[str] = []
+
+        def read() -> None:
+            assert process.stdout is not None
+            with process.stdout as lines:
+                for line in lines:
+                    said.append(line)
+                    if match := re.search(r"Listening on http://127\.0\.0\.1:([0-9]+)", line):
+                        self._port = int(match[1])
+                        found.set()
+            found.set()
+
+        self._port = 0
+        self._reader = threading.Thread(target=read, daemon=True)
+        self._reader.start()
+        found.wait(PATIENCE)
+        if not self._port:
+            self.kill()
+            last = said[-1].strip() if said else "it says nothing"
+            raise VolumeUnusable(self._directory, f"no daemon starts there: {last}")
+        self.up.set()
+
+    def kill(self) -> None:
+        """End it with kill -9."""
+        self.up.clear()
+        if self._process is not None:
+            self._process.kill()
+            self._gone()
+
+    def stop(self, verdict: Verdict) -> None:
+        """End it in peace, which it has to."""
+        self.up.clear()
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            status = -1
+        if status:
+            verdict.wrong.append(f"the daemon ended with status {status}")
+        self.kill()
+
+    def _gone(self) -> None:
+        assert self._process is not None and self._reader is not None
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        self._process = None
+
+    def limit(self, size: int) -> None:
+        """From now on no file of its may grow beyond a size."""
+        assert self._process is not None
+        hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    def ask(self, method: str, location: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Send one request; return status and body. Raises one of _LOST if there is no answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+        try:
+            connection.request(method, f"/store/{location}", body)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+class _Writer(threading.Thread):
+    """Writes to locations that nobody else writes to, and knows what each may hold.
+
+    What a location holds is the SHA-256 of its bytes, or None if there is no blob.
+    """
+
+    def __init__(self, number: int, daemon: _Daemon, verdict: Verdict, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.enough = threading.Event()
+        self.look_all = threading.Event()
+        self.failure: Exception | None = None
+        self.acknowledged = 0
+        self.unknown = 0
+        self.checked = 0
+        self.wrong: list[str] = []
+        self._daemon = daemon
+        self._random = random.Random(f"{seed}-{number}")
+        self._may: dict[str, set[bytes | None]] = {
+            f"{number}/{each}": {None} for each in range(LOCATIONS)
+        }
+
+    def run(self) -> None:
+        """Write until it is enough."""
+        try:
+            while not self.enough.is_set():
+                if not self._daemon.up.wait(0.1):
+                    continue
+                try:
+                    if self.look_all.is_set():
+                        self.look_all.clear()
+                        self.check_all()
+                    self._write()
+                except _LOST:
+                    self.enough.wait(0.01)
+        except Exception as error:
+            self.failure = error
+
+    def check_all(self) -> None:
+        """See that every location holds what it may."""
+        for location in self._may:
+            self._check(location)
+
+    def _check(self, location: str) -> bytes | None:
+        status, body = self._daemon.ask("GET", location)
+        held = hashlib.sha256(body).digest() if status == 200 else None
+        self.checked += 1
+        if status not in (200, 404) or held not in self._may[location]:
+            self.wrong.append(f"{location}: answered {status}, and not with what it holds")
+        # From here on it is known.
+        self._may[location] = {held}
+        return held
+
+    def _write(self) -> None:
+        location = self._random.choice(list(self._may))
+        if len(self._may[location]) > 1:
+            self._check(location)
+        [held] = self._may[location]
+        after: bytes | None = None
+        if held is not None and self._random.random() < 0.25:
+            method, body, good = "DELETE", None, 200
+        else:
+            body = self._random.randbytes(self._random.choice(SIZES))
+            after = hashlib.sha256(body).digest()
+            method, good = ("POST", 204) if held is None else ("PUT", 200)
+        self._may[location] = {held, after}
+        try:
+            status, _ = self._daemon.ask(method, location, body)
+        except _LOST:
+            self.unknown += 1
+            raise
+        if status == good:
+            self.acknowledged += 1
+            self._may[location] = {after}
+        elif status < 500:
+            self.wrong.append(f"{location}: {method} answered {status}")

@@ -1,0 +1,47 @@
+"""Tests for gostore.show."""
+
+from __future__ import annotations
+
+from gostore.errors import NotFound
+from gostore.show import show
+from gostore.volume import DATA, Volume
+from tests import test_fsck
+
+
+class ShowTests(test_fsck.SpoiledTestCase):
+    """What is shown of a blob."""
+
+    def show(self, wanted: str) -> str:
+        """Show it."""
+        return "\n".join(show(Volume(str(self.path)), wanted))
+
+    def test_both_ways(self) -> None:
+        """A blob is found by its id and by its location, also while a daemon runs."""
+        store = self.store()
+        shown = self.show(str(self.ids["a"]))
+        self.assertEqual(self.show("a"), shown)
+        store.close()
+        for text in (f"Blob {self.ids['a']}\n", "100000 bytes", "text/plain", "Starting Data WR"):
+            self.assertIn(text, shown)
+        newest, oldest = shown.index("Blob Data WR Complete!"), shown.index("Blob Created & Saved!")
+        self.assertLess(newest, oldest)
+
+    def test_escaped(self) -> None:
+        """What could move a terminal's cursor is shown as text."""
+        self.assertIn("\\x1b[31mred", self.show("a"))
+        self.assertNotIn("\x1b", self.show("a"))
+
+    def test_nothing(self) -> None:
+        """What is not there is not found: an id, a location, what is no id at all."""
+        for wanted in ("nothing", "99999999999", "4294967295"):
+            with self.assertRaises(NotFound):
+                self.show(wanted)
+
+    def test_dead(self) -> None:
+        """A deleted blob is shown for as long as it is there; a damaged one, where it lies."""
+        store = self.store()
+        self.successResultOf(store.delete("a"))
+        store.close()
+        self.assertIn("Deleted!", self.show("a"))
+        (self.directory("b") / DATA).unlink()
+        self.assertIn(f"directory         {self.ids['b']}", self.show("b"))
