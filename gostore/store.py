@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from attrs import Factory, evolve, frozen
 from sortedcontainers import SortedDict
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -464,8 +464,8 @@ class BlobStore:
         try:
             self.check_health()
             self._ask(location, condition, admit)
-        except StoreError as error:
-            return fail(error)
+        except Exception:
+            return fail()
 
         def decide() -> Change:
             current = self._ask(location, condition, admit)
@@ -492,8 +492,8 @@ class BlobStore:
             self._ask(location, condition, admit)
             self._check_room(body.length)
             blob_id = self._by_id.draw(replacing=current is not None)
-        except StoreError as error:
-            return fail(error)
+        except Exception:  # a condition may raise what it likes; `create` has to hear of it
+            return fail()
         now = self._volume.now()
         blob = Blob(
             blob_id,
@@ -517,7 +517,7 @@ class BlobStore:
         )
         self._uploads += 1
         self._announced += body.length or 0
-        received = upload.receive()
+        received = maybeDeferred(upload.receive)
         received.addBoth(self._uploaded, body.length or 0)
         stored = received.addCallback(lambda body: self._commit(body, blob, condition, admit))
         return self._count(stored.addErrback(self._not_stored, upload))
@@ -587,11 +587,12 @@ class BlobStore:
             raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
         if self._free < self._reserve + self._announced + (announced or 0):
             # What we know may be some seconds old; the next one shall have it fresh.
-            self._count(self._workers.chore(self._volume.free).addCallback(self._freed))
+            self._chore(Volume.free).addCallback(self._freed)
             raise NoSpace()
 
-    def _freed(self, found: tuple[int, int]) -> None:
-        self._free = found[0]
+    def _freed(self, found: tuple[int, int] | None) -> None:
+        if found is not None:
+            self._free = found[0]
 
     def _switch(self, location: str, committed: Committed | None) -> None:
         """Let the maps show what is now durable: this blob, or that there is none."""

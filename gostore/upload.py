@@ -88,7 +88,7 @@ class Upload:
         self._digests = digests
         self._max_size = max_size
         self._reserve = reserve
-        self._hashes = {name: hashlib.new(name) for name in {"sha256", *digests}}
+        self._hashes: dict[str, hashlib._Hash] = {}
         self._stage: Stage | None = None
         self._pieces: list[bytes] = []
         self._waiting = 0
@@ -109,8 +109,10 @@ class Upload:
         """Take the body.
 
         The Deferred fails with BodyFailed, TooLarge, DigestMismatch, NoSpace or what else the disk
-        says; by then the blob is Failure, and so is its stage, if there is one.
+        says; by then the blob is Failure, and so is its stage, if there is one.  Raises ValueError
+        for the name of a digest that nobody can compute.
         """
+        self._hashes = {name: hashlib.new(name) for name in {"sha256", *self._digests}}
         self._body.deliver(self)
         if self._failure is None and not (self._complete and self._size <= SMALL):
             self._in_memory = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gostore.errors import AlreadyExists, NotFound
+from gostore.errors import AlreadyExists, NoSpace, NotFound
 from gostore.store import Details
 from tests.doubles import COMMIT, FakeBody
 from tests.store_support import StoreCase
@@ -46,3 +46,72 @@ class RaceTests(StoreCase):
         self.workers.run_all()
         self.failureResultOf(replaced, NotFound)
         self.failureResultOf(self.store.get("a"), NotFound)
+
+
+class Unforeseen(Exception):
+    """Not one of the store's errors."""
+
+
+class LeakTests(StoreCase):
+    """A write that fails in a way nobody foresaw takes nothing with it."""
+
+    def check_nothing_taken(self) -> None:
+        """See that the location, the only upload slot and the ids are free."""
+        self.collect()
+        self.assertEqual(len(self.store._by_id), 0)
+        self.assertEqual(self.wait(self.store.create("a", FakeBody(b"1"), Details())).size, 1)
+
+    def setUp(self) -> None:
+        """Have room for a single upload, of ten bytes."""
+        super().setUp()
+        self.disk.room = (10, 1000)
+        self.open(max_uploads=1)
+
+    def test_condition(self) -> None:
+        """A condition that breaks when the head is here fails the write."""
+
+        def condition(blob: object) -> None:
+            raise Unforeseen
+
+        body = FakeBody(b"0123456789")
+        self.fails(self.store.create("a", body, Details(), condition), Unforeseen)
+        self.fails(self.store.delete("a", condition), Unforeseen)
+        self.assertEqual(body.delivered, 0)
+        self.check_nothing_taken()
+
+    def test_condition_at_commit(self) -> None:
+        """So does one that breaks when the body is here, and the location's turn comes."""
+        asked: list[object] = []
+
+        def condition(blob: object) -> None:
+            asked.append(blob)
+            if len(asked) == 2:
+                raise Unforeseen
+
+        body = FakeBody(b"0123456789")
+        self.fails(self.store.create("a", body, Details(), condition), Unforeseen)
+        self.check_nothing_taken()
+
+    def test_algorithm(self) -> None:
+        """A digest that nobody can compute fails the upload."""
+        details = Details(digests={"crc": b""})
+        self.fails(self.store.create("a", FakeBody(b"0123456789"), details), ValueError)
+        self.check_nothing_taken()
+
+    def test_body(self) -> None:
+        """A body that cannot be delivered fails the upload."""
+
+        class Broken(FakeBody):
+            def deliver(self, sink: object) -> None:
+                raise Unforeseen
+
+        self.fails(self.store.create("a", Broken(b"0123456789"), Details()), Unforeseen)
+        self.check_nothing_taken()
+
+    def test_free_space_unknown(self) -> None:
+        """Where the disk does not even say how much is free, what was known stands."""
+        self.disk.fail("free")
+        self.fails(self.store.create("a", FakeBody(b"0123456789+"), Details()), NoSpace)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.fails(self.store.create("a", FakeBody(b"0123456789+"), Details()), NoSpace)
+        self.assertEqual(self.wait(self.store.create("a", FakeBody(b"1"), Details())).size, 1)
