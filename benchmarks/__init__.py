@@ -1,0 +1,1 @@
+"""gostore measured beside what people would use instead: ``make bench``."""

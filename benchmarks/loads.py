@@ -1,0 +1,114 @@
+"""The work that servers are given, and what one run of it gave."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from attrs import frozen
+
+from benchmarks import measures
+from benchmarks.servers import Running
+
+KIB = 1024
+LUA = Path(__file__).with_name("load.lua")
+
+
+@frozen
+class Load:
+    """Requests of one kind: by wrk over ``connections``, or one at a time by curl where it is 0."""
+
+    name: str
+    method: str
+    size: int
+    connections: int = 32
+
+
+SMALL = (
+    Load("GET 1 KiB", "GET", KIB),
+    Load("PUT 1 KiB", "PUT", KIB),
+    Load("POST 1 KiB", "POST", KIB),
+    Load("GET 64 KiB", "GET", 64 * KIB),
+    Load("PUT 64 KiB", "PUT", 64 * KIB),
+    Load("POST 64 KiB", "POST", 64 * KIB),
+)
+
+
+def large(size: int) -> tuple[Load, ...]:
+    """A large upload, then its download."""
+    name = f"{size // KIB**2} MiB"
+    return (Load(f"PUT {name}", "PUT", size, 0), Load(f"GET {name}", "GET", size, 0))
+
+
+@frozen
+class Sample:
+    """One load on one server in one round. Times in seconds where the name says nothing else."""
+
+    server: str
+    load: str
+    round: int
+    per_second: float
+    """Requests a second."""
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    """Microseconds of processor time of all the server's processes, for each request."""
+    peak_kib: int
+    errors: int
+
+
+def run(load: Load, here: Running, round: int, seconds: int, scratch: Path) -> Sample | None:
+    """Put a load on a server; None where the server has no such thing."""
+    if load.method == "POST" and not here.server.posts:
+        return None
+    if load.method == "GET" and load.connections:
+        for number in range(100):
+            here.put(f"kept-{load.size}-{number}", b"x" * load.size)
+    before = measures.cpu_seconds(here.pid)
+    if load.connections:
+        count, elapsed, p50, p99, errors = _wrk(load, here, round, seconds)
+    else:
+        count, elapsed, p50, p99, errors = _curl(load, here, scratch)
+    spent = measures.cpu_seconds(here.pid) - before
+    return Sample(
+        server=here.server.name,
+        load=load.name,
+        round=round,
+        per_second=count / elapsed,
+        p50_ms=p50,
+        p99_ms=p99,
+        cpu_us=1e6 * spent / max(count, 1),
+        peak_kib=measures.peak_kib(here.pid),
+        errors=errors,
+    )
+
+
+def _wrk(
+    load: Load, here: Running, round: int, seconds: int
+) -> tuple[int, float, float, float, int]:
+    prefix = f"{load.method}-{load.size}-{round}-"
+    url = f"http://127.0.0.1:{here.port}"
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s"]
+    command += ["-s", str(LUA), url, "--", load.method, str(load.size), prefix]
+    output = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=seconds + 60
+    ).stdout
+    numbers = next(line for line in output.splitlines() if line.startswith("RESULT "))
+    count, micros, p50, p99, errors = (int(each) for each in numbers.split()[1:])
+    return count, micros / 1e6, p50 / 1e3, p99 / 1e3, errors
+
+
+def _curl(load: Load, here: Running, scratch: Path) -> tuple[int, float, float, float, int]:
+    source = scratch / "large"
+    if not source.exists() or source.stat().st_size != load.size:
+        with source.open("wb") as file:
+            for _ in range(load.size // KIB**2):
+                file.write(b"x" * KIB**2)
+    command = ["curl", "-sS", "--fail", "--max-time", "300", "-o", "/dev/null"]
+    if load.method == "PUT":
+        command += ["-H", "Expect:", "-T", str(source)]
+    began = time.monotonic()
+    done = subprocess.run([*command, here.url("kept-large")], timeout=330)
+    elapsed = time.monotonic() - began
+    return 1, elapsed, 1e3 * elapsed, 1e3 * elapsed, int(done.returncode != 0)

