@@ -3,7 +3,8 @@
 Changes of one location happen one after another: the next is decided only when the one before is
 durable and the maps show it, so that a decision is always about what is, and generations grow in
 the order of the commits.  Changes of different locations share flushes: whatever is decided while
-one batch is on its way to the disk makes up the next.
+one batch is on its way to the disk makes up the next.  What else is done to a location's blob has
+its turn, too, and takes part in no flush.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BATCH = 64
 @define(eq=False)
 class _Turn:
     location: str
-    decide: Callable[[], Change]
+    decide: Callable[[], Change | Deferred[None]]
     switch: Callable[[], None]
     done: Deferred[None] = field(factory=Deferred)
 
@@ -56,11 +57,20 @@ class Committer:
         durable ``switch`` is called, to let the maps show it, before anybody else's turn comes.
         The Deferred fires after it, or fails with why nothing, or nothing certain, was done.
         """
-        turn = _Turn(location, decide, switch)
-        queue = self._waiting.get(location)
+        return self._queue(_Turn(location, decide, switch))
+
+    def hold(self, location: str, work: Callable[[], Deferred[None]]) -> Deferred[None]:
+        """Do some other work on a location when it is its turn, and let nobody change it meanwhile.
+
+        The Deferred fires when it is done, or fails as it does.
+        """
+        return self._queue(_Turn(location, work, lambda: None))
+
+    def _queue(self, turn: _Turn) -> Deferred[None]:
+        queue = self._waiting.get(turn.location)
         if queue is None:
-            self._waiting[location] = deque((turn,))
-            self._enter(location)
+            self._waiting[turn.location] = deque((turn,))
+            self._enter(turn.location)
         else:
             queue.append(turn)
         return turn.done
@@ -75,11 +85,18 @@ class Committer:
             except Exception:
                 turn.done.errback(Failure())
                 continue
+            if isinstance(change, Deferred):
+                change.addBoth(self._held, turn)
+                return
             self._ready.append((turn, change))
             if not self._flushing:
                 self._flush()
             return
         del self._waiting[location]
+
+    def _held(self, result: Failure | None, turn: _Turn) -> None:
+        turn.done.callback(result)
+        self._enter(turn.location)
 
     def _flush(self) -> None:
         batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]

@@ -338,20 +338,26 @@ class BlobStore:
         return failure
 
     def _set_aside(self, blob: Committed, reason: str) -> None:
-        current = self._by_location.get(blob.location)
-        if current is None or current.id != blob.id:
-            return
-        log.error(
-            "Blob {id} of {location!r} is damaged: {reason}",
-            id=blob.id,
-            location=blob.location,
-            reason=reason,
-        )
-        del self._by_location[blob.location]
-        self._by_id.take(blob.id)
-        self._files.forget(blob.id)
-        damage = self._damaged[blob.location] = Damage(blob, str(blob.id))
-        self._chore(recovery.set_aside, damage)
+        """Set a damaged blob aside, unless it is gone when nobody changes its location any more."""
+
+        def work() -> Deferred[None]:
+            current = self._by_location.get(blob.location)
+            if current is None or current.id != blob.id:
+                return succeed(None)
+            log.error(
+                "Blob {id} of {location!r} is damaged: {reason}",
+                id=blob.id,
+                location=blob.location,
+                reason=reason,
+            )
+            del self._by_location[blob.location]
+            self._by_id.take(blob.id)
+            self._files.forget(blob.id)
+            damage = self._damaged[blob.location] = Damage(blob, str(blob.id))
+            return self._chore(recovery.set_aside, damage)
+
+        # Quarantined while its tombstone is being written, say, it would outlive its deletion.
+        self._count(self._committer.hold(blob.location, work))
 
     # -- verifying ----------------------------------------------------------------------------
 
