@@ -1,0 +1,95 @@
+"""Damage under a daemon's feet, and before its start: never served, and mended by a write."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import STATE, Daemon
+
+SIZES = (1000, 300_000)
+
+
+def link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+
+
+def fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def flip(file: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "short": lambda file: os.truncate(file, 10),
+    "long": lambda file: os.truncate(file, 400_000),
+    "missing": Path.unlink,
+    "changed": flip,
+    "link": link,
+    "fifo": fifo,
+}
+
+
+def directory(daemon: Daemon, location: str) -> Path:
+    """The directory of a blob that exists."""
+    records = daemon.records().items()
+    [name] = [name for name, each in records if (each.location, each.state) == (location, "OK")]
+    return daemon.directory / name
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["while it runs", "before it starts"])
+def test_data(make_daemon: Make, before: bool) -> None:
+    """Rows 62, 64, 65, 69: the scrub, or the start, finds it; 500 until a write or a delete."""
+    pause = "3600" if before else "0.05"
+    daemon = make_daemon("--scrub-rate", "1G", "--scrub-pause", pause).start()
+    places = [(f"{name}-{size}", size, name) for name in DAMAGES for size in SIZES]
+    for location, size, _ in places:
+        assert daemon.ask("POST", location, os.urandom(size)).status == 204
+    if before:
+        assert daemon.stop() == 0
+    for location, _, name in places:
+        DAMAGES[name](directory(daemon, location) / "data.raw")
+    if before:
+        daemon.start()
+    for number, (location, _, name) in enumerate(places):
+        # Nobody reads a large blob that has merely changed: the scrub has to come by.
+        if name == "changed" or not before:
+            daemon.wait_for(re.escape(repr(location)))
+        assert daemon.ask("GET", location).status == 500, location
+        if number % 2:
+            assert daemon.ask("DELETE", location).status == 200
+            assert daemon.ask("GET", location).status == 404
+        else:
+            assert daemon.ask("PUT", location, b"new").status == 200
+            assert daemon.ask("GET", location).body == b"new"
+    assert daemon.stop() == 0
+
+
+def test_state_files(make_daemon: Make) -> None:
+    """Row 60: a state file that was cut or changed is set aside, and the start goes on."""
+    daemon = make_daemon().start()
+    for number in range(30):
+        assert daemon.ask("POST", f"x{number}", b"x").status == 204
+    assert daemon.ask("POST", "good", b"good").status == 204
+    assert daemon.stop() == 0
+    files = [directory(daemon, f"x{number}") / STATE for number in range(30)]
+    for number, file in enumerate(files):
+        whole = file.read_bytes()
+        at = whole.index(b"\n") * number // 30
+        file.write_bytes(whole[:at] if number % 2 else whole[:at] + b"\1" + whole[at + 1 :])
+    daemon.start()
+    assert daemon.ask("GET", "good").body == b"good"
+    for number in range(30):
+        assert daemon.ask("GET", f"x{number}").status in (404, 500)
+    assert sum(name.startswith(".quarantine-") for name in daemon.names()) == 30
+    assert daemon.stop() == 0
