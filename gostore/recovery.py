@@ -238,6 +238,7 @@ def repair(volume: Volume, found: Recovery) -> None:
         _fail_pending(volume, str(blob.id), blob)
         found.dead.append(Dead(blob.id, blob.location, blob.generation))
     retire(volume, found.unmarked)
+    volume.sync_tombstones(dead.id for dead in found.dead)
     for name in found.leftover:
         stage = _STAGE.fullmatch(name)
         if stage:

@@ -44,8 +44,9 @@ class Collected:
 def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
     """Mark each blob Failure, replaced by the blob of the second id.
 
-    Nothing is synced: whatever a crash leaves of this, the newer generation decides.  A blob that
-    cannot be marked now is marked, or done without, by `collect`.
+    A crash may undo this: the newer generation decides.  But the new record is synced before it
+    takes the place of the old one, or a torn one could be found there, and quarantined.  A blob
+    that cannot be marked now is marked, or done without, by `collect`.
     """
     for committed, by in replaced:
         try:

@@ -25,7 +25,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -272,7 +272,7 @@ class Volume:
         """
         self._close_data(stage, sync=False)
         try:
-            self.replace_state(stage.name, stage.blob)
+            self.replace_state(stage.name, stage.blob, sync=False)
         except OSError as error:
             # Very likely what made the upload fail: the disk is full, or broken.
             log.debug("No last record in {name}: {error}", name=stage.name, error=error)
@@ -377,6 +377,15 @@ class Volume:
             moved = [self.trash(name, int(name) if name.isdecimal() else None) for name in group]
             if any(moved):
                 self.sync_root()
+
+    def sync_tombstones(self, ids: Iterable[int]) -> None:
+        """At start: see that what is found deleted stays so where the sync of `open` is no proof.
+
+        The rename of a tombstone is all that the protocol can leave unsynced beside the root.
+        """
+        if not self._syncfs_trusted:
+            for blob_id in ids:
+                self._sync_or_break(self._sync_directory, str(blob_id))
 
     def sync_root(self) -> None:
         """Make the renames in the root last; or set `broken` and raise OutcomeUnknown."""
@@ -495,9 +504,12 @@ class Volume:
             log.warn("The record of blob {id} is lost: {error}", id=committed.id, error=error)
             return Blob.of(committed)
 
-    def replace_state(self, name: str, blob: Blob) -> None:
-        """Put the blob's record in place of the one in a directory; not synced."""
-        self._write_state_tmp(name, blob, sync=False)
+    def replace_state(self, name: str, blob: Blob, *, sync: bool = True) -> None:
+        """Put the blob's record in place of the one in a directory.
+
+        It may be lost in a crash.  Without ``sync`` it may also be torn, and the old one lost.
+        """
+        self._write_state_tmp(name, blob, sync)
         self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
 
     def _write_state_tmp(self, name: str, blob: Blob, sync: bool) -> None:
