@@ -1,0 +1,323 @@
+"""The store with one thing taken away, to see that the trials miss it.
+
+A mutant is a patch of the source, compiled into modules of its own beside the genuine ones.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from attrs import frozen
+
+import gostore
+from tests.simulation import trials
+from tests.simulation.trials import Trial
+
+#: What is compiled anew for each mutant, imported before importing.
+_MODULES = (
+    "statefile",
+    "volume",
+    "sweep",
+    "recovery",
+    "ids",
+    "workers",
+    "committer",
+    "content",
+    "garbage",
+    "upload",
+    "store",
+)
+
+
+@frozen
+class Mutant:
+    """Code with ``old`` replaced by ``new`` in a module; ``trial`` is one that catches it."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    trial: Trial
+    #: Further places of the same module to change, each with what takes its place.
+    more: tuple[tuple[str, str], ...] = ()
+
+    def load(self) -> SimpleNamespace:
+        """Compile it; raises AssertionError if the code it changes is not there any more."""
+        loaded: dict[str, ModuleType] = {}
+
+        def load(name: str, *arguments: Any, **keywords: Any) -> Any:
+            if name in loaded:
+                return loaded[name]
+            package = builtins.__import__(name, *arguments, **keywords)
+            if name == "gostore":  # from gostore import statefile
+                return SimpleNamespace(**{**vars(package), **_short(loaded)})
+            return package
+
+        names = {**vars(builtins), "__import__": load}
+        for module in _MODULES:
+            path = Path(gostore.__file__).with_name(f"{module}.py")
+            source = path.read_text(encoding="utf-8")
+            if module == self.module:
+                for old, new in ((self.old, self.new), *self.more):
+                    assert source.count(old) == 1, f"{self.name}: {old!r} is not once in {path}"
+                    source = source.replace(old, new)
+            spec = importlib.util.spec_from_file_location(f"gostore.{module}", path)
+            assert spec is not None
+            fresh = importlib.util.module_from_spec(spec)
+            fresh.__dict__["__builtins__"] = names
+            exec(compile(source, str(path), "exec"), fresh.__dict__)
+            loaded[f"gostore.{module}"] = fresh
+        return SimpleNamespace(**_short(loaded))
+
+
+def _short(loaded: dict[str, ModuleType]) -> dict[str, ModuleType]:
+    return {name.partition(".")[2]: module for name, module in loaded.items()}
+
+
+MUTANTS = (
+    Mutant(
+        "files are not synced",
+        "volume",
+        "            self._write_all(fd, [data])\n            if sync:\n",
+        "            self._write_all(fd, [data])\n            if False:\n",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "data.raw of a small blob is not synced",
+        "volume",
+        'self._write_file(f"{name}/{DATA}", commit.data, sync)',
+        'self._write_file(f"{name}/{DATA}", commit.data, False)',
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the record of a small blob is not synced",
+        "volume",
+        'self._write_file(f"{name}/{STATE}", record, sync)',
+        'self._write_file(f"{name}/{STATE}", record, False)',
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the record of a stage is not synced",
+        "volume",
+        'self._write_file(f"{name}/{STATE_TMP}", record, sync)',
+        'self._write_file(f"{name}/{STATE_TMP}", record, False)',
+        trials.short_scripts,
+    ),
+    Mutant(
+        "data.raw of a stage is not synced",
+        "volume",
+        "self._close_data(commit.data, sync)",
+        "self._close_data(commit.data, False)",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "a large stage is sealed without a sync",
+        "volume",
+        "        self._close_data(stage, sync=True)",
+        "        self._close_data(stage, sync=False)",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the directory of a stage is not synced",
+        "volume",
+        "        if sync:\n            self._sync_directory(name)\n",
+        "",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the root is not synced after a commit",
+        "volume",
+        "        if commits:\n            self.sync_root()\n",
+        "",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the root is synced before the rename",
+        "volume",
+        "        for commit in commits:\n            _attempt(commit, self._reveal_blob)\n",
+        "        self.sync_root()\n        for commit in commits:\n"
+        "            _attempt(commit, self._reveal_blob)\n        commits = []\n",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "a commit joins a flush that began before its rename",
+        "volume",
+        "        for commit in commits:\n            _attempt(commit, self._reveal_blob)\n",
+        "        for commit in commits[:1]:\n            _attempt(commit, self._reveal_blob)\n"
+        "        if len(commits) > 1:\n            self.sync_root()\n"
+        "        for commit in commits[1:]:\n            _attempt(commit, self._reveal_blob)\n"
+        "        commits = commits[:1]\n        if len(changes) > 1:\n            commits = []\n",
+        trials.pairs,
+    ),
+    Mutant(
+        "a batch is not synced before its renames",
+        "volume",
+        "                self.disk.syncfs(self.root)\n            except OSError as error:\n"
+        "                # Not",
+        "                pass\n            except OSError as error:\n                # Not",
+        trials.pairs,
+    ),
+    Mutant(
+        "a batch with deletes is not synced after its renames",
+        "volume",
+        "            self._sync_or_break(self.disk.syncfs, self.root)\n            return\n",
+        "            return\n",
+        trials.pairs,
+    ),
+    Mutant(
+        "a batch trusts any syncfs",
+        "volume",
+        "together = len(changes) > 1 and self._syncfs_trusted",
+        "together = len(changes) > 1",
+        trials.pairs,
+    ),
+    Mutant(
+        "a tombstone is not synced",
+        "volume",
+        "self._write_state_tmp(str(blob.id), blob, sync)",
+        "self._write_state_tmp(str(blob.id), blob, False)",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the rename of a tombstone is not synced",
+        "volume",
+        "        for delete in deletes:\n"
+        "            self._sync_or_break(self._sync_directory, str(delete.blob.id))\n",
+        "",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "a retired record is not synced before its rename",
+        "volume",
+        "sync: bool = True) -> None:",
+        "sync: bool = False) -> None:",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "what vanishes is not synced",
+        "volume",
+        "            if any(moved):\n                self.sync_root()\n",
+        "",
+        trials.full_disk,
+    ),
+    Mutant(
+        "what vanishes goes together with its elders",
+        "volume",
+        "        for group in (elders, [last]):\n",
+        "        for group in ([*elders, last],):\n",
+        trials.full_disk,
+    ),
+    Mutant(
+        "what vanishes goes before its elders",
+        "volume",
+        "        for group in (elders, [last]):\n",
+        "        for group in ([last], elders):\n",
+        trials.full_disk,
+    ),
+    Mutant(
+        "elders are forgotten on a full disk",
+        "store",
+        "return Delete(current, elders)",
+        "return Delete(current, [])",
+        trials.full_disk,
+    ),
+    Mutant(
+        "no syncfs at start",
+        "volume",
+        "            self.disk.syncfs(self.root)\n            self.disk.fsync(self.root)\n",
+        "",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "tombstones are not synced at start where syncfs is no proof",
+        "recovery",
+        "    volume.sync_tombstones(dead.id for dead in found.dead)\n",
+        "",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the tombstone goes first",
+        "sweep",
+        "(last if group else first).append(youngest)",
+        "first.insert(0, youngest)",
+        trials.long_scripts,
+    ),
+    Mutant(
+        "a collection does not sync the root",
+        "sweep",
+        "    if moved:\n        volume.sync_root()\n",
+        "    if moved:\n",
+        trials.long_scripts,
+    ),
+    Mutant(
+        "dead blobs do not compete at start",
+        "recovery",
+        "        dead = blob.state is State.FAILURE\n",
+        "        dead = blob.state is State.FAILURE\n        if dead:\n            return\n",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the lowest generation has the location",
+        "recovery",
+        "rivals.sort(key=lambda one: one.rank)",
+        "rivals.sort(key=lambda one: one.rank, reverse=True)",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "a restart forgets the generation",
+        "recovery",
+        "    found.generation = max(found.generation, committed.generation)\n",
+        "",
+        trials.long_scripts,
+    ),
+    Mutant(
+        "the generation is drawn when the head is here",
+        "store",
+        "            blob.finish_writing(now, received.size, received.sha256, self._generation)\n",
+        "            blob.finish_writing(now, received.size, received.sha256, blob.drawn)\n",
+        trials.overtaken,
+        more=(
+            (
+                "        blob.start_writing(now)\n",
+                "        blob.start_writing(now)\n        self._generation += 1\n"
+                "        blob = type('Early', (Blob,), {'drawn': self._generation})(\n"
+                "            blob.id, location, log=blob.log\n        )\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the maps are switched before the flush",
+        "committer",
+        "            self._ready.append((turn, change))\n",
+        "            turn.switch()\n            turn.switch = lambda: None\n"
+        "            self._ready.append((turn, change))\n",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the rename comes before the record",
+        "volume",
+        '            self._write_file(f"{name}/{STATE}", record, sync)\n',
+        "            self.disk.rename(name, str(commit.blob.id), self.root)\n"
+        '            self._write_file(f"{commit.blob.id}/{STATE}", record, sync)\n'
+        "            self.disk.rename(str(commit.blob.id), name, self.root)\n",
+        trials.short_scripts,
+    ),
+    Mutant(
+        "the size of data.raw is not checked",
+        "volume",
+        "    if size is not None and found.st_size != size:\n",
+        "    if False:\n",
+        trials.damaged,
+    ),
+    Mutant(
+        "leftovers are not collected",
+        "recovery",
+        "        volume.trashed[name] = int(stage[1]) if stage and stage[1] != PROBE else None\n",
+        "        pass\n",
+        trials.short_scripts,
+    ),
+)

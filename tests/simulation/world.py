@@ -1,0 +1,277 @@
+"""The whole store, with its volume and its recovery, on a simulated disk and without threads."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+import gostore.store
+import gostore.volume
+from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
+from tests.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
+from tests.simulation.disk import SimulatedDisk
+
+#: The code under test; a mutant brings modules of its own.
+GENUINE = SimpleNamespace(store=gostore.store, volume=gostore.volume)
+
+POST = "POST"
+PUT = "PUT"
+DELETE = "DELETE"
+
+LOCATIONS = ("a", "b", "c")
+
+#: A body's size, and whether it is all here when its head is: one for each way of a body.
+SMALL = (24, True)
+STAGED = (24, False)
+LARGE = (1024 * 1024 + 24, True)
+
+#: What a location has: the SHA-256 of its bytes, None if there is nothing, or `DAMAGED`.
+Value = bytes | None
+DAMAGED = b"damaged"
+
+#: The answers that mean "not applied".
+REFUSALS = (AlreadyExists, NotFound, NoIds, NoSpace, ReadOnly)
+
+#: The wall clock stands still, so that the same deeds leave the same bytes on the disk.
+NOW = 1_800_000_000 * 1_000_000_000
+
+
+class Violation(AssertionError):
+    """The promise of the store does not hold."""
+
+
+@define(eq=False)
+class Operation:
+    """A request on its way: what it is, what it would leave, and how it ended."""
+
+    verb: str
+    location: str
+    value: Value
+    body: FakeBody | None
+    rest: bytes = b""
+    done: bool = False
+    error: Exception | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Whether a crash may leave its effect though nobody was told so."""
+        return not self.done or (self.error is not None and not isinstance(self.error, REFUSALS))
+
+
+class SimulatedWorkers(ManualWorkers):
+    """Workers whose jobs run one at a time, in the order that a rank of their rooms says.
+
+    A job can be held up at a call to the disk while those of other rooms run: see `World.preempt`.
+    """
+
+    def __init__(self, rank: tuple[str, ...] = (COMMIT, FILE, CHORE)) -> None:
+        super().__init__()
+        self.rank = rank
+        self.busy: list[str] = []
+
+    def next(self) -> Job | None:
+        """Take the next job out of the queue, of a room that is free to run one."""
+        free = [job for job in self.jobs if job.room == FILE or job.room not in self.busy]
+        if not free:
+            return None
+        job = min(free, key=lambda job: self.rank.index(job.room))
+        self.jobs.remove(job)
+        return job
+
+    def drain(self) -> None:
+        """Run jobs, and what they bring, until none is left that may run."""
+        while job := self.next():
+            self.busy.append(job.room)
+            try:
+                job.work()
+            finally:
+                self.busy.pop()
+            job.report()
+
+
+class World:
+    """One life of a store on a disk: from its start to its end or a crash."""
+
+    def __init__(
+        self,
+        disk: SimulatedDisk,
+        modules: SimpleNamespace = GENUINE,
+        *,
+        rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
+        seen: Callable[[str, World], None] = lambda kind, world: None,
+    ) -> None:
+        """``seen`` is called before each call to the disk, with its kind."""
+        self.disk = disk
+        self.modules = modules
+        self.workers = SimulatedWorkers(rank)
+        self.seen = seen
+        self.operations: list[Operation] = []
+        self.serving = False
+        self.calls = 0
+        #: The number of the call at which the running job is held up while all others run.
+        self.preempt: int | None = None
+        self.store: Any = None
+        self._wrong: Failure | None = None
+        disk.before = self._before
+
+    def _before(self, kind: str, name: str) -> None:
+        self.calls += 1
+        if self.calls == self.preempt:
+            self.workers.drain()
+        self.seen(kind, self)
+
+    def start(self) -> World:
+        """Open the store as the daemon does."""
+        volume = self.modules.volume.Volume("/", disk=self.disk, now=lambda: NOW)
+        self.store = self.modules.store.BlobStore(volume, self.workers, reserve=0)
+        self.store._by_id._rng = random.Random(1)
+        self.store.open()
+        self.store.start()
+        self.serving = True
+        return self
+
+    def stop(self) -> None:
+        """Stop the store as the daemon does."""
+        stopped = self.store.stop()
+        self.workers.drain()
+        assert stopped.called
+        self.serving = False
+        self.store._files.clear()
+        self.workers.drain()
+        self.store.close()
+        if self.disk.descriptors:
+            raise Violation(f"left open: {self.disk.descriptors}")
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def begin(self, verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Operation:
+        """Let a request arrive, as far as it goes without a worker."""
+        if verb == DELETE:
+            operation = Operation(verb, location, None, None)
+            self.operations.append(operation)
+            self._watch(operation, self.store.delete(location))
+            return operation
+        size, whole = shape
+        data = f"{len(self.operations)} {verb} {location} ".encode().ljust(size, b".")
+        here = data if whole else data[: size // 2]
+        body = FakeBody(here, complete=whole, length=size)
+        value = hashlib.sha256(data).digest()
+        operation = Operation(verb, location, value, body, data[len(here) :])
+        self.operations.append(operation)
+        ask = self.store.create if verb == POST else self.store.replace
+        self._watch(operation, ask(location, body, self.modules.store.Details()))
+        return operation
+
+    def finish(self, operation: Operation) -> None:
+        """Let the rest of a body arrive, if there is one and somebody wants it."""
+        if operation.body is not None and operation.rest and operation.body.sink is not None:
+            operation.body.finish(operation.rest)
+            operation.rest = b""
+
+    def request(self, verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Operation:
+        """A request from its begin to its answer, and all that it brings."""
+        operation = self.begin(verb, location, shape)
+        self.finish(operation)
+        self.drain()
+        return operation
+
+    def drain(self) -> None:
+        """Let everything that has begun come to its end."""
+        self.workers.drain()
+        if self._wrong is not None:
+            self._wrong.raiseException()
+        for operation in self.operations:
+            if not operation.done:
+                raise Violation(f"{operation.verb} {operation.location} was never answered")
+
+    def _watch(self, operation: Operation, answer: Deferred[Any]) -> None:
+        def good(_: object) -> None:
+            operation.done = True
+            if self.value(operation.location) != operation.value:
+                raise Violation(f"{operation.verb} {operation.location} was answered, not shown")
+
+        def bad(failure: Failure) -> None:
+            operation.done = True
+            operation.error = failure.value  # type: ignore[assignment]
+
+        answer.addCallbacks(good, bad).addErrback(self._went_wrong)
+
+    def _went_wrong(self, failure: Failure) -> None:
+        self._wrong = failure
+
+    def collect(self) -> None:
+        """One run of the collector."""
+        self.store.collect()
+        self.drain()
+
+    # -- what there is ------------------------------------------------------------------------
+
+    def value(self, location: str) -> Value:
+        """What a GET would say now, as far as its head tells."""
+        found: list[Any] = []
+        self.store.get(location).addBoth(found.append)
+        (result,) = found
+        if isinstance(result, Failure):
+            if isinstance(result.value, Damaged):
+                return DAMAGED
+            assert isinstance(result.value, NotFound), result.value
+            return None
+        return result.sha256  # type: ignore[no-any-return]
+
+    def read(self, location: str) -> Value:
+        """What a GET says, all its bytes read."""
+        found: list[Any] = []
+        self.store.get(location).addCallback(self._read).addBoth(found.append)
+        self.workers.drain()
+        (result,) = found
+        if isinstance(result, Failure):
+            if isinstance(result.value, NotFound):
+                return None
+            return DAMAGED
+        return result  # type: ignore[no-any-return]
+
+    def _read(self, blob: Any) -> Deferred[bytes]:
+        digest = hashlib.sha256()
+
+        def opened(content: Any) -> Any:
+            offset = 0
+            while offset < content.size:
+                length = min(1024 * 1024, content.size - offset)
+                piece = content.read(offset, length)
+                if isinstance(piece, Deferred):
+                    pieces: list[Any] = []
+                    piece.addBoth(pieces.append)
+                    self.workers.drain()
+                    (piece,) = pieces
+                    if isinstance(piece, Failure):
+                        content.close()
+                        return piece
+                digest.update(piece)
+                offset += length
+            content.close()
+            return digest.digest()
+
+        return self.store.content(blob).addCallback(opened)  # type: ignore[no-any-return]
+
+    def values(self) -> dict[str, Value]:
+        """What GETs of all locations say."""
+        return {location: self.read(location) for location in LOCATIONS}
+
+    def allowed(self) -> Mapping[str, frozenset[Value]]:
+        """What each location may have after a crash now.
+
+        What a GET shows, for then it is durable; or what a request would leave that has no answer,
+        or none that says what became of it.
+        """
+        allowed = {location: {self.value(location)} for location in LOCATIONS}
+        for operation in self.operations:
+            if operation.possible:
+                allowed[operation.location].add(operation.value)
+        return {location: frozenset(values) for location, values in allowed.items()}
