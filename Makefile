@@ -2,6 +2,7 @@
 # make test    every test there is, under coverage (ARGS= for pytest)
 # make lint    ruff and mypy
 # make fuzz    each fuzz target for TIME seconds (60); what is found is in .fuzz/
+# make bench   gostore beside its peers, a table of ratios (ARGS=--quick for a first look)
 # make lock    write requirements/*.txt anew, with the newest versions
 # make clean   remove whatever the others made; ./data stays
 
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard gostore/*.* twisted/plugins/*.py)
 
-.PHONY: run test lint fuzz lock clean
+.PHONY: run bench test lint fuzz lock clean
 
 run: $(VENV)/.installed
 	@cd $(CURDIR) && unset PYTHONPATH && exec $(BIN)/twistd --nodaemon --pidfile= gostore $(ARGS)
@@ -46,12 +47,17 @@ fuzz: $(FUZZ)/.fuzz
 			-artifact_prefix=.fuzz/$$target- .fuzz/$$target || exit 1; \
 	done
 
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
 lock: $(VENV)/.venv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--extra test --extra lint --output-file requirements/test.txt setup.py
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --output-file requirements/run.txt setup.py
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+		--extra bench --constraint requirements/test.txt --output-file requirements/bench.txt setup.py
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --extra fuzz --output-file requirements/fuzz.txt setup.py
 
@@ -80,6 +86,14 @@ $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 	@.ci/have aria2c aria2
 	@.ci/have rclone
 	@$(BIN)/pip install --quiet --requirement requirements/test.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.venv requirements/bench.txt
+	@echo "Installing what the benchmarks need in $(VENV)"
+	@.ci/have curl
+	@.ci/have wrk
+	@.ci/have nginx nginx-light
+	@$(BIN)/pip install --quiet --requirement requirements/bench.txt
 	@touch $@
 
 $(VENV)/.venv:

