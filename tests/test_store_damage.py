@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from gostore.errors import Damaged, NotFound
+import os
+import shutil
+
+from gostore.errors import AlreadyExists, Damaged, NotFound
 from gostore.store import Details
 from tests.doubles import CHORE, COMMIT, FakeBody
-from tests.store_support import StoreCase
+from tests.store_support import LARGE, StoreCase
 
 
 class RaceTests(StoreCase):
@@ -82,3 +85,102 @@ class RaceTests(StoreCase):
             self.failureResultOf(reader, Damaged)
         self.assertEqual(self.names(), [f".quarantine-{blob.id}-1"])
         self.fails(self.store.content(blob), NotFound)
+
+
+class DamageTests(StoreCase):
+    """What becomes of a blob that is found damaged (bad-inputs 62, 64 and 69)."""
+
+    def check_damaged(self, location: str) -> None:
+        """See that the location says damaged, and is no free one, also after a restart."""
+        for _ in range(2):
+            self.fails(self.store.get(location), Damaged)
+            self.fails(self.store.create(location, FakeBody(b"1"), Details()), AlreadyExists)
+            self.assertEqual([name.split("-")[0] for name in self.names()], [".quarantine"])
+            self.collect()
+            self.open()
+
+    def test_small(self) -> None:
+        """A byte changed, more of them, fewer: a small blob is damaged before a byte is given."""
+        for data in (b"dato", b"data and more", b"dat", b""):
+            blob = self.store_blob("a")
+            self.data(blob).write_bytes(data)
+            self.fails(self.store.content(blob), Damaged)
+            self.check_damaged("a")
+            self.wait(self.store.delete("a"))
+            self.collect()
+
+    def test_small_kept_open(self) -> None:
+        """The same with one that was read before, and whose file is open."""
+        for data in (b"dato", b"data and more", b"dat", b""):
+            blob = self.store_blob("a")
+            self.assertEqual(self.read("a"), b"data")
+            self.data(blob).write_bytes(data)
+            self.fails(self.store.content(blob), Damaged)
+            self.check_damaged("a")
+            self.wait(self.store.delete("a"))
+            self.collect()
+
+    def test_large(self) -> None:
+        """A large blob of another size is damaged when it is opened."""
+        for data in (LARGE[1:], LARGE + b"x", b""):
+            blob = self.store_blob("a", LARGE)
+            self.data(blob).write_bytes(data)
+            self.fails(self.store.content(blob), Damaged)
+            self.check_damaged("a")
+            self.wait(self.store.delete("a"))
+            self.collect()
+
+    def test_large_cut_under_way(self) -> None:
+        """One that is cut while it is being read is damaged where it ends."""
+        blob = self.store_blob("a", LARGE)
+        content = self.wait(self.store.content(blob))
+        self.assertEqual(self.wait(content.read(0, 10)), LARGE[:10])
+        os.truncate(self.data(blob), 50_000)
+        self.fails(content.read(40_000, 20_000), Damaged)
+        self.fails(content.load(40_000, 20_000), Damaged)
+        content.close()
+        self.check_damaged("a")
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_no_data(self) -> None:
+        """So is one whose data.raw is gone, or is no file of its own any more."""
+        for size in (10, len(LARGE)):
+            for spoil in (
+                lambda path: None,
+                lambda path: path.symlink_to("/etc/passwd"),
+                lambda path: os.mkfifo(path),
+                lambda path: path.mkdir(),
+            ):
+                path = self.data(self.store_blob("a", LARGE[:size]))
+                path.unlink()
+                spoil(path)
+                self.fails(self.store.content(self.wait(self.store.get("a"))), Damaged)
+                self.check_damaged("a")
+                shutil.rmtree(self.directory)
+                self.directory.mkdir()
+                self.open()
+
+    def test_two_names(self) -> None:
+        """A data.raw with a second name could be changed through it, and is not believed."""
+        blob = self.store_blob("a")
+        os.link(self.data(blob), self.directory / str(blob.id) / "second")
+        self.fails(self.store.content(blob), Damaged)
+
+    def test_no_directory(self) -> None:
+        """A blob that somebody took away is damaged, not missing, until a restart."""
+        blob = self.store_blob("a", LARGE)
+        shutil.rmtree(self.directory / str(blob.id))
+        self.fails(self.store.content(blob), Damaged)
+        self.fails(self.store.get("a"), Damaged)
+        self.fails(self.store.create("a", FakeBody(b"1"), Details()), AlreadyExists)
+        self.wait(self.store.replace("a", FakeBody(b"1"), Details()))
+        self.assertEqual(self.read("a"), b"1")
+
+    def test_others(self) -> None:
+        """Nothing else is touched."""
+        other = self.store_blob("b", b"other")
+        self.data(self.store_blob("a")).unlink()
+        self.fails(self.store.content(self.wait(self.store.get("a"))), Damaged)
+        self.assertEqual(self.read("b"), b"other")
+        listed = self.wait(self.store.list()).entries
+        self.assertEqual(listed, [other])
