@@ -256,8 +256,10 @@ def repair(volume: Volume, found: Recovery) -> None:
             "Blob {id} is quarantined as {name}: {reason}", id=blob_id, name=aside, reason=reason
         )
         damage = damaged.get(str(blob_id))
-        if damage is not None and aside is not None:
-            damage.name = aside
+        if aside is not None:
+            found.ids.discard(blob_id)
+            if damage is not None:
+                damage.name = aside
     if found.uncommitted or found.obsolete or found.quarantine:
         volume.sync_root()
     for name in found.foreign:

@@ -142,9 +142,7 @@ class BlobStore:
         self._reserve_setting = reserve
         self._max_uploads = max_uploads
         self._committer = Committer(volume, workers)
-        self._files = OpenFiles(
-            volume, workers, lambda blob: self._by_id.get(blob.id) is not None, max_open_files
-        )
+        self._files = OpenFiles(volume, workers, self._is_current, max_open_files)
         self._by_location: SortedDict[str, Committed] = SortedDict()
         self._damaged: dict[str, Damage] = {}
         self._creating: set[str] = set()
@@ -328,7 +326,7 @@ class BlobStore:
     def _reading_failed(self, failure: Failure, blob: Committed) -> Failure:
         """Turn a failed read into the store's words; set a damaged blob aside."""
         error = failure.value
-        if isinstance(error, FileNotFoundError) and self._by_id.get(blob.id) is None:
+        if isinstance(error, FileNotFoundError) and not self._is_current(blob):
             return Failure(NotFound(blob.location))
         if isinstance(error, (DataDamaged, FileNotFoundError)):
             self._set_aside(blob, str(error) if isinstance(error, DataDamaged) else "it is gone")
@@ -337,12 +335,18 @@ class BlobStore:
             return Failure(from_os_error(error))
         return failure
 
+    def _is_current(self, blob: Committed) -> bool:
+        """Say whether a blob is still the one of its location; a later one may have its id, too."""
+        current = self._by_location.get(blob.location)
+        return (
+            current is not None and current.id == blob.id and current.generation == blob.generation
+        )
+
     def _set_aside(self, blob: Committed, reason: str) -> None:
         """Set a damaged blob aside, unless it is gone when nobody changes its location any more."""
 
         def work() -> Deferred[None]:
-            current = self._by_location.get(blob.location)
-            if current is None or current.id != blob.id:
+            if not self._is_current(blob):
                 return succeed(None)
             log.error(
                 "Blob {id} of {location!r} is damaged: {reason}",
@@ -354,7 +358,11 @@ class BlobStore:
             self._by_id.take(blob.id)
             self._files.forget(blob.id)
             damage = self._damaged[blob.location] = Damage(blob, str(blob.id))
-            return self._chore(recovery.set_aside, damage)
+            return self._chore(recovery.set_aside, damage).addCallback(done, damage)
+
+        def done(_: None, damage: Damage) -> None:
+            if damage.name != str(blob.id):
+                self._by_id.release(blob.id)
 
         # Quarantined while its tombstone is being written, say, it would outlive its deletion.
         self._count(self._committer.hold(blob.location, work))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 
-from gostore.errors import AlreadyExists, Damaged, NotFound
+from gostore.errors import AlreadyExists, ConditionFailed, Damaged, NotFound, ReadOnly
 from gostore.store import Details
+from gostore.volume import OutcomeUnknown
 from tests.doubles import CHORE, COMMIT, FakeBody
 from tests.store_support import LARGE, StoreCase
 
@@ -184,3 +185,94 @@ class DamageTests(StoreCase):
         self.assertEqual(self.read("b"), b"other")
         listed = self.wait(self.store.list()).entries
         self.assertEqual(listed, [other])
+
+
+class WriteTests(StoreCase):
+    """PUT and DELETE work on what is damaged, whenever that was found."""
+
+    def setUp(self) -> None:
+        """Have a blob that was found damaged."""
+        super().setUp()
+        self.store_blob("a", b"older")
+        self.blob = self.store_blob("a")
+        self.data(self.blob).write_bytes(b"dato")
+        self.fails(self.store.content(self.blob), Damaged)
+
+    def test_replace(self) -> None:
+        """A replaced one leaves nothing behind, and nothing comes back."""
+        for restart in (False, True):
+            if restart:
+                self.data(self.wait(self.store.get("a"))).unlink()
+                self.open()
+            blob = self.wait(self.store.replace("a", FakeBody(b"new"), Details()))
+            self.collect()
+            self.assertEqual(self.names(), [str(blob.id)])
+            self.assertEqual(self.read("a"), b"new")
+            self.assertEqual(len(self.store._by_id), 1)
+        self.open()
+        self.assertEqual(self.read("a"), b"new")
+
+    def test_put(self) -> None:
+        """A PUT that may create does not: there is a blob, be it damaged."""
+        _, created = self.wait(self.store.put("a", FakeBody(b"new"), Details()))
+        self.assertFalse(created)
+
+    def test_delete(self) -> None:
+        """A deleted one leaves nothing behind, and no older version comes back."""
+        self.wait(self.store.delete("a"))
+        self.fails(self.store.get("a"), NotFound)
+        self.fails(self.store.delete("a"), NotFound)
+        self.collect()
+        self.assertEqual(self.names(), [])
+        self.assertEqual(len(self.store._by_id), 0)
+        self.open()
+        self.fails(self.store.get("a"), NotFound)
+
+    def test_delete_after_restart(self) -> None:
+        """The same after a restart, and again after a crash that follows at once."""
+        self.open()
+        self.wait(self.store.delete("a"))
+        self.open()
+        self.fails(self.store.get("a"), NotFound)
+        self.collect()
+        self.assertEqual(self.names(), [])
+
+    def test_condition(self) -> None:
+        """A condition is asked of what was committed: the damaged blob is no missing one."""
+        asked: list[object] = []
+        deleted = self.store.delete("a", asked.append)
+        self.wait(deleted)
+        self.assertEqual(asked, [self.blob, self.blob])
+
+    def test_conditional_delete_is_refused(self) -> None:
+        """A condition that does not hold keeps what is set aside."""
+
+        def condition(blob: object) -> None:
+            raise ConditionFailed("a")
+
+        self.fails(self.store.delete("a", condition), ConditionFailed)
+        self.fails(self.store.get("a"), Damaged)
+
+    def test_not_set_aside(self) -> None:
+        """Where the quarantine fails the location says damaged all the same, and can be deleted."""
+        blob = self.store_blob("b")
+        self.data(blob).write_bytes(b"dato")
+        self.disk.fail("rename", name=".quarantine")
+        self.fails(self.store.content(blob), Damaged)
+        self.flushLoggedErrors(OSError)
+        self.assertIn(str(blob.id), self.names())
+        self.fails(self.store.get("b"), Damaged)
+        self.wait(self.store.delete("b"))
+        self.fails(self.store.get("b"), NotFound)
+        self.open()
+        self.fails(self.store.get("b"), NotFound)
+
+    def test_unsynced_quarantine(self) -> None:
+        """A sync that fails after it makes the store read-only; GET goes on to say damaged."""
+        blob = self.store_blob("b")
+        self.data(blob).write_bytes(b"dato")
+        self.disk.fail("fsync")
+        self.fails(self.store.content(blob), Damaged)
+        self.flushLoggedErrors(OutcomeUnknown)
+        self.assertRaises(ReadOnly, self.store.check_health)
+        self.fails(self.store.get("b"), Damaged)
