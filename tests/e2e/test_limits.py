@@ -1,0 +1,141 @@
+"""A daemon at the limits of its machine: a full disk, a read-only one, too few files, no memory.
+
+The numbers are the rows of the table of bad inputs that a test holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import Daemon, eventually
+from tests.e2e.mounts import ext4, fill, tmpfs
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    at = tmp_path / "disk"
+    with contextlib.ExitStack() as stack:
+        if request.param == "tmpfs":
+            yield stack.enter_context(tmpfs(at, "size=16m"))
+        else:
+            yield stack.enter_context(ext4(at, tmp_path / "image", 16 * MIB))
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    """A body that does not say how long it is."""
+    for _ in range(size // MIB):
+        yield bytes(MIB)
+
+
+def post_chunked(daemon: Daemon, location: str, size: int) -> int:
+    """Send a body of unknown length, as far as it is wanted; return the status."""
+    connection = daemon.connect()
+    try:
+        with contextlib.suppress(ConnectionError):
+            connection.request("POST", f"/store/{location}", chunks(size), encode_chunked=True)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_disk_full_of_bytes(make_daemon: Make, small_disk: Path) -> None:
+    """54: on a full disk uploads get 507, reads go on, deletes work and last, room comes back."""
+    daemon = make_daemon(
+        "--gc-interval", "60", "--free-space-reserve", "0", directory=small_disk / "data"
+    ).start()
+    blobs = {f"blob/{n}": b"%d" % n * (1000 + n * 9000) for n in range(8)}
+    for location, body in blobs.items():
+        assert daemon.ask("POST", location, b"an older version").status == 204
+        assert daemon.ask("PUT", location, body).status == 200
+    assert post_chunked(daemon, "endless", 20 * MIB) == 507
+    assert daemon.ask("GET", "endless").status == 404
+    filler = fill(small_disk)
+    for method, location, body in (
+        ("POST", "new", b"x" * 100),
+        ("POST", "new", b""),
+        ("POST", "new", bytes(100_000)),
+        ("PUT", "blob/0", b"x" * 100),
+        ("PUT", "blob/0", bytes(100_000)),
+    ):
+        assert daemon.ask(method, location, body).status == 507
+    assert daemon.ask("GET", "new").status == 404
+    assert post_chunked(daemon, "endless", 20 * MIB) == 507
+    for location, body in blobs.items():
+        assert daemon.ask("GET", location).body == body
+    # Not one byte for a tombstone, and older versions that could come back.
+    for location in ("blob/6", "blob/7"):
+        assert daemon.ask("DELETE", location).status == 200
+        assert daemon.ask("GET", location).status == 404
+        del blobs[location]
+    daemon.kill()
+    daemon.start("--gc-interval", "0.2")
+    assert daemon.ask("GET", "blob/6").status == daemon.ask("GET", "blob/7").status == 404
+    for location, body in blobs.items():
+        assert daemon.ask("GET", location).body == body
+    eventually(
+        lambda: daemon.ask("POST", "instead", bytes(40_000)).status == 204,
+        "the collector has made room",
+    )
+    filler.unlink()
+    eventually(
+        lambda: daemon.ask("POST", "large", bytes(MIB)).status == 204,
+        "the daemon has noticed the room",
+    )
+    assert daemon.ask("PUT", "blob/0", b"x" * 100).status == 200
+    eventually(lambda: len(daemon.records()) == len(blobs) + 2, "what was replaced is gone")
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_disk_full_of_inodes(make_daemon: Make, tmp_path: Path, kind: str) -> None:
+    """54: without an inode left it is the same, and what is collected gives back its inodes."""
+    at = tmp_path / "disk"
+    with contextlib.ExitStack() as stack:
+        if kind == "tmpfs":
+            stack.enter_context(tmpfs(at, "nr_inodes=100"))
+        else:
+            stack.enter_context(ext4(at, tmp_path / "image", 16 * MIB, "-N", "128"))
+        daemon = make_daemon(
+            "--gc-interval", "0.2", "--free-space-reserve", "0", directory=at / "data"
+        ).start()
+        stored = []
+        for number in range(100):
+            status = daemon.ask("POST", f"blob/{number}", b"%d" % number).status
+            if status != 204:
+                break
+            stored.append(number)
+        assert status == 507 and len(stored) > 10
+        for number in stored:
+            assert daemon.ask("GET", f"blob/{number}").body == b"%d" % number
+        fillers = [at / f"filler-{number}" for number in range(os.statvfs(at).f_favail)]
+        for filler in fillers:
+            filler.touch()
+        assert os.statvfs(at).f_favail == 0
+        assert daemon.ask("POST", "small", b"x").status == 507
+        assert daemon.ask("POST", "large", bytes(100_000)).status == 507
+        # Not one inode for a tombstone.
+        for number in stored[:3]:
+            assert daemon.ask("DELETE", f"blob/{number}").status == 200
+        daemon.kill()
+        daemon.start()
+        for number in stored:
+            answer = daemon.ask("GET", f"blob/{number}")
+            assert answer.status == (404 if number in stored[:3] else 200)
+        eventually(
+            lambda: daemon.ask("POST", "instead", b"x").status == 204,
+            "the collector has made room",
+        )
+        for filler in fillers:
+            filler.unlink()
+        assert daemon.ask("POST", "large", bytes(100_000)).status == 204
+        daemon.clean()
+        assert len(daemon.records()) == len(stored) - 3 + 2
+        daemon.close()
