@@ -90,7 +90,9 @@ class Committer:
                 return
             self._ready.append((turn, change))
             if not self._flushing:
-                self._flush()
+                # Not at once: what else the reactor has just read shall share the flush.
+                self._flushing = True
+                self._workers.soon(self._flush)
             return
         del self._waiting[location]
 
@@ -100,7 +102,6 @@ class Committer:
 
     def _flush(self) -> None:
         batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
-        self._flushing = True
         flushed = self._workers.commit(self._volume.commit, [change for _, change in batch])
         flushed.addBoth(self._flushed, batch)
 
@@ -115,6 +116,6 @@ class Committer:
                 turn.switch()
                 turn.done.callback(None)
             self._enter(turn.location)
-        self._flushing = False
+        self._flushing = bool(self._ready)
         if self._ready:
             self._flush()

@@ -40,6 +40,10 @@ class Workers:
         for pool in (self._files, self._chores, self._commits):
             pool.stop()
 
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call a function on the reactor's thread, when it has seen to what it is at now."""
+        self._reactor.callLater(0, function)
+
     def commit(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
         """Run a function among the commits, one after another."""
         return deferToThreadPool(self._reactor, self._commits, function, *arguments)

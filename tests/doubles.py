@@ -51,6 +51,9 @@ class InlineWorkers(Workers):
     def stop(self) -> None:
         self.stopped += 1
 
+    def soon(self, function: Callable[[], None]) -> None:
+        function()
+
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return execute(function, *arguments)
 
@@ -106,6 +109,9 @@ class ManualWorkers(Workers):
 
     def stop(self) -> None:
         self.stopped += 1
+
+    def soon(self, function: Callable[[], None]) -> None:
+        function()
 
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return self._queue(COMMIT, function, arguments)
