@@ -63,7 +63,7 @@ lock: $(VENV)/.venv
 
 clean:
 	rm -rf $(VENV) $(FUZZ) .fuzz build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
-		.ruff_cache _trial_temp* twistd.log* twistd.pid
+		.ruff_cache _trial_temp* tests.*/ twistd.log* twistd.pid
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find twisted -name dropin.cache -delete
 

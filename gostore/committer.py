@@ -42,6 +42,7 @@ class Committer:
         self._waiting: dict[str, deque[_Turn]] = {}
         self._ready: list[tuple[_Turn, Change]] = []
         self._flushing = False
+        self._checkpointing = False
 
     @property
     def idle(self) -> bool:
@@ -116,6 +117,13 @@ class Committer:
                 turn.switch()
                 turn.done.callback(None)
             self._enter(turn.location)
+        if self._volume.checkpoint_due and not self._checkpointing:
+            self._checkpointing = True
+            self._workers.chore(self._volume.checkpoint).addBoth(self._checkpointed)
         self._flushing = bool(self._ready)
         if self._ready:
             self._flush()
+
+    def _checkpointed(self, result: Failure | None) -> None:
+        # One that failed has made the volume read-only, and has said so.
+        self._checkpointing = False

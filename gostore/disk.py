@@ -29,9 +29,11 @@ class Disk:
     close = staticmethod(os.close)
     write = staticmethod(os.write)
     writev = staticmethod(os.writev)
+    pwrite = staticmethod(os.pwrite)
     pread = staticmethod(os.pread)
     preadv = staticmethod(os.preadv)
     fsync = staticmethod(os.fsync)
+    fdatasync = staticmethod(os.fdatasync)
     fstat = staticmethod(os.fstat)
     mkdir = staticmethod(os.mkdir)
     unlink = staticmethod(os.unlink)
@@ -80,6 +82,22 @@ class Disk:
         except (IndexError, ValueError):
             return False
         return kernel >= _SYNCFS_REPORTS_ERRORS and _file_system(dir_fd) in SYNCFS_TRUSTED
+
+
+class UnsyncedDisk(Disk):
+    """A disk that is told to flush nothing: for scratch data, which may be lost in a power cut."""
+
+    @staticmethod
+    def fsync(fd: object) -> None:
+        """Flush nothing."""
+
+    @staticmethod
+    def fdatasync(fd: object) -> None:
+        """Flush nothing."""
+
+    @staticmethod
+    def syncfs(dir_fd: object) -> None:
+        """Flush nothing."""
 
 
 def _file_system(dir_fd: int) -> str:

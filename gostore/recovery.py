@@ -15,6 +15,8 @@ from twisted.logger import Logger
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob, Committed, State
 from gostore.errors import BadRecord
+from gostore.journal import NAMES as JOURNAL
+from gostore.journal import Entry
 from gostore.sweep import Dead, retire
 from gostore.volume import (
     DATA,
@@ -92,14 +94,53 @@ class _Rival:
     quarantined: str | None = None
 
     @property
-    def rank(self) -> tuple[int, bool, int]:
+    def rank(self) -> tuple[int, bool, int, bool]:
         """The highest decides; the time tells apart what the first server wrote.
 
         Of those none is a tombstone that stands above others: what that server deleted or replaced
-        it marked in its own state file, and what it left Pending never was at the location.
+        it marked in its own state file, and what it left Pending never was at the location. The
+        same blob may be there twice: set aside as damaged, and whole again from the journal.
         """
         lives = self.blob.generation > 0 or not self.dead
-        return self.blob.generation, lives, self.blob.modified
+        return self.blob.generation, lives, self.blob.modified, self.quarantined is None
+
+
+def redo(volume: Volume) -> None:
+    """Do again what the journal holds and the directory lacks, or has torn.
+
+    To be called before `scan`, and harmless if it is called again. Raises OSError.
+    """
+    entries = volume.journal.read()
+    if not volume.journal.last:
+        return
+    # Of each blob the newest entry: it may have been deleted after it was committed.
+    done = sum(_redo(volume, entry) for entry in {each.blob_id: each for each in entries}.values())
+    volume.redone()
+    log.info("Journal: {count} changes, {done} done again", count=len(entries), done=done)
+
+
+def _redo(volume: Volume, entry: Entry) -> bool:
+    """Do one change again; False if the directory has it, or something newer."""
+    name = str(entry.blob_id)
+    wanted = statefile.parse(entry.state, entry.blob_id)
+    try:
+        found = volume.read_record(name, entry.blob_id)
+    except (FileNotFoundError, BadRecord):
+        volume.restore(entry)
+        return True
+    if found.generation != wanted.generation:
+        # A number is given again only when its first bearer is gone for good.
+        newer = found.generation > wanted.generation
+    elif entry.data is None:
+        newer = found.state is State.FAILURE
+        if not newer:
+            volume.replace_state(name, wanted)
+            return True
+    else:
+        newer = found.state is State.FAILURE or volume.holds(name, entry.data)
+    if not newer:
+        volume.restore(entry)
+    return not newer
 
 
 def scan(volume: Volume) -> Recovery:
@@ -118,7 +159,8 @@ def scan(volume: Volume) -> Recovery:
             else:
                 found.foreign.append(name)
         elif not is_directory:
-            found.foreign.append(name)
+            if name not in JOURNAL:
+                found.foreign.append(name)
         elif match := _STAGE.fullmatch(name):
             found.leftover.append(name)
             if match[1] != PROBE:

@@ -205,7 +205,7 @@ class Daemon(MultiService):
 def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
     """Build the daemon on a reactor. Nothing is opened, bound or started."""
     store = BlobStore(
-        Volume(settings.dir),
+        Volume(settings.dir, sync=settings.sync),
         Workers(reactor),
         id_bits=settings.id_bits,
         max_blob_size=settings.max_blob_size or None,
@@ -251,6 +251,8 @@ def start_up_lines(settings: Settings, addresses: list[object]) -> list[str]:
     """Say where the daemon listens, where its blobs are, and give a command to paste."""
     lines = [f"Listening on {url(settings, address)}" for address in addresses]
     lines.append(f"Keeping blobs in {printable(settings.dir)}")
+    if settings.sync == "none":
+        lines.append("Nothing is flushed to the disk (--sync none): a power cut may lose any blob")
     lines.extend(f"Try: {curl(settings, address)}" for address in addresses[:1])
     return lines
 

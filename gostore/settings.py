@@ -104,6 +104,13 @@ def parse_id_bits(text: str) -> int | None:
     return values[text]
 
 
+def parse_sync(text: str) -> str:
+    """Read how writes are made durable: journal, files or none."""
+    if text not in ("journal", "files", "none"):
+        raise ValueError(f"{text!r} is none of journal, files and none")
+    return text
+
+
 def or_auto(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     """Let a parser take "auto" too; its value is None."""
 
@@ -208,6 +215,11 @@ class Settings:
         parse_flag,
         "Let a plain PUT create a blob where there is none, instead of answering 404.",
         flag=True,
+    )
+    sync: str = _setting(
+        "journal",
+        parse_sync,
+        "What makes a write durable before it is answered: journal, files, or none (scratch data).",
     )
     gc_interval: float = _setting(
         "5", parse_seconds_above_zero, "Seconds between two runs of the garbage collector."

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import Factory, evolve, frozen
@@ -173,6 +174,7 @@ class BlobStore:
         begun = time.monotonic()
         self._volume.open()
         try:
+            recovery.redo(self._volume)
             self._found = recovery.scan(self._volume)
         except OSError as error:
             self._volume.close()
@@ -216,7 +218,9 @@ class BlobStore:
         idle: Deferred[None] = succeed(None)
         if self._working:
             idle = self._idle = Deferred()
-        return idle.addCallback(lambda _: self._collect([]))
+        return idle.addCallback(lambda _: self._collect([])).addCallback(
+            lambda _: self._workers.commit(self._volume.forget_journal)
+        )
 
     def close(self) -> None:
         """Stop the workers and let go of the volume."""
@@ -674,6 +678,8 @@ class BlobStore:
     def _collect_in_worker(
         self, dead: Iterable[Dead], stages: Iterable[int]
     ) -> tuple[Collected, tuple[int, int]]:
+        with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
+            self._volume.checkpoint()
         return collect(self._volume, dead, stages), self._volume.free()
 
     def _collected(self, result: tuple[Collected, tuple[int, int]]) -> None:

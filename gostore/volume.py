@@ -9,6 +9,7 @@ What lies in it (everything else is foreign: reported, never touched)::
     .trash-<id>-<n>/            on its way to be removed
     .quarantine-<id>-<n>/       set aside: damaged
     .quarantine-<id>-<n>-tie/   set aside: whole, but another blob has its location
+    .journal-0, .journal-1      the redo journal, see journal.py
 
 A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was synced, and
 taken away by one rename to `.trash-*`; so a directory with a plain number is always whole.  A
@@ -27,22 +28,24 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from attrs import define
 from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed
-from gostore.disk import Disk
+from gostore.disk import Disk, UnsyncedDisk
 from gostore.errors import (
     BadRecord,
     DiskFailed,
+    ReadOnly,
     StoreError,
     VolumeInUse,
     VolumeUnusable,
     from_os_error,
 )
+from gostore.journal import SIZE, Entry, Journal
 
 DATA = "data.raw"
 STATE = statefile.NAME
@@ -109,6 +112,8 @@ class Commit:
     blob: Blob
     data: bytes | Stage
     error: StoreError | None = None
+    #: What the state file holds, once it is written.
+    record: bytes = b""
 
 
 @define(eq=False)
@@ -122,6 +127,8 @@ class Delete:
     blob: Committed
     elders: Sequence[int]
     error: StoreError | None = None
+    #: What the state file holds, once it is written.
+    record: bytes = b""
 
 
 @define(eq=False)
@@ -134,7 +141,7 @@ class Discard:
 
 Change = Commit | Delete | Discard
 
-C = TypeVar("C", Commit, Delete)
+C = TypeVar("C", Commit, Delete, "Commit | Delete")
 T = TypeVar("T")
 
 
@@ -151,19 +158,29 @@ class Volume:
         *,
         disk: Disk | None = None,
         now: Callable[[], int] = time.time_ns,
+        sync: str = "files",
+        journal_size: int = SIZE,
     ) -> None:
         """Describe the volume at an absolute ``path``; nothing is touched before `open`.
 
-        ``now`` gives the wall clock in nanoseconds since the epoch.
+        ``now`` gives the wall clock in nanoseconds since the epoch.  ``sync`` is what makes a
+        change durable: "files", a flush of each file and directory; "journal", for small ones the
+        redo journal, of ``journal_size`` bytes a file, where `checkpoint` can be trusted; "none",
+        nothing.
         """
         self.path = path
-        self.disk = disk or Disk()
+        self.disk = disk or (UnsyncedDisk() if sync == "none" else Disk())
         self.now = now
         self.root = -1
         #: Why nothing may be written any more, once a sync of something committed has failed.
         self.broken: str | None = None
         #: What `trash` has put aside and nobody has removed yet: name -> the id it bore, if any.
         self.trashed: dict[str, int | None] = {}
+        self.journal = Journal(self.disk, -1)
+        self._journaled = sync == "journal"
+        self._journal_size = journal_size
+        #: The number of the newest batch of the journal whose renames are done.
+        self._revealed = 0
         self._syncfs_trusted = False
         self._serial = 0
 
@@ -196,6 +213,7 @@ class Volume:
 
     def _open_root(self, lock: bool) -> None:
         self.root = self.disk.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.journal = Journal(self.disk, self.root, self._journal_size)
         if lock:
             self.disk.lock(self.root)
 
@@ -232,9 +250,12 @@ class Volume:
 
     def close(self) -> None:
         """Let go of the directory and its lock."""
-        if self.root >= 0:
-            root, self.root = self.root, -1
-            self.disk.close(root)
+        try:
+            self.journal.close()
+        finally:
+            if self.root >= 0:
+                root, self.root = self.root, -1
+                self.disk.close(root)
 
     @property
     def shown_path(self) -> str:
@@ -296,9 +317,82 @@ class Volume:
         of the root, begun after the last rename, makes the renames last.  Should that one fail,
         `broken` is set, and the changes it was for have failed with an unknown outcome.
         """
+        if self.broken is not None:
+            for change in changes:
+                change.error = ReadOnly(self.broken)
+            return
+        together = len(changes) > 1 and self._syncfs_trusted
+        if self._journaled and self._syncfs_trusted:
+            small = [change for change in changes if _is_small(change)]
+            self._commit_small(small)
+            changes = [change for change in changes if not _is_small(change)]
+        if changes:
+            self._commit_each(changes, together)
+
+    def _commit_small(self, changes: Sequence[Commit | Delete]) -> None:
+        """Make small changes durable by one flush, of the redo journal.
+
+        The journal comes before the renames: what a crash leaves torn under a plain number is then
+        in the journal, to be written again.
+        """
+        for change in changes:
+            if isinstance(change, Commit):
+                _attempt(change, self._prepare_blob, False)
+            else:
+                _attempt(change, self._prepare_tombstone, False)
+        good = _good(changes)
+        try:
+            if good:
+                self._append([_entry(change) for change in good])
+            for change in good:
+                if isinstance(change, Commit):
+                    self._break_if_failing(self._reveal_blob, change)
+                else:
+                    self._break_if_failing(self._reveal_tombstone, change)
+            self._revealed = self.journal.last
+            vanishing = [each for each in changes if isinstance(each, Delete) and each.error]
+            if vanishing:
+                self.forget_journal()
+                self._vanish_each(vanishing)
+        except OutcomeUnknown as unknown:
+            for change in changes:
+                change.error = change.error or DiskFailed(str(unknown))
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        """Append a batch to the journal; raises OutcomeUnknown."""
+        if not self.journal.fits(entries):
+            if not self.journal.may_turn:
+                self.checkpoint()
+            self.journal.turn()
+        self._break_if_failing(self.journal.append, entries)
+
+    def checkpoint(self) -> None:
+        """Flush what the journal made durable to its own files; raises OutcomeUnknown.
+
+        May be called while another thread commits: what is revealed by now is covered.
+        """
+        revealed = self._revealed
+        if revealed > self.journal.synced:
+            self._break_if_failing(self.disk.syncfs, self.root)
+            self.journal.synced = max(self.journal.synced, revealed)
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether commits will soon have to wait for a `checkpoint`."""
+        return not self.journal.may_turn
+
+    def forget_journal(self) -> None:
+        """See that a start brings back nothing from the journal; raises OutcomeUnknown.
+
+        Before something is done that the journal is not told of, and at the end.
+        """
+        self.checkpoint()
+        if self.journal.last:
+            self._append([])
+
+    def _commit_each(self, changes: Sequence[Change], together: bool) -> None:
         commits = [change for change in changes if isinstance(change, Commit)]
         deletes = [change for change in changes if isinstance(change, Delete)]
-        together = len(changes) > 1 and self._syncfs_trusted
         for commit in commits:
             _attempt(commit, self._prepare_blob, not together)
         for delete in deletes:
@@ -319,11 +413,10 @@ class Volume:
             _attempt(delete, self._reveal_tombstone)
         try:
             self._sync_revealed(_good(commits), _good(deletes), together)
-            for delete in vanishing:
-                delete.error = None
-                _attempt(delete, self._vanish, [str(i) for i in (*delete.elders, delete.blob.id)])
+            self._vanish_each(vanishing)
             for change in changes:
                 if isinstance(change, Discard):
+                    self.forget_journal()
                     _attempt(change, self._vanish, change.names)
         except OutcomeUnknown as unknown:
             for change in changes:
@@ -331,7 +424,7 @@ class Volume:
 
     def _prepare_blob(self, commit: Commit, sync: bool) -> None:
         name = stage_name(commit.blob.id)
-        record = statefile.dump(commit.blob)
+        record = commit.record = statefile.dump(commit.blob)
         if isinstance(commit.data, Stage):
             self._close_data(commit.data, sync)
             self._write_file(f"{name}/{STATE_TMP}", record, sync)
@@ -349,7 +442,8 @@ class Volume:
     def _prepare_tombstone(self, delete: Delete, sync: bool) -> None:
         blob = self.record_of(delete.blob)
         blob.delete(self.now())
-        self._write_state_tmp(str(blob.id), blob, sync)
+        delete.record = statefile.dump(blob)
+        self._write_state_tmp(str(blob.id), delete.record, sync)
 
     def _reveal_tombstone(self, delete: Delete) -> None:
         name = str(delete.blob.id)
@@ -360,12 +454,17 @@ class Volume:
     ) -> None:
         """Make the renames of a batch last; raises OutcomeUnknown."""
         if together and deletes:
-            self._sync_or_break(self.disk.syncfs, self.root)
+            self._break_if_failing(self.disk.syncfs, self.root)
             return
         if commits:
             self.sync_root()
         for delete in deletes:
-            self._sync_or_break(self._sync_directory, str(delete.blob.id))
+            self._break_if_failing(self._sync_directory, str(delete.blob.id))
+
+    def _vanish_each(self, deletes: Sequence[Delete]) -> None:
+        for delete in deletes:
+            delete.error = None
+            _attempt(delete, self._vanish, [str(i) for i in (*delete.elders, delete.blob.id)])
 
     def _vanish(self, _change: Change, names: Sequence[str]) -> None:
         """Delete without a tombstone: the last name goes only when its elders are durably gone.
@@ -385,21 +484,61 @@ class Volume:
         """
         if not self._syncfs_trusted:
             for blob_id in ids:
-                self._sync_or_break(self._sync_directory, str(blob_id))
+                self._break_if_failing(self._sync_directory, str(blob_id))
 
     def sync_root(self) -> None:
         """Make the renames in the root last; or set `broken` and raise OutcomeUnknown."""
-        self._sync_or_break(self.disk.fsync, self.root)
+        self._break_if_failing(self.disk.fsync, self.root)
 
-    def _sync_or_break(self, sync: Callable[[T], None], what: T) -> None:
+    def _break_if_failing(self, call: Callable[[T], None], what: T) -> None:
         # Never a second try: after a failed fsync the kernel may forget what it could not write,
         # and call the next one a success.
         try:
-            sync(what)
+            call(what)
         except OSError as error:
             self.broken = f"a sync failed: {from_os_error(error)}"
             log.critical("Read-only until a restart: {reason}", reason=self.broken)
             raise OutcomeUnknown(self.broken) from error
+
+    # -- what recovery.redo needs ---------------------------------------------------------------
+
+    def holds(self, name: str, data: bytes) -> bool:
+        """Say whether the data.raw in a directory is a regular file of exactly these bytes."""
+        try:
+            fd = self.disk.open(f"{name}/{DATA}", _READ, dir_fd=self.root)
+            try:
+                check_data(self.disk.fstat(fd), len(data))
+                return self.read(fd, 0, len(data)) == data
+            finally:
+                self.disk.close(fd)
+        except (FileNotFoundError, DataDamaged):
+            return False
+        except OSError as error:
+            if error.errno in NOT_REGULAR:
+                return False
+            raise
+
+    def restore(self, entry: Entry) -> None:
+        """Make a blob's directory as the journal has it, in place of a torn one; not synced."""
+        name, stage = str(entry.blob_id), stage_name(entry.blob_id)
+        for old in (name, stage):
+            self.trash(old)
+        self.disk.mkdir(stage, 0o777, dir_fd=self.root)
+        if entry.data is not None:
+            self._write_file(f"{stage}/{DATA}", entry.data, sync=False)
+        self._write_file(f"{stage}/{STATE}", entry.state, sync=False)
+        self.disk.rename(stage, name, self.root)
+
+    def redone(self) -> None:
+        """Flush what was done again; only then may the journal forget it, and does."""
+        self.disk.syncfs(self.root)
+        self.disk.fsync(self.root)
+        self._revealed = self.journal.synced = self.journal.last
+        if self._journaled and self._syncfs_trusted:
+            self.journal.append([])
+        else:
+            self.journal.remove()
+            self.disk.fsync(self.root)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -509,12 +648,11 @@ class Volume:
 
         It may be lost in a crash.  Without ``sync`` it may also be torn, and the old one lost.
         """
-        self._write_state_tmp(name, blob, sync)
+        self._write_state_tmp(name, statefile.dump(blob), sync)
         self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
 
-    def _write_state_tmp(self, name: str, blob: Blob, sync: bool) -> None:
+    def _write_state_tmp(self, name: str, record: bytes, sync: bool) -> None:
         path = f"{name}/{STATE_TMP}"
-        record = statefile.dump(blob)
         try:
             self._write_file(path, record, sync)
         except FileExistsError:  # a crash, or a failure, left one behind
@@ -620,5 +758,18 @@ def _attempt(change: Change, step: Callable[..., None], *arguments: object) -> N
             change.error = from_os_error(error)
 
 
-def _good(changes: Sequence[C]) -> list[C]:
+def _is_small(change: Change) -> TypeGuard[Commit | Delete]:
+    """Whether the redo journal takes it: all of it is in memory."""
+    return isinstance(change, Delete) or (
+        isinstance(change, Commit) and isinstance(change.data, bytes)
+    )
+
+
+def _entry(change: Commit | Delete) -> Entry:
+    data = change.data if isinstance(change, Commit) else None
+    assert not isinstance(data, Stage)
+    return Entry(change.blob.id, change.record, data)
+
+
+def _good(changes: Iterable[C]) -> list[C]:
     return [change for change in changes if change.error is None]

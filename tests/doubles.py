@@ -222,9 +222,11 @@ KINDS = (
     "close",
     "write",
     "writev",
+    "pwrite",
     "pread",
     "preadv",
     "fsync",
+    "fdatasync",
     "fstat",
     "mkdir",
     "unlink",
@@ -238,7 +240,18 @@ KINDS = (
 )
 
 #: The calls that change something or make it last: those whose order the write protocol is about.
-CHANGES = ("open", "writev", "fsync", "mkdir", "unlink", "rmdir", "rename", "syncfs")
+CHANGES = (
+    "open",
+    "writev",
+    "pwrite",
+    "fsync",
+    "fdatasync",
+    "mkdir",
+    "unlink",
+    "rmdir",
+    "rename",
+    "syncfs",
+)
 
 
 @define(eq=False)
@@ -413,6 +426,9 @@ def _shortened(kind: str, arguments: tuple[Any, ...], length: int) -> tuple[Any,
     if kind == "pread":
         fd, wanted, offset = arguments
         return fd, min(wanted, length), offset
+    if kind == "pwrite":
+        fd, data, offset = arguments
+        return fd, data[:length], offset
     fd, data = arguments
     if kind == "write":
         return fd, data[:length]

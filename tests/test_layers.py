@@ -46,7 +46,7 @@ FLOORS: list[dict[str, set[str]]] = [
         }
     },
     {"store": {"store", "committer", "upload", "content", "garbage", "workers"}},
-    {"volume": {"volume", "recovery", "sweep", "ids"}},
+    {"volume": {"volume", "recovery", "sweep", "ids", "journal"}},
     {"statefile": {"statefile"}},
     {"blob": {"blob"}},
     {"disk": {"disk"}, "settings": {"settings"}},

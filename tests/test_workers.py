@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from queue import Queue
+from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.workers import Workers
 
+PATIENCE = 60.0
 
-class WorkersTests(TestCase):
-    """The three rooms, on the reactor that runs the test."""
+
+class Turns:
+    """A reactor that takes turns only when the test says so: what threads hand over waits."""
+
+    def __init__(self) -> None:
+        self._calls: Queue[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = Queue()
+
+    def callFromThread(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Hand a call over."""
+        self._calls.put((function, args, kwargs))
+
+    def callLater(self, delay: float, function: Callable[..., Any]) -> None:
+        """Call at the next turn."""
+        assert delay == 0
+        self.callFromThread(function)
+
+    def until(self, result: Deferred[Any]) -> None:
+        """Make the calls that come until a Deferred has fired."""
+        while not result.called:
+            function, args, kwargs = self._calls.get(timeout=PATIENCE)
+            function(*args, **kwargs)
+
+
+class WorkersTests(SynchronousTestCase):
+    """The three rooms."""
 
     def setUp(self) -> None:
         """Start the threads."""
-        self.workers = Workers(reactor)
-        self.workers.start()
-        self.addCleanup(self.workers.stop)
+        self.turns = Turns()
+        self.workers = self.start(Workers(self.turns))
 
-    def test_threads(self) -> Deferred[object]:
+    def start(self, workers: Workers) -> Workers:
+        """Start threads, to be stopped after the test."""
+        workers.start()
+        self.addCleanup(workers.stop)
+        return workers
+
+    def result_of(self, result: Deferred[Any]) -> Any:
+        """Wait for a result."""
+        self.turns.until(result)
+        return self.successResultOf(result)
+
+    def test_threads(self) -> None:
         """Functions run in other threads, and results come back in the reactor's."""
         here = threading.get_ident()
+        reported: list[int] = []
+        for room in (self.workers.commit, self.workers.chore, self.workers.file):
+            asked = room(threading.get_ident)
+            asked.addCallback(lambda ran: reported.append(threading.get_ident()) or ran)
+            self.assertNotEqual(self.result_of(asked), here)
+        self.assertEqual(reported, [here] * 3)
 
-        def check(ran: int) -> None:
-            self.assertNotEqual(ran, here)
-            self.assertEqual(threading.get_ident(), here)
-
-        rooms = (self.workers.commit, self.workers.chore, self.workers.file)
-        return gatherResults([room(threading.get_ident).addCallback(check) for room in rooms])
-
-    def test_errors(self) -> Deferred[object]:
+    def test_errors(self) -> None:
         """What a function raises fails its Deferred."""
-        return self.assertFailure(self.workers.file(int, "no"), ValueError)
+        asked = self.workers.file(int, "no")
+        self.turns.until(asked)
+        self.failureResultOf(asked, ValueError)
 
-    def test_one_commit_at_a_time(self) -> Deferred[object]:
+    def test_one_commit_at_a_time(self) -> None:
         """Commits run one after another, in the order in which they were asked for."""
         done: list[int] = []
         asked = [self.workers.commit(done.append, number) for number in range(50)]
-        return gatherResults(asked).addCallback(lambda _: self.assertEqual(done, list(range(50))))
+        self.result_of(gatherResults(asked))
+        self.assertEqual(done, list(range(50)))
 
-    def test_start_late(self) -> Deferred[object]:
+    def test_start_late(self) -> None:
         """No thread exists before the start, for twistd forks; what was asked for is done then."""
         before = threading.active_count()
-        workers = Workers(reactor)
-        self.assertEqual(threading.active_count(), before)
+        workers = Workers(self.turns)
         asked = workers.chore(lambda: 7)
-        workers.start()
-        self.addCleanup(workers.stop)
-        return asked.addCallback(self.assertEqual, 7)
+        self.assertEqual(threading.active_count(), before)
+        self.start(workers)
+        self.assertEqual(self.result_of(asked), 7)
+
+    def test_soon(self) -> None:
+        """soon waits for the end of the reactor's turn."""
+        called: Deferred[None] = Deferred()
+        self.workers.soon(lambda: called.callback(None))
+        self.assertNoResult(called)
+        self.result_of(called)

@@ -23,6 +23,7 @@ from typing import TypeVar
 from attrs import frozen
 
 import gostore
+from gostore.journal import NAMES as JOURNAL
 
 #: Seconds after which something that should have happened has not; machines can be slow.
 PATIENCE = 60.0
@@ -236,8 +237,8 @@ class Daemon:
     # -- what it keeps ------------------------------------------------------------------------
 
     def names(self) -> set[str]:
-        """Everything that lies in the data directory."""
-        return set(os.listdir(self.directory))
+        """Everything that lies in the data directory, but for the redo journal."""
+        return set(os.listdir(self.directory)) - set(JOURNAL)
 
     def records(self) -> dict[str, Record]:
         """Each directory with a state file, and what a person reads in it."""

@@ -164,7 +164,7 @@ MUTANTS = (
     Mutant(
         "a batch with deletes is not synced after its renames",
         "volume",
-        "            self._sync_or_break(self.disk.syncfs, self.root)\n            return\n",
+        "            self._break_if_failing(self.disk.syncfs, self.root)\n            return\n",
         "            return\n",
         trials.pairs,
     ),
@@ -178,15 +178,15 @@ MUTANTS = (
     Mutant(
         "a tombstone is not synced",
         "volume",
-        "self._write_state_tmp(str(blob.id), blob, sync)",
-        "self._write_state_tmp(str(blob.id), blob, False)",
+        "self._write_state_tmp(str(blob.id), delete.record, sync)",
+        "self._write_state_tmp(str(blob.id), delete.record, False)",
         trials.short_scripts,
     ),
     Mutant(
         "the rename of a tombstone is not synced",
         "volume",
         "        for delete in deletes:\n"
-        "            self._sync_or_break(self._sync_directory, str(delete.blob.id))\n",
+        "            self._break_if_failing(self._sync_directory, str(delete.blob.id))\n",
         "",
         trials.short_scripts,
     ),

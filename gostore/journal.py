@@ -1,0 +1,244 @@
+"""The redo journal: what lets small changes be answered after one flush instead of four each.
+
+A change is written to its files as ever, unsynced; its record and its bytes are appended here; one
+``fdatasync`` then makes a whole batch durable, before the rename that commits each of them.  The
+journal does not replace the files: after a crash `recovery.redo` writes again whatever the journal
+holds and the directory lacks or has torn, and only then are the state files read.
+
+Two files take turns, ``.journal-0`` and ``.journal-1``, allocated once so that an append changes no
+metadata.  Each holds a chain of batches from its start on, every batch at a multiple of 4 KiB, so
+that writing one never touches a block of another::
+
+    8 bytes   "gostoreJ"
+    uint64    number of the batch; the next in the chain has the next number
+    uint64    the number up to which all batches were known to be in their files
+    uint32    length of the payload
+    32 bytes  SHA-256 of all the above but the magic, and the payload
+    payload   entries: uint32 id, uint32 length of the state file, int32 length of data.raw or -1,
+              and the two; -1 means that the blob is deleted, its state file says so
+
+All integers are little-endian.  A batch that is torn, or of an earlier turn, ends the chain.  A
+file is begun anew only when `Journal.synced` covers all of it (`Volume.checkpoint`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+from attrs import define, frozen
+
+from gostore.disk import Disk
+
+NAMES = (".journal-0", ".journal-1")
+
+#: Bytes of each file.  A second's worth of small blobs; larger ones cost more disk for no gain.
+SIZE = 8 * 1024 * 1024
+
+_BLOCK = 4096
+_MAGIC = b"gostoreJ"
+_HEAD = struct.Struct("<8sQQI32s")
+_ENTRY = struct.Struct("<IIi")
+
+
+@frozen
+class Entry:
+    """One change: the state file of a blob and its bytes, None if the blob is deleted by it."""
+
+    blob_id: int
+    state: bytes
+    data: bytes | None
+
+
+@define
+class _Batch:
+    number: int
+    synced: int
+    payload: bytes
+
+
+class Journal:
+    """The journal of one volume.
+
+    ``last`` is the number of the newest batch, ``synced`` that up to which every change is durable
+    in its own files.  Methods raise the `OSError` of the `Disk`.
+    """
+
+    def __init__(self, disk: Disk, root: int, size: int = SIZE) -> None:
+        """Describe the journal in the open directory ``root``; nothing is touched before `read`.
+
+        ``size`` in bytes is that of each of its files.
+        """
+        self._disk = disk
+        self._root = root
+        self._size = size
+        self._fds: list[int] = []
+        self._turn = 0
+        self._offset = 0
+        #: The number of the newest batch in each file.
+        self._newest = [0, 0]
+        self.last = 0
+        self.synced = 0
+
+    # -- after a crash ------------------------------------------------------------------------
+
+    def read(self) -> list[Entry]:
+        """Return what the files hold of changes that may be nowhere else, oldest first."""
+        batches: dict[int, _Batch] = {}
+        for turn, name in enumerate(NAMES):
+            for batch in self._chain(name):
+                batches[batch.number] = batch
+                self._newest[turn] = batch.number
+        self.last = max(self._newest)
+        self.synced = max((batch.synced for batch in batches.values()), default=0)
+        # The next batch begins the file that is older, so that the newest chain stays whole.
+        self._turn = self._newest.index(min(self._newest))
+        self._offset = 0
+        wanted = [number for number in sorted(batches) if number > self.synced]
+        return [entry for number in wanted for entry in _entries(batches[number].payload)]
+
+    def _chain(self, name: str) -> Iterator[_Batch]:
+        """The batches from the start of a file, as far as they follow one another."""
+        try:
+            fd = self._disk.open(name, os.O_RDONLY | _SAFELY, dir_fd=self._root)
+        except FileNotFoundError:
+            return
+        try:
+            offset = 0
+            expected = None
+            while len(head := self._read(fd, offset, _HEAD.size)) == _HEAD.size:
+                magic, number, synced, length, digest = _HEAD.unpack(head)
+                if magic != _MAGIC or number != (expected or number) or length > self._size:
+                    return
+                payload = self._read(fd, offset + _HEAD.size, length)
+                if _digest(number, synced, length, payload) != digest:
+                    return
+                yield _Batch(number, synced, payload)
+                expected = number + 1
+                offset += _blocks(_HEAD.size + length)
+        finally:
+            self._disk.close(fd)
+
+    def _read(self, fd: int, offset: int, length: int) -> bytes:
+        """Read so many bytes, or up to the end of the file."""
+        data = b""
+        while len(data) < length:
+            piece = self._disk.pread(fd, length - len(data), offset + len(data))
+            if not piece:
+                break
+            data += piece
+        return data
+
+    def remove(self) -> None:
+        """Remove the files, whose changes are all `synced`; not synced."""
+        for name in NAMES:
+            try:
+                self._disk.unlink(name, dir_fd=self._root)
+            except FileNotFoundError:
+                continue
+
+    # -- appending ----------------------------------------------------------------------------
+
+    def fits(self, entries: Sequence[Entry]) -> bool:
+        """Whether the batch fits in the file whose turn it is."""
+        return self._offset + _blocks(_size(entries)) <= self._size
+
+    @property
+    def may_turn(self) -> bool:
+        """Whether the other file can be begun anew."""
+        return self._newest[1 - self._turn] <= self.synced
+
+    def turn(self) -> None:
+        """Go on in the other file, from its start."""
+        assert self.may_turn
+        self._turn = 1 - self._turn
+        self._offset = 0
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Make a batch durable that `fits`.
+
+        Never to be tried again when it fails: nobody knows then what the disk holds of it.
+        """
+        if not self._fds:
+            self._allocate()
+        number = self.last + 1
+        payload = b"".join([_pack(entry) for entry in entries])
+        head = (number, self.synced, len(payload))
+        batch = _HEAD.pack(_MAGIC, *head, _digest(*head, payload)) + payload
+        data = batch.ljust(_blocks(len(batch)), b"\0")
+        fd = self._fds[self._turn]
+        offset = self._offset
+        while data:
+            written = self._disk.pwrite(fd, data, offset)
+            data = data[written:]
+            offset += written
+        self._disk.fdatasync(fd)
+        self.last = self._newest[self._turn] = number
+        self._offset = offset
+
+    def _allocate(self) -> None:
+        """Open the files; make them, in full and durably, where they are missing."""
+        fds: list[int] = []
+        try:
+            for name in NAMES:
+                flags = os.O_RDWR | os.O_CREAT | _SAFELY
+                fds.append(self._disk.open(name, flags, 0o666, dir_fd=self._root))
+                offset = self._disk.fstat(fds[-1]).st_size
+                if offset < self._size:
+                    # Written out, since a block that is only reserved changes metadata later.
+                    while offset < self._size:
+                        zeros = bytes(min(self._size - offset, 1 << 20))
+                        offset += self._disk.pwrite(fds[-1], zeros, offset)
+                    self._disk.fsync(fds[-1])
+            self._disk.fsync(self._root)
+        except BaseException:
+            for fd in fds:
+                self._disk.close(fd)
+            raise
+        self._fds = fds
+
+    def close(self) -> None:
+        """Close the files."""
+        with ExitStack() as closing:
+            while self._fds:
+                closing.callback(self._disk.close, self._fds.pop())
+
+
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    sizes = [_ENTRY.size + len(each.state) + len(each.data or b"") for each in entries]
+    return _HEAD.size + sum(sizes)
+
+
+def _blocks(size: int) -> int:
+    """Round up to whole blocks."""
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _digest(number: int, synced: int, length: int, payload: bytes) -> bytes:
+    return hashlib.sha256(struct.pack("<QQI", number, synced, length) + payload).digest()
+
+
+def _pack(entry: Entry) -> bytes:
+    length = -1 if entry.data is None else len(entry.data)
+    head = _ENTRY.pack(entry.blob_id, len(entry.state), length)
+    return b"".join((head, entry.state, entry.data or b""))
+
+
+def _entries(payload: bytes) -> Iterator[Entry]:
+    offset = 0
+    while offset < len(payload):
+        blob_id, state_length, data_length = _ENTRY.unpack_from(payload, offset)
+        offset += _ENTRY.size
+        state = payload[offset : offset + state_length]
+        offset += state_length
+        data = None
+        if data_length >= 0:
+            data = payload[offset : offset + data_length]
+            offset += data_length
+        yield Entry(blob_id, state, data)

@@ -1,0 +1,474 @@
+"""Tests for gostore.journal, and for what recovery.redo makes of it after a crash."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore import journal as format_
+from gostore import recovery
+from gostore.blob import Blob
+from gostore.disk import Disk
+from gostore.errors import ReadOnly
+from gostore.journal import NAMES, SIZE, Entry, Journal
+from gostore.volume import DATA, STATE, Commit, Delete, Discard, Volume
+from tests.doubles import FaultyDisk, Ticks
+
+
+def entry(blob_id: int, size: int = 5) -> Entry:
+    """An entry of some size."""
+    return Entry(blob_id, b"state of %d" % blob_id, b"x" * size)
+
+
+class JournalTests(SynchronousTestCase):
+    """The two files, and the chain of batches in them."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        os.mkdir(self.path)
+        self.disk = FaultyDisk()
+
+    def open(self, disk: Disk | None = None) -> Journal:
+        """Another journal in the same directory, as after a crash."""
+        root = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, root)
+        journal = Journal(disk or Disk(), root)
+        self.addCleanup(journal.close)
+        return journal
+
+    def file(self, turn: int) -> str:
+        """The path of one of the files."""
+        return os.path.join(self.path, NAMES[turn])
+
+    def test_nothing(self) -> None:
+        """Where there are no files there is nothing to be read, and nothing is made."""
+        journal = self.open()
+        self.assertEqual(journal.read(), [])
+        self.assertEqual((journal.last, journal.synced), (0, 0))
+        self.assertEqual(os.listdir(self.path), [])
+
+    def test_round_trip(self) -> None:
+        """What was appended is read again, in order, deletions and empty blobs too."""
+        journal = self.open()
+        entries = [Entry(1, b"one", b"data"), Entry(2, b"gone", None), Entry(3, b"empty", b"")]
+        journal.append(entries[:2])
+        journal.append(entries[2:])
+        again = self.open()
+        self.assertEqual(again.read(), entries)
+        self.assertEqual(again.last, 2)
+
+    def test_flushed(self) -> None:
+        """A batch is written and then flushed before append returns, with one fdatasync."""
+        journal = self.open(self.disk)
+        journal.append([entry(1)])
+        self.disk.clear()
+        journal.append([entry(2), entry(3)])
+        self.assertEqual(self.disk.trace(), ["pwrite .journal-0", "fdatasync .journal-0"])
+
+    def test_allocated(self) -> None:
+        """The files have their full size, durably, before the first batch is written."""
+        journal = self.open(self.disk)
+        journal.append([entry(1)])
+        self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [SIZE, SIZE])
+        trace = self.disk.trace("open", "fsync", "fdatasync")
+        self.assertEqual(
+            trace,
+            [
+                "open .journal-0",
+                "fsync .journal-0",
+                "open .journal-1",
+                "fsync .journal-1",
+                "fsync ?",  # the directory itself
+                "fdatasync .journal-0",
+            ],
+        )
+
+    def test_short_writes(self) -> None:
+        """A write that is cut short is gone on with."""
+        journal = self.open(self.disk)
+        journal.append([entry(1)])
+        self.disk.shorten("pwrite", 100, times=3)
+        journal.append([entry(2, 3000)])
+        self.assertEqual([each.blob_id for each in self.open().read()], [1, 2])
+
+    def test_torn(self) -> None:
+        """A batch of which a byte is missing, wherever, ends the chain."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.append([entry(2, 50)])
+        with open(self.file(0), "rb") as file:
+            whole = file.read(8192)
+        for at in range(4096, 4096 + 60 + 12 + 50):
+            with open(self.file(0), "r+b") as file:
+                file.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            self.assertEqual([each.blob_id for each in self.open().read()], [1], at)
+
+    def test_blocks_of_their_own(self) -> None:
+        """Writing a batch touches no block of the one before it, which a power cut could tear."""
+        journal = self.open(self.disk)
+        offsets = []
+        for number in range(4):
+            journal.append([entry(number, 3000 * number)])
+            offsets.append(journal._offset)
+        self.assertEqual([offset % 4096 for offset in offsets], [0] * 4)
+        self.assertEqual(sorted(set(offsets)), offsets)
+
+    def test_turns(self) -> None:
+        """What does not fit goes to the other file, once all that is in that one is synced."""
+        journal = self.open()
+        big = [entry(1, SIZE // 2)]
+        self.assertTrue(journal.fits(big))
+        journal.append(big)
+        self.assertFalse(journal.fits(big))
+        journal.turn()
+        journal.append(big)
+        self.assertFalse(journal.may_turn)
+        journal.synced = 1
+        self.assertTrue(journal.may_turn)
+
+    def test_both_files(self) -> None:
+        """The chains of both files are read in the order of their numbers."""
+        journal = self.open()
+        for number in range(1, 4):
+            journal.append([entry(number)])
+        journal.turn()
+        journal.append([entry(4)])
+        journal.synced = 3
+        journal.turn()
+        journal.append([entry(5)])  # begins the first file anew: of 2 and 3 a stale chain is left
+        journal.synced = 0
+        again = self.open()
+        read = [each.blob_id for each in again.read()]
+        self.assertEqual(read, [4, 5])
+        self.assertEqual(again.last, 5)
+
+    def test_synced(self) -> None:
+        """What a later batch says to be in its own files is not read again."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.append([entry(2)])
+        journal.synced = 2
+        journal.append([])
+        self.assertEqual(self.open().read(), [])
+        journal.append([entry(3)])
+        self.assertEqual([each.blob_id for each in self.open().read()], [3])
+
+    def test_number_goes_on(self) -> None:
+        """After a restart numbers grow on, in the file that does not have the newest batch."""
+        journal = self.open()
+        journal.append([entry(1)])
+        again = self.open()
+        again.read()
+        again.append([entry(2)])
+        third = self.open()
+        self.assertEqual([each.blob_id for each in third.read()], [1, 2])
+
+    def test_removed(self) -> None:
+        """remove takes both files away, and does not mind if they are not there."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.remove()
+        journal.remove()
+        self.assertEqual(os.listdir(self.path), [])
+
+    def test_not_allocated(self) -> None:
+        """If there is no room for the files nothing stays open, and append fails."""
+        journal = self.open(self.disk)
+        self.disk.fail("pwrite", errno.ENOSPC)
+        self.assertRaises(OSError, journal.append, [entry(1)])
+        self.assertEqual(self.disk.open_files, [])
+
+    def test_magic(self) -> None:
+        """The head of a batch is as the module says."""
+        self.open().append([])
+        with open(self.file(0), "rb") as file:
+            head = file.read(60)
+        self.assertEqual(head[:8], b"gostoreJ")
+        self.assertEqual(head[8:28], bytes([1]) + bytes(19))
+        self.assertEqual(head[28:], hashlib.sha256(head[8:28]).digest())
+        self.assertEqual(format_._HEAD.size, 60)
+
+
+class RedoTests(SynchronousTestCase):
+    """A volume that answers after the journal's flush, and crashes before its files are flushed."""
+
+    def setUp(self) -> None:
+        self.path = os.path.abspath(self.mktemp())
+        self.disk = FaultyDisk(trusted=True)
+        self.ticks = Ticks()
+        self.generation = 0
+        self.volume = self.open()
+
+    def open(self, sync: str = "journal") -> Volume:
+        """The volume as a start finds it."""
+        volume = Volume(self.path, disk=self.disk, now=self.ticks, sync=sync)
+        volume.open()
+        self.addCleanup(volume.close)
+        try:
+            recovery.redo(volume)
+        except OSError:
+            volume.close()
+            raise
+        return volume
+
+    def blob(self, blob_id: int, location: str, data: bytes) -> Blob:
+        """A blob that is ready to be committed."""
+        self.generation += 1
+        blob = Blob(blob_id, location)
+        blob.create(self.ticks())
+        blob.start_writing(self.ticks())
+        digest = hashlib.sha256(data).digest()
+        blob.finish_writing(self.ticks(), len(data), digest, self.generation)
+        return blob
+
+    def commit(self, blob_id: int, location: str, data: bytes) -> Blob:
+        """Commit one blob."""
+        change = Commit(self.blob(blob_id, location, data), data)
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+        return change.blob
+
+    def delete(self, blob: Blob, elders: Sequence[int] = ()) -> None:
+        """Delete one blob."""
+        change = Delete(blob.committed(), elders)
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+
+    def crash(self) -> None:
+        """The process is gone; what happens to its files is up to the test."""
+        self.volume.close()
+
+    def restart(self, sync: str = "journal") -> recovery.Recovery:
+        """Start again, and look."""
+        self.volume = self.open(sync)
+        return recovery.scan(self.volume)
+
+    def file(self, *names: str) -> str:
+        """A path in the data directory."""
+        return os.path.join(self.path, *names)
+
+    def truncate(self, *names: str) -> None:
+        """What ext4 and XFS leave of a file that was never flushed."""
+        os.truncate(self.file(*names), 0)
+
+    def test_one_flush(self) -> None:
+        """A batch costs one fdatasync: after all files are written, before any is in place."""
+        self.commit(1, "a", b"1")
+        self.disk.clear()
+        changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
+        self.volume.commit(changes)
+        flushes = ("fsync", "fdatasync", "syncfs")
+        self.assertEqual(self.disk.trace(*flushes), ["fdatasync .journal-0"])
+        trace = self.disk.trace("writev", "fdatasync", "rename")
+        self.assertEqual(trace[-3:], ["fdatasync .journal-0", *self.disk.trace("rename")])
+
+    def test_whole(self) -> None:
+        """After a mere kill -9 there is nothing to do again."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        found = self.restart()
+        self.assertEqual(found.live, {"a": blob.committed()})
+        self.assertEqual(found.foreign, [])
+
+    def test_lost(self) -> None:
+        """A blob whose directory was lost is written again, whole."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+        with open(self.file("1", DATA), "rb") as file:
+            self.assertEqual(file.read(), b"data")
+
+    def test_not_in_place(self) -> None:
+        """A blob whose rename was lost is committed again."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        os.rename(self.file("1"), self.file(".new-1"))
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+
+    def test_torn(self) -> None:
+        """A blob of which any file is torn, missing or changed is written again."""
+        for name, harm in [
+            (DATA, lambda path: os.truncate(path, 0)),
+            (DATA, lambda path: os.truncate(path, 2)),
+            (DATA, os.unlink),
+            (DATA, lambda path: os.truncate(path, 9)),
+            (STATE, lambda path: os.truncate(path, 0)),
+            (STATE, lambda path: os.truncate(path, 50)),
+            (STATE, os.unlink),
+        ]:
+            blob = self.commit(self.generation + 1, "a", b"data")
+            self.crash()
+            harm(self.file(str(blob.id), name))
+            found = self.restart()
+            self.assertEqual(found.live["a"], blob.committed())
+            self.assertEqual(found.quarantine, [])
+            with open(self.file(str(blob.id), DATA), "rb") as file:
+                self.assertEqual(file.read(), b"data")
+
+    def test_deleted(self) -> None:
+        """What was deleted stays deleted, whatever is left of its tombstone."""
+        for harm in (
+            lambda name: None,
+            lambda name: self.truncate(name, STATE),
+            lambda name: shutil.rmtree(self.file(name)),
+        ):
+            old = self.commit(2 * self.generation + 1, "a", b"old")
+            blob = self.commit(2 * self.generation + 2, "a", b"data")
+            self.delete(blob, [old.id])
+            self.crash()
+            harm(str(blob.id))
+            self.assertEqual(self.restart().live, {})
+
+    def test_tombstone_not_in_place(self) -> None:
+        """A deletion whose rename was lost is done again."""
+        blob = self.commit(1, "a", b"data")
+        with open(self.file("1", STATE), "rb") as file:
+            state = file.read()
+        self.delete(blob)
+        self.crash()
+        with open(self.file("1", STATE), "wb") as file:
+            file.write(state)
+        self.assertEqual(self.restart().live, {})
+
+    def test_newer_stays(self) -> None:
+        """A number that meanwhile belongs to a newer blob is left alone."""
+        self.commit(1, "a", b"data")
+        shutil.rmtree(self.file("1"))
+        newer = self.blob(1, "b", b"more")
+        stage = self.volume.stage(Blob(1, "b"))
+        self.volume.write(stage, [b"more"])
+        change = Commit(newer, stage)
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+        self.crash()
+        self.assertEqual(self.restart().live, {"b": newer.committed()})
+
+    def test_checkpoint(self) -> None:
+        """After a checkpoint, and a later batch that tells of it, nothing is done again."""
+        self.commit(1, "a", b"data")
+        self.volume.checkpoint()
+        self.volume.forget_journal()
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.assertEqual(self.restart().live, {})
+
+    def test_redo_fails(self) -> None:
+        """A start that fails in the middle of it leaves the journal for the next one."""
+        blobs = [self.commit(number, f"b{number}", b"x" * number) for number in (1, 2, 3)]
+        self.crash()
+        calls = 0
+        while True:
+            for number in (1, 2, 3):
+                shutil.rmtree(self.file(str(number)), ignore_errors=True)
+            calls += 1
+            fault = self.disk.fail(None, errno.EIO, nth=8 + calls)
+            try:
+                self.open().close()
+            except Exception:
+                self.disk.heal()
+                live = self.restart().live
+                self.assertEqual(live, {one.location: one.committed() for one in blobs}, calls)
+                self.crash()
+                self.assertEqual(self.disk.open_files, [], calls)
+                # For the next round the journal must hold them again.
+                self.volume = self.open()
+                for number in (1, 2, 3):
+                    shutil.rmtree(self.file(str(number)))
+                blobs = [self.commit(number, f"b{number}", b"y" * number) for number in (1, 2, 3)]
+                self.crash()
+                continue
+            self.assertLess(fault.seen, 8 + calls)
+            break
+        self.assertGreater(calls, 20)
+
+    def test_journal_off(self) -> None:
+        """A start without a journal does again what the last one left, and removes it."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.assertEqual(self.restart("files").live, {"a": blob.committed()})
+        self.assertEqual(os.listdir(self.path), ["1"])
+
+    def test_append_fails(self) -> None:
+        """A flush that fails leaves the outcome unknown: read-only, and never tried again."""
+        self.commit(1, "a", b"data")
+        self.disk.fail("fdatasync", errno.EIO)
+        change = Commit(self.blob(2, "b", b"x"), b"x")
+        self.volume.commit([change])
+        self.assertIsNotNone(change.error)
+        self.assertIsNotNone(self.volume.broken)
+        self.disk.clear()
+        later = Commit(self.blob(3, "c", b"x"), b"x")
+        self.volume.commit([later])
+        self.assertIsInstance(later.error, ReadOnly)
+        self.assertEqual(self.disk.calls, [])
+
+    def test_staging_fails(self) -> None:
+        """A blob that cannot be written is refused alone; the rest of the batch is durable."""
+        self.commit(1, "a", b"data")
+        self.disk.fail("mkdir", errno.ENOSPC)
+        changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
+        self.volume.commit(changes)
+        self.assertEqual([change.error is None for change in changes], [False, True])
+        self.crash()
+        self.assertEqual(sorted(self.restart().live), ["a", "b3"])
+
+    def test_rename_fails(self) -> None:
+        """A rename that fails after the flush: the outcome is unknown until a start decides."""
+        self.disk.fail("rename", errno.EIO)
+        change = Commit(self.blob(1, "a", b"x"), b"x")
+        self.volume.commit([change])
+        self.assertIsNotNone(change.error)
+        self.assertIsNotNone(self.volume.broken)
+        self.crash()
+        self.assertEqual(list(self.restart().live), ["a"])
+
+    def test_full_disk(self) -> None:
+        """A blob deleted without a tombstone, for want of room, does not come back either."""
+        blob = self.commit(1, "a", b"data")
+        self.disk.fail("open", errno.ENOSPC, name=STATE, times=2, nth=2)
+        self.delete(blob)
+        self.assertFalse(os.path.exists(self.file("1")))
+        self.crash()
+        self.assertEqual(self.restart().live, {})
+
+    def test_damaged_discarded(self) -> None:
+        """A damaged blob that was deleted is not brought back whole from the journal."""
+        self.commit(1, "a", b"data")
+        name = self.volume.quarantine("1")
+        assert name is not None
+        change = Discard([name])
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+        self.crash()
+        found = self.restart()
+        self.assertEqual((found.live, found.damaged), ({}, {}))
+
+    def test_damaged_healed(self) -> None:
+        """A blob set aside as damaged that the journal has whole is served again."""
+        blob = self.commit(1, "a", b"data")
+        self.truncate("1", DATA)
+        self.volume.quarantine("1")
+        self.crash()
+        found = self.restart()
+        self.assertEqual((found.live, found.damaged), ({"a": blob.committed()}, {}))
+        self.assertEqual(found.obsolete, [".quarantine-1-1"])
+
+    def test_many(self) -> None:
+        """The files take turns for as long as one likes; a crash loses nothing of it."""
+        data = b"x" * 60_000
+        for number in range(1, 400):
+            self.commit(number, f"b{number % 7}", data)
+        self.assertGreater(self.disk.count("syncfs"), 1)
+        self.crash()
+        for number in range(390, 400):
+            shutil.rmtree(self.file(str(number)))
+        found = self.restart()
+        self.assertEqual(sorted(found.live), [f"b{number}" for number in range(7)])
+        self.assertEqual({blob.id for blob in found.live.values()}, set(range(393, 400)))
