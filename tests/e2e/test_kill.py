@@ -1,0 +1,275 @@
+"""kill -9 at every system call that changes the data directory, and what a restart finds then.
+
+The daemon runs with killshim.so, which kills it at the call that the test chose.  Dying after one
+call and dying before the next differ only in what other threads do in between, so a commit's run
+dies before each call, or before every second or fifth where a sweep is long; with GOSTORE_SOAK=1
+it dies before and after every single one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from attrs import define
+
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import FIXTURES, PATIENCE, SOAK, Daemon, eventually
+
+SOURCE = Path(__file__).parent / "killshim.c"
+
+SMALL = 1_000
+#: Too much to be taken in one piece: the stage shows itself as Pending while the body arrives.
+LARGE = 200_000
+
+#: A sweep that has not come to an end by then never will.
+MOST_POINTS = 200
+
+#: The blobs of the first server's that are alive, by location.
+GO_BLOBS = {"foo": "13342", "picture.bin": "39822", "empty": "2422", "café menu": "2818"}
+
+#: A body, or None for no blob.
+Content = bytes | None
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """killshim.so, built."""
+    built = tmp_path_factory.mktemp("killshim") / "killshim.so"
+    command = ["cc", "-shared", "-fPIC", "-O2", "-Wall", "-o", str(built), str(SOURCE), "-ldl"]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+    return built
+
+
+@define(eq=False)
+class Rig:
+    """A daemon that dies when it is told to, and what its blobs may be then."""
+
+    daemon: Daemon
+    order: Path
+    #: The contents that a GET may show, by location; one that was shown is the only one left.
+    allowed: dict[str, list[Content]]
+    ordered: bool = False
+
+    def die_at(self, number: int, after: bool = False) -> None:
+        """Order death at so many calls from now; 0 is never."""
+        self.ordered = number > 0
+        with open(self.order, "r+b") as file:
+            file.write(struct.pack("=ii", number, after))
+
+    def hit(self) -> bool:
+        """Whether the call to die at has come, so that it is dead in a moment."""
+        return self.ordered and struct.unpack("=ii", self.order.read_bytes())[0] <= 0
+
+    def request(self, method: str, location: str, body: Content = None) -> None:
+        """Send a request that may kill: done if it is answered, done or not if it is not."""
+        after = None if method == "DELETE" else body
+        before = self.allowed.get(location, [None])
+        try:
+            answer = self.daemon.ask(method, location, body)
+        except (OSError, http.client.HTTPException):
+            self.allowed[location] = [*before, after]
+            return
+        assert answer.status in (200, 204), answer
+        self.allowed[location] = [after]
+
+    def settle(self) -> bool:
+        """Wait until the daemon is dead, or has collected all it has to; return if it is dead."""
+        eventually(lambda: self.hit() or not self.leftovers(), "dead or done")
+        if not self.hit():
+            return False
+        eventually(lambda: not self.daemon.running, "death")
+        return True
+
+    def leftovers(self) -> set[str]:
+        """What is no blob; while the daemon renames, everything is."""
+        try:
+            return self.daemon.leftovers()
+        except (OSError, ValueError):
+            return {"?"}
+
+    def restart(self) -> None:
+        """Bury the dead daemon, and start one that lives."""
+        assert self.daemon.ended() == -9
+        self.die_at(0)
+        self.daemon.start()
+
+    def check(self, when: str) -> None:
+        """Every blob is one of those it may be, and besides them there is nothing."""
+        for location, contents in self.allowed.items():
+            answer = self.daemon.ask("GET", quote(location))
+            assert answer.status in (200, 404), f"{when}: {location} answers {answer}"
+            got = answer.body if answer.status == 200 else None
+            assert got in contents, f"{when}: {location} is {got and got[:20]!r}"
+            self.allowed[location] = [got]
+        eventually(lambda: not self.leftovers(), f"{when}: nothing left over")
+        kept = sorted(record.location for record in self.daemon.records().values())
+        live = sorted(name for name, [content] in self.allowed.items() if content is not None)
+        assert kept == live, when
+
+
+@pytest.fixture
+def rig(make_daemon: Make, tmp_path: Path, shim: Path) -> Rig:
+    """A daemon under the shim, not yet started."""
+    order = tmp_path / "order"
+    order.write_bytes(struct.pack("=ii", 0, 0))
+    env = {
+        "LD_PRELOAD": str(shim),
+        "KILLSHIM_DIRECTORY": str((tmp_path / "data").resolve()),
+        "KILLSHIM_ORDER": str(order),
+    }
+    return Rig(make_daemon("--gc-interval", "0.1", "--scrub-rate", "0", env=env), order, {})
+
+
+def points(step: int) -> Iterator[tuple[int, bool]]:
+    """Every call, and whether to die after it instead of before it; without a soak some of them."""
+    for number in range(1, MOST_POINTS, 1 if SOAK else step):
+        yield number, False
+        if SOAK:
+            yield number, True
+
+
+def sweep(
+    rig: Rig, prepare: Callable[[str], None], act: Callable[[str], None], step: int = 1
+) -> int:
+    """Die at one call after the other of what ``act`` and its collection do to a fresh location.
+
+    Returns the number of deaths.  The end is where the daemon lives through all of it.
+    """
+    rig.daemon.start()
+    for deaths, (number, after) in enumerate(points(step)):
+        location = f"at-{number}-{'after' if after else 'before'}"
+        prepare(location)
+        assert not rig.settle()
+        rig.die_at(number, after)
+        act(location)
+        if not rig.settle():
+            rig.die_at(0)
+            rig.check("unharmed")
+            return deaths
+        rig.restart()
+        rig.check(f"killed {'after' if after else 'before'} call {number}")
+    raise AssertionError(f"still calls to die at after {MOST_POINTS}")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_post(rig: Rig, size: int) -> None:
+    """A POST killed at any call leaves a whole blob or none, and if it was answered a whole one."""
+    body = os.urandom(size)
+    deaths = sweep(rig, lambda location: None, lambda location: rig.request("POST", location, body))
+    assert deaths >= 5
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_put(rig: Rig, size: int) -> None:
+    """A PUT killed at any call, or while the old blob is collected, leaves the old or the new."""
+    old, new = os.urandom(size), os.urandom(size)
+    deaths = sweep(
+        rig,
+        lambda location: rig.request("POST", location, old),
+        lambda location: rig.request("PUT", location, new),
+    )
+    assert deaths >= 10
+    assert [new] in rig.allowed.values()
+
+
+def test_delete(rig: Rig) -> None:
+    """A DELETE killed at any call, or in its collection, brings nothing back once answered."""
+    deaths = sweep(
+        rig,
+        lambda location: rig.request("POST", location, b"old"),
+        lambda location: rig.request("DELETE", location),
+    )
+    assert deaths >= 8
+
+
+def test_delete_of_replaced(rig: Rig) -> None:
+    """A PUT and a DELETE right after it, killed at any call, bring neither blob back."""
+
+    def act(location: str) -> None:
+        rig.request("PUT", location, b"new")
+        if rig.allowed[location] == [b"new"]:
+            rig.request("DELETE", location)
+
+    deaths = sweep(rig, lambda location: rig.request("POST", location, b"old"), act, 2)
+    assert deaths >= 8
+
+
+def test_abandoned_upload(rig: Rig) -> None:
+    """A PUT whose client leaves half-way, killed at any call, leaves the old blob and no stage."""
+
+    def abandon(location: str) -> None:
+        head = f"PUT /store/{location} HTTP/1.1\r\nHost: x\r\nContent-Length: {2 * LARGE}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", rig.daemon.port), PATIENCE) as client:
+            try:
+                client.sendall(head.encode() + bytes(LARGE))
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(4096):
+                    pass
+            except OSError:
+                pass  # it died meanwhile
+
+    deaths = sweep(rig, lambda location: rig.request("POST", location, b"old"), abandon)
+    assert deaths >= 5
+
+
+def ruin(directory: Path, daemon: Daemon) -> dict[str, list[Content]]:
+    """Make a directory in which recovery has one of each thing to do; return what it holds."""
+    shutil.copytree(FIXTURES / "go-data", directory)
+    daemon.start()
+    assert daemon.ask("POST", "replaced", b"old").status == 204
+    daemon.clean()
+    elder = next(name for name, each in daemon.records().items() if each.location == "replaced")
+    shutil.copytree(directory / elder, directory.parent / "elder")
+    assert daemon.ask("PUT", "replaced", b"new").status == 200
+    daemon.clean()
+    assert daemon.stop() == 0
+    # As if it had died before the old blob was marked.
+    shutil.copytree(directory.parent / "elder", directory / elder)
+    # What the first server left dead or half is there again.
+    for name in set(os.listdir(FIXTURES / "go-data")) - set(os.listdir(directory)):
+        shutil.copytree(FIXTURES / "go-data" / name, directory / name)
+    (directory / ".new-60001").mkdir()
+    (directory / ".new-60001" / "data.raw").write_bytes(b"half")
+    (directory / ".trash-60002-1").mkdir()
+    (directory / ".trash-60002-1" / "data.raw").write_bytes(b"gone")
+    (directory / "60003").mkdir()
+    (directory / "60003" / "data.raw").write_bytes(b"never committed")
+    whole: dict[str, list[Content]] = {"replaced": [b"new"], "half": [None], "deleted": [None]}
+    for location, name in GO_BLOBS.items():
+        whole[location] = [(FIXTURES / "go-data" / name / "data.raw").read_bytes()]
+    return whole
+
+
+def test_recovery(rig: Rig, make_daemon: Make, tmp_path: Path) -> None:
+    """A recovery killed at any call, and its collection, are just another crash."""
+    ruins = tmp_path / "ruins"
+    whole = ruin(ruins, make_daemon("--gc-interval", "0.1", directory=ruins))
+    data = rig.daemon.directory
+    deaths = 0
+    # Each point costs two starts.
+    for number, after in points(5):
+        shutil.rmtree(data, ignore_errors=True)
+        shutil.copytree(ruins, data)
+        rig.die_at(number, after)
+        rig.allowed = dict(whole)
+        rig.daemon.launch()
+        if not rig.settle():
+            rig.die_at(0)
+            rig.daemon.kill()
+            break
+        deaths += 1
+        rig.restart()
+        rig.check(f"killed {'after' if after else 'before'} call {number}")
+        rig.daemon.kill()
+    assert deaths >= 6
