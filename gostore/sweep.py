@@ -84,6 +84,10 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
             del volume.trashed[name]
             if borne is not None:
                 done.ids.append(borne)
+    if volume.broken is not None:
+        # What was renamed may not last, and what is not known to be renamed may be: which numbers
+        # the directory bears is for the next start to see.
+        done.ids.clear()
     return done
 
 
