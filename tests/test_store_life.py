@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
 from gostore.errors import (
+    BodyFailed,
     DiskFailed,
+    NotFound,
     ReadOnly,
+    Stopping,
+    VolumeInUse,
+    VolumeUnusable,
 )
-from gostore.store import Details
-from tests.doubles import SECOND, FakeBody
+from gostore.store import BlobStore, Details
+from gostore.volume import Volume
+from tests.doubles import FILE, SECOND, FakeBody, InlineWorkers
 from tests.store_support import LARGE, StoreCase
 
 YEARS = 25 * 365 * 86400 * SECOND
@@ -73,3 +81,136 @@ class HealthTests(StoreCase):
         self.store.check_health()
         self.assertIn(self.read("b"), (LARGE, LARGE + b"new"))
         self.store_blob("b")
+
+
+class StopTests(StoreCase):
+    """A stop finishes what is being committed, and leaves no stage."""
+
+    def test_idle(self) -> None:
+        """With nothing to do there is nothing to wait for but the last look at the garbage."""
+        self.store_blob("a")
+        self.wait(self.store.stop())
+
+    def test_refuses(self) -> None:
+        """From then on no write begins; reading goes on."""
+        self.store_blob("a")
+        stopped = self.store.stop()
+        self.assertRaises(Stopping, self.store.check_health)
+        body = FakeBody(b"1")
+        for verb in (self.store.create, self.store.replace, self.store.put):
+            self.failureResultOf(verb("a", body, Details()), Stopping)
+        self.failureResultOf(self.store.delete("a"), Stopping)
+        self.assertEqual(body.delivered, 0)
+        self.assertEqual(self.read("a"), b"data")
+        self.wait(stopped)
+
+    def test_commits(self) -> None:
+        """Commits and deletions in flight are finished, and answered as such."""
+        self.store_blob("a")
+        written = [self.store.put(f"b{i}", FakeBody(b"1"), Details()) for i in range(3)]
+        deleted = self.store.delete("a")
+        stopped = self.store.stop()
+        self.assertNoResult(stopped)
+        self.workers.run_all()
+        for asked in (*written, deleted, stopped):
+            self.successResultOf(asked)
+        self.open()
+        self.assertEqual(len(self.wait(self.store.list()).entries), 3)
+
+    def test_body_finishes(self) -> None:
+        """A body that comes to its end in the time of grace is stored."""
+        body = FakeBody(b"12", complete=False, length=None)
+        asked = self.store.create("a", body, Details())
+        stopped = self.store.stop()
+        self.workers.run_all()
+        self.assertNoResult(stopped)
+        body.finish(b"34")
+        self.assertEqual(self.wait(asked).size, 4)
+        self.successResultOf(stopped)
+
+    def test_uploads(self) -> None:
+        """Uploads that break off are waited for, and their stages are gone (bad-inputs 77)."""
+        bodies = [FakeBody(LARGE, complete=False, length=None) for _ in range(10)]
+        asked = [self.store.create(f"a{i}", body, Details()) for i, body in enumerate(bodies)]
+        for one in range(5):
+            self.store.create(f"b{one}", FakeBody(LARGE), Details())
+        for _ in range(5):
+            self.workers.run(FILE)
+        stopped = self.store.stop()
+        for body in bodies:
+            body.fail()
+        self.wait(stopped)
+        for one in asked:
+            self.failureResultOf(one, BodyFailed)
+        self.assertEqual(len(self.names()), 5)
+        self.assertTrue(all(name.isdecimal() for name in self.names()))
+
+    def test_damage(self) -> None:
+        """What is being set aside is waited for, too."""
+        blob = self.store_blob("a")
+        self.data(blob).unlink()
+        asked = self.store.content(blob)
+        self.workers.run(FILE)
+        self.failureResultOf(asked)
+        stopped = self.store.stop()
+        self.assertNoResult(stopped)
+        self.wait(stopped)
+        self.assertEqual(self.names(), [f".quarantine-{blob.id}-1"])
+
+    def test_close(self) -> None:
+        """After the close nothing is open, and the directory is free for another daemon."""
+        self.store_blob("a")
+        self.read("a")
+        store, workers = self.store, self.workers
+        other = BlobStore(Volume(str(self.directory)), InlineWorkers())
+        self.assertRaises(VolumeInUse, other.open)
+        self.wait(store.stop())
+        store.close()
+        self.store = None
+        workers.run_all()
+        self.assertEqual(self.disk.open_files, [])
+        self.assertEqual(workers.stopped, 1)
+        other.open()
+        other.close()
+
+
+class StartTests(StoreCase):
+    """A start that the disk refuses, and the times in between."""
+
+    def test_scan_fails(self) -> None:
+        """A directory that cannot be read is unusable, and let go of."""
+        self.close()
+        volume = Volume(str(self.directory), disk=self.disk)
+        store = BlobStore(volume, InlineWorkers())
+        self.disk.fail("listdir", errno.EACCES)
+        error = self.assertRaises(VolumeUnusable, store.open)
+        self.assertIn("EACCES", str(error))
+        store.open()
+        store.close()
+
+    def test_repair_fails(self) -> None:
+        """So is one that cannot be mended, whether a rename is refused or a sync."""
+        for kind, name in (("rename", ".quarantine"), ("fsync", None)):
+            self.open()
+            self.data(self.store_blob("a")).unlink()
+            self.close()
+            store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+            store.open()
+            self.disk.fail(kind, name=name)
+            error = self.assertRaises(VolumeUnusable, store.start)
+            self.assertIn("EIO", str(error))
+            store.close()
+
+    def test_clock_goes_back(self) -> None:
+        """The newest write wins after a restart, whatever the wall clock says (bad-inputs 76)."""
+        self.store_blob("a", b"first")
+        for jump in (-YEARS, 2 * YEARS, -3 * YEARS):
+            self.clock.time += jump
+            data = b"%d" % jump
+            self.store_blob("a", data)
+            self.open()
+            self.assertEqual(self.read("a"), data)
+        self.clock.time -= YEARS // 2
+        self.wait(self.store.delete("a"))
+        self.open()
+        self.fails(self.store.get("a"), NotFound)
