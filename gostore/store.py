@@ -149,8 +149,8 @@ class BlobStore:
         self._creating: set[str] = set()
         self._generation = 0
         self._garbage = Garbage()
+        #: What the next collection run is to mark first, each with the id of its successor.
         self._replaced: list[tuple[Committed, int]] = []
-        self._retiring = False
         self._digesting: dict[int, list[Deferred[Committed]]] = {}
         self._uploads = 0
         self._in_memory = 0
@@ -631,19 +631,6 @@ class BlobStore:
             self._garbage.add(Dead(previous.id, location, previous.generation, by))
             if by is not None:
                 self._replaced.append((previous, by))
-                self._retire()
-
-    def _retire(self) -> None:
-        """Have the replaced blobs marked when the chores come to it, many at a time."""
-        if not self._retiring:
-            self._retiring = True
-            replaced, self._replaced = self._replaced, []
-            self._chore(retire, replaced).addBoth(self._retired)
-
-    def _retired(self, _: object) -> None:
-        self._retiring = False
-        if self._replaced:
-            self._retire()
 
     def _chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T | None]:
         """Have something done to the volume that nobody waits for; its failure is only logged."""
@@ -672,13 +659,19 @@ class BlobStore:
         return self._collect(self._garbage.dead)
 
     def _collect(self, dead: Iterable[Dead]) -> Deferred[None]:
-        run = self._workers.chore(self._collect_in_worker, dead, self._garbage.stages)
+        replaced, self._replaced = self._replaced, []
+        stages = self._garbage.stages
+        run = self._workers.chore(self._collect_in_worker, replaced, dead, stages)
         return run.addCallback(self._collected)
 
     def _collect_in_worker(
-        self, dead: Iterable[Dead], stages: Iterable[int]
+        self,
+        replaced: Iterable[tuple[Committed, int]],
+        dead: Iterable[Dead],
+        stages: Iterable[int],
     ) -> tuple[Collected, tuple[int, int]]:
         with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
+            retire(self._volume, replaced)
             self._volume.checkpoint()
         return collect(self._volume, dead, stages), self._volume.free()
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from gostore.blob import Committed, State
+from gostore.blob import Blob, Committed, State
 from gostore.errors import BadRecord
 from gostore.volume import OutcomeUnknown, Volume, stage_name
 
@@ -48,20 +48,30 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
     takes the place of the old one, or a torn one could be found there, and quarantined.  A blob
     that cannot be marked now is marked, or done without, by `collect`.
     """
+    failures: list[tuple[int, Exception]] = []
+    marked = []
     for committed, by in replaced:
         try:
-            _mark(volume, committed.id, by)
-        except FileNotFoundError:
-            pass  # its successor was deleted, and it with it
+            blob = _marked(volume, committed.id, by)
         except (OSError, BadRecord) as error:
-            log.warn("Blob {id} is not marked Failure: {error}", id=committed.id, error=error)
+            failures.append((committed.id, error))
+        else:
+            if blob is not None:
+                marked.append(blob)
+    failures += volume.replace_states(marked)
+    for blob_id, reason in failures:
+        # Of one that is gone the successor was deleted, and it with it.
+        if not isinstance(reason, FileNotFoundError):
+            log.warn("Blob {id} is not marked Failure: {error}", id=blob_id, error=reason)
 
 
-def _mark(volume: Volume, blob_id: int, by: int) -> None:
+def _marked(volume: Volume, blob_id: int, by: int) -> Blob | None:
+    """Return the blob as it is when it is marked; None if it is so already."""
     blob = volume.read_record(str(blob_id), blob_id)
-    if blob.state is not State.FAILURE:
-        blob.replace(volume.now(), by)
-        volume.replace_state(str(blob_id), blob)
+    if blob.state is State.FAILURE:
+        return None
+    blob.replace(volume.now(), by)
+    return blob
 
 
 def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) -> Collected:
@@ -150,7 +160,9 @@ def _is_dead(volume: Volume, one: Dead) -> bool:
     if one.replaced_by is None:
         return False
     try:
-        _mark(volume, one.id, one.replaced_by)
+        marked = _marked(volume, one.id, one.replaced_by)
+        if marked is not None:
+            volume.replace_state(name, marked)
     except OSError as error:
         # On a full disk this is how room is made again: its successor, of a higher generation, is
         # durable, so nothing depends on the mark.

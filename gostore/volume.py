@@ -651,6 +651,30 @@ class Volume:
         self._write_state_tmp(name, statefile.dump(blob), sync)
         self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
 
+    def replace_states(self, blobs: Sequence[Blob]) -> list[tuple[int, Exception]]:
+        """Put the records of blobs in place of those they have, with one flush for all.
+
+        Returns the ids of those for which it failed, and why; raises OutcomeUnknown.
+        """
+        together = len(blobs) > 1 and self._syncfs_trusted
+        failures: list[tuple[int, Exception]] = []
+        written = []
+        for blob in blobs:
+            try:
+                self._write_state_tmp(str(blob.id), statefile.dump(blob), not together)
+            except OSError as error:
+                failures.append((blob.id, error))
+            else:
+                written.append(f"{blob.id}/{STATE}")
+        if together:
+            self._break_if_failing(self.disk.syncfs, self.root)
+        for path in written:
+            try:
+                self.disk.rename(path + STATE_TMP[len(STATE) :], path, self.root)
+            except OSError as error:
+                failures.append((int(path.partition("/")[0]), error))
+        return failures
+
     def _write_state_tmp(self, name: str, record: bytes, sync: bool) -> None:
         path = f"{name}/{STATE_TMP}"
         try:
