@@ -429,6 +429,9 @@ def _shortened(kind: str, arguments: tuple[Any, ...], length: int) -> tuple[Any,
     if kind == "pwrite":
         fd, data, offset = arguments
         return fd, data[:length], offset
+    if kind == "preadv":
+        fd, (buffer,), *rest = arguments
+        return fd, [memoryview(buffer)[:length]], *rest
     fd, data = arguments
     if kind == "write":
         return fd, data[:length]

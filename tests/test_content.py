@@ -71,6 +71,14 @@ class SmallTests(ContentCase):
             self.assertEqual(self.workers.names(), ["read_small"])
             self.assertEqual(self.wait(asked).read(0, 10), b"0123456789")
 
+    def test_partly_in_memory(self) -> None:
+        """If only some of its bytes are in memory, a worker reads them all."""
+        self.read("small")
+        self.disk.shorten("preadv", 5)
+        asked = self.store.content(self.small)
+        self.assertEqual(self.workers.names(), ["read_small"])
+        self.assertEqual(self.wait(asked).read(0, 10), b"0123456789")
+
     def test_short_reads(self) -> None:
         """A read that brings less than was asked for is read on."""
         self.disk.shorten("pread", 3, times=9)
@@ -161,6 +169,28 @@ class OpenFilesTests(ContentCase):
             content.close()
         self.workers.run_all()
         self.assertEqual(self.open_data(), [self.file(self.large)])
+
+    def test_opened_after(self) -> None:
+        """The second of them may come when the first is done; none stays open unseen."""
+        first, second = (self.store.content(self.large) for _ in range(2))
+        self.workers.run(FILE)
+        self.successResultOf(first).close()
+        self.workers.run(FILE)
+        self.successResultOf(second).close()
+        self.workers.run_all()
+        self.assertEqual(self.open_data(), [self.file(self.large)])
+
+    def test_two_readers(self) -> None:
+        """A reader that lets go of a deleted blob, even twice, takes no file from another."""
+        first, second = self.content(self.large), self.content(self.large)
+        self.wait(self.store.delete("large"))
+        first.close()
+        first.close()
+        self.workers.run_all()
+        self.assertEqual(self.wait(second.read(0, 10)), LARGE[:10])
+        second.close()
+        self.workers.run_all()
+        self.assertEqual(self.open_data(), [])
 
     def test_capacity(self) -> None:
         """No more files are kept than allowed; the one used longest ago is closed."""
