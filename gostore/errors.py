@@ -212,6 +212,9 @@ def from_os_error(error: OSError) -> StoreError:
             return Busy("Too many files are open", retry_after=1)
         case errno.EROFS:
             return ReadOnly("the file system is read-only")
+        case errno.EPERM:
+            # What `chattr +i` says to all who would change a directory, root too.
+            return ReadOnly("the data directory may not be changed")
         case None:
             return DiskFailed("unknown error")
         case number:

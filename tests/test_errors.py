@@ -86,6 +86,10 @@ class OSErrorTests(SynchronousTestCase):
         """EROFS is ReadOnly."""
         self.assertIsInstance(errors.from_os_error(OSError(errno.EROFS, "ro")), errors.ReadOnly)
 
+    def test_an_immutable_directory_is_read_only(self) -> None:
+        """EPERM, which is what root gets of `chattr +i`, is ReadOnly."""
+        self.assertIsInstance(errors.from_os_error(OSError(errno.EPERM, "no")), errors.ReadOnly)
+
     def test_anything_else_is_disk_failed_without_the_path(self) -> None:
         """Any other errno is named in a DiskFailed, which does not tell the file's name."""
         error = errors.from_os_error(OSError(errno.EIO, "Input/output error", "/secret/name"))

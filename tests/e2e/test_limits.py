@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.mounts import ext4, fill, tmpfs
+from tests.e2e.mounts import ext4, fill, mounted, run, tmpfs
 
 MIB = 1024 * 1024
 
@@ -68,7 +68,7 @@ def test_disk_full_of_bytes(make_daemon: Make, small_disk: Path) -> None:
     ):
         assert daemon.ask(method, location, body).status == 507
     assert daemon.ask("GET", "new").status == 404
-    assert post_chunked(daemon, "endless", 20 * MIB) == 507
+    assert post_chunked(daemon, "endless", MIB) == 507
     for location, body in blobs.items():
         assert daemon.ask("GET", location).body == body
     # Not one byte for a tombstone, and older versions that could come back.
@@ -139,3 +139,86 @@ def test_disk_full_of_inodes(make_daemon: Make, tmp_path: Path, kind: str) -> No
         daemon.clean()
         assert len(daemon.records()) == len(stored) - 3 + 2
         daemon.close()
+
+
+def refused(daemon: Daemon) -> str:
+    """Start a daemon that has to refuse, before it binds anything; return what it said."""
+    daemon.launch()
+    assert daemon.ended() != 0
+    assert "Listening" not in daemon.said and "Traceback" not in daemon.said
+    return daemon.said
+
+
+def writes(daemon: Daemon) -> set[int]:
+    """The statuses of writes of each kind; "kept" is a blob that is there before and after."""
+    asked = [
+        ("POST", "new", b"x"),
+        ("POST", "large", bytes(100_000)),
+        ("PUT", "kept", b"x"),
+        ("DELETE", "kept", None),
+    ]
+    answers = [daemon.ask(*one) for one in asked]
+    assert all("Retry-After" in one.headers for one in answers if one.status == 503)
+    return {one.status for one in answers}
+
+
+def test_read_only_file_system(make_daemon: Make, tmp_path: Path) -> None:
+    """56: on a file system that becomes read-only writes get 503, reads go on; none starts on it."""
+    with tmpfs(tmp_path / "disk", "size=256m") as disk:
+        daemon = make_daemon("--gc-interval", "0.1", directory=disk / "data").start()
+        assert daemon.ask("POST", "kept", b"kept").status == 204
+        assert daemon.ask("POST", "gone", b"gone").status == 204
+        assert daemon.ask("DELETE", "gone").status == 200
+        daemon.clean()
+        run("mount", "-o", "remount,ro", disk)
+        assert writes(daemon) == {503}
+        assert daemon.ask("GET", "kept").body == b"kept"
+        run("mount", "-o", "remount,rw", disk)
+        eventually(lambda: daemon.ask("POST", "new", b"x").status == 204, "it can be written again")
+        assert daemon.stop() == 0
+        run("mount", "-o", "remount,ro", disk)
+        assert "Read-only file system" in refused(daemon)
+        run("mount", "-o", "remount,rw", disk)
+        daemon.start()
+        assert daemon.ask("GET", "kept").body == b"kept"
+        daemon.close()
+
+
+def test_immutable_directory(make_daemon: Make, tmp_path: Path) -> None:
+    """56: on a directory that becomes immutable no write gets a 2xx; none starts on it."""
+    with ext4(tmp_path / "disk", tmp_path / "image", 16 * MIB) as disk:
+        daemon = make_daemon("--gc-interval", "0.1", directory=disk / "data")
+        daemon.start("--free-space-reserve", "0")
+        assert daemon.ask("POST", "kept", b"kept").status == 204
+        run("chattr", "+i", daemon.directory)
+        for method, location, body in (("POST", "new", b"x"), ("PUT", "kept", b"x")):
+            assert daemon.ask(method, location, body).status == 503
+        assert daemon.ask("GET", "kept").body == b"kept"
+        assert daemon.stop() == 0
+        assert "Operation not permitted" in refused(daemon)
+        run("chattr", "-i", daemon.directory)
+        daemon.start("--free-space-reserve", "0")
+        assert daemon.ask("GET", "kept").body == b"kept"
+        assert daemon.ask("GET", "new").status == 404
+        daemon.close()
+
+
+def test_second_daemon(make_daemon: Make, tmp_path: Path) -> None:
+    """70: a second daemon on a directory is refused, by whatever path it comes; kill -9 unlocks."""
+    first = make_daemon().start()
+    link = tmp_path / "link"
+    link.symlink_to(first.directory)
+    words = "is already served by another daemon"
+    assert words in refused(make_daemon())
+    assert words in refused(make_daemon(directory=link))
+    first.kill()
+    second = make_daemon(directory=link).start()
+    assert second.ask("POST", "a", b"x").status == 204
+    assert words in refused(first)
+
+
+def test_second_daemon_by_a_bind_mount(make_daemon: Make, tmp_path: Path) -> None:
+    """70: a bind mount of the directory is the same directory."""
+    first = make_daemon().start()
+    with mounted(tmp_path / "other", "--bind", first.directory) as other:
+        assert "is already served by another daemon" in refused(make_daemon(directory=other))
