@@ -23,11 +23,12 @@ file is begun anew only when `Journal.synced` covers all of it (`Volume.checkpoi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from attrs import define, frozen
 
@@ -37,6 +38,9 @@ NAMES = (".journal-0", ".journal-1")
 
 #: Bytes of each file.  A second's worth of small blobs; larger ones cost more disk for no gain.
 SIZE = 8 * 1024 * 1024
+
+#: It is made only where this many times as much is free.
+_SHARE = 4
 
 _BLOCK = 4096
 _MAGIC = b"gostoreJ"
@@ -76,6 +80,8 @@ class Journal:
         self._root = root
         self._size = size
         self._fds: list[int] = []
+        #: Whether the files, or one of them, have been made and not been synced yet.
+        self._made = False
         self._turn = 0
         self._offset = 0
         #: The number of the newest batch in each file.
@@ -162,8 +168,12 @@ class Journal:
 
         Never to be tried again when it fails: nobody knows then what the disk holds of it.
         """
-        if not self._fds:
-            self._allocate()
+        self.open()
+        if self._made:
+            for fd in self._fds:
+                self._disk.fsync(fd)
+            self._disk.fsync(self._root)
+            self._made = False
         number = self.last + 1
         payload = b"".join([_pack(entry) for entry in entries])
         head = (number, self.synced, len(payload))
@@ -179,8 +189,13 @@ class Journal:
         self.last = self._newest[self._turn] = number
         self._offset = offset
 
-    def _allocate(self) -> None:
-        """Open the files; make them, in full and durably, where they are missing."""
+    def open(self) -> None:
+        """Open the files; make them in full, not yet synced, where they are missing.
+
+        If that fails, for want of room say, a journal that holds nothing leaves nothing behind.
+        """
+        if self._fds:
+            return
         fds: list[int] = []
         try:
             for name in NAMES:
@@ -188,17 +203,26 @@ class Journal:
                 fds.append(self._disk.open(name, flags, 0o666, dir_fd=self._root))
                 offset = self._disk.fstat(fds[-1]).st_size
                 if offset < self._size:
-                    # Written out, since a block that is only reserved changes metadata later.
-                    while offset < self._size:
-                        zeros = bytes(min(self._size - offset, 1 << 20))
-                        offset += self._disk.pwrite(fds[-1], zeros, offset)
-                    self._disk.fsync(fds[-1])
-            self._disk.fsync(self._root)
+                    self._check_room()
+                self._made = self._made or offset < self._size
+                # Written out, since a block that is only reserved changes metadata later.
+                while offset < self._size:
+                    zeros = bytes(min(self._size - offset, 1 << 20))
+                    offset += self._disk.pwrite(fds[-1], zeros, offset)
         except BaseException:
             for fd in fds:
                 self._disk.close(fd)
+            if not self.last:
+                with suppress(OSError):
+                    self.remove()
             raise
         self._fds = fds
+
+    def _check_room(self) -> None:
+        """See that the journal does not take the room it is to serve."""
+        free, _ = self._disk.free(self._root)
+        if free < _SHARE * len(NAMES) * self._size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Close the files."""

@@ -322,12 +322,25 @@ class Volume:
                 change.error = ReadOnly(self.broken)
             return
         together = len(changes) > 1 and self._syncfs_trusted
-        if self._journaled and self._syncfs_trusted:
+        if self._journaled and self._syncfs_trusted and self._open_journal():
             small = [change for change in changes if _is_small(change)]
             self._commit_small(small)
             changes = [change for change in changes if not _is_small(change)]
         if changes:
             self._commit_each(changes, together)
+
+    def _open_journal(self) -> bool:
+        """Have the journal ready; without one, small changes are flushed as large ones are."""
+        try:
+            self.journal.open()
+        except OSError as error:
+            # A small disk, or a full one. It is not tried again: to find out costs as much as it.
+            self._journaled = False
+            log.warn(
+                "No room for a journal ({error}): small blobs are stored more slowly",
+                error=from_os_error(error),
+            )
+        return self._journaled
 
     def _commit_small(self, changes: Sequence[Commit | Delete]) -> None:
         """Make small changes durable by one flush, of the redo journal.

@@ -80,8 +80,8 @@ class JournalTests(SynchronousTestCase):
             trace,
             [
                 "open .journal-0",
-                "fsync .journal-0",
                 "open .journal-1",
+                "fsync .journal-0",
                 "fsync .journal-1",
                 "fsync ?",  # the directory itself
                 "fdatasync .journal-0",
@@ -182,6 +182,15 @@ class JournalTests(SynchronousTestCase):
         self.disk.fail("pwrite", errno.ENOSPC)
         self.assertRaises(OSError, journal.append, [entry(1)])
         self.assertEqual(self.disk.open_files, [])
+        self.assertEqual(os.listdir(self.path), [])
+
+    def test_small_disk(self) -> None:
+        """The files are not made where they would take the room of the blobs."""
+        self.disk.room = (4 * 2 * SIZE - 1, 1 << 30)
+        self.assertRaises(OSError, self.open(self.disk).append, [entry(1)])
+        self.assertEqual(os.listdir(self.path), [])
+        self.disk.room = (4 * 2 * SIZE, 1 << 30)
+        self.open(self.disk).append([entry(1)])
 
     def test_magic(self) -> None:
         """The head of a batch is as the module says."""
@@ -408,6 +417,15 @@ class RedoTests(SynchronousTestCase):
         self.volume.commit([later])
         self.assertIsInstance(later.error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
+
+    def test_no_room(self) -> None:
+        """Where the journal cannot be made changes are as durable without it."""
+        self.disk.room = (4 * 2 * SIZE - 1, 1 << 30)
+        blob = self.commit(1, "a", b"data")
+        self.assertIn("fsync 1/data.raw", [call.replace(".new-", "") for call in self.disk.trace()])
+        self.assertIsNone(self.volume.broken)
+        self.crash()
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
 
     def test_staging_fails(self) -> None:
         """A blob that cannot be written is refused alone; the rest of the batch is durable."""

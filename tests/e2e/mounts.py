@@ -76,3 +76,9 @@ def fill(directory: Path) -> Path:
                 continue
     assert os.statvfs(directory).f_bavail == 0
     return filler
+
+
+def mounted_device(directory: Path) -> str:
+    """The device that is mounted at a directory."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return next(line.split()[0] for line in lines if line.split()[1] == str(directory))

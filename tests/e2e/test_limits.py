@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import Daemon, eventually
-from tests.e2e.mounts import ext4, fill, mounted, run, tmpfs
+from tests.e2e.mounts import ext4, fill, mounted, mounted_device, run, tmpfs
 
 MIB = 1024 * 1024
 
@@ -163,9 +164,11 @@ def writes(daemon: Daemon) -> set[int]:
 
 
 def test_read_only_file_system(make_daemon: Make, tmp_path: Path) -> None:
-    """56: on a file system that becomes read-only writes get 503, reads go on; none starts on it."""
+    """56: when the file system becomes read-only writes get 503, reads go on; none starts on it."""
     with tmpfs(tmp_path / "disk", "size=256m") as disk:
-        daemon = make_daemon("--gc-interval", "0.1", directory=disk / "data").start()
+        # The journal is a file open for writing: nobody may remount beside that.
+        daemon = make_daemon("--gc-interval", "0.1", directory=disk / "data")
+        daemon.start("--sync", "files")
         assert daemon.ask("POST", "kept", b"kept").status == 204
         assert daemon.ask("POST", "gone", b"gone").status == 204
         assert daemon.ask("DELETE", "gone").status == 200
@@ -174,13 +177,42 @@ def test_read_only_file_system(make_daemon: Make, tmp_path: Path) -> None:
         assert writes(daemon) == {503}
         assert daemon.ask("GET", "kept").body == b"kept"
         run("mount", "-o", "remount,rw", disk)
-        eventually(lambda: daemon.ask("POST", "new", b"x").status == 204, "it can be written again")
+        assert daemon.ask("POST", "new", b"x").status == 204
         assert daemon.stop() == 0
         run("mount", "-o", "remount,ro", disk)
         assert "Read-only file system" in refused(daemon)
         run("mount", "-o", "remount,rw", disk)
         daemon.start()
         assert daemon.ask("GET", "kept").body == b"kept"
+        daemon.close()
+
+
+def test_file_system_with_an_error(make_daemon: Make, tmp_path: Path) -> None:
+    """56: when the kernel makes a file system read-only for an error nothing acknowledged is lost.
+
+    Writes get 503 or, if that is when a sync fails, 500; reads go on.
+    """
+    image = tmp_path / "image"
+    with ext4(tmp_path / "disk", image, 128 * MIB, "-e", "remount-ro") as disk:
+        daemon = make_daemon("--free-space-reserve", "0", directory=disk / "data").start()
+        assert daemon.ask("POST", "kept", b"kept").status == 204
+        assert daemon.ask("POST", "big", bytes(100_000)).status == 204
+        device = os.path.basename(mounted_device(disk))
+        trigger = Path("/sys/fs/ext4", device, "trigger_fs_error")
+        if not trigger.exists():
+            pytest.skip(f"NOT TESTED, no {trigger}")
+        trigger.write_text("1")
+        assert writes(daemon) <= {500, 503}
+        assert daemon.ask("GET", "kept").body == b"kept"
+        daemon.kill()
+        assert "Read-only file system" in refused(daemon)
+    done = subprocess.run(["e2fsck", "-fy", image], capture_output=True, check=False)
+    assert done.returncode in (0, 1), done
+    with mounted(tmp_path / "again", "-o", "loop", image) as disk:
+        daemon = make_daemon("--free-space-reserve", "0", directory=disk / "data").start()
+        assert daemon.ask("GET", "kept").body == b"kept"
+        assert daemon.ask("GET", "big").body == bytes(100_000)
+        assert daemon.ask("GET", "new").status == 404
         daemon.close()
 
 
