@@ -9,7 +9,7 @@ from pathlib import Path
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
 from gostore.store import Details
-from tests.doubles import FILE, FakeBody
+from tests.doubles import COMMIT, FILE, FakeBody
 from tests.store_support import StoreCase
 
 GO_DATA = Path(__file__).parent / "fixtures" / "go-data"
@@ -114,3 +114,116 @@ class FirstServerTests(StoreCase):
         job.work()
         job.report()
         self.fails(asked, NotFound)
+
+
+class ListTests(StoreCase):
+    """Pages, in the order of the locations, while blobs come and go."""
+
+    def page(self, after: str, limit: int = 2, **what: str) -> tuple[list[str], str | None]:
+        """The locations and prefixes of a page, and where the next one begins."""
+        page = self.wait(self.store.list(after=after, limit=limit, **what))
+        names = [one if isinstance(one, str) else one.location for one in page.entries]
+        return names, page.next_after
+
+    def test_stable(self) -> None:
+        """What was there all the time is listed once, whatever else comes and goes."""
+        for location in ("a", "c", "e", "g"):
+            self.store_blob(location)
+        self.assertEqual(self.page(""), (["a", "c"], "c"))
+        self.store_blob("b")
+        self.wait(self.store.delete("c"))
+        self.store_blob("d")
+        self.store_blob("e", b"new")
+        self.assertEqual(self.page("c"), (["d", "e"], "e"))
+        self.wait(self.store.delete("g"))
+        self.assertEqual(self.page("e"), ([], None))
+
+    def test_exact(self) -> None:
+        """A page that holds all there is says that it is the last."""
+        for location in ("a", "b"):
+            self.store_blob(location)
+        self.assertEqual(self.page(""), (["a", "b"], None))
+
+    def test_prefix(self) -> None:
+        """Only what begins with the prefix is listed, whatever comes before it or after."""
+        for location in ("a", "b", "b/1", "b/2", "b/3", "c"):
+            self.store_blob(location)
+        self.assertEqual(self.page("", prefix="b/"), (["b/1", "b/2"], "b/2"))
+        self.assertEqual(self.page("b/2", prefix="b/"), (["b/3"], None))
+        self.assertEqual(self.page("", prefix="d"), ([], None))
+
+    def test_delimiter(self) -> None:
+        """What has a common prefix up to the delimiter is one entry, on one page only."""
+        for location in ("a", "b", "b/1", "b/2/x", "b/3", "b0", "c/1"):
+            self.store_blob(location)
+        self.assertEqual(self.page("", delimiter="/", limit=3), (["a", "b", "b/"], "b/"))
+        self.store_blob("b/4")
+        self.assertEqual(self.page("b/", delimiter="/", limit=3), (["b0", "c/"], None))
+        self.assertEqual(
+            self.page("", prefix="b/", delimiter="/", limit=9),
+            (["b/1", "b/2/", "b/3", "b/4"], None),
+        )
+
+    def test_not_yet(self) -> None:
+        """What is not durable yet is not listed; what is damaged is not, either."""
+        self.store.create("a", FakeBody(b"1"), Details())
+        self.assertEqual(self.successResultOf(self.store.list()).entries, [])
+        self.workers.run_all()
+        self.assertEqual(self.page(""), (["a"], None))
+
+
+class CollectTests(StoreCase):
+    """What a run removes, and which ids are free after it."""
+
+    def test_replaced(self) -> None:
+        """A replaced blob is gone after a run; a stop merely marks it in its state file."""
+        old = self.store_blob("a")
+        new = self.store_blob("a", b"new")
+        self.collect()
+        self.assertEqual(self.names(), [str(new.id)])
+        old, new = new, self.store_blob("a", b"newer")
+        self.wait(self.store.stop())
+        self.assertEqual(self.record(old.id).log[-1].message, f"Deleted! Replaced by {new.id}")
+        self.open()
+        self.collect()
+        self.assertEqual(self.names(), [str(new.id)])
+
+    def test_id_kept(self) -> None:
+        """The id of a dead blob is not drawn before its directory is gone (bad-inputs 58)."""
+        blob = self.store_blob("a")
+        self.wait(self.store.delete("a"))
+        self.assertIn(blob.id, self.store._by_id)
+        for kind in ("unlink", "rmdir"):
+            self.disk.fail(kind)
+            self.collect()
+            self.assertIn(blob.id, self.store._by_id)
+            self.disk.heal()
+        self.collect()
+        self.assertNotIn(blob.id, self.store._by_id)
+        self.assertEqual(self.names(), [])
+
+    def test_told_meanwhile(self) -> None:
+        """What dies while a run is under way is for the next one."""
+        self.store_blob("a")
+        self.store_blob("b")
+        self.wait(self.store.delete("a"))
+        run = self.store.collect()
+        self.store.delete("b")
+        self.workers.run(COMMIT)
+        self.workers.run_all()
+        self.successResultOf(run)
+        self.assertEqual(len(self.names()), 1)
+        self.collect()
+        self.assertEqual(self.names(), [])
+
+    def test_cost(self) -> None:
+        """A run costs what there is to remove: nothing, be the store of any size."""
+        for number in range(20):
+            self.store_blob(f"a{number}")
+        self.disk.clear()
+        self.collect()
+        self.assertEqual({call.kind for call in self.disk.calls}, {"free"})
+        self.wait(self.store.delete("a7"))
+        self.disk.clear()
+        self.collect()
+        self.assertLess(len(self.disk.calls), 20)
