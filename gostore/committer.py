@@ -44,11 +44,6 @@ class Committer:
         self._flushing = False
         self._checkpointing = False
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is being changed."""
-        return not self._waiting
-
     def change(
         self, location: str, decide: Callable[[], Change], switch: Callable[[], None]
     ) -> Deferred[None]:

@@ -94,9 +94,6 @@ class OpenFiles:
         #: By blob id, the one used longest ago first.
         self._kept: dict[int, OpenFile] = {}
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def kept(self, blob: Committed) -> OpenFile | None:
         """Return the blob's file if it is open."""
         file = self._kept.pop(blob.id, None)

@@ -100,11 +100,6 @@ class Upload:
         self._in_memory = True
         self._done: Deferred[Received] = Deferred()
 
-    @property
-    def staged(self) -> bool:
-        """Whether anything of it may be on the disk."""
-        return not self._in_memory
-
     def receive(self) -> Deferred[Received]:
         """Take the body.
 

@@ -53,7 +53,7 @@ class CommitterTests(StoreCase):
         self.assertEqual(self.done, ["decide a1", "switch a1", "decide a2", "switch a2"])
         for one in asked:
             self.successResultOf(one)
-        self.assertTrue(self.committer.idle)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_together(self) -> None:
         """Changes of other locations that come during a flush share the next, BATCH at most."""
@@ -66,7 +66,7 @@ class CommitterTests(StoreCase):
         self.workers.run(COMMIT)
         self.assertEqual(self.sizes(), [3])
         self.workers.run(COMMIT)
-        self.assertTrue(self.committer.idle)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_turns_together(self) -> None:
         """Turns that several locations get by one flush share the next, too."""
@@ -91,7 +91,7 @@ class CommitterTests(StoreCase):
         self.workers.run_all()
         self.assertEqual(self.done[-2:], ["decide a3", "switch a3"])
         self.failureResultOf(self.committer.change("b", refuse, self.note("never")))
-        self.assertTrue(self.committer.idle)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_fails(self) -> None:
         """A flush that fails in no foreseen way fails its changes, and the next goes on."""
@@ -119,7 +119,7 @@ class CommitterTests(StoreCase):
         self.successResultOf(held)
         self.workers.run_all()
         self.successResultOf(after)
-        self.assertTrue(self.committer.idle)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_hold_at_once(self) -> None:
         """Where nobody else is at it, it is done at once; one that fails holds nobody."""
@@ -130,7 +130,7 @@ class CommitterTests(StoreCase):
         held = self.committer.hold("a", lambda: failing)
         failing.errback(ZeroDivisionError())
         self.failureResultOf(held, ZeroDivisionError)
-        self.assertTrue(self.committer.idle)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_one_of_a_batch(self) -> None:
         """A change that the disk refuses fails alone; the others of its batch are stored."""

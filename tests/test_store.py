@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from gostore.blob import Committed
 from gostore.errors import (
@@ -296,3 +299,50 @@ class AdmissionTests(StoreCase):
         body = FakeBody(b"1")
         self.refused(self.store.create("b", body, Details()), body, NoIds)
         self.wait(self.store.replace("a", body, Details()))
+
+
+class StormTests(StoreCase):
+    """Many verbs at one location at a time, and every order of the jobs (bad-inputs 73)."""
+
+    def test_storm(self) -> None:
+        """Every GET is one complete version, none older than what was answered; so is the last."""
+        self.answered: Committed | None = None
+        for seed in range(15):
+            self.storm(random.Random(seed))
+            self.workers.run_all()
+            self.check_version()
+            before = list(self.store._by_location.values())
+            self.collect()
+            self.open()
+            self.assertEqual(list(self.store._by_location.values()), before)
+
+    def storm(self, chance: random.Random) -> None:
+        """Ask for many things, and do some jobs of each room after each."""
+        collected: Deferred[None] = succeed(None)
+        for number in range(40):
+            match chance.randrange(5):
+                case 0 | 1:
+                    body = FakeBody(b"%d " % number * chance.choice((1, 30_000)))
+                    self.store.put("a", body, Details()).addBoth(self.note)
+                case 2:
+                    self.store.delete("a").addBoth(self.note)
+                case 3:
+                    self.check_version()
+                case 4 if collected.called:  # one run at a time, as the collector has it
+                    collected = self.store.collect()
+            while self.workers.jobs and chance.random() < 0.6:
+                self.workers.run(chance.choice(self.workers.jobs).room)
+
+    def note(self, result: tuple[Committed, bool] | Failure | None) -> None:
+        """What was answered last is what there is: changes are answered in their turn."""
+        if isinstance(result, Failure):
+            result.trap(NotFound)
+        else:
+            self.answered = None if result is None else result[0]
+
+    def check_version(self) -> None:
+        """See that a GET sees what was answered last, whole."""
+        blob = self.store._by_location.get("a")
+        self.assertEqual(blob, self.answered)
+        if blob is not None:
+            self.assertEqual(hashlib.sha256(self.data(blob).read_bytes()).digest(), blob.sha256)
