@@ -312,7 +312,8 @@ class StormTests(StoreCase):
             self.workers.run_all()
             self.check_version()
             before = list(self.store._by_location.values())
-            self.collect()
+            if seed % 2:
+                self.collect()
             self.open()
             self.assertEqual(list(self.store._by_location.values()), before)
 
