@@ -109,29 +109,42 @@ class Clients:
     def request(
         self, connection: http.client.HTTPConnection, chance: random.Random, value: str
     ) -> None:
-        """Do one thing and note what was told; raise what it raises if the connection is lost."""
+        """Do one thing or another."""
         (method,) = chance.choices(METHODS, SHARES)
         writes = method in ("POST", "PUT")
         location = f"key/{chance.randrange(LOCATIONS)}"
         body = body_of(value, chance.choices(SIZES, WEIGHTS)[0]) if writes else None
-        begun = time.monotonic()
-        note = Told(location, method, value if writes else None, None, begun, None)
+        self.send(connection, method, location, value if writes else None, body)
+
+    def send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        location: str,
+        value: str | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """Send a request and note what was told; raise what it raises if the connection is lost."""
+        note = Told(location, method, value, None, time.monotonic(), None)
+        self.told.append(note)
         self.listener(note)
-        try:
-            answer = ask(connection, method, f"/store/{location}", body)
-            if answer.status == DONE[method] or answer.status in (404, 409):
-                note.status = answer.status
-            else:
-                self.odd[method, answer.status] += 1
-                return
-            note.ended = time.monotonic()
-            if method == "GET" and answer.status == 200:
-                digest = hashlib.sha256(answer.body).hexdigest()
-                assert digest in answer.headers["ETag"], "the entity tag of another version"
-                note.value = value_of(answer.body)
-            self.listener(note)
-        finally:
-            self.told.append(note)
+        answer = ask(connection, method, f"/store/{location}", body)
+        if answer.status not in (DONE[method], 404, 409):
+            self.odd[method, answer.status] += 1
+            return
+        if method == "GET" and answer.status == 200:
+            digest = hashlib.sha256(answer.body).hexdigest()
+            assert digest in answer.headers["ETag"], "the entity tag of another version"
+            note.value = value_of(answer.body)
+        note.status, note.ended = answer.status, time.monotonic()
+        self.listener(note)
+
+    def read_all(self) -> None:
+        """Read every location once."""
+        connection = self.daemon.connect()
+        for number in range(LOCATIONS):
+            self.send(connection, "GET", f"key/{number}")
+        connection.close()
 
 
 def verdicts(told: Iterable[Told]) -> dict[str, str]:

@@ -13,8 +13,8 @@ import time
 from collections import Counter
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import SOAK, Daemon, ask
-from tests.e2e.storm import CLIENTS, LOCATIONS, Clients, Told, value_of, verdicts
+from tests.e2e.daemon import SOAK, Daemon
+from tests.e2e.storm import CLIENTS, LOCATIONS, Clients, verdicts
 from tests.linearizability import DONE
 
 SEED = 20261126
@@ -53,15 +53,7 @@ def test_random_kills(make_daemon: Make) -> None:
     daemon.start()
     clients.settle()
     recovered.update(summary(daemon))
-    last = daemon.connect()
-    for number in range(LOCATIONS):
-        answer = ask(last, "GET", f"/store/key/{number}")
-        now = time.monotonic()
-        value = value_of(answer.body) if answer.status == 200 else None
-        clients.told.append(
-            Told(f"key/{number}", "GET", value, answer.status, now, time.monotonic())
-        )
-    last.close()
+    clients.read_all()
     daemon.clean()
     acknowledged = sum(
         one.method != "GET" and one.status == DONE[one.method] for one in clients.told

@@ -1,0 +1,215 @@
+"""Real power cuts: a virtual machine whose kernel is killed while a daemon in it is written to.
+
+A user-mode Linux boots with this machine's files, read-only, as its root, and an image as its
+disk; in it run a daemon and its clients (guest.py). At a random moment the kernel is killed: what
+it had not yet given to the disk is gone, whatever was acknowledged must not be. The next boot
+recovers and goes on. In the end one order of the operations has to explain every answer, for each
+location, across all the cuts.
+
+What the disk was given it keeps, in the order of the writes: a disk that loses what is in its own
+cache is the simulated one's to play (tests/simulation).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import define, field
+
+import tests
+from tests.e2e.storm import Told, verdicts
+from tests.linearizability import DONE
+from tests.powercut.guest import MARK
+
+MIB = 1024 * 1024
+
+#: How each file system is made, and how large its image is: XFS wants 300 MiB at least.
+MAKE = {
+    "ext4": (256 * MIB, ["mke2fs", "-q", "-t", "ext4"]),
+    "xfs": (320 * MIB, ["mkfs.xfs", "-q"]),
+}
+
+#: Seconds from the moment when the clients begin to the cut.
+LIFE = (0.05, 3.0)
+
+#: Seconds after which a machine that has said nothing is stuck.
+PATIENCE = 120.0
+
+#: The clocks of two boots have nothing to do with each other: each boot gets so many seconds.
+ERA = 1_000_000.0
+
+INIT = """#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PYTHONPATH={source} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmp /run
+ip link set lo up
+mount -t {kind} /dev/ubda {disk} && cd {disk} && {guest}
+cd / && umount {disk}
+halt -f
+"""
+
+
+@define(eq=False)
+class Machine:
+    """A machine with one file system under trial, booted as often as one likes."""
+
+    kind: str
+    work: Path
+    seed: int
+    options: list[str]
+    told: list[Told] = field(init=False, factory=list)
+    recovered: list[str] = field(init=False, factory=list)
+    faults: list[str] = field(init=False, factory=list)
+    life: int = field(init=False, default=0)
+
+    @property
+    def image(self) -> Path:
+        """Its disk."""
+        return self.work / "image"
+
+    def make(self) -> None:
+        """Give it an empty disk."""
+        size, command = MAKE[self.kind]
+        (self.work / "disk").mkdir()
+        with self.image.open("wb") as file:
+            file.truncate(size)
+        subprocess.run([*command, self.image], check=True)
+
+    def boot(self, seconds: float, cut: bool) -> None:
+        """Boot it; so many seconds after it is ready, cut its power, or let it come to an end."""
+        self.life += 1
+        uml = subprocess.Popen(
+            self._command(3600 if cut else seconds),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd=self.work,
+        )
+        # The kernel is a handful of processes, in a group of their own.
+        guard = threading.Timer(PATIENCE, os.killpg, (uml.pid, signal.SIGKILL))
+        guard.start()
+        ready = ended = False
+        console = []
+        operations: dict[int, Told] = {}
+        try:
+            for line in self._lines(uml):
+                console.append(line)
+                if not line.startswith(MARK):
+                    continue
+                try:
+                    news = json.loads(line.removeprefix(MARK))
+                except ValueError:
+                    continue  # cut in the middle
+                match news.pop("what"):
+                    case "told":
+                        self._note(operations, **news)
+                    case "recovery":
+                        self.recovered.append(news["text"])
+                    case "ready":
+                        ready = True
+                        if cut:
+                            threading.Timer(seconds, os.killpg, (uml.pid, signal.SIGKILL)).start()
+                    case "end":
+                        ended = True
+                    case "fault":
+                        self.faults.append(f"boot {self.life}: {news['text']}")
+        finally:
+            guard.cancel()
+            uml.wait()
+        if not ready or not (cut or ended):
+            said = "".join(console[-40:])
+            self.faults.append(f"boot {self.life} came to nothing:\n{said}")
+        for one in operations.values():
+            # What has not been answered by now has happened before the next boot, or never.
+            one.ended = one.ended or (self.life + 1) * ERA
+        self.told.extend(operations.values())
+
+    def _command(self, seconds: float) -> list[str]:
+        source = Path(tests.__file__).parent.parent
+        guest = [sys.executable, "-m", "tests.powercut.guest", "--seed", str(self.seed)]
+        guest += ["--life", str(self.life), "--seconds", str(seconds)]
+        guest += ["--", str(self.work / "disk"), *self.options]
+        init = self.work / "init"
+        init.write_text(
+            INIT.format(
+                source=shlex.quote(str(source)),
+                kind=self.kind,
+                disk=shlex.quote(str(self.work / "disk")),
+                guest=shlex.join(guest),
+            )
+        )
+        init.chmod(0o755)
+        return [
+            *("linux.uml", "mem=512M", "quiet", "root=none", "rootfstype=hostfs", "rootflags=/"),
+            *("ro", f"init={init}", f"ubd0={self.image}", "con=null", "con0=fd:0,fd:1"),
+        ]
+
+    def _lines(self, uml: subprocess.Popen[bytes]) -> Iterator[str]:
+        assert uml.stdout is not None and uml.stdin is not None
+        with uml.stdin, uml.stdout:
+            for line in uml.stdout:
+                yield line.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+
+    def _note(
+        self, operations: dict[int, Told], key: int, begun: float, ended: float | None, **more: str
+    ) -> None:
+        era = self.life * ERA
+        ended = None if ended is None else era + ended
+        operations[key] = Told(begun=era + begun, ended=ended, **more)  # type: ignore[arg-type]
+
+
+def trial(kind: str, cuts: int, seed: int, options: list[str]) -> bool:
+    """Cut the power so many times, print what came of it, and say whether all was well."""
+    begun = time.monotonic()
+    chance = random.Random(f"{seed} {kind}")
+    with tempfile.TemporaryDirectory(prefix="gostore-powercut-") as work:
+        machine = Machine(kind, Path(work), seed, options)
+        machine.make()
+        for _ in range(cuts):
+            machine.boot(chance.uniform(*LIFE), cut=True)
+        machine.boot(1.0, cut=False)
+    writes = [one for one in machine.told if one.method != "GET"]
+    acknowledged = sum(one.status == DONE[one.method] for one in writes)
+    unknown = sum(one.status is None for one in writes)
+    wrong = verdicts(machine.told)
+    set_aside = [text for text in machine.recovered if "quarantined 0" not in text]
+    print(
+        f"{kind}: {cuts} power cuts, {len(machine.told)} operations, {acknowledged} writes "
+        f"acknowledged, {unknown} unknown, {len(wrong)} locations with a violation, "
+        f"{len(set_aside)} starts with damage, {time.monotonic() - begun:.0f} s (seed {seed})",
+        flush=True,
+    )
+    for line in [*machine.faults, *(f"{k}: {v}" for k, v in wrong.items()), *set_aside]:
+        print(f"  {line}", flush=True)
+    return not (machine.faults or wrong or set_aside) and acknowledged > cuts
+
+
+def main() -> int:
+    """Try each file system."""
+    options = argparse.ArgumentParser(prog="python -m tests.powercut", description=__doc__)
+    options.add_argument("--cuts", type=int, default=20, help="power cuts for each file system")
+    options.add_argument("--seed", type=int, default=int(time.time()))
+    options.add_argument("--kind", choices=MAKE, action="append", help="a file system; else all")
+    options.add_argument("more", nargs="*", help="options for the daemon, after --")
+    chosen = options.parse_args()
+    good = [trial(kind, chosen.cuts, chosen.seed, chosen.more) for kind in chosen.kind or MAKE]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
