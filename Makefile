@@ -1,5 +1,7 @@
 # make run     the daemon, in the foreground: blobs in ./data, port 7777 (ARGS= for other options)
 # make test    every test there is, under coverage (ARGS= for pytest)
+# make soak    the long tests, then the power cuts
+# make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
 # make fuzz    each fuzz target for TIME seconds (60); what is found is in .fuzz/
 # make bench   gostore beside its peers, a table of ratios (ARGS=--quick for a first look)
@@ -12,6 +14,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 BRANCHES := 95
 TIME ?= 60
+CUTS ?= 20
 FUZZ := .venv-fuzz
 
 # The daemons that tests start run this source, not an installed copy of it.
@@ -20,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard gostore/*.* twisted/plugins/*.py)
 
-.PHONY: run bench test lint fuzz lock clean
+.PHONY: run bench test soak powercut lint fuzz lock clean
 
 run: $(VENV)/.installed
 	@cd $(CURDIR) && unset PYTHONPATH && exec $(BIN)/twistd --nodaemon --pidfile= gostore $(ARGS)
@@ -32,6 +35,16 @@ test: $(VENV)/.test
 	$(BIN)/coverage report
 	@$(BIN)/coverage json --quiet -o .coverage.json
 	@$(BIN)/python .ci/branches.py .coverage.json $(BRANCHES)
+
+# Two hours are the limit of what is long, ten minutes of what hangs.
+soak: $(VENV)/.test
+	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -X faulthandler -m pytest -s -o faulthandler_timeout=600 $(or $(ARGS),tests/e2e)
+	@$(MAKE) powercut ARGS=
+
+powercut: $(VENV)/.test
+	@.ci/have linux.uml user-mode-linux
+	@.ci/have mkfs.xfs xfsprogs
+	timeout 3600 $(BIN)/python -m tests.powercut --cuts $(CUTS) $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
