@@ -1,0 +1,338 @@
+"""The API: every request as Api.dispatch sees it, with a store in memory and no wire."""
+
+from __future__ import annotations
+
+import hashlib
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore import errors
+from gostore.api import Api
+from tests.fake_request import FakeBody, FakeRequest
+from tests.memory_store import MemoryStore
+
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+BEFORE = "Tue, 14 Nov 2023 22:13:19 GMT"
+AFTER = "Tue, 14 Nov 2023 22:13:21 GMT"
+
+
+def tag(data: bytes) -> str:
+    """The entity tag of a blob with these bytes."""
+    return f'"{hashlib.sha256(data).hexdigest()}"'
+
+
+OTHER = tag(b"none of the blobs here has these bytes")
+
+
+class ApiCase(SynchronousTestCase):
+    """Has an `api` on a `store` with nothing in it."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        self.api = Api(self.store)
+
+    def ask(
+        self, method: str, target: str, *headers: tuple[str, str], body: FakeBody | bytes = b""
+    ) -> FakeRequest:
+        """Dispatch a request."""
+        request = FakeRequest(method, target, headers, body)
+        self.api.dispatch(request)  # type: ignore[arg-type]
+        return request
+
+    def assert_refused(self, request: FakeRequest, code: int, *, delivered: bool = False) -> None:
+        """The answer is an error, as all of them are, and cost no upload."""
+        self.assertEqual(request.code, code, request.content)
+        self.assertTrue(request.error)
+        self.assertEqual(request.answer["x-content-type-options"], "nosniff")
+        self.assertTrue(request.content.endswith(b"}\n"))
+        self.assertEqual(request.body.delivered, delivered)
+
+
+class VerbTests(ApiCase):
+    """The verbs of a location."""
+
+    def test_create(self) -> None:
+        """POST stores a blob: 204 with its tag and where it is (RFC 9110 section 9.3.3)."""
+        request = self.ask("POST", "/store/a/b%20%C3%A9%3F", body=b"data")
+        self.assertEqual(request.code, 204)
+        self.assertEqual(
+            request.answer, {"etag": tag(b"data"), "location": "/store/a/b%20%C3%A9%3F"}
+        )
+        self.assertEqual(request.content, b"")
+        self.assertEqual(self.store.data("a/b \u00e9?"), b"data")
+
+    def test_create_there_is(self) -> None:
+        """POST where there is a blob is 409, and changes nothing."""
+        self.store.add("foo", b"old")
+        request = self.ask("POST", "/store/foo", body=b"new")
+        self.assert_refused(request, 409)
+        self.assertEqual(request.content, b'{"code": 409, "text": "foo already exists"}\n')
+        self.assertEqual(self.store.data("foo"), b"old")
+
+    def test_create_too_late(self) -> None:
+        """POST is 409 also if there is a blob only by the time its body is whole."""
+        request = self.ask("POST", "/store/foo", body=FakeBody(b"late", open=True))
+        self.store.add("foo", b"first")
+        self.assertIsNone(request.code)
+        assert request.body.sink is not None
+        request.body.sink.finished()
+        self.assert_refused(request, 409, delivered=True)
+        self.assertEqual(self.store.data("foo"), b"first")
+
+    def test_replace(self) -> None:
+        """PUT stores a blob in the place of another: 200, no body, the new tag."""
+        self.store.add("foo", b"old")
+        request = self.ask("PUT", "/store/foo", body=b"new")
+        self.assertEqual((request.code, request.content), (200, b""))
+        self.assertEqual(request.answer, {"etag": tag(b"new")})
+        self.assertEqual(self.store.data("foo"), b"new")
+
+    def test_replace_nothing(self) -> None:
+        """PUT where there is nothing is 404, and stores nothing."""
+        self.assert_refused(self.ask("PUT", "/store/foo", body=b"new"), 404)
+        self.assertEqual(self.store.blobs, {})
+
+    def test_put_creates(self) -> None:
+        """With put-creates, PUT creates what does not exist, and says which of both it did."""
+        self.api = Api(self.store, put_creates=True)
+        created = self.ask("PUT", "/store/foo", body=b"1")
+        self.assertEqual(created.code, 204)
+        self.assertEqual(created.answer, {"etag": tag(b"1"), "location": "/store/foo"})
+        replaced = self.ask("PUT", "/store/foo", body=b"2")
+        self.assertEqual((replaced.code, replaced.answer), (200, {"etag": tag(b"2")}))
+        self.assert_refused(self.ask("PUT", "/store/bar", ("If-Match", "*"), body=b"3"), 412)
+        self.assertEqual(list(self.store.blobs), ["foo"])
+
+    def test_delete(self) -> None:
+        """DELETE takes a blob away: 200 and no body; 404 if there is none."""
+        self.store.add("foo", b"data")
+        request = self.ask("DELETE", "/store/foo")
+        self.assertEqual((request.code, request.answer, request.content), (200, {}, b""))
+        self.assertEqual(self.store.blobs, {})
+        self.assert_refused(self.ask("DELETE", "/store/foo"), 404)
+
+    def test_read(self) -> None:
+        """GET gives back the bytes exactly as sent, with all that is known of them."""
+        for data in (b"", b"\0\r\n\xff", b"x" * 65536, bytes(range(256)) * 1000):
+            self.store.add("foo", data)
+            request = self.ask("GET", "/store/foo")
+            self.assertEqual(request.code, 200)
+            self.assertEqual(request.content, data)
+            self.assertEqual(request.length, len(data))
+            digest = hashlib.sha256(data)
+            self.assertEqual(request.answer["etag"], f'"{digest.hexdigest()}"')
+            self.assertEqual(request.answer["accept-ranges"], "bytes")
+            self.assertEqual(request.answer["content-type"], "application/octet-stream")
+            self.assertEqual(request.answer["x-content-type-options"], "nosniff")
+            self.assertEqual(
+                request.answer["content-security-policy"], "sandbox; default-src 'none'"
+            )
+            self.assertRegex(request.answer["repr-digest"], "^sha-256=:[A-Za-z0-9+/]{43}=:$")
+            content = self.store.blobs["foo"][1]
+            self.assertEqual((content.opened, content.closed), (1, 1))
+
+    def test_head(self) -> None:
+        """HEAD has the head of GET and no body, and opens nothing (RFC 9110 section 9.3.2)."""
+        for data in (b"data", b"x" * 100_000):
+            self.store.add("foo", data)
+            head = self.ask("HEAD", "/store/foo")
+            self.assertEqual((head.code, head.content), (200, b""))
+            self.assertEqual(self.store.blobs["foo"][1].opened, 0)
+            got = self.ask("GET", "/store/foo")
+            self.assertEqual((head.answer, head.length), (got.answer, got.length))
+
+    def test_nothing(self) -> None:
+        """GET and HEAD of what does not exist are 404, and name it."""
+        for method in ("GET", "HEAD"):
+            request = self.ask(method, "/store/f%C3%B6%22")
+            self.assert_refused(request, 404)
+            self.assertEqual(request.error, 'f\u00f6" does not exist')
+
+    def test_query(self) -> None:
+        """The query is no part of the name."""
+        self.store.add("foo", b"data")
+        self.assertEqual(self.ask("GET", "/store/foo?bar=%zz").content, b"data")
+
+    def test_no_location(self) -> None:
+        """What is no location is 400, what is too long 414, and no body is asked for."""
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
+            self.assert_refused(self.ask(method, "/store/a//b", body=b"data"), 400)
+            self.assert_refused(self.ask(method, "/store/" + "a" * 1025, body=b"data"), 414)
+
+
+class MethodTests(ApiCase):
+    """What is no verb, and paths that are no location."""
+
+    everything = "DELETE, GET, HEAD, OPTIONS, POST, PUT"
+
+    def test_not_allowed(self) -> None:
+        """Another method is 405 with those that there are (RFC 9110 section 15.5.6)."""
+        for method in ("PATCH", "TRACE", "PROPFIND", "get", "X"):
+            request = self.ask(method, "/store/foo", body=b"data")
+            self.assert_refused(request, 405)
+            self.assertEqual(request.answer["allow"], self.everything)
+        for target in ("/store/", "/healthz"):
+            for method in ("PUT", "POST", "DELETE", "PATCH"):
+                request = self.ask(method, target)
+                self.assert_refused(request, 405)
+                self.assertEqual(request.answer["allow"], "GET, HEAD, OPTIONS")
+
+    def test_connect(self) -> None:
+        """CONNECT, which has no path, is 405 with the methods of the whole server."""
+        request = self.ask("CONNECT", "example.com:443")
+        self.assert_refused(request, 405)
+        self.assertEqual(request.answer["allow"], self.everything)
+
+    def test_options(self) -> None:
+        """OPTIONS is answered with the methods of a path, or of * (RFC 9110 section 9.3.7)."""
+        for target, allow in [
+            ("/store/foo", self.everything),
+            ("*", self.everything),
+            ("/store/", "GET, HEAD, OPTIONS"),
+            ("/healthz", "GET, HEAD, OPTIONS"),
+        ]:
+            request = self.ask("OPTIONS", target)
+            self.assertEqual((request.code, request.content), (200, b""))
+            self.assertEqual(request.answer, {"allow": allow})
+
+    def test_nowhere(self) -> None:
+        """Another path is 404 whatever the method, and is not reflected."""
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+            for target in ("/", "/nowhere", "//store/foo", "/store"):
+                request = self.ask(method, target, body=b"data")
+                self.assert_refused(request, 404)
+                self.assertNotIn("nowhere", request.error)
+
+    def test_health(self) -> None:
+        """/healthz says that all is well, and that nobody may remember it."""
+        for method, target in [("GET", "/healthz"), ("HEAD", "/healthz"), ("GET", "/healthz?a")]:
+            request = self.ask(method, target)
+            self.assertEqual((request.code, request.content), (200, b'"Ok!"'))
+            self.assertEqual(request.answer["content-type"], "application/json")
+            self.assertEqual(request.answer["cache-control"], "no-store")
+
+    def test_bad_health(self) -> None:
+        """/healthz is 503 with the reason when nothing can be written."""
+        for error in (errors.ReadOnly("fsync failed"), errors.Stopping()):
+            self.store.health = error
+            request = self.ask("GET", "/healthz")
+            self.assert_refused(request, 503)
+            self.assertEqual(request.error, str(error))
+            self.assertEqual(request.answer["retry-after"], "10")
+
+
+class ErrorTests(ApiCase):
+    """What the store fails with, and what that is in HTTP."""
+
+    requests = (
+        ("GET", "/store/foo"),
+        ("HEAD", "/store/foo"),
+        ("POST", "/store/foo"),
+        ("PUT", "/store/foo"),
+        ("DELETE", "/store/foo"),
+        ("GET", "/store/"),
+    )
+
+    def test_errors(self) -> None:
+        """Each of the store's errors has its status in every verb, and says what it is."""
+        for error, code in [
+            (errors.NotFound("foo"), 404),
+            (errors.AlreadyExists("foo"), 409),
+            (errors.ConditionFailed("foo"), 412),
+            (errors.DigestMismatch("sha256"), 400),
+            (errors.TooLarge(5), 413),
+            (errors.BodyFailed("The body ended early"), 400),
+            (errors.NoSpace(), 507),
+            (errors.NoIds(), 507),
+            (errors.Busy("Too many uploads are in progress", retry_after=3), 503),
+            (errors.ReadOnly("fsync failed"), 503),
+            (errors.Stopping(), 503),
+        ]:
+            self.store.failure = error
+            for method, target in self.requests:
+                request = self.ask(method, target, body=b"data")
+                self.assert_refused(request, code)
+                self.assertEqual(request.error, str(error))
+                self.assertEqual("retry-after" in request.answer, code == 503)
+
+    def test_logged(self) -> None:
+        """What is the server's fault is 500, and logged."""
+        for error in (errors.Damaged("foo"), errors.DiskFailed("EIO")):
+            self.store.failure = error
+            for method, target in self.requests:
+                request = self.ask(method, target, body=b"data")
+                self.assert_refused(request, 500)
+                self.assertEqual(request.error, str(error))
+                self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_retry_after(self) -> None:
+        """A 503 says when to try again: as the error says, else in 10 seconds (15.6.4)."""
+        for error, seconds in [
+            (errors.Busy("Too many uploads are in progress", retry_after=3), "3"),
+            (errors.Stopping(), "10"),
+        ]:
+            self.store.failure = error
+            request = self.ask("POST", "/store/foo", body=b"data")
+            self.assertEqual(request.answer["retry-after"], seconds)
+
+    def test_unforeseen(self) -> None:
+        """What nobody foresaw is 500 with nothing of it in the answer, and is logged."""
+        for error in (
+            ZeroDivisionError("secret"),
+            OSError(5, "secret", "/secret"),
+            errors.VolumeInUse("/secret"),
+            KeyError("secret"),
+        ):
+            self.store.failure = error
+            for method, target in self.requests:
+                request = self.ask(method, target, body=b"data")
+                self.assert_refused(request, 500)
+                self.assertEqual(
+                    request.content, b'{"code": 500, "text": "Something went wrong"}\n'
+                )
+                self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_too_large(self) -> None:
+        """An announced length over the limit is 413, and the body is not asked for."""
+        self.store = MemoryStore(max_blob_size=4)
+        self.api = Api(self.store)
+        self.assert_refused(self.ask("POST", "/store/foo", body=b"12345"), 413)
+        self.assertEqual(self.ask("POST", "/store/foo", body=b"1234").code, 204)
+
+    def test_body_fails(self) -> None:
+        """A body that does not arrive whole is 400 with the reason, and stores nothing."""
+        self.store.add("bar", b"old")
+        for method, target in (("POST", "/store/foo"), ("PUT", "/store/bar")):
+            request = self.ask(method, target, body=FakeBody(b"da", open=True))
+            assert request.body.sink is not None
+            request.body.sink.failed("The body ended early")
+            self.assert_refused(request, 400, delivered=True)
+            self.assertEqual(request.error, "The body ended early")
+        self.assertEqual(list(self.store.blobs), ["bar"])
+        self.assertEqual(self.store.data("bar"), b"old")
+
+    def test_answer_fails(self) -> None:
+        """If even the answer cannot be given there is a plain 500, whoever waits for it."""
+
+        class Picky(FakeRequest):
+            tries = 0
+            wanted = 0
+
+            def respond(self, code: int, headers: object, body: object) -> None:
+                self.tries += 1
+                if self.tries < self.wanted:
+                    raise ValueError("a header field with a line end in it")
+                super().respond(code, headers, body)  # type: ignore[arg-type]
+
+        self.store.add("foo", b"data")
+        for method, target, wanted in [
+            ("GET", "/store/foo", 2),
+            ("GET", "/store/foo", 3),
+            ("DELETE", "/store/foo", 3),
+            ("GET", "/", 2),
+        ]:
+            request = Picky(method, target)
+            request.wanted = wanted
+            self.api.dispatch(request)  # type: ignore[arg-type]
+            self.assert_refused(request, 500)
+            self.assertTrue(self.flushLoggedErrors(ValueError))
