@@ -210,6 +210,8 @@ def from_os_error(error: OSError) -> StoreError:
             return NoSpace()
         case errno.EMFILE | errno.ENFILE:
             return Busy("Too many files are open", retry_after=1)
+        case errno.ENOMEM:
+            return Busy("There is too little memory", retry_after=1)
         case errno.EROFS:
             return ReadOnly("the file system is read-only")
         case errno.EPERM:

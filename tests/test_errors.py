@@ -75,9 +75,9 @@ class OSErrorTests(SynchronousTestCase):
         for number in (errno.ENOSPC, errno.EDQUOT):
             self.assertIs(type(errors.from_os_error(OSError(number, "full"))), errors.NoSpace)
 
-    def test_no_descriptors_is_busy(self) -> None:
-        """EMFILE and ENFILE are Busy, worth another try after a second."""
-        for number in (errno.EMFILE, errno.ENFILE):
+    def test_no_descriptors_and_no_memory_are_busy(self) -> None:
+        """EMFILE, ENFILE and ENOMEM are Busy, worth another try after a second."""
+        for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             error = errors.from_os_error(OSError(number, "many"))
             assert isinstance(error, errors.Busy)
             self.assertEqual(error.retry_after, 1)

@@ -6,15 +6,19 @@ The numbers are the rows of the table of bad inputs that a test holds.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import http.client
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gostore import statefile
+from gostore.blob import Blob
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import Daemon, eventually
+from tests.e2e.daemon import STATE, Daemon, ask, eventually
 from tests.e2e.mounts import ext4, fill, mounted, mounted_device, run, tmpfs
 
 MIB = 1024 * 1024
@@ -254,3 +258,114 @@ def test_second_daemon_by_a_bind_mount(make_daemon: Make, tmp_path: Path) -> Non
     first = make_daemon().start()
     with mounted(tmp_path / "other", "--bind", first.directory) as other:
         assert "is already served by another daemon" in refused(make_daemon(directory=other))
+
+
+def limit(daemon: Daemon, name: str, soft: int) -> None:
+    """Change a limit of the running daemon."""
+    run("prlimit", f"--pid={daemon.pid}", f"--{name}={soft}:")
+
+
+def test_too_few_files(make_daemon: Make) -> None:
+    """51: without a file left to open it is 503, on a connection that is kept; then all is well."""
+    daemon = make_daemon("--gc-interval", "0.2").start()
+    for number in range(40):
+        assert daemon.ask("POST", f"blob/{number}", b"%d" % number * 1000).status == 204
+    connection = daemon.connect()
+    assert ask(connection, "GET", "/healthz").status == 200
+    # Fewer than are open already: whatever happens meanwhile, there is none left.
+    limit(daemon, "nofile", 8)
+    statuses: dict[str, set[int]] = {}
+    for number in range(40):
+        for method, location, body in (
+            ("POST", f"new/{number}", b"x"),
+            ("PUT", f"blob/{number}", b"%d" % number * 1000),
+            ("GET", f"blob/{number}", None),
+        ):
+            answer = ask(connection, method, f"/store/{location}", body)
+            statuses.setdefault(method, set()).add(answer.status)
+            if answer.status == 503:
+                assert "Retry-After" in answer.headers
+    assert {status for found in statuses.values() for status in found} <= {200, 204, 503}, statuses
+    assert statuses["POST"] == {503} and 503 in statuses["GET"]
+    # Whose body nobody wants to read may be disconnected, but is told before.
+    large = ask(connection, "POST", "/store/large", bytes(100_000))
+    assert large.status == 503 and "Retry-After" in large.headers
+    limit(daemon, "nofile", 1024)
+    assert ask(connection, "POST", "/store/new", b"x").status == 204
+    assert ask(connection, "POST", "/store/large", bytes(100_000)).status == 204
+    for number in range(40):
+        got = ask(connection, "GET", f"/store/blob/{number}")
+        assert (got.status, got.body) == (200, b"%d" % number * 1000)
+    connection.close()
+    daemon.clean()
+
+
+def test_too_little_memory(make_daemon: Make) -> None:
+    """59: short of memory it refuses or it dies; what was acknowledged is there afterwards."""
+    daemon = make_daemon("--gc-interval", "0.2").start()
+    assert daemon.ask("POST", "kept", b"kept").status == 204
+    limit(daemon, "as", (daemon.status("VmSize") + 2048) * 1024)
+    acknowledged = {}
+    for number in range(20):
+        body = b"%d" % number * 1_000_000
+        try:
+            status = daemon.ask("POST", f"blob/{number}", body).status
+        except (OSError, http.client.HTTPException):
+            continue
+        assert status in (204, 500, 503)
+        if status == 204:
+            acknowledged[f"blob/{number}"] = body
+    daemon.close()
+    daemon.start()
+    assert daemon.ask("GET", "kept").body == b"kept"
+    for location, body in acknowledged.items():
+        assert daemon.ask("GET", location).body == body
+    daemon.clean()
+    assert not [name for name in daemon.names() if "quarantine" in name]
+
+
+def make_blobs(directory: Path, ids: Iterable[int]) -> None:
+    """Make blobs without a daemon: blob ``n`` at the location ``n``, with its number as bytes."""
+    for number in ids:
+        data = b"%d" % number
+        blob = Blob(number, str(number))
+        blob.create(1)
+        blob.start_writing(1)
+        blob.finish_writing(1, len(data), hashlib.sha256(data).digest(), number + 1)
+        (directory / str(number)).mkdir()
+        (directory / str(number) / "data.raw").write_bytes(data)
+        (directory / str(number) / STATE).write_bytes(statefile.dump(blob))
+
+
+def test_no_id_left(make_daemon: Make, tmp_path: Path) -> None:
+    """57, 58: of 65,536 ids the last few are kept for PUT; a deleted blob's is free once collected.
+
+    Without --id-bits 16 the ids are wider then.
+    """
+    with tmpfs(tmp_path / "disk", "size=2g,nr_inodes=400k") as disk:
+        directory = disk / "data"
+        directory.mkdir()
+        free = 100
+        make_blobs(directory, range(65536 - free))  # quicker than by HTTP
+        daemon = make_daemon("--id-bits", "16", "--gc-interval", "0.2", directory=directory)
+        daemon.start("--scrub-rate", "0")
+        created = 0
+        while (status := daemon.ask("POST", f"new/{created}", b"x").status) == 204:
+            created += 1
+            assert created <= free
+        assert status == 507
+        for number in range(20):
+            assert daemon.ask("PUT", str(number), b"changed").status == 200
+        assert daemon.ask("GET", "0").body == b"changed"
+        assert daemon.ask("GET", "1000").body == b"1000"
+        for number in range(1000, 1000 + 2 * free):
+            assert daemon.ask("DELETE", str(number)).status == 200
+        eventually(
+            lambda: daemon.ask("POST", "again", b"x").status == 204, "the collector frees ids"
+        )
+        daemon.kill()
+        wide = make_daemon("--gc-interval", "0.2", directory=directory).start("--scrub-rate", "0")
+        for number in range(3 * free):
+            assert wide.ask("POST", f"wide/{number}", b"x").status == 204
+        assert max(int(name) for name in wide.names() if name.isdecimal()) > 65535
+        wide.close()
