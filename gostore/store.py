@@ -86,6 +86,9 @@ _IN_MEMORY = 32 * 1024 * 1024
 #: How many bytes of a blob `BlobStore.verify` reads before it asks for leave to go on.
 VERIFIED_AT_ONCE = 256 * 1024
 
+#: Seconds after which a replaced blob is marked: those of a second share a flush.
+_RETIRE_AFTER = 1.0
+
 #: The seconds after which a caller who was refused for want of room may try again.
 _RETRY_AFTER = 1
 
@@ -149,8 +152,9 @@ class BlobStore:
         self._creating: set[str] = set()
         self._generation = 0
         self._garbage = Garbage()
-        #: What the next collection run is to mark first, each with the id of its successor.
+        #: What is to be marked, each with the id of its successor.
         self._replaced: list[tuple[Committed, int]] = []
+        self._retiring = False
         self._digesting: dict[int, list[Deferred[Committed]]] = {}
         self._uploads = 0
         self._in_memory = 0
@@ -218,7 +222,12 @@ class BlobStore:
         idle: Deferred[None] = succeed(None)
         if self._working:
             idle = self._idle = Deferred()
-        return idle.addCallback(lambda _: self._collect([])).addCallback(
+
+        def finish(_: None) -> Deferred[None]:
+            self._retire()
+            return self._collect([])
+
+        return idle.addCallback(finish).addCallback(
             lambda _: self._workers.commit(self._volume.forget_journal)
         )
 
@@ -631,6 +640,23 @@ class BlobStore:
             self._garbage.add(Dead(previous.id, location, previous.generation, by))
             if by is not None:
                 self._replaced.append((previous, by))
+                if not (self._retiring or self._stopping):
+                    self._retiring = True
+                    self._workers.soon(self._retire_soon, _RETIRE_AFTER)
+
+    def _retire(self) -> None:
+        """Have the replaced blobs marked, many at a time."""
+        replaced, self._replaced = self._replaced, []
+        self._chore(retire, replaced).addBoth(self._retired)
+
+    def _retired(self, _: object) -> None:
+        self._retiring = bool(self._replaced) and not self._stopping
+        if self._retiring:
+            self._workers.soon(self._retire_soon, _RETIRE_AFTER)
+
+    def _retire_soon(self) -> None:
+        if not self._stopping:  # `stop` sees to it then, as long as there are threads
+            self._retire()
 
     def _chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T | None]:
         """Have something done to the volume that nobody waits for; its failure is only logged."""
@@ -659,19 +685,13 @@ class BlobStore:
         return self._collect(self._garbage.dead)
 
     def _collect(self, dead: Iterable[Dead]) -> Deferred[None]:
-        replaced, self._replaced = self._replaced, []
-        stages = self._garbage.stages
-        run = self._workers.chore(self._collect_in_worker, replaced, dead, stages)
+        run = self._workers.chore(self._collect_in_worker, dead, self._garbage.stages)
         return run.addCallback(self._collected)
 
     def _collect_in_worker(
-        self,
-        replaced: Iterable[tuple[Committed, int]],
-        dead: Iterable[Dead],
-        stages: Iterable[int],
+        self, dead: Iterable[Dead], stages: Iterable[int]
     ) -> tuple[Collected, tuple[int, int]]:
         with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
-            retire(self._volume, replaced)
             self._volume.checkpoint()
         return collect(self._volume, dead, stages), self._volume.free()
 

@@ -40,9 +40,9 @@ class Workers:
         for pool in (self._files, self._chores, self._commits):
             pool.stop()
 
-    def soon(self, function: Callable[[], None]) -> None:
+    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
         """Call a function on the reactor's thread, when it has seen to what it is at now."""
-        self._reactor.callLater(0, function)
+        self._reactor.callLater(seconds, function)
 
     def commit(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
         """Run a function among the commits, one after another."""

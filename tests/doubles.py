@@ -51,7 +51,7 @@ class InlineWorkers(Workers):
     def stop(self) -> None:
         self.stopped += 1
 
-    def soon(self, function: Callable[[], None]) -> None:
+    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
         function()
 
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
@@ -110,7 +110,7 @@ class ManualWorkers(Workers):
     def stop(self) -> None:
         self.stopped += 1
 
-    def soon(self, function: Callable[[], None]) -> None:
+    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
         function()
 
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -252,7 +253,10 @@ class Daemon:
 
     def leftovers(self) -> set[str]:
         """The names of what is not a blob that exists: stages, trash, the dead, whatever."""
-        live = {name for name, record in self.records().items() if record.state == "OK"}
+        living = {name: each for name, each in self.records().items() if each.state == "OK"}
+        # One of two at a location has been replaced, and is not marked yet.
+        count = Counter(record.location for record in living.values())
+        live = {name for name, record in living.items() if count[record.location] == 1}
         return {name for name in self.names() if name not in live or not name.isdecimal()}
 
     def clean(self) -> None:
