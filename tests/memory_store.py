@@ -172,13 +172,16 @@ class MemoryStore:
         def list() -> Page:
             self.listed.append((prefix, delimiter, after, limit))
             entries: dict[str, Committed | str] = {}
+            # An `after` that can have been a group at the end of a page: all of it is listed.
+            listed = bool(delimiter) and after.endswith(delimiter) and len(after) > len(prefix)
             for location, (blob, _) in self.blobs.items():
-                if location.startswith(prefix):
+                if listed and location.startswith(after):
+                    continue
+                if location.startswith(prefix) and location.encode() > after.encode():
                     head, found, _ = location[len(prefix) :].partition(delimiter or "\0")
                     group = prefix + head + found
                     entries[group] = group if found else blob
-            keys = sorted((key for key in entries), key=lambda key: key.encode())
-            keys = [key for key in keys if key.encode() > after.encode()]
+            keys = sorted(entries, key=lambda key: key.encode())
             more = keys[limit - 1] if len(keys) > limit else None
             return Page([entries[key] for key in keys[:limit]], more)
 

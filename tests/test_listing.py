@@ -28,7 +28,7 @@ from gostore.listing import (
 )
 from gostore.refusals import Refusal
 from gostore.store import Page, list_page
-from tests.memory_store import MemoryStore
+from tests.memory_store import MemoryContent, MemoryStore
 
 NASTY = "<script>alert('\"&amp;')</script>"
 
@@ -213,3 +213,23 @@ class ListingTests(SynchronousTestCase):
             return entry if isinstance(entry, str) else entry.location
 
         self.assertEqual(list(map(name, entries)), list(map(name, whole)))
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.sets(st.text("ab/é", min_size=1, max_size=5), max_size=20),
+        st.text("ab/", max_size=2),
+        st.sampled_from(["", "/", "b", "ab"]),
+        st.text("ab/é", max_size=4),
+        st.integers(1, 5),
+    )
+    def test_after(
+        self, found: set[str], prefix: str, delimiter: str, after: str, limit: int
+    ) -> None:
+        """Whatever a page begins after, be it inside a group, both providers give the same one."""
+        store = Ordered(sorted(found))
+        memory = MemoryStore()
+        memory.blobs = {
+            location: (blob, MemoryContent(b"")) for location, blob in store.map.items()
+        }
+        page = self.successResultOf(memory.list(prefix, delimiter, after, limit))
+        self.assertEqual(page, list_page(store.map, prefix, delimiter, after, limit))
