@@ -486,8 +486,10 @@ class Volume:
         """
         *elders, last = names
         for group in (elders, [last]):
-            moved = [self.trash(name, int(name) if name.isdecimal() else None) for name in group]
-            if any(moved):
+            for name in group:
+                self.trash(name, int(name) if name.isdecimal() else None)
+            # Even if there was none to move: the collector may have moved it, and not synced yet.
+            if group:
                 self.sync_root()
 
     def sync_tombstones(self, ids: Iterable[int]) -> None:

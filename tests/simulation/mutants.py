@@ -200,7 +200,7 @@ MUTANTS = (
     Mutant(
         "what vanishes is not synced",
         "volume",
-        "            if any(moved):\n                self.sync_root()\n",
+        "            if group:\n                self.sync_root()\n",
         "",
         trials.full_disk,
     ),
