@@ -1,0 +1,174 @@
+"""Tests for gostore.wire_transport: sending at once, and sending from files, on real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.wire_transport import EagerServer, make_eager
+
+
+class Reactor:
+    """Notes who waits for what; the tests say when a socket can be written to."""
+
+    def __init__(self) -> None:
+        self.writers: set[object] = set()
+
+    def addReader(self, reader: object) -> None:
+        """Reading is not what these tests are about."""
+
+    removeReader = addReader
+
+    def addWriter(self, writer: object) -> None:
+        """Somebody waits to write."""
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: object) -> None:
+        """Somebody has nothing more to write."""
+        self.writers.discard(writer)
+
+
+class Producer:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.paused = 0
+        self.resumed = 0
+
+    def pauseProducing(self) -> None:
+        """Paused."""
+        self.paused += 1
+
+    def resumeProducing(self) -> None:
+        """Resumed."""
+        self.resumed += 1
+
+
+class EagerServerTests(SynchronousTestCase):
+    """One transport, and the client at the other end of its socket."""
+
+    def setUp(self) -> None:
+        server, self.client = socket.socketpair()
+        self.addCleanup(self.client.close)
+        self.addCleanup(server.close)
+        server.setblocking(False)
+        self.client.setblocking(False)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.reactor = Reactor()
+        address: Any = ("127.0.0.1", 1)
+        port: Any = None
+        self.transport = EagerServer(server, Protocol(), address, port, 1, self.reactor)  # type: ignore[arg-type]
+        self.producer = Producer()
+        self.transport.registerProducer(self.producer, True)
+
+    def got(self) -> bytes:
+        """What the client can read now."""
+        pieces = []
+        try:
+            while piece := self.client.recv(1 << 20):
+                pieces.append(piece)
+        except BlockingIOError:
+            pass
+        return b"".join(pieces)
+
+    def file(self, data: bytes) -> int:
+        """A file that is open."""
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(data)
+        fd = os.open(path, os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        return fd
+
+    def test_write(self) -> None:
+        """What the socket takes is sent before write returns, and nobody waits for anything."""
+        self.transport.write(b"hello")
+        self.assertEqual(self.got(), b"hello")
+        self.assertEqual(self.reactor.writers, set())
+
+    def test_more_than_it_takes(self) -> None:
+        """What is left waits for the socket, in order, and pauses the producer."""
+        data = os.urandom(300_000)
+        self.transport.write(data)
+        self.assertEqual(self.reactor.writers, {self.transport})
+        self.assertEqual(self.producer.paused, 1)
+        self.transport.write(b"and more")
+        got = b""
+        while self.transport in self.reactor.writers:
+            got += self.got()
+            self.assertIsNone(self.transport.doWrite())
+        self.assertEqual(got + self.got(), data + b"and more")
+        self.assertEqual(self.producer.resumed, 1)
+
+    def test_broken(self) -> None:
+        """A connection that is broken is left for the reactor to find."""
+        self.client.close()
+        self.transport.write(b"hello")
+        self.assertEqual(self.reactor.writers, {self.transport})
+        self.assertIsInstance(self.transport.doWrite(), Exception)
+
+    def test_send_file(self) -> None:
+        """A stretch of a file is sent as far as the socket takes it, then the producer waits."""
+        data = os.urandom(300_000)
+        fd = self.file(b"before" + data + b"after")
+        sent = self.transport.send_file(fd, 6, len(data))
+        self.assertTrue(0 < sent < len(data))
+        self.assertEqual((self.producer.paused, self.producer.resumed), (1, 0))
+        got = b""
+        while sent < len(data):
+            got += self.got()
+            self.assertIsNone(self.transport.doWrite())
+            sent += self.transport.send_file(fd, 6 + sent, len(data) - sent)
+        self.assertEqual(got + self.got(), data)
+        self.assertEqual(self.producer.resumed, self.producer.paused)
+
+    def test_small_file(self) -> None:
+        """If all of it is sent nobody is paused."""
+        self.assertEqual(self.transport.send_file(self.file(b"hello"), 1, 3), 3)
+        self.assertEqual(self.got(), b"ell")
+        self.assertEqual((self.producer.paused, self.reactor.writers), (0, set()))
+
+    def test_after_what_waits(self) -> None:
+        """Nothing of a file overtakes what was written before it."""
+        self.transport.write(bytes(300_000))
+        self.assertEqual(self.transport.send_file(self.file(b"hello"), 0, 5), 0)
+        self.assertEqual(self.producer.paused, 1)
+
+    def test_short_file(self) -> None:
+        """A file that ends too early is an error, not an endless wait."""
+        self.assertRaises(EOFError, self.transport.send_file, self.file(b"hello"), 5, 1)
+
+    def test_broken_file(self) -> None:
+        """Of a broken connection nothing is sent, and the reactor is left to find it."""
+        self.client.close()
+        self.assertEqual(self.transport.send_file(self.file(b"hello"), 0, 5), 0)
+        self.assertEqual(self.reactor.writers, {self.transport})
+
+
+class MakeEagerTests(SynchronousTestCase):
+    """Which ports accept such connections."""
+
+    def test_tcp(self) -> None:
+        """A TCP port does, from now on."""
+        port = tcp.Port(0, Factory(), reactor=MemoryReactor())
+        make_eager(port)
+        self.assertIs(port.transport, EagerServer)
+
+    def test_others(self) -> None:
+        """Others stay as they are: one with transports of its own, and one that is no TCP."""
+
+        class Special(tcp.Server):
+            """Another transport."""
+
+        port = tcp.Port(0, Factory(), reactor=MemoryReactor())
+        port.transport = Special
+        make_eager(port)
+        self.assertIs(port.transport, Special)
+        stranger: Any = object()
+        make_eager(stranger)
