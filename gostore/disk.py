@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 
 #: File systems whose ``syncfs(2)`` writes out data, metadata and directories like an ``fsync`` of
 #: each would.  On others (FUSE, NFS) it may reach no disk, so each file is synced.
@@ -74,13 +75,15 @@ class Disk:
             raise OSError(number, os.strerror(number))
 
     @staticmethod
-    def syncfs_trusted(dir_fd: int) -> bool:
-        """Say whether one `syncfs` here stands for an `fsync` of every file written before it."""
-        release = os.uname().release.split(".")
-        try:
-            kernel = (int(release[0]), int(release[1]))
-        except (IndexError, ValueError):
+    def syncfs_trusted(dir_fd: int, release: str | None = None) -> bool:
+        """Say whether one `syncfs` here stands for an `fsync` of every file written before it.
+
+        ``release`` is the kernel's, by default of the one that runs.
+        """
+        numbers = re.match(r"(\d+)\.(\d+)", os.uname().release if release is None else release)
+        if numbers is None:
             return False
+        kernel = (int(numbers[1]), int(numbers[2]))
         return kernel >= _SYNCFS_REPORTS_ERRORS and _file_system(dir_fd) in SYNCFS_TRUSTED
 
 

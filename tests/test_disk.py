@@ -1,0 +1,78 @@
+"""Tests for gostore.disk: the system calls that are not os's own, and what stands in for them."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore import disk
+from gostore.disk import SYNCFS_TRUSTED, Disk, UnsyncedDisk
+
+
+class DiskTests(SynchronousTestCase):
+    """A real directory."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        os.mkdir(self.path)
+        self.fd = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, self.fd)
+
+    def test_rename(self) -> None:
+        """Both names are within the directory."""
+        with open(os.path.join(self.path, "a"), "wb"):
+            pass
+        Disk.rename("a", "b", self.fd)
+        self.assertEqual(os.listdir(self.path), ["b"])
+
+    def test_listdir(self) -> None:
+        """A link to a directory is no directory."""
+        os.mkdir(os.path.join(self.path, "d"))
+        os.symlink("d", os.path.join(self.path, "l"))
+        self.assertEqual(sorted(Disk.listdir(self.fd)), [("d", True), ("l", False)])
+
+    def test_lstat(self) -> None:
+        """A link is not followed."""
+        os.symlink("/nowhere", os.path.join(self.path, "l"))
+        self.assertEqual(Disk.lstat("l", self.fd).st_size, len("/nowhere"))
+        self.assertRaises(FileNotFoundError, Disk.lstat, "x", self.fd)
+
+    def test_lock(self) -> None:
+        """A lock that somebody has is refused at once."""
+        Disk.lock(self.fd)
+        other = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, other)
+        self.assertRaises(BlockingIOError, Disk.lock, other)
+
+    def test_syncfs(self) -> None:
+        """syncfs raises what the kernel says."""
+        Disk.syncfs(self.fd)
+        self.assertRaises(OSError, Disk.syncfs, -1)
+
+    def test_trusted(self) -> None:
+        """syncfs is trusted on file systems where it is known to do the work of fsync, only."""
+        name = disk._file_system(self.fd)
+        self.assertNotEqual(name, "")
+        self.assertEqual(Disk.syncfs_trusted(self.fd), name in SYNCFS_TRUSTED)
+        proc = os.open("/proc", os.O_RDONLY)
+        self.addCleanup(os.close, proc)
+        self.assertEqual(disk._file_system(proc), "proc")
+        self.assertFalse(Disk.syncfs_trusted(proc))
+
+    def test_kernels(self) -> None:
+        """Before Linux 5.8, and of a kernel that cannot be told, it is not trusted."""
+        self.assertFalse(Disk.syncfs_trusted(self.fd, release="5.7.19-generic"))
+        self.assertFalse(Disk.syncfs_trusted(self.fd, release="unknown"))
+        for release in ("5.8.0", "6.1-rc1", "10.0.1"):
+            self.assertEqual(
+                Disk.syncfs_trusted(self.fd, release=release),
+                disk._file_system(self.fd) in SYNCFS_TRUSTED,
+            )
+
+    def test_unsynced(self) -> None:
+        """A disk that flushes nothing does not even look at what it is given."""
+        scratch = UnsyncedDisk()
+        for flush in (scratch.fsync, scratch.fdatasync, scratch.syncfs):
+            flush(-1)
+        self.assertIs(scratch.rename, Disk.rename)
