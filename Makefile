@@ -98,6 +98,8 @@ $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 	@.ci/have wget
 	@.ci/have aria2c aria2
 	@.ci/have rclone
+	@.ci/have strace
+	@.ci/have cc gcc
 	@$(BIN)/pip install --quiet --requirement requirements/test.txt
 	@touch $@
 
