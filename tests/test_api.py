@@ -336,3 +336,110 @@ class ErrorTests(ApiCase):
             self.api.dispatch(request)  # type: ignore[arg-type]
             self.assert_refused(request, 500)
             self.assertTrue(self.flushLoggedErrors(ValueError))
+
+
+class ConditionTests(ApiCase):
+    """Conditional requests (RFC 9110 section 13) in every verb."""
+
+    data = b"data"
+    there = "200 200 200 409 200"
+    table = (
+        # A condition, and what GET, HEAD, PUT, POST and DELETE are: of a blob, and of nothing.
+        (("If-Match", tag(data)), there, "404 404 412 412 404"),
+        (("If-Match", "*"), there, "404 404 412 412 404"),
+        (("If-Match", f"{OTHER}, {tag(data)}"), there, "404 404 412 412 404"),
+        (("If-Match", f"W/{tag(data)}"), "412 412 412 409 412", "404 404 412 412 404"),
+        (("If-Match", OTHER), "412 412 412 409 412", "404 404 412 412 404"),
+        (("If-None-Match", "*"), "304 304 412 409 412", "404 404 204 204 404"),
+        (("If-None-Match", tag(data)), "304 304 412 409 412", "404 404 404 204 404"),
+        (("If-None-Match", f"W/{tag(data)}"), "304 304 412 409 412", "404 404 404 204 404"),
+        (("If-None-Match", OTHER), there, "404 404 404 204 404"),
+        (("If-Modified-Since", BEFORE), there, "404 404 404 204 404"),
+        (("If-Modified-Since", DATE), "304 304 200 409 200", "404 404 404 204 404"),
+        (("If-Modified-Since", AFTER), "304 304 200 409 200", "404 404 404 204 404"),
+        (("If-Modified-Since", "yesterday"), there, "404 404 404 204 404"),
+        (("If-Unmodified-Since", BEFORE), "412 412 412 409 412", "404 404 404 204 404"),
+        (("If-Unmodified-Since", DATE), there, "404 404 404 204 404"),
+        (("If-Unmodified-Since", "yesterday"), there, "404 404 404 204 404"),
+    )
+
+    def answers(self, *headers: tuple[str, str], there: bool) -> str:
+        """What every verb is answered, each by a store of its own, with a blob or nothing in it."""
+        codes = []
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            self.setUp()
+            if there:
+                self.store.add("foo", self.data)
+            request = self.ask(method, "/store/foo", *headers, body=b"new")
+            codes.append(str(request.code))
+            self.assert_effect(method, request, there)
+        return " ".join(codes)
+
+    def assert_effect(self, method: str, request: FakeRequest, there: bool) -> None:
+        """The store is as the answer says, and a refusal cost no upload."""
+        before = [self.data] if there else []
+        after = [content.data for _, content in self.store.blobs.values()]
+        assert request.code is not None
+        if request.code >= 400:
+            self.assert_refused(request, request.code)
+        if method in ("GET", "HEAD") or request.code >= 400:
+            self.assertEqual(after, before)
+        else:
+            self.assertEqual(after, [] if method == "DELETE" else [b"new"])
+
+    def test_table(self) -> None:
+        """Each condition is judged as its section says, and a write that fails leaves no trace."""
+        for header, there, missing in self.table:
+            with self.subTest(header=header):
+                self.assertEqual(self.answers(header, there=True), there)
+                self.assertEqual(self.answers(header, there=False), missing)
+
+    def test_order(self) -> None:
+        """An entity tag counts, and the date beside it does not (RFC 9110 section 13.2.2)."""
+        for headers, there in [
+            ([("If-Match", tag(self.data)), ("If-Unmodified-Since", BEFORE)], self.there),
+            ([("If-None-Match", OTHER), ("If-Modified-Since", DATE)], self.there),
+            ([("If-Match", OTHER), ("If-None-Match", "*")], "412 412 412 409 412"),
+            ([("If-Match", "*"), ("If-None-Match", "*")], "304 304 412 409 412"),
+        ]:
+            with self.subTest(headers=headers):
+                self.assertEqual(self.answers(*headers, there=True), there)
+
+    def test_not_modified(self) -> None:
+        """304 has the fields of a 200 that a cache has to know, and no body (15.4.5)."""
+        self.store.add("foo", b"data", metadata={"cache-control": "no-store"})
+        request = self.ask("GET", "/store/foo", ("If-None-Match", tag(b"data")))
+        self.assertEqual((request.code, request.content), (304, b""))
+        self.assertEqual(request.answer["etag"], tag(b"data"))
+        self.assertEqual(request.answer["cache-control"], "no-store")
+        self.assertEqual(self.store.blobs["foo"][1].opened, 0)
+
+    def test_commit(self) -> None:
+        """A write is judged again when its body is whole, by what is there then."""
+        old, new = b"old", b"new"
+        for method, header, before, after, code in [
+            ("PUT", ("If-Match", tag(old)), old, new, 412),
+            ("PUT", ("If-Match", tag(old)), old, old, 200),
+            ("PUT", ("If-Match", tag(old)), old, None, 412),
+            ("PUT", ("If-Unmodified-Since", DATE), old, new, 412),
+            ("PUT", ("If-None-Match", tag(new)), old, new, 412),
+            ("PUT", ("If-None-Match", "*"), None, new, 412),
+            ("PUT", ("If-None-Match", "*"), None, None, 204),
+            ("POST", ("If-None-Match", "*"), None, new, 409),
+        ]:
+            with self.subTest(method=method, header=header, after=after):
+                self.setUp()
+                if before is not None:
+                    self.store.add("foo", before)
+                request = self.ask(method, "/store/foo", header, body=FakeBody(b"it", open=True))
+                self.assertIsNone(request.code)
+                if after is None:
+                    self.store.blobs.clear()
+                elif after != before:
+                    self.store.add("foo", after)
+                assert request.body.sink is not None
+                request.body.sink.finished()
+                self.assertEqual(request.code, code)
+                stored = [content.data for _, content in self.store.blobs.values()]
+                kept = [] if after is None else [after]
+                self.assertEqual(stored, kept if code >= 400 else [b"it"])
