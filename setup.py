@@ -28,6 +28,7 @@ setup(
     # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
     packages=["gostore", "twisted.plugins"],
     entry_points={"console_scripts": ["gostore = gostore.cli:main"]},
+    package_data={"gostore": ["openapi.yaml"]},
     install_requires=[
         "attrs>=23.1",
         "http-sf>=1.0",

@@ -17,6 +17,7 @@ from gostore import errors, listing
 from gostore.blob import Committed
 from gostore.conditions import Conditions, Outcome, holds_if_range
 from gostore.content import Content
+from gostore.description import DOCUMENT
 from gostore.digests import announced_digests
 from gostore.ranges import Span, multipart, spans_of
 from gostore.refusals import Refusal
@@ -207,6 +208,11 @@ class Api:
         """Whether blobs can be written and read."""
         self._store.check_health()
         return _response(200, {**JSON, b"cache-control": b"no-store"}, b'"Ok!"')
+
+    @app.route("/openapi.json", methods=["GET"])
+    def describe(self, request: Request) -> Answer:
+        """This interface, described in OpenAPI."""
+        return _response(200, {**JSON, b"cache-control": b"no-cache"}, DOCUMENT)
 
     # Dispatch.
 

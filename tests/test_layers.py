@@ -29,6 +29,7 @@ FLOORS: list[dict[str, set[str]]] = [
             "ranges",
             "uris",
             "refusals",
+            "description",
         },
         "collector": {"collector"},
         "scrub": {"scrub"},
