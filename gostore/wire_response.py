@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol, runtime_checkable
 
@@ -87,8 +88,14 @@ class PreparedFields(tuple[tuple[bytes, bytes], ...]):
         return self
 
 
+@lru_cache(maxsize=1024)
+def _spelt(name: bytes) -> bytes:
+    """A field's name as people write it, which is all the same to a client."""
+    return b"ETag" if name == b"etag" else name.title()
+
+
 def _field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
-    lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
+    lines = b"".join([b"%b: %b\r\n" % (_spelt(name), value) for name, value in fields])
     if not lines.count(b"\n") == lines.count(b"\r") == len(fields):
         raise ValueError("a header field with a line end in it")
     return lines

@@ -637,7 +637,7 @@ class ResponseTests(SynchronousTestCase):
         client = self.answer(responder(201, [(b"etag", b'"x"')], lambda: b"abc"))
         self.assertEqual(
             client.wire.value(),
-            b'HTTP/1.1 201 Created\r\netag: "x"\r\nContent-Length: 3\r\n'
+            b'HTTP/1.1 201 Created\r\nETag: "x"\r\nContent-Length: 3\r\n'
             b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: gostore\r\n\r\nabc",
         )
         self.assertEqual(client.wire.writes, 1)

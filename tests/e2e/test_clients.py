@@ -88,9 +88,9 @@ def test_curl_head(daemon: Daemon, tmp_path: Path) -> None:
     assert first == "HTTP/1.1 200 OK"
     headers = dict(line.split(": ", 1) for line in lines if line)
     assert headers["Content-Length"] == "10"
-    assert headers["etag"] == f'"{hashlib.sha256(b"0123456789").hexdigest()}"'
-    assert headers["accept-ranges"] == "bytes"
-    assert "last-modified" in headers and "repr-digest" in headers
+    assert headers["ETag"] == f'"{hashlib.sha256(b"0123456789").hexdigest()}"'
+    assert headers["Accept-Ranges"] == "bytes"
+    assert "Last-Modified" in headers and "Repr-Digest" in headers
 
 
 @needs("curl")
