@@ -69,11 +69,10 @@ class Ids:
             if drawn not in self._taken:
                 self._taken[drawn] = None
                 return drawn
-        # Nearly full: walk on from a random place instead of guessing for ever.
+        # Nearly full: walk on from a random place instead of guessing for ever.  One is free, or
+        # there would be as many taken as there are.
         start = self._rng.randrange(space)
-        for step in range(space):
-            drawn = (start + step) % space
-            if drawn not in self._taken:
-                self._taken[drawn] = None
-                return drawn
-        raise NoIds()
+        walk = ((start + step) % space for step in range(space))
+        drawn = next(walked for walked in walk if walked not in self._taken)
+        self._taken[drawn] = None
+        return drawn
