@@ -163,6 +163,7 @@ class BlobStore:
         self._reserve = 0
         self._found = recovery.Recovery()
         self._opening_seconds = 0.0
+        self._started = False
         self._stopping = False
         #: How many things a stop has to wait for, and what to tell when there are none left.
         self._working = 0
@@ -191,6 +192,7 @@ class BlobStore:
         Raises VolumeUnusable if the disk refuses.
         """
         begun = time.monotonic()
+        self._started = True
         found, self._found = self._found, recovery.Recovery()
         try:
             recovery.repair(self._volume, found)
@@ -235,7 +237,7 @@ class BlobStore:
         """Stop the workers and let go of the volume."""
         self._files.clear()
         self._workers.stop()
-        self._volume.close()
+        self._volume.close(unmake=not self._started)
 
     def check_health(self) -> None:
         """Raise ReadOnly or Stopping if writes are refused."""

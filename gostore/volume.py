@@ -172,6 +172,7 @@ class Volume:
         self.disk = disk or (UnsyncedDisk() if sync == "none" else Disk())
         self.now = now
         self.root = -1
+        self._made = False
         #: Why nothing may be written any more, once a sync of something committed has failed.
         self.broken: str | None = None
         #: What `trash` has put aside and nobody has removed yet: name -> the id it bore, if any.
@@ -193,8 +194,9 @@ class Volume:
         it, VolumeUnusable if it cannot be served.
         """
         with self._refusing():
-            if make:
+            if make and not os.path.isdir(self.path):
                 os.makedirs(self.path, exist_ok=True)
+                self._made = True
             self._open_root(lock=True)
             self._check_writable()
             # After a mere kill -9 the page cache holds what was never synced: to serve that now
@@ -248,14 +250,20 @@ class Volume:
             if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
 
-    def close(self) -> None:
-        """Let go of the directory and its lock."""
+    def close(self, *, unmake: bool = False) -> None:
+        """Let go of the directory and its lock.
+
+        With ``unmake`` a directory that `open` has made, and that is empty still, is removed.
+        """
         try:
             self.journal.close()
         finally:
             if self.root >= 0:
                 root, self.root = self.root, -1
                 self.disk.close(root)
+            if unmake and self._made:
+                with suppress(OSError):
+                    os.rmdir(self.path)
 
     @property
     def shown_path(self) -> str:
