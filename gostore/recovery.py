@@ -94,15 +94,19 @@ class _Rival:
     quarantined: str | None = None
 
     @property
-    def rank(self) -> tuple[int, bool, int, bool]:
+    def rank(self) -> tuple[int, bool, bool, int, bool]:
         """The highest decides; the time tells apart what the first server wrote.
 
         Of those none is a tombstone that stands above others: what that server deleted or replaced
         it marked in its own state file, and what it left Pending never was at the location. The
         same blob may be there twice: set aside as damaged, and whole again from the journal.
+        Two of one generation are nobody's work; then a tombstone stands, whatever the time is,
+        since the time of a damaged record may be judged otherwise once it is set aside.
         """
-        lives = self.blob.generation > 0 or not self.dead
-        return self.blob.generation, lives, self.blob.modified, self.quarantined is None
+        generation = self.blob.generation
+        lives = generation > 0 or not self.dead
+        tombstone = generation > 0 and self.dead
+        return generation, lives, tombstone, self.blob.modified, self.quarantined is None
 
 
 def redo(volume: Volume) -> None:
