@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import asdict
 
-from benchmarks import loads, report, servers
+from benchmarks import loads, report, servers, targets
 
 HERE = Path(__file__).parent
 
@@ -51,6 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, help="keep data here, not on an ext4 image")
     parser.add_argument("--image", type=int, default=12, help="GiB of the ext4 image (sparse)")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "results.json")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md anew")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds, options.large = 1, 2, 64
@@ -109,7 +110,12 @@ def main() -> None:
             options.output.write_text(json.dumps(found, indent=1) + "\n")
             text = report.table(samples)
             options.output.with_suffix(".md").write_text(f"{machine}, {kind}\n\n{text}\n")
-            print(text)
+            print(f"{text}\n\n{targets.table(samples)}")
+            if options.docs and samples:
+                # Here, since only this needs matplotlib.
+                from benchmarks import page
+
+                page.update(found)
 
 
 if __name__ == "__main__":
