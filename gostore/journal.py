@@ -68,7 +68,8 @@ class Journal:
     """The journal of one volume.
 
     ``last`` is the number of the newest batch, ``synced`` that up to which every change is durable
-    in its own files.  Methods raise the `OSError` of the `Disk`.
+    in its own files, ``told`` what the newest batch says of that.  Methods raise the
+    `OSError` of the `Disk`.
     """
 
     def __init__(self, disk: Disk, root: int, size: int = SIZE) -> None:
@@ -88,6 +89,7 @@ class Journal:
         self._newest = [0, 0]
         self.last = 0
         self.synced = 0
+        self.told = 0
 
     # -- after a crash ------------------------------------------------------------------------
 
@@ -99,12 +101,18 @@ class Journal:
                 batches[batch.number] = batch
                 self._newest[turn] = batch.number
         self.last = max(self._newest)
-        self.synced = max((batch.synced for batch in batches.values()), default=0)
+        self.synced = self.told = max((batch.synced for batch in batches.values()), default=0)
         # The next batch begins the file that is older, so that the newest chain stays whole.
         self._turn = self._newest.index(min(self._newest))
         self._offset = 0
-        wanted = [number for number in sorted(batches) if number > self.synced]
-        return [entry for number in wanted for entry in _entries(batches[number].payload)]
+        # Before a gap lies what is left of a file that was being begun anew, and so all synced: to
+        # do only some of that again would bring back what the others took away.
+        wanted = []
+        number = self.last
+        while number > self.synced and number in batches:
+            wanted.append(batches[number])
+            number -= 1
+        return [entry for batch in reversed(wanted) for entry in _entries(batch.payload)]
 
     def _chain(self, name: str) -> Iterator[_Batch]:
         """The batches from the start of a file, as far as they follow one another."""
@@ -113,11 +121,12 @@ class Journal:
         except FileNotFoundError:
             return
         try:
+            size = self._disk.fstat(fd).st_size
             offset = 0
             expected = None
             while len(head := self._read(fd, offset, _HEAD.size)) == _HEAD.size:
                 magic, number, synced, length, digest = _HEAD.unpack(head)
-                if magic != _MAGIC or number != (expected or number) or length > self._size:
+                if magic != _MAGIC or number != (expected or number) or length > size:
                     return
                 payload = self._read(fd, offset + _HEAD.size, length)
                 if _digest(number, synced, length, payload) != digest:
@@ -139,12 +148,18 @@ class Journal:
         return data
 
     def remove(self) -> None:
-        """Remove the files, whose changes are all `synced`; not synced."""
-        for name in NAMES:
-            try:
-                self._disk.unlink(name, dir_fd=self._root)
-            except FileNotFoundError:
-                continue
+        """Remove the files, whose changes are all `synced`.
+
+        The older one goes first, durably: were it alone a start would do again only what it holds,
+        and bring back what the newer one took away.
+        """
+        older, newer = sorted((0, 1), key=self._newest.__getitem__)
+        for turn in (older, newer):
+            with suppress(FileNotFoundError):
+                self._disk.unlink(NAMES[turn], dir_fd=self._root)
+                self._disk.fsync(self._root)
+        self._newest = [0, 0]
+        self.last = self.synced = self.told = 0
 
     # -- appending ----------------------------------------------------------------------------
 
@@ -174,9 +189,9 @@ class Journal:
                 self._disk.fsync(fd)
             self._disk.fsync(self._root)
             self._made = False
-        number = self.last + 1
+        number, synced = self.last + 1, self.synced
         payload = b"".join([_pack(entry) for entry in entries])
-        head = (number, self.synced, len(payload))
+        head = (number, synced, len(payload))
         batch = _HEAD.pack(_MAGIC, *head, _digest(*head, payload)) + payload
         data = batch.ljust(_blocks(len(batch)), b"\0")
         fd = self._fds[self._turn]
@@ -187,6 +202,7 @@ class Journal:
             offset += written
         self._disk.fdatasync(fd)
         self.last = self._newest[self._turn] = number
+        self.told = synced
         self._offset = offset
 
     def open(self) -> None:

@@ -334,6 +334,8 @@ def _log_pending_stage(volume: Volume, name: str) -> None:
 
 def set_aside(volume: Volume, damage: Damage) -> None:
     """Quarantine a blob that was found damaged while it was being served."""
+    # Its record goes on to stand for its location, and with another name no journal restores it.
+    volume.checkpoint()
     name = volume.quarantine(damage.name)
     if name is not None:
         damage.name = name

@@ -334,6 +334,8 @@ class Volume:
             small = [change for change in changes if _is_small(change)]
             self._commit_small(small)
             changes = [change for change in changes if not _is_small(change)]
+            if changes and not self._tell_journal(changes):
+                return
         if changes:
             self._commit_each(changes, together)
 
@@ -378,6 +380,21 @@ class Volume:
         except OutcomeUnknown as unknown:
             for change in changes:
                 change.error = change.error or DiskFailed(str(unknown))
+
+    def _tell_journal(self, changes: Sequence[Change]) -> bool:
+        """Tell the journal of the last checkpoint before changes that it is not told of.
+
+        What a number stood for was collected after one.  With a new bearer in its place a start
+        cannot do all of that again, a deletion say, and so has to leave alone the rest of it.
+        """
+        if self.journal.synced > self.journal.told:
+            try:
+                self._append([])
+            except OutcomeUnknown as unknown:
+                for change in changes:
+                    change.error = DiskFailed(str(unknown))
+                return False
+        return True
 
     def _append(self, entries: Sequence[Entry]) -> None:
         """Append a batch to the journal; raises OutcomeUnknown."""
@@ -424,7 +441,11 @@ class Volume:
             try:
                 self.disk.syncfs(self.root)
             except OSError as error:
-                # Not one of the batch is known to be whole; but none has been renamed either.
+                # Not one of the batch is known to be whole; but none has been renamed either.  What
+                # only the journal holds may be what could not be written: no later checkpoint can
+                # tell, for the kernel reports a failure once.
+                if self._revealed > self.journal.synced:
+                    self._break(error)
                 for change in changes:
                     change.error = change.error or from_os_error(error)
                 return
@@ -516,12 +537,17 @@ class Volume:
     def _break_if_failing(self, call: Callable[[T], None], what: T) -> None:
         # Never a second try: after a failed fsync the kernel may forget what it could not write,
         # and call the next one a success.
+        if self.broken is not None:
+            raise OutcomeUnknown(self.broken)
         try:
             call(what)
         except OSError as error:
-            self.broken = f"a sync failed: {from_os_error(error)}"
-            log.critical("Read-only until a restart: {reason}", reason=self.broken)
-            raise OutcomeUnknown(self.broken) from error
+            raise OutcomeUnknown(self._break(error)) from error
+
+    def _break(self, error: OSError) -> str:
+        self.broken = f"a sync failed: {from_os_error(error)}"
+        log.critical("Read-only until a restart: {reason}", reason=self.broken)
+        return self.broken
 
     # -- what recovery.redo needs ---------------------------------------------------------------
 
@@ -561,7 +587,7 @@ class Volume:
             self.journal.append([])
         else:
             self.journal.remove()
-            self.disk.fsync(self.root)
+            self._revealed = 0
 
     # -- reading ------------------------------------------------------------------------------
 

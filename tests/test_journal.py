@@ -16,7 +16,7 @@ from gostore.blob import Blob
 from gostore.disk import Disk
 from gostore.errors import ReadOnly
 from gostore.journal import NAMES, SIZE, Entry, Journal
-from gostore.volume import DATA, STATE, Commit, Delete, Discard, Volume
+from gostore.volume import DATA, STATE, Commit, Delete, Discard, OutcomeUnknown, Volume
 from tests.doubles import FaultyDisk, Ticks
 
 
@@ -176,6 +176,46 @@ class JournalTests(SynchronousTestCase):
         journal.remove()
         self.assertEqual(os.listdir(self.path), [])
 
+    def test_removed_in_order(self) -> None:
+        """The newer file is removed when the older one is durably gone: never is that one alone."""
+        for newer in (0, 1):
+            journal = self.open(self.disk)
+            journal.append([entry(1)])
+            for number in range(newer):
+                journal.synced = journal.last
+                journal.turn()
+                journal.append([entry(2 + number)])
+            again = self.open(self.disk)
+            again.read()
+            self.disk.clear()
+            again.remove()
+            names = [f"unlink {NAMES[1 - newer]}", "fsync ?", f"unlink {NAMES[newer]}", "fsync ?"]
+            self.assertEqual(self.disk.trace("unlink", "fsync"), names)
+
+    def test_gap(self) -> None:
+        """The head of a file that was being begun anew when the power went is not read."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.append([entry(2)])
+        journal.synced = 2
+        journal.turn()
+        journal.synced = 0
+        journal.append([entry(3)])
+        with open(self.file(0), "r+b") as file:
+            file.seek(4096)
+            file.write(bytes(4096))
+        again = self.open()
+        self.assertEqual([each.blob_id for each in again.read()], [3])
+        self.assertEqual(again.last, 3)
+
+    def test_other_size(self) -> None:
+        """A batch is read whatever size its file would be given now."""
+        journal = self.open()
+        journal.append([entry(1, 10_000)])
+        root = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, root)
+        self.assertEqual([each.blob_id for each in Journal(Disk(), root, 8192).read()], [1])
+
     def test_not_allocated(self) -> None:
         """If there is no room for the files nothing stays open, and append fails."""
         journal = self.open(self.disk)
@@ -247,6 +287,12 @@ class RedoTests(SynchronousTestCase):
         change = Delete(blob.committed(), elders)
         self.volume.commit([change])
         self.assertIsNone(change.error)
+
+    def stage(self, blob_id: int, location: str) -> Commit:
+        """A large blob that is ready to be committed."""
+        stage = self.volume.stage(Blob(blob_id, location))
+        self.volume.write(stage, [b"more"])
+        return Commit(self.blob(blob_id, location, b"more"), stage)
 
     def crash(self) -> None:
         """The process is gone; what happens to its files is up to the test."""
@@ -349,14 +395,11 @@ class RedoTests(SynchronousTestCase):
         """A number that meanwhile belongs to a newer blob is left alone."""
         self.commit(1, "a", b"data")
         shutil.rmtree(self.file("1"))
-        newer = self.blob(1, "b", b"more")
-        stage = self.volume.stage(Blob(1, "b"))
-        self.volume.write(stage, [b"more"])
-        change = Commit(newer, stage)
+        change = self.stage(1, "b")
         self.volume.commit([change])
         self.assertIsNone(change.error)
         self.crash()
-        self.assertEqual(self.restart().live, {"b": newer.committed()})
+        self.assertEqual(self.restart().live, {"b": change.blob.committed()})
 
     def test_checkpoint(self) -> None:
         """After a checkpoint, and a later batch that tells of it, nothing is done again."""
@@ -403,6 +446,8 @@ class RedoTests(SynchronousTestCase):
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart("files").live, {"a": blob.committed()})
         self.assertEqual(os.listdir(self.path), ["1"])
+        self.volume.forget_journal()
+        self.assertEqual(os.listdir(self.path), ["1"])
 
     def test_append_fails(self) -> None:
         """A flush that fails leaves the outcome unknown: read-only, and never tried again."""
@@ -417,6 +462,55 @@ class RedoTests(SynchronousTestCase):
         self.volume.commit([later])
         self.assertIsInstance(later.error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
+
+    def test_checkpoint_fails(self) -> None:
+        """A failed flush of the files is never tried again, and the journal forgets nothing."""
+        blob = self.commit(1, "a", b"data")
+        self.disk.fail("syncfs", errno.EIO)
+        self.assertRaises(OutcomeUnknown, self.volume.checkpoint)
+        self.assertIsNotNone(self.volume.broken)
+        self.disk.clear()
+        self.assertRaises(OutcomeUnknown, self.volume.checkpoint)
+        self.assertRaises(OutcomeUnknown, self.volume.forget_journal)
+        self.assertEqual(self.disk.calls, [])
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+
+    def test_flush_of_stages_fails(self) -> None:
+        """A failed flush of large blobs may have been about what only the journal holds."""
+        blob = self.commit(1, "a", b"data")
+        changes = [self.stage(number, f"b{number}") for number in (2, 3)]
+        self.disk.fail("syncfs", errno.EIO)
+        self.volume.commit(changes)
+        self.assertTrue(all(change.error for change in changes))
+        self.assertIsNotNone(self.volume.broken)
+        self.assertRaises(OutcomeUnknown, self.volume.forget_journal)
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+
+    def test_number_of_a_tombstone(self) -> None:
+        """A large blob with the number of a collected tombstone does not undo the deletion."""
+        old = self.commit(1, "a", b"old")
+        blob = self.commit(2, "a", b"data")
+        self.delete(blob, [old.id])
+        self.volume.checkpoint()
+        for name in ("1", "2"):
+            shutil.rmtree(self.file(name))
+        later = self.stage(2, "b")
+        self.volume.commit([later])
+        self.assertIsNone(later.error)
+        self.crash()
+        self.assertEqual(self.restart().live, {"b": later.blob.committed()})
+
+    def test_set_aside(self) -> None:
+        """What is set aside is flushed first, for it stands for its location from then on."""
+        blob = self.commit(1, "a", b"data")
+        self.disk.clear()
+        recovery.set_aside(self.volume, recovery.Damage(blob.committed(), "1"))
+        trace = self.disk.trace("syncfs", "rename", "fsync")
+        self.assertEqual(trace, ["syncfs /", "rename 1 -> .quarantine-1-1", "fsync /"])
 
     def test_no_room(self) -> None:
         """Where the journal cannot be made changes are as durable without it."""
