@@ -55,7 +55,7 @@ setup(
             "treq>=24.9",
         ],
         # Not for every Python and machine that gostore is for.
-        "fuzz": ["atheris>=2.3"],
+        "fuzz": ["atheris>=2.3,<3.1"],
         # What make bench measures gostore beside.
         "bench": [
             "granian>=2.8",

@@ -28,7 +28,8 @@ Tell = Callable[[int, int, int, int], object]
 class Finding:
     """One thing that was found.
 
-    ``kind`` is "damaged" (not as it was written), "tie" (another blob has its location),
+    ``kind`` is "journal" (a crash has torn it, the next start makes it whole), "damaged" (not as
+    it was written), "tie" (another blob has its location),
     "quarantined" (set aside earlier), "dead" (to be removed) or "foreign" (not gostore's).
     ``name`` is that of the directory, ``location`` None where nobody can tell it.
     """
@@ -95,7 +96,19 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
+        if mend:
+            recovery.redo(volume)
+        undone = {entry.blob_id for entry in recovery.pending(volume)}
         found = recovery.scan(volume)
+        # What the next start writes again is not damaged.
+        found.quarantine = [each for each in found.quarantine if each[0] not in undone]
+        for location, damage in list(found.damaged.items()):
+            if damage.blob.id in undone:
+                del found.damaged[location]
+        report.findings += [
+            Finding("journal", str(blob_id), None, "to be written again from the journal")
+            for blob_id in sorted(undone)
+        ]
         _verify(volume, found, report, tell)
         _report(found, report)
         if mend:

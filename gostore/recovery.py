@@ -114,37 +114,35 @@ def redo(volume: Volume) -> None:
 
     To be called before `scan`, and harmless if it is called again. Raises OSError.
     """
-    entries = volume.journal.read()
-    if not volume.journal.last:
-        return
+    undone = pending(volume)
+    if volume.journal.last:
+        for entry in undone:
+            volume.restore(entry)
+        volume.redone()
+        log.info("Journal: {count} changes done again", count=len(undone))
+
+
+def pending(volume: Volume) -> list[Entry]:
+    """Return what `redo` would do again; only looks. Raises OSError."""
     # Of each blob the newest entry: it may have been deleted after it was committed.
-    done = sum(_redo(volume, entry) for entry in {each.blob_id: each for each in entries}.values())
-    volume.redone()
-    log.info("Journal: {count} changes, {done} done again", count=len(entries), done=done)
+    newest = {entry.blob_id: entry for entry in volume.journal.read()}
+    return [entry for entry in newest.values() if not _is_done(volume, entry)]
 
 
-def _redo(volume: Volume, entry: Entry) -> bool:
-    """Do one change again; False if the directory has it, or something newer."""
+def _is_done(volume: Volume, entry: Entry) -> bool:
+    """Whether the directory has a change whole, or something newer."""
     name = str(entry.blob_id)
     wanted = statefile.parse(entry.state, entry.blob_id)
     try:
         found = volume.read_record(name, entry.blob_id)
     except (FileNotFoundError, BadRecord):
-        volume.restore(entry)
-        return True
+        return False
     if found.generation != wanted.generation:
         # A number is given again only when its first bearer is gone for good.
-        newer = found.generation > wanted.generation
-    elif entry.data is None:
-        newer = found.state is State.FAILURE
-        if not newer:
-            volume.replace_state(name, wanted)
-            return True
-    else:
-        newer = found.state is State.FAILURE or volume.holds(name, entry.data)
-    if not newer:
-        volume.restore(entry)
-    return not newer
+        return found.generation > wanted.generation
+    if found.state is State.FAILURE:
+        return True
+    return entry.data is not None and volume.holds(name, entry.data)
 
 
 def scan(volume: Volume) -> Recovery:

@@ -104,6 +104,27 @@ class FsckTests(SpoiledTestCase):
         self.fsck(mend=True)
         self.assertEqual([each.kind for each in self.fsck().findings], ["quarantined"])
 
+    def test_journal(self) -> None:
+        """What a crash has torn and the journal holds is no damage; a repair writes it again."""
+        volume = Volume(str(self.path), disk=FaultyDisk(trusted=True), sync="journal")
+        store = BlobStore(volume, InlineWorkers(), reserve=0)
+        store.open()
+        store.start()
+        blob = self.successResultOf(store.create("small", FakeBody(b"data"), Details()))
+        store.close()  # without a stop, as if it had been killed
+        state = self.path / str(blob.id) / STATE
+        state.write_bytes(b"")
+        before = self.everything()
+        report = self.fsck()
+        self.assertEqual(
+            [(each.kind, each.name) for each in report.findings], [("journal", str(blob.id))]
+        )
+        self.assertEqual(report.damage, [])
+        self.assertEqual(self.everything(), before)
+        self.assertEqual(self.fsck(mend=True).damage, [])
+        self.assertEqual(self.fsck().findings, [])
+        self.assertEqual(self.fsck().blobs, 4)
+
     def test_dead(self) -> None:
         """What is dead is no damage; a repair removes it, and leaves alone what is not ours."""
         blob = Blob(self.ids["a"], "a", log=[])
