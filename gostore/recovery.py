@@ -229,6 +229,10 @@ def _inspect(volume: Volume, name: str, size: int | None) -> tuple[str | None, i
         return f"{DATA} is missing", size or 0
     except DataDamaged as error:
         return str(error), size or 0
+    except OSError as error:
+        if error.errno in NOT_THE_FILE:
+            raise
+        return str(error), size or 0
     return None, data.st_size
 
 
@@ -238,7 +242,9 @@ def _scan_quarantined(
     """A blob set aside earlier still stands for its location, if its record can tell which."""
     try:
         blob = volume.read_record(name, blob_id)
-    except (BadRecord, OSError):
+    except (BadRecord, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NOT_THE_FILE:
+            raise
         return
     blob.size = blob.size or 0
     found.generation = max(found.generation, blob.generation)
@@ -279,15 +285,17 @@ def repair(volume: Volume, found: Recovery) -> None:
     Raises OSError, or OutcomeUnknown, if the disk refuses.
     """
     for blob in found.pending:
-        _fail_pending(volume, str(blob.id), blob)
-        found.dead.append(Dead(blob.id, blob.location, blob.generation))
+        if _fail_pending(volume, str(blob.id), blob):
+            found.dead.append(Dead(blob.id, blob.location, blob.generation))
     retire(volume, found.unmarked)
     volume.sync_tombstones(dead.id for dead in found.dead)
     for name in found.leftover:
-        stage = _STAGE.fullmatch(name)
-        if stage:
+        volume.trashed[name] = None
+        if stage := _STAGE.fullmatch(name):
             _log_pending_stage(volume, name)
-        volume.trashed[name] = int(stage[1]) if stage and stage[1] != PROBE else None
+            # A copy that was taken under a running daemon may have the blob, too.
+            if stage[1] != PROBE and not _exists(volume, stage[1]):
+                volume.trashed[name] = int(stage[1])
     for blob_id in found.uncommitted:
         log.warn("{id} has no state file, and never was a blob - Deleting!", id=blob_id)
         volume.trash(str(blob_id), blob_id)
@@ -310,11 +318,26 @@ def repair(volume: Volume, found: Recovery) -> None:
         log.warn("{name!r} in the data directory is not gostore's", name=name)
 
 
-def _fail_pending(volume: Volume, name: str, blob: Blob) -> None:
-    """What the first server left when it crashed in the middle of a write."""
+def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
+    """What the first server left when it crashed in the middle of a write; False if it is trash."""
     log.warn("Blob {id}: Found in Pending state during Restore - Deleting!", id=blob.id)
     blob.recover(volume.now())
-    volume.replace_state(name, blob)
+    try:
+        volume.replace_state(name, blob)
+    except OSError as error:
+        # On a full disk this makes room. Nothing needs the mark: it never was at its location.
+        log.warn("Blob {id} is removed unmarked: {error}", id=blob.id, error=error)
+        volume.trash(name, blob.id)
+        return False
+    return True
+
+
+def _exists(volume: Volume, name: str) -> bool:
+    try:
+        volume.disk.lstat(name, volume.root)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _log_pending_stage(volume: Volume, name: str) -> None:

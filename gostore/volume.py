@@ -34,7 +34,7 @@ from attrs import define
 from twisted.logger import Logger
 
 from gostore import statefile
-from gostore.blob import Blob, Committed
+from gostore.blob import Blob, Committed, State
 from gostore.disk import Disk, UnsyncedDisk
 from gostore.errors import (
     BadRecord,
@@ -195,7 +195,7 @@ class Volume:
         """
         with self._refusing():
             if make and not os.path.isdir(self.path):
-                os.makedirs(self.path, exist_ok=True)
+                self._make(os.path.abspath(self.path))
                 self._made = True
             self._open_root(lock=True)
             self._check_writable()
@@ -204,6 +204,18 @@ class Volume:
             self.disk.syncfs(self.root)
             self.disk.fsync(self.root)
         self._syncfs_trusted = self.disk.syncfs_trusted(self.root)
+
+    def _make(self, path: bytes | str) -> None:
+        """Make a directory, and those above it, to last: a flush of what is in it does not."""
+        above = os.path.dirname(path)
+        if not os.path.isdir(above):
+            self._make(above)
+        os.makedirs(path, exist_ok=True)
+        fd = self.disk.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.disk.fsync(fd)
+        finally:
+            self.disk.close(fd)
 
     def look(self, *, lock: bool = True) -> None:
         """Open the directory only to read in it; nothing is made, written or synced.
@@ -442,10 +454,12 @@ class Volume:
                 self.disk.syncfs(self.root)
             except OSError as error:
                 # Not one of the batch is known to be whole; but none has been renamed either.  What
-                # only the journal holds may be what could not be written: no later checkpoint can
-                # tell, for the kernel reports a failure once.
-                if self._revealed > self.journal.synced:
+                # only the journal holds, or an upload that is still coming, may be what could not
+                # be written: no later syncfs can tell, for the kernel reports a failure once.  The
+                # upload's own fsync can.
+                if self.journal.last:
                     self._break(error)
+                self._syncfs_trusted = False
                 for change in changes:
                     change.error = change.error or from_os_error(error)
                 return
@@ -483,7 +497,9 @@ class Volume:
 
     def _prepare_tombstone(self, delete: Delete, sync: bool) -> None:
         blob = self.record_of(delete.blob)
-        blob.delete(self.now())
+        # A rename that was reported as failed, or somebody's hand, may have made it one already.
+        if blob.state is not State.FAILURE:
+            blob.delete(self.now())
         delete.record = statefile.dump(blob)
         self._write_state_tmp(str(blob.id), delete.record, sync)
 
@@ -543,6 +559,9 @@ class Volume:
             call(what)
         except OSError as error:
             raise OutcomeUnknown(self._break(error)) from error
+        # The failure of what this was to flush may have been told to another thread's syncfs.
+        if self.broken is not None:
+            raise OutcomeUnknown(self.broken)
 
     def _break(self, error: OSError) -> str:
         self.broken = f"a sync failed: {from_os_error(error)}"
@@ -675,8 +694,13 @@ class Volume:
         try:
             fd = self.disk.open(f"{name}/{STATE}", _READ, dir_fd=self.root)
             try:
-                # One byte more than allowed, so that a longer file is seen to be one.
-                return self.disk.pread(fd, statefile.MAX_BYTES + 1, 0)
+                # One byte more than allowed, so that a longer file is seen to be one.  A read that
+                # is cut short, over a network say, is no torn record: to the end, or to be refused.
+                state = b""
+                most = statefile.MAX_BYTES + 1
+                while piece := self.disk.pread(fd, most - len(state), len(state)):
+                    state += piece
+                return state
             finally:
                 self.disk.close(fd)
         except OSError as error:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from gostore import recovery, statefile
 from gostore.blob import Blob, State
-from gostore.sweep import Dead, retire
+from gostore.sweep import Dead, collect, retire
 from gostore.volume import DATA, STATE
+from tests.doubles import FOR_EVER
 from tests.volume_support import VolumeCase
 
 FIXTURES = Path(__file__).parent / "fixtures" / "go-data"
@@ -122,6 +123,21 @@ class ScanTests(RecoveryCase):
         self.assertEqual(found.ids, {5})
         self.assertEqual(set(self.volume.trashed), {".new-5", ".trash-6-1"})
 
+    def test_stage_of_a_blob(self) -> None:
+        """A stage beside the blob that it became, in a copy say, is removed; the id stays taken."""
+        blob = self.commit(5, "a")
+        os.mkdir(self.file(".new-5"))
+        found = self.recover()
+        self.assertEqual(found.live, {"a": blob.committed()})
+        self.assertEqual(collect(self.volume, found.dead).ids, [])
+        self.assertEqual(self.names(), ["5"])
+
+    def test_short_reads(self) -> None:
+        """A read that is cut short does not make a blob damaged."""
+        blob = self.commit(1, "a")
+        self.disk.shorten("pread", 10, times=FOR_EVER)
+        self.assertEqual(self.recover().live, {"a": blob.committed()})
+
     def test_no_permission(self) -> None:
         """A blob that cannot be judged for want of files or rights is no damage: no start."""
         self.commit(1, "a")
@@ -187,6 +203,18 @@ class DecideTests(RecoveryCase):
         blob = self.volume.read_record("2")
         self.assertIs(blob.state, State.FAILURE)
         self.assertIn("Found in Pending state during Restore", blob.log[-1].message)
+        self.again(found)
+
+    def test_legacy_pending_on_a_full_disk(self) -> None:
+        """Without room for the mark it is trash at once, and the start goes on."""
+        self.legacy(1, "a", 0)
+        self.legacy(2, "a", 0, -2, seconds=9)
+        found = self.restart()
+        self.disk.fail("writev", errno.ENOSPC, times=FOR_EVER)
+        recovery.repair(self.volume, found)
+        self.assertEqual((found.live["a"].id, found.dead), (1, []))
+        self.assertEqual(self.volume.trashed, {".trash-2-1": 2})
+        self.assertEqual(collect(self.volume, found.dead).ids, [2])
         self.again(found)
 
     def test_legacy_replaced(self) -> None:
@@ -308,6 +336,30 @@ class DamageTests(RecoveryCase):
         found = self.recover()
         self.assertEqual(sorted(found.uncommitted), [3, 4])
         self.assertEqual(set(self.volume.trashed.values()), {3, 4})
+
+    def test_data_not_seen(self) -> None:
+        """Where the disk cannot tell what data.raw is, that blob is damaged, and no other."""
+        self.commit(1, "a")
+        other = self.commit(2, "b")
+        self.volume.close()
+        self.volume = self.open()
+        self.disk.fail("lstat", errno.EIO, name="1/")
+        found = recovery.scan(self.volume)
+        recovery.repair(self.volume, found)
+        self.assertEqual((list(found.damaged), found.live), (["a"], {"b": other.committed()}))
+        self.assertEqual(self.names(), [".quarantine-1-1", "2"])
+
+    def test_no_files_left(self) -> None:
+        """Without descriptors nothing is judged, neither data nor what was set aside: no start."""
+        self.commit(1, "a")
+        self.commit(2, "b")
+        self.volume.quarantine("1")
+        for kind, name in (("open", ".quarantine-1-1"), ("lstat", "2/")):
+            self.volume.close()
+            self.volume = self.open()
+            fault = self.disk.fail(kind, errno.EMFILE, name=name)
+            error = self.assertRaises(OSError, recovery.scan, self.volume)
+            self.assertEqual((error.errno, fault.seen), (errno.EMFILE, 1))
 
     def test_replaced_since(self) -> None:
         """A quarantined blob whose location was written or deleted since is given up."""

@@ -27,6 +27,7 @@ from gostore.volume import (
     Stage,
     Volume,
 )
+from tests.doubles import FOR_EVER
 from tests.volume_support import VolumeCase
 
 FAILURES: list[tuple[int, type[StoreError]]] = [
@@ -52,6 +53,29 @@ class OpenTests(VolumeCase):
         volume.open()
         volume.close()
         self.assertTrue(os.path.isdir(path))
+
+    def test_made_to_last(self) -> None:
+        """What is made is flushed into what is above it, level by level, or refused."""
+        self.disk.clear()
+        volume = Volume(self.file("x", "y"), disk=self.disk)
+        volume.open()
+        volume.close()
+        kinds = [call.kind for call in self.disk.calls]
+        made = ["open", "fsync", "close"]
+        self.assertEqual(kinds[:8], [*made, *made, "open", "lock"])
+        volume.open()
+        volume.close()
+        self.disk.fail("fsync")
+        self.assertRaises(VolumeUnusable, Volume(self.file("z"), disk=self.disk).open)
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_directories_not_flushed(self) -> None:
+        """A file system that cannot flush a directory is refused, and says why."""
+        self.volume.close()
+        self.disk.fail("fsync", errno.EINVAL, times=FOR_EVER)
+        error = self.assertRaises(VolumeUnusable, self.volume.open)
+        self.assertEqual(error.reason, "Invalid argument")
+        self.assertEqual(self.disk.open_files, [])
 
     def test_in_use(self) -> None:
         """A second opener is refused, by whatever path it comes; after a close it is not."""
@@ -332,6 +356,28 @@ class DeleteTests(VolumeCase):
             "rename 1 -> .trash-1-3", "fsync /", f"rename {name} -> .trash-2-4", "fsync /"
         )
 
+    def test_tombstone_already(self) -> None:
+        """A blob whose tombstone stands, though its rename was reported as failed, is deleted."""
+        blob = self.commit(1, "a")
+        self.disk.fail("rename", after=True)
+        failed = Delete(blob.committed(), [])
+        self.volume.commit([failed])
+        self.assertIsInstance(failed.error, DiskFailed)
+        beside = self.change(2, "b")
+        again = Delete(blob.committed(), [])
+        self.volume.commit([again, beside])
+        self.assertEqual((again.error, beside.error), (None, None))
+        found = self.restart()
+        self.assertEqual(([dead.id for dead in found.dead], list(found.live)), ([1], ["b"]))
+
+    def test_broken_meanwhile(self) -> None:
+        """A flush that went well while another thread's failed proves nothing."""
+        change = self.change(1, "a")
+        self.disk.before("fsync", lambda: setattr(self.volume, "broken", "a sync failed"), nth=4)
+        self.volume.commit([change])
+        self.assertEqual(self.disk.trace()[-1], "fsync /")
+        self.assertIsInstance(change.error, DiskFailed)
+
 
 class TogetherTests(VolumeCase):
     """Batches where one syncfs stands for many fsyncs."""
@@ -354,6 +400,23 @@ class TogetherTests(VolumeCase):
         self.assertEqual([type(change.error) for change in changes], [DiskFailed] * 2)
         self.assertIsNone(self.volume.broken)
         self.assertEqual(self.names(), [".new-1", ".new-2"])
+
+    def test_not_trusted_again(self) -> None:
+        """The failure may have been an upload's that is still coming: its own fsync will tell."""
+        stage = self.volume.stage(self.start(3, "c"))
+        self.volume.write(stage, [b"data"])
+        self.disk.fail("syncfs", errno.EIO)
+        self.volume.commit([self.change(number, f"b{number}") for number in (1, 2)])
+        self.disk.clear()
+        self.disk.fail("fsync", errno.EIO, name=".new-3/data.raw")
+        late = Commit(self.finish(stage.blob, b"data"), stage)
+        beside = self.change(4, "d")
+        self.volume.commit([late, beside])
+        self.assertIsInstance(late.error, DiskFailed)
+        self.assertIsNone(beside.error)
+        self.assertEqual(self.disk.count("syncfs"), 0)
+        self.assertIn("4", self.names())
+        self.assertNotIn("3", self.names())
 
     def test_with_deletes(self) -> None:
         """With deletes among them a second syncfs makes the renames last."""
@@ -428,6 +491,13 @@ class ReadTests(VolumeCase):
         blob = self.commit(1, "a").committed()
         self.disk.fail("open", errno.EMFILE)
         self.assertRaises(OSError, self.volume.open_data, blob)
+
+    def test_short_record(self) -> None:
+        """A state file is read to its end, however short the reads."""
+        blob = self.commit(1, "a")
+        self.disk.shorten("pread", 100, times=FOR_EVER)
+        self.assertEqual(self.volume.read_state("1"), self.state("1"))
+        self.assertEqual(self.volume.read_record("1").committed(), blob.committed())
 
     def test_record(self) -> None:
         """A state file that is no file, or too long, is no record."""

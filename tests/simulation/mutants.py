@@ -316,7 +316,7 @@ MUTANTS = (
     Mutant(
         "leftovers are not collected",
         "recovery",
-        "        volume.trashed[name] = int(stage[1]) if stage and stage[1] != PROBE else None\n",
+        "        volume.trashed[name] = None\n",
         "        pass\n",
         trials.short_scripts,
     ),
