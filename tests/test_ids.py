@@ -99,6 +99,12 @@ class IdsTests(SynchronousTestCase):
         self.assertTrue(all(one < NARROW for one in drawn))
         self.assertRaises(NoIds, ids.draw, replacing=False)
 
+    def test_pinned_wide(self) -> None:
+        """With 32 bits pinned, wide ids are drawn from the start."""
+        ids = Ids(32, random.Random(7))
+        drawn = [ids.draw(replacing=False) for _ in range(20)]
+        self.assertTrue(max(drawn) >= NARROW and max(drawn) <= MAX_ID)
+
     def test_kept_for_replacing(self) -> None:
         """When new blobs are refused, replacements still have ids, until every one is taken."""
         ids = filled(NARROW - KEPT_FOR_REPLACING)

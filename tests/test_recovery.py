@@ -410,6 +410,14 @@ class CrashTests(RecoveryCase):
 
     def test_every_call(self) -> None:
         """A start whose k-th call fails, whatever k, leaves the next one the same to find."""
+        self.assertGreater(self.fail_every_call(after=False), 15)
+
+    def test_after_every_call(self) -> None:
+        """So does one whose k-th call is reported as failed, but has been done."""
+        self.assertGreater(self.fail_every_call(after=True), 15)
+
+    def fail_every_call(self, *, after: bool) -> int:
+        """Let a repair and a collection run fail at each of their calls; return how many."""
         calls = 0
         while True:
             calls += 1
@@ -420,9 +428,10 @@ class CrashTests(RecoveryCase):
             self.volume = self.open()
             self.ruins()
             found = self.restart()
-            fault = self.disk.fail(None, errno.EIO, nth=calls)
+            fault = self.disk.fail(None, errno.EIO, nth=calls, after=after)
             try:
                 recovery.repair(self.volume, found)
+                collect(self.volume, found.dead)
             except Exception:  # what it raises is another test's business
                 self.assertGreaterEqual(fault.seen, calls)
             done = fault.seen < calls
@@ -432,10 +441,14 @@ class CrashTests(RecoveryCase):
             self.assertEqual(again.live["replaced"].id, 2)
             self.assertEqual(again.live["tie"].id, 6)
             self.assertEqual(set(again.damaged), {"damaged"})
-            self.assertEqual(self.disk.open_files, [""], calls)
+            if not after:  # an open that fails has opened nothing
+                self.assertEqual(self.disk.open_files, [""], calls)
+            # Whatever the run that failed has left, this one removes.
+            collect(self.volume, again.dead)
+            kept = [name for name in self.names() if not name.startswith(".")]
+            self.assertEqual(kept, ["2", "6"], calls)
             if done:
-                break
-        self.assertGreater(calls, 15)
+                return calls
 
     def test_blob_of_committed(self) -> None:
         """A record that was lost can be made again of what the maps know."""
