@@ -71,7 +71,9 @@ class Report:
 
     def as_lines(self) -> list[str]:
         """Everything, for people."""
-        done = "; repaired" if self.repaired else "; --repair mends it" if self.findings else ""
+        done = ""
+        if any(each.mends for each in self.findings):
+            done = "; repaired" if self.repaired else "; --repair mends it"
         damaged = len(self.damage)
         return [
             *map(str, self.findings),

@@ -66,8 +66,8 @@ class HTTPFactory(ServerFactory):
         self.stopping = False
         # Ticks since the factory was made, while there were connections.
         self.now = 0
-        # The end of every response head.
-        self.tail = b""
+        self._tail = b""
+        self._second = -1
         self._clock = clock
         self._wall = wall
         self._ticking: IDelayedCall | None = None
@@ -133,6 +133,19 @@ class HTTPFactory(ServerFactory):
 
     # Time.
 
+    @property
+    def tail(self) -> bytes:
+        """The end of every response head.
+
+        Its Date is never behind: a Last-Modified must not be later (RFC 9110 section 8.8.2.1).
+        """
+        second = int(self._wall())
+        if second != self._second:
+            self._second = second
+            date = formatdate(second, usegmt=True)
+            self._tail = f"Date: {date}\r\nServer: gostore\r\n\r\n".encode("ascii")
+        return self._tail
+
     def ticks(self, seconds: float) -> int:
         """At least this long, in ticks."""
         return math.ceil(seconds / TICK)
@@ -144,8 +157,6 @@ class HTTPFactory(ServerFactory):
     def _tick(self) -> None:
         self._ticking = None
         self.now += 1
-        date = formatdate(self._wall(), usegmt=True)
-        self.tail = f"Date: {date}\r\nServer: gostore\r\n\r\n".encode("ascii")
         now = self.now
         if self._connections:
             self._ticking = self._clock.callLater(TICK, self._tick)

@@ -100,7 +100,10 @@ class Factory(Protocol):
     access_log: bool
     stopping: bool
     now: int
-    tail: bytes
+
+    @property
+    def tail(self) -> bytes:
+        """The end of every response head."""
 
     @property
     def dispatch(self) -> Callable[[Request], None]:
