@@ -84,7 +84,7 @@ class Disk:
         if numbers is None:
             return False
         kernel = (int(numbers[1]), int(numbers[2]))
-        return kernel >= _SYNCFS_REPORTS_ERRORS and _file_system(dir_fd) in SYNCFS_TRUSTED
+        return kernel >= _SYNCFS_REPORTS_ERRORS and file_system(dir_fd) in SYNCFS_TRUSTED
 
 
 class UnsyncedDisk(Disk):
@@ -103,12 +103,12 @@ class UnsyncedDisk(Disk):
         """Flush nothing."""
 
 
-def _file_system(dir_fd: int) -> str:
+def file_system(dir_fd: int, mounts: str = "/proc/self/mountinfo") -> str:
     """Return the type of the file system of an open directory, as /proc names it; "" if unknown."""
     device = os.fstat(dir_fd).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as table:
             for line in table:
                 # "36 35 98:0 /root /mount options [optional fields] - type source super-options"
                 before, _, after = line.partition(" - ")

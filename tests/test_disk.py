@@ -6,8 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore import disk
-from gostore.disk import SYNCFS_TRUSTED, Disk, UnsyncedDisk
+from gostore.disk import SYNCFS_TRUSTED, Disk, UnsyncedDisk, file_system
 
 
 class DiskTests(SynchronousTestCase):
@@ -52,12 +51,12 @@ class DiskTests(SynchronousTestCase):
 
     def test_trusted(self) -> None:
         """syncfs is trusted on file systems where it is known to do the work of fsync, only."""
-        name = disk._file_system(self.fd)
+        name = file_system(self.fd)
         self.assertNotEqual(name, "")
         self.assertEqual(Disk.syncfs_trusted(self.fd), name in SYNCFS_TRUSTED)
         proc = os.open("/proc", os.O_RDONLY)
         self.addCleanup(os.close, proc)
-        self.assertEqual(disk._file_system(proc), "proc")
+        self.assertEqual(file_system(proc), "proc")
         self.assertFalse(Disk.syncfs_trusted(proc))
 
     def test_kernels(self) -> None:
@@ -67,8 +66,27 @@ class DiskTests(SynchronousTestCase):
         for release in ("5.8.0", "6.1-rc1", "10.0.1"):
             self.assertEqual(
                 Disk.syncfs_trusted(self.fd, release=release),
-                disk._file_system(self.fd) in SYNCFS_TRUSTED,
+                file_system(self.fd) in SYNCFS_TRUSTED,
             )
+
+    def test_file_system(self) -> None:
+        """The type is that of the device's line; without one, or without a table, it is unknown."""
+        path = os.path.abspath(self.mktemp())
+        os.mkdir(path)
+        fd = os.open(path, os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        device = os.fstat(fd).st_dev
+        table = os.path.join(path, "mounts")
+        self.assertEqual(file_system(fd, table), "")
+        ours = f"{os.major(device)}:{os.minor(device)}"
+        other = "36 35 999:9 / /other rw shared:1 - ext4 /dev/sda1 rw\n"
+        for lines, kind in (
+            (other, ""),
+            (f"{other}37 35 {ours} / /a\\040b rw - xfs /dev/sdb rw\n", "xfs"),
+        ):
+            with open(table, "w", encoding="utf-8") as out:
+                out.write(lines)
+            self.assertEqual(file_system(fd, table), kind)
 
     def test_unsynced(self) -> None:
         """A disk that flushes nothing does not even look at what it is given."""
