@@ -208,7 +208,7 @@ class Volume:
     def _make(self, path: bytes | str) -> None:
         """Make a directory, and those above it, to last: a flush of what is in it does not."""
         above = os.path.dirname(path)
-        if not os.path.isdir(above):
+        if not os.path.lexists(above):
             self._make(above)
         os.makedirs(path, exist_ok=True)
         fd = self.disk.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
