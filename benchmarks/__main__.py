@@ -39,12 +39,24 @@ def ext4(gibibytes: int) -> Iterator[Path]:
             subprocess.run(["umount", str(where)], check=True)
 
 
+@contextmanager
+def tmpfs() -> Iterator[Path]:
+    """A file system without a disk. Needs root."""
+    with tempfile.TemporaryDirectory(prefix="gostore-bench-") as name:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "none", name], check=True)
+        Path(name).chmod(0o755)
+        try:
+            yield Path(name)
+        finally:
+            subprocess.run(["umount", name], check=True)
+
+
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one round, short, 64 MiB")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=8, help="of each small load")
+    parser.add_argument("--seconds", type=int, default=4, help="of each small load")
     parser.add_argument("--large", type=int, default=512, help="MiB of the large blob; 0: none")
     parser.add_argument("--server", action="append", help="only this one; may be repeated")
     parser.add_argument("--load", action="append", help="only this one, such as 'GET 1 KiB'")
@@ -63,8 +75,12 @@ def main() -> None:
     options = arguments()
     # An end by SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    work = [*loads.SMALL, *(loads.large(options.large * 1024**2) if options.large else ())]
-    work = [each for each in work if not options.load or each.name in options.load]
+
+    def is_wanted(load: loads.Load, server: servers.Server) -> bool:
+        if load in loads.MORE and server.name not in ("nginx", "gostore"):
+            return False
+        return not options.load or load.name in options.load
+
     samples: list[loads.Sample] = []
     with ExitStack() as stack:
         if options.dir is None and os.geteuid() == 0:
@@ -77,6 +93,12 @@ def main() -> None:
             stack.callback(base.rmdir)
             kind = str(options.dir)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gostore-load-")))
+        large = loads.large(options.large * 1024**2) if options.large else ()
+        places: list[tuple[Path, tuple[loads.Load, ...]]] = [
+            (base, (*loads.SMALL, *large, *loads.MORE))
+        ]
+        if os.geteuid() == 0:
+            places.append((stack.enter_context(tmpfs()), loads.ON_TMPFS))
         chosen = []
         for server in servers.SERVERS:
             if not options.server or server.name in options.server:
@@ -88,16 +110,20 @@ def main() -> None:
         try:
             for number in range(options.rounds):
                 for server in chosen:
-                    try:
-                        with servers.running(server, base / "run") as here:
-                            for load in work:
-                                sample = loads.run(load, here, number, options.seconds, scratch)
-                                if sample is not None:
-                                    samples.append(sample)
-                                    print(f"{number} {server.name}: {load.name}: ", end="")
-                                    print(f"{sample.per_second:.4g}/s", flush=True)
-                    except RuntimeError as error:
-                        print(f"FAILED: {error}", file=sys.stderr)
+                    for place, work in places:
+                        mine = [each for each in work if is_wanted(each, server)]
+                        if not mine:
+                            continue
+                        try:
+                            with servers.running(server, place / "run") as here:
+                                for load in mine:
+                                    sample = loads.run(load, here, number, options.seconds, scratch)
+                                    if sample is not None:
+                                        samples.append(sample)
+                                        print(f"{number} {server.name}: {load.name}: ", end="")
+                                        print(f"{sample.per_second:.4g}/s", flush=True)
+                        except RuntimeError as error:
+                            print(f"FAILED: {error}", file=sys.stderr)
         finally:
             machine = f"{platform.platform()}, {os.cpu_count()} processors"
             found = {

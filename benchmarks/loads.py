@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from benchmarks import measures
 from benchmarks.servers import Running
@@ -27,6 +29,8 @@ class Load:
     method: str
     size: int
     connections: int = 32
+    beside: bool = False
+    """Whether others PUT blobs of this size over 8 connections all the while."""
 
 
 SMALL = (
@@ -36,6 +40,15 @@ SMALL = (
     Load("GET 64 KiB", "GET", 64 * KIB),
     Load("PUT 64 KiB", "PUT", 64 * KIB),
     Load("POST 64 KiB", "POST", 64 * KIB),
+)
+
+ON_TMPFS = tuple(evolve(load, name=f"{load.name} (tmpfs)") for load in SMALL[:3])
+"""What is measured a second time without a disk."""
+
+# The server that answers 32 connections is measured in any case; these are for how it goes on.
+MORE = (
+    *(Load(f"GET 1 KiB, {each} connections", "GET", KIB, each) for each in (1, 8, 128, 1000)),
+    Load("GET 1 KiB while PUTs run", "GET", KIB, beside=True),
 )
 
 
@@ -71,7 +84,8 @@ def run(load: Load, here: Running, round: int, seconds: int, scratch: Path) -> S
             here.put(f"kept-{load.size}-{number}", b"x" * load.size)
     before = measures.cpu_seconds(here.pid)
     if load.connections:
-        count, elapsed, p50, p99, errors = _wrk(load, here, round, seconds)
+        with _putting(load, here, round, seconds) if load.beside else nullcontext():
+            count, elapsed, p50, p99, errors = _wrk(load, here, round, seconds)
     else:
         count, elapsed, p50, p99, errors = _curl(load, here, scratch)
     spent = measures.cpu_seconds(here.pid) - before
@@ -88,13 +102,28 @@ def run(load: Load, here: Running, round: int, seconds: int, scratch: Path) -> S
     )
 
 
+def _command(load: Load, here: Running, round: int, seconds: int) -> list[str]:
+    prefix = f"{load.method}-{load.size}-{round}-{load.connections}-"
+    url = f"http://127.0.0.1:{here.port}"
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s"]
+    return [*command, "-s", str(LUA), url, "--", load.method, str(load.size), prefix]
+
+
+@contextmanager
+def _putting(load: Load, here: Running, round: int, seconds: int) -> Iterator[None]:
+    others = evolve(load, method="PUT", connections=8)
+    command = _command(others, here, round, seconds + 60)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def _wrk(
     load: Load, here: Running, round: int, seconds: int
 ) -> tuple[int, float, float, float, int]:
-    prefix = f"{load.method}-{load.size}-{round}-"
-    url = f"http://127.0.0.1:{here.port}"
-    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s"]
-    command += ["-s", str(LUA), url, "--", load.method, str(load.size), prefix]
+    command = _command(load, here, round, seconds)
     output = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=seconds + 60
     ).stdout

@@ -58,7 +58,13 @@ def _bars(samples: list[Sample], title: str, figure, path: Path) -> None:
                 shown, middle, xerr=error, color=[colours[name] for name in shown], alpha=0.5
             )
             for row, value in enumerate(middle):
-                panel.text(0, row, f" {value:,.4g}", va="center", ha="left")
+                panel.text(
+                    0,
+                    row,
+                    f" {value:,.0f}" if value >= 100 else f" {value:.3g}",
+                    va="center",
+                    ha="left",
+                )
             panel.set_title(f"{load}: {title}", fontsize=9)
             panel.spines[["top", "right"]].set_visible(False)
         plot.tight_layout()

@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from attrs import frozen
 
-from benchmarks import measures
 from gostore.settings import TABLE
 
 PATIENCE = 60.0
-"""Seconds that a server gets to answer for the first time, and to end."""
+"""Seconds that a server gets to answer for the first time."""
+
+END_PATIENCE = 10.0
+"""Seconds that a server gets to end."""
 
 ROOT = Path(__file__).parent.parent
 
@@ -183,13 +186,12 @@ def running(server: Server, base: Path) -> Iterator[Running]:
         _until_it_stores(here, process, base / "log")
         yield here
     finally:
-        family = measures.family(process.pid)
         process.terminate()
         try:
-            process.wait(PATIENCE)
+            process.wait(END_PATIENCE)
         except subprocess.TimeoutExpired:
-            for pid in family:
-                os.kill(pid, 9)
+            # granian may wait for its workers for ever. The group is the server's own.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         shutil.rmtree(base, ignore_errors=True)
 
