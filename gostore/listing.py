@@ -33,6 +33,8 @@ STEP = 500
 SMALL = 1 << 20
 """A page of no more bytes than this is kept as it was written, until it is sent."""
 
+TAB = "\t"  # between the columns of the text form
+
 Entry = Committed | str
 """A blob, or a common prefix."""
 
@@ -226,7 +228,7 @@ def _text_entry(entry: Entry) -> str:
         return f"{entry}\n"
     return (
         f"{entry.location}\t{entry.size}\t{_etag(entry) or '-'}\t{_modified(entry)}"
-        f"\t{entry.content_type or DEFAULT_TYPE}\n"
+        f"\t{(entry.content_type or DEFAULT_TYPE).replace(TAB, ' ')}\n"
     )
 
 

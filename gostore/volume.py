@@ -309,9 +309,11 @@ class Volume:
     def drop(self, stage: Stage) -> None:
         """Give up a stage whose blob has just become Failure; its record says why, if it can.
 
-        What is left is for the collector.
+        What it wrote gives its room back at once; the rest is for the collector.
         """
         self._close_data(stage, sync=False)
+        with suppress(OSError):
+            self.disk.unlink(f"{stage.name}/{DATA}", dir_fd=self.root)
         try:
             self.replace_state(stage.name, stage.blob, sync=False)
         except OSError as error:

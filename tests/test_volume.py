@@ -276,6 +276,13 @@ class StageTests(VolumeCase):
         self.assertEqual(blob.log[-1].message, "Client went away after 4 of 10 bytes")
         self.assertEqual(self.disk.open_files, [""])
 
+    def test_dropped_gives_room(self) -> None:
+        """What a given-up upload has written does not take up room until the next collection."""
+        stage = self.stage(5, b"half")
+        stage.blob.fail(self.ticks(), "gone")
+        self.volume.drop(stage)
+        self.assertEqual(os.listdir(self.file(".new-5")), [STATE])
+
     def test_dropped_on_a_full_disk(self) -> None:
         """If there is no room for the reason, the stage is given up without it."""
         stage = self.stage(5, b"half")
