@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.e2e.daemon import SOAK
 from tests.simulation import trials
 from tests.simulation.explorer import Explorer
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import ALL_MUTANTS, JOURNAL_MUTANTS, MUTANTS
 from tests.simulation.world import Violation
 
 SHARE = 1 if SOAK else 16
@@ -50,16 +50,46 @@ class CrashTests(SynchronousTestCase):
         self.explore(trials.damaged)
 
 
+class JournalTests(SynchronousTestCase):
+    """The same with the redo journal, whose files take turns every few changes."""
+
+    def explore(self, trial: trials.Trial, share: int, after: str | None = None) -> None:
+        """Nothing may be violated, and something has to have been looked at."""
+        explorer = Explorer(share=1 if SOAK else share, sync="journal", after=after)
+        trial(explorer)
+        self.assertGreater(explorer.figures.distinct, 10)
+
+    def test_turns(self) -> None:
+        """Whatever the journal holds, and wherever, a crash keeps the promise."""
+        self.explore(trials.turns, 32)
+
+    def test_switched_off(self) -> None:
+        """What the journal holds is not lost where it is not used after a crash."""
+        self.explore(trials.turns, 32, "files")
+
+    def test_numbers(self) -> None:
+        """A staged blob with the number of a tombstone does not undo that deletion."""
+        self.explore(trials.numbers, 1)
+
+    def test_found_damaged(self) -> None:
+        """What is discarded as damaged does not come back whole from the journal."""
+        self.explore(trials.found_damaged, 1)
+
+    def test_full_disk(self) -> None:
+        """A delete on a full disk is durable, and brings back no elder from the journal."""
+        self.explore(trials.full_disk, 1)
+
+
 class MutantTests(SynchronousTestCase):
     """The trials can fail."""
 
     def test_caught(self) -> None:
         """The store with any one thing taken away violates its promise."""
-        for mutant in MUTANTS if SOAK else MUTANTS[::4]:
+        for mutant in ALL_MUTANTS if SOAK else (*MUTANTS[::4], *JOURNAL_MUTANTS[::3]):
             with self.assertRaises(Violation, msg=mutant.name):
-                mutant.trial(Explorer(mutant.load()))
+                mutant.try_out()
 
     def test_apply(self) -> None:
         """Every mutant still finds the code that it changes."""
-        for mutant in MUTANTS:
+        for mutant in ALL_MUTANTS:
             mutant.load()

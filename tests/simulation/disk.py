@@ -26,6 +26,12 @@ from gostore.disk import Disk
 #: What a power cut leaves: a file is its bytes, a directory its entries, sorted.
 Tree = bytes | tuple[tuple[str, Any], ...]
 
+#: A write within a file may reach the platter in any of these parts of it.
+_BLOCK = 4096
+
+#: What is written of a block that is torn, if there is so much in it.
+_SECTOR = 512
+
 #: More free room than a test can fill.
 _ROOM = 1 << 40
 
@@ -80,9 +86,17 @@ class File:
             kept.append(torn)  # the last write is lost as a whole
             kept.append(_written(self.durable, offset, data))  # only the last one made it
         if data:
-            kept.append(_written(torn, offset, data[: len(data) // 2]))
-            # The size arrived before the bytes did.
-            kept.append(_written(torn, offset, bytes(len(data))))
+            kept.append(_written(torn, offset, data[: min(len(data) // 2, _SECTOR)]))
+            if offset + len(data) > len(self.durable):
+                # The size arrived before the bytes did.
+                kept.append(_written(torn, offset, bytes(len(data))))
+            elif len(data) > _BLOCK:
+                # Of its blocks only one is there, or all but one.
+                for at in range(0, len(data), _BLOCK):
+                    block = data[at : at + _BLOCK]
+                    kept.append(_written(torn, offset + at, block))
+                    lost = torn[offset + at : offset + at + len(block)].ljust(len(block), b"\0")
+                    kept.append(_written(self.data, offset + at, lost))
         return list(dict.fromkeys(kept))
 
 
@@ -243,6 +257,15 @@ class SimulatedDisk(Disk):
             for picked in _products(options, share):
                 found[tuple(zip(names, picked, strict=True))] = None
         return list(found)
+
+    def damage(self, name: str) -> None:
+        """Cut a file short behind everybody's back."""
+        _, _, inode = self._find(name, None)
+        assert inode is not None
+        one = self.inodes[inode]
+        assert isinstance(one, File)
+        one.data = one.data[:5]
+        one.sync()
 
     # -- calls --------------------------------------------------------------------------------
 

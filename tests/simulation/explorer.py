@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 from attrs import define, frozen
 
 from gostore.errors import NoSpace, StoreError
+from gostore.journal import NAMES
 from tests.doubles import CHORE, COMMIT, FILE
 from tests.simulation.disk import CHANGES, SimulatedDisk, Tree
 from tests.simulation.world import (
@@ -27,6 +29,12 @@ from tests.simulation.world import (
 
 #: What a script is made of.
 RESTART = ("restart", "")
+#: A restart with and without the redo journal.
+JOURNAL = ("journal", "")
+FILES = ("files", "")
+RESTARTS = (RESTART, JOURNAL, FILES)
+#: The blob at ``a`` loses bytes, and is read.
+DAMAGE = ("damage", "")
 COLLECT = ("collect", "")
 STEPS = (*itertools.product((POST, PUT, DELETE), LOCATIONS[:2]), COLLECT, RESTART)
 
@@ -67,13 +75,26 @@ class Crash:
 
 @frozen
 class Bounds:
-    """How far to go: states per directory at a crash, the same within a recovery."""
+    """How far to go: states per directory at a crash, the same within a recovery.
+
+    Of ``second`` states one is crashed a second time, while it is being recovered from; of all
+    that a crash may leave no more than ``most`` are looked at, chosen at random.
+    """
 
     states: int = 16
     again: int = 8
+    second: int = 1
+    most: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.states} states of a directory, {self.again} in a second crash"
+        return (
+            f"{self.states} states of a directory, {self.again} in a second crash of 1 of "
+            f"{self.second}, of a crash at most {self.most}"
+        )
+
+
+#: What the redo journal has yet to flush makes for many more states.
+JOURNALED = Bounds(states=10, again=3, second=16, most=40)
 
 
 class Explorer:
@@ -82,12 +103,22 @@ class Explorer:
     def __init__(
         self,
         modules: SimpleNamespace = GENUINE,
-        bounds: Bounds = Bounds(),
+        bounds: Bounds | None = None,
         share: int = 1,
+        sync: str = "files",
+        after: str | None = None,
     ) -> None:
+        """``sync`` is how the volume makes changes durable, ``after`` how it does after a crash."""
         self.modules = modules
-        self.bounds = bounds
+        self.sync = sync
+        self.after = after or sync
+        self.bounds = bounds or (JOURNALED if sync == "journal" else Bounds())
         self.share = share
+        self._rng = random.Random(1)
+        #: What the disk holds at first: nothing, or a journal that has been made.
+        self.start: Tree = ()
+        if sync == "journal":
+            self.start = self._made()
         self.figures = Figures()
         self._recovered: dict[tuple[Tree, bool], dict[str, Value]] = {}
         self._twice: dict[tuple[Tree, bool], dict[str, Value]] = {}
@@ -97,20 +128,34 @@ class Explorer:
         """All cases, or of each ``share`` the first."""
         return itertools.islice(cases, 0, None, self.share)
 
+    def _made(self) -> Tree:
+        world = World(SimulatedDisk(), self.modules, sync="journal").start()
+        world.request(POST, "a")
+        world.request(DELETE, "a")
+        world.stop()
+        return world.disk.tree
+
+    def _some_calls(self, crashes: Sequence[Crash]) -> Sequence[Crash]:
+        """All crashes, or those that are to be looked at of a recovery; always the last."""
+        step = 1 if self.bounds.second == 1 else 5
+        return crashes[::-step]
+
     # -- scripts ------------------------------------------------------------------------------
 
     def script(
         self,
         script: Script,
         *,
-        start: Tree = (),
+        start: Tree | None = None,
         trusted: bool = True,
         shape: tuple[int, bool] = SMALL,
         full: bool = False,
+        mixed: bool = False,
     ) -> None:
         """Run a script and crash it at each call of its last step: others have crashed the rest.
 
-        ``start`` is what the disk holds at first; with ``full`` it has no room for the last step.
+        ``start`` is what the disk holds at first, by default `start`; with ``full`` it has no room
+        for the last step; with ``mixed`` only the steps with ``b`` have the shape.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -119,10 +164,14 @@ class Explorer:
         def last() -> bool:
             return at == len(script) - 1
 
-        world = self._world(SimulatedDisk(start, trusted=trusted), crashes, last).start()
+        world = self._world(
+            SimulatedDisk(self.start if start is None else start, trusted=trusted), crashes, last
+        ).start()
         for at, step in enumerate(script):  # noqa: B007
             world.disk.full = full and last()
-            world = self._step(world, step, crashes, last, shape)
+            world = self._step(
+                world, step, crashes, last, shape if not mixed or step[1] == "b" else SMALL
+            )
         crashes.append(Crash(world.disk.copy(), world.allowed()))
         self.check(crashes, f"{script}")
 
@@ -147,7 +196,9 @@ class Explorer:
         self.figures.scripts += 1
         crashes: list[Crash] = []
         on = False
-        world = self._world(SimulatedDisk(trusted=trusted), crashes, lambda: on, rank=rank).start()
+        world = self._world(
+            SimulatedDisk(self.start, trusted=trusted), crashes, lambda: on, rank=rank
+        ).start()
         for step in before:
             self._step(world, step, crashes, lambda: on)
         on = True
@@ -183,14 +234,17 @@ class Explorer:
         on: Callable[[], bool],
         shape: tuple[int, bool] = SMALL,
     ) -> World:
-        if step == RESTART:
+        if step in RESTARTS:
             before = world.values()
             world.stop()
-            world = self._world(world.disk, crashes, on, world).start()
+            sync = {"restart": world.sync, "files": "files", "journal": "journal"}[step[0]]
+            world = self._world(world.disk, crashes, on, world, sync=sync).start()
             if world.values() != before:
                 raise Violation(f"a restart changed {before} to {world.values()}")
         elif step == COLLECT:
             world.collect()
+        elif step == DAMAGE:
+            world.damage("a")
         else:
             verb, location = step
             exists = world.value(location) is not None
@@ -208,6 +262,7 @@ class Explorer:
         on: Callable[[], bool] = lambda: True,
         before: World | None = None,
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
+        sync: str | None = None,
     ) -> World:
         """A world that notes down a crash before each call that changes something."""
         nothing = {location: frozenset([None]) for location in LOCATIONS}
@@ -217,7 +272,7 @@ class Explorer:
             if kind in CHANGES and on():
                 crashes.append(Crash(disk.copy(), world.allowed() if world.serving else last))
 
-        world = World(disk, self.modules, rank=rank, seen=seen)
+        world = World(disk, self.modules, sync=sync or self.sync, rank=rank, seen=seen)
         if before is not None:
             world.operations = before.operations
         return world
@@ -233,9 +288,19 @@ class Explorer:
             except Violation as violation:
                 raise Violation(f"{what}, crash {number}: {violation}") from None
 
+    def _states(self, disk: SimulatedDisk, limit: int) -> tuple[list[Tree], bool]:
+        trees, complete = disk.power_cuts(limit)
+        most = self.bounds.most
+        if most is not None:
+            # Within a recovery as much fewer as there are fewer of each directory.
+            most = most * limit // self.bounds.states
+        if most is None or len(trees) <= most:
+            return trees, complete
+        return [*trees[:2], *self._rng.sample(trees[2:], most - 2)], False
+
     def _cut(self, crash: Crash) -> None:
         self.figures.power_cuts += 1
-        trees, complete = crash.disk.power_cuts(self.bounds.states)
+        trees, complete = self._states(crash.disk, self.bounds.states)
         self.figures.sampled += not complete
         self.figures.states += len(trees)
         trusted = crash.disk.trusted
@@ -243,7 +308,9 @@ class Explorer:
         for tree in trees:
             if (tree, trusted, key) not in self._checked:
                 self._checked.add((tree, trusted, key))
-                _hold(self._recover_twice(tree, trusted), crash.allowed, tree)
+                twice = len(self._checked) % self.bounds.second == 0
+                found = (self._recover_twice if twice else self._recover)(tree, trusted)
+                _hold(found, crash.allowed, tree)
 
     def _kill(self, crash: Crash) -> None:
         """A mere kill keeps all; what is served then has to survive a power cut after it."""
@@ -256,15 +323,15 @@ class Explorer:
             if kind in CHANGES:
                 crashes.append(Crash(disk.copy(), _only(served) if served else crash.allowed))
 
-        world = World(disk, self.modules, seen=seen)
+        world = World(disk, self.modules, sync=self.after, seen=seen)
         self._start(world, disk.tree)
         served.update(world.values())
         _hold(served, crash.allowed, disk.tree)
         crashes.append(Crash(disk.copy(), _only(served)))
         world.collect()
         crashes.append(Crash(disk.copy(), _only(served)))
-        for after in crashes:
-            trees, _ = after.disk.power_cuts(self.bounds.again)
+        for after in self._some_calls(crashes):
+            trees, _ = self._states(after.disk, self.bounds.again)
             self.figures.states += len(trees)
             for tree in trees:
                 _hold(self._recover(tree, disk.trusted), after.allowed, tree)
@@ -273,6 +340,11 @@ class Explorer:
         try:
             world.start()
         except (StoreError, OSError) as error:
+            if world.disk.full:
+                # To do again what the journal holds takes room; a start waits for it.
+                world.disk.full = False
+                self._start(world, tree)
+                return
             raise Violation(f"no start: {error!r} from {shown(tree)}") from error
 
     def _recover(self, tree: Tree, trusted: bool) -> dict[str, Value]:
@@ -280,7 +352,7 @@ class Explorer:
         known = self._recovered.get((tree, trusted))
         if known is None:
             self.figures.distinct += 1
-            known = self._recovered[tree, trusted] = self._life(tree, trusted, [])
+            known = self._recovered[tree, trusted] = self._life(tree, trusted, None)
         return known
 
     def _recover_twice(self, tree: Tree, trusted: bool) -> dict[str, Value]:
@@ -294,7 +366,7 @@ class Explorer:
             tree, trusted, disks
         )
         for disk in disks:
-            trees, _ = disk.power_cuts(self.bounds.again)
+            trees, _ = self._states(disk, self.bounds.again)
             self.figures.states += len(trees)
             for again in trees:
                 if self._recover(again, trusted) != found:
@@ -304,20 +376,23 @@ class Explorer:
                     )
         return found
 
-    def _life(self, tree: Tree, trusted: bool, disks: list[SimulatedDisk]) -> dict[str, Value]:
+    def _life(
+        self, tree: Tree, trusted: bool, disks: list[SimulatedDisk] | None
+    ) -> dict[str, Value]:
         disk = SimulatedDisk(tree, trusted=trusted)
 
         def seen(kind: str, world: World) -> None:
-            if kind in CHANGES:
+            if disks is not None and kind in CHANGES:
                 disks.append(disk.copy())
 
-        world = World(disk, self.modules, seen=seen)
+        world = World(disk, self.modules, sync=self.after, seen=seen)
         self._start(world, tree)
         found = world.values()
         world.collect()
         if world.values() != found:
             raise Violation(f"collecting changed {found} to {world.values()}")
-        disks.append(disk.copy())
+        if disks is not None:
+            disks.append(disk.copy())
         _tidy(disk, found, tree)
         return found
 
@@ -343,9 +418,10 @@ def _word(value: Value) -> str:
 
 def _tidy(disk: SimulatedDisk, found: Mapping[str, Value], tree: Tree) -> None:
     """After a recovery and a collection there is nothing but what is served and set aside."""
-    names = [name for name, _ in disk.tree if not name.startswith(".quarantine-")]
+    all_names = [name for name, _ in disk.tree if name not in NAMES]
+    names = [name for name in all_names if not name.startswith(".quarantine-")]
     before = any(".quarantine-" in name for name, _ in tree)
-    if len(names) < len(disk.tree) and not before and DAMAGED not in found.values():
+    if len(names) < len(all_names) and not before and DAMAGED not in found.values():
         raise Violation(f"quarantined for nothing: {shown(disk.tree)} from {shown(tree)}")
     present = [value for value in found.values() if value not in (None, DAMAGED)]
     if len(names) != len(present) or not all(name.isdecimal() for name in names):

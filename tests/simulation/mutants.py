@@ -15,11 +15,13 @@ from attrs import frozen
 
 import gostore
 from tests.simulation import trials
+from tests.simulation.explorer import Explorer
 from tests.simulation.trials import Trial
 
 #: What is compiled anew for each mutant, imported before importing.
 _MODULES = (
     "statefile",
+    "journal",
     "volume",
     "sweep",
     "recovery",
@@ -44,6 +46,18 @@ class Mutant:
     trial: Trial
     #: Further places of the same module to change, each with what takes its place.
     more: tuple[tuple[str, str], ...] = ()
+    #: How its volume makes changes durable, and how after a crash.
+    sync: str = "files"
+    after: str | None = None
+
+    def try_out(self) -> None:
+        """Run its trial; raises Violation, as it should."""
+        self.trial(Explorer(self.load(), share=self.share, sync=self.sync, after=self.after))
+
+    @property
+    def share(self) -> int:
+        """Of a long trial a part will do."""
+        return 1 if self.sync == "files" else 2
 
     def load(self) -> SimpleNamespace:
         """Compile it; raises AssertionError if the code it changes is not there any more."""
@@ -193,8 +207,8 @@ MUTANTS = (
     Mutant(
         "a retired record is not synced before its rename",
         "volume",
-        "sync: bool = True) -> None:",
-        "sync: bool = False) -> None:",
+        "self._write_state_tmp(str(blob.id), statefile.dump(blob), not together)",
+        "self._write_state_tmp(str(blob.id), statefile.dump(blob), False)",
         trials.short_scripts,
     ),
     Mutant(
@@ -321,3 +335,141 @@ MUTANTS = (
         trials.short_scripts,
     ),
 )
+
+
+def _journal(
+    name: str,
+    module: str,
+    old: str,
+    new: str,
+    trial: Trial = trials.turns,
+    *,
+    after: str | None = None,
+    more: tuple[tuple[str, str], ...] = (),
+) -> Mutant:
+    return Mutant(name, module, old, new, trial, more, sync="journal", after=after)
+
+
+JOURNAL_MUTANTS = (
+    _journal(
+        "a batch of the journal is not synced",
+        "journal",
+        "        self._disk.fdatasync(fd)\n",
+        "",
+        trials.long_scripts,
+    ),
+    _journal(
+        "renames come before the journal",
+        "volume",
+        "                self._append([_entry(change) for change in good])\n",
+        "                for change in good:\n"
+        "                    if isinstance(change, Commit):\n"
+        "                        self._reveal_blob(change)\n"
+        "                    else:\n"
+        "                        self._reveal_tombstone(change)\n"
+        "                self._append([_entry(change) for change in good])\n"
+        "                good = []\n",
+        trials.long_scripts,
+    ),
+    _journal(
+        "the journal turns without a checkpoint",
+        "volume",
+        "                self.checkpoint()\n            self.journal.turn()\n",
+        "                self.journal.synced = self._revealed\n            self.journal.turn()\n",
+        trials.queued,
+    ),
+    _journal(
+        "a checkpoint flushes nothing",
+        "volume",
+        "            self._break_if_failing(self.disk.syncfs, self.root)\n"
+        "            self.journal.synced",
+        "            self.journal.synced",
+    ),
+    _journal(
+        "the journal is not forgotten before something vanishes",
+        "volume",
+        "            if vanishing:\n                self.forget_journal()\n",
+        "            if vanishing:\n",
+        trials.full_disk,
+    ),
+    _journal(
+        "the journal is forgotten without a batch that says so",
+        "volume",
+        "        if self.journal.last:\n            self._append([])\n",
+        "",
+        trials.full_disk,
+    ),
+    _journal(
+        "the journal is forgotten without a checkpoint",
+        "volume",
+        "        self.checkpoint()\n        if self.journal.last:\n",
+        "        self.journal.synced = self._revealed\n        if self.journal.last:\n",
+        trials.full_disk,
+    ),
+    _journal(
+        "the journal is not forgotten before something is discarded",
+        "volume",
+        "                    self.forget_journal()\n                    _attempt",
+        "                    _attempt",
+        trials.found_damaged,
+        more=(("if self.journal.synced > self.journal.told:", "if False:"),),
+    ),
+    _journal(
+        "what was done again is not flushed",
+        "volume",
+        "        self.disk.syncfs(self.root)\n"
+        "        self.disk.fsync(self.root)\n        self._revealed",
+        "        self._revealed",
+        after="files",
+    ),
+    _journal(
+        "the digest of a batch is not checked",
+        "journal",
+        "                if _digest(number, synced, length, payload) != digest:\n",
+        "                if False:\n",
+        trials.long_scripts,
+    ),
+    _journal(
+        "the numbers of a chain are not checked",
+        "journal",
+        "or number != (expected or number) or",
+        "or",
+    ),
+    _journal(
+        "the journal's newer file is removed first",
+        "journal",
+        "for turn in (older, newer):",
+        "for turn in (newer, older):",
+        after="files",
+    ),
+    _journal(
+        "the journal is not told before a staged blob is committed",
+        "volume",
+        "if self.journal.synced > self.journal.told:",
+        "if False:",
+        trials.numbers,
+    ),
+    _journal(
+        "nothing is done again",
+        "recovery",
+        "            volume.restore(entry)\n",
+        "            pass\n",
+        trials.long_scripts,
+    ),
+    _journal(
+        "only the oldest entry of a blob is done again",
+        "recovery",
+        "for entry in volume.journal.read()}",
+        "for entry in reversed(volume.journal.read())}",
+        trials.long_scripts,
+    ),
+    _journal(
+        "a tombstone is not in the journal",
+        "volume",
+        "self._append([_entry(change) for change in good])",
+        "self._append([_entry(c) for c in good if isinstance(c, Commit)])",
+        trials.long_scripts,
+    ),
+)
+
+ALL_MUTANTS = (*MUTANTS, *JOURNAL_MUTANTS)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from tests.doubles import CHORE, COMMIT, FILE
 from tests.simulation.disk import SimulatedDisk, Tree
-from tests.simulation.explorer import Explorer, scripts
+from tests.simulation.explorer import COLLECT, DAMAGE, FILES, JOURNAL, RESTART, Explorer, scripts
 from tests.simulation.world import (
+    BLOCKS,
     DELETE,
     LARGE,
     POST,
@@ -104,16 +105,16 @@ def full_disk(explorer: Explorer) -> None:
 def damaged(explorer: Explorer) -> None:
     """A blob, replaced and not, is damaged when the store starts."""
     for before in (((POST, "a"),), ((POST, "a"), (PUT, "a"))):
-        start = _damage(before)
+        start = _damage(explorer, before)
         for length in (1, 2):
             for script in scripts(length):
                 explorer.script(script, start=start)
                 explorer.script(script, start=start, full=True)
 
 
-def _damage(before: tuple[tuple[str, str], ...]) -> Tree:
+def _damage(explorer: Explorer, before: tuple[tuple[str, str], ...]) -> Tree:
     """The tree that requests leave, the youngest blob's bytes cut short."""
-    world = World(SimulatedDisk()).start()
+    world = World(SimulatedDisk(explorer.start), sync=explorer.sync).start()
     for verb, location in before:
         world.request(verb, location)
     youngest = str(world.store._by_location["a"].id)
@@ -121,7 +122,9 @@ def _damage(before: tuple[tuple[str, str], ...]) -> Tree:
     return tuple(
         (
             name,
-            tuple(
+            under
+            if isinstance(under, bytes)
+            else tuple(
                 (file, data[:5] if name == youngest and file == "data.raw" else data)
                 for file, data in under
             ),
@@ -129,6 +132,61 @@ def _damage(before: tuple[tuple[str, str], ...]) -> Tree:
         for name, under in world.disk.tree
     )
 
+
+def turns(explorer: Explorer) -> None:
+    """Long lives, whose last step finds the journal at each place of its two files.
+
+    The numbers of what was deleted are given again, to what is staged and to what is not; some
+    batches are longer than a block; the journal is switched off and on.
+    """
+    for lead, tail, shape in explorer.some(
+        itertools.product(_LEADS, _TAILS, (SMALL, BLOCKS, STAGED))
+    ):
+        for idle in range(4):
+            explorer.script(
+                ((POST, "c"), *[(PUT, "c")] * idle, *lead, *tail), shape=shape, mixed=True
+            )
+
+
+def numbers(explorer: Explorer) -> None:
+    """A staged blob gets the number of a tombstone when that of its elder is free again."""
+    deleted = (COLLECT, (POST, "a"), (PUT, "a"), (DELETE, "a"), COLLECT)
+    for tail in ((POST, "b"), (PUT, "b"), COLLECT), ((POST, "b"), (PUT, "b"), COLLECT, RESTART):
+        explorer.script((*deleted, *tail), shape=STAGED, mixed=True)
+
+
+def queued(explorer: Explorer) -> None:
+    """Requests one after another while the other threads are not given a turn."""
+    puts = ((PUT, "c"),) * 5
+    for last in ((DELETE, "c"), (PUT, "c")):
+        for beside in ((), ((POST, "a"),), ((POST, "a"), (POST, "b"))):
+            explorer.together((*puts, last, *beside), before=((POST, "c"),))
+
+
+def found_damaged(explorer: Explorer) -> None:
+    """A blob that the journal still has is found damaged, and deleted or replaced."""
+    for before in ((POST, "a"),), ((POST, "a"), (PUT, "a")):
+        for after in itertools.product((COLLECT, (DELETE, "a"), (PUT, "a"), RESTART), repeat=2):
+            explorer.script((*before, DAMAGE, *after))
+
+
+#: What comes before, and what is then crashed, with something at ``c``.
+_LEADS = (
+    ((POST, "a"), (DELETE, "a"), COLLECT),
+    ((POST, "a"), (PUT, "a"), (DELETE, "a"), COLLECT),
+    ((POST, "a"), (DELETE, "a"), (PUT, "c"), COLLECT),
+    ((POST, "a"), (DELETE, "a"), COLLECT, (PUT, "c"), RESTART),
+    ((POST, "a"), (PUT, "a"), RESTART, (DELETE, "a"), COLLECT),
+)
+_TAILS = (
+    (FILES,),
+    (FILES, JOURNAL),
+    (RESTART,),
+    ((POST, "b"),),
+    ((POST, "b"), (DELETE, "b")),
+    ((PUT, "c"), (PUT, "c"), (PUT, "c")),
+    ((POST, "b"), (PUT, "b"), COLLECT),
+)
 
 Trial = Callable[[Explorer], None]
 
@@ -143,3 +201,6 @@ TRIALS: tuple[Trial, ...] = (
     damaged,
 )
 SOAK_TRIALS: tuple[Trial, ...] = (longest_scripts, held_up_everywhere)
+
+#: What runs with the redo journal; those of `TRIALS` do, too.
+JOURNAL_TRIALS: tuple[Trial, ...] = (turns, numbers, queued, found_damaged)

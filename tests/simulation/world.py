@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +30,11 @@ LOCATIONS = ("a", "b", "c")
 SMALL = (24, True)
 STAGED = (24, False)
 LARGE = (1024 * 1024 + 24, True)
+#: More than a block of the journal.
+BLOCKS = (6000, True)
+
+#: So small that the files of the journal take turns every few changes.
+JOURNAL_SIZE = 12 * 1024
 
 #: What a location has: the SHA-256 of its bytes, None if there is nothing, or `DAMAGED`.
 Value = bytes | None
@@ -96,6 +100,14 @@ class SimulatedWorkers(ManualWorkers):
             job.report()
 
 
+class Lowest:
+    """Draws the lowest free id, so that each has a new bearer as soon as it can have one."""
+
+    def randrange(self, space: int) -> int:
+        """Not even try another one."""
+        return 0
+
+
 class World:
     """One life of a store on a disk: from its start to its end or a crash."""
 
@@ -104,11 +116,13 @@ class World:
         disk: SimulatedDisk,
         modules: SimpleNamespace = GENUINE,
         *,
+        sync: str = "files",
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         seen: Callable[[str, World], None] = lambda kind, world: None,
     ) -> None:
         """``seen`` is called before each call to the disk, with its kind."""
         self.disk = disk
+        self.sync = sync
         self.modules = modules
         self.workers = SimulatedWorkers(rank)
         self.seen = seen
@@ -118,6 +132,8 @@ class World:
         #: The number of the call at which the running job is held up while all others run.
         self.preempt: int | None = None
         self.store: Any = None
+        #: What a damaged location had, which the journal may have, too.
+        self._healthy: dict[str, Value] = {}
         self._wrong: Failure | None = None
         disk.before = self._before
 
@@ -129,9 +145,11 @@ class World:
 
     def start(self) -> World:
         """Open the store as the daemon does."""
-        volume = self.modules.volume.Volume("/", disk=self.disk, now=lambda: NOW)
+        volume = self.modules.volume.Volume(
+            "/", disk=self.disk, now=lambda: NOW, sync=self.sync, journal_size=JOURNAL_SIZE
+        )
         self.store = self.modules.store.BlobStore(volume, self.workers, reserve=0)
-        self.store._by_id._rng = random.Random(1)
+        self.store._by_id._rng = Lowest()
         self.store.open()
         self.store.start()
         self.serving = True
@@ -211,6 +229,13 @@ class World:
         self.store.collect()
         self.drain()
 
+    def damage(self, location: str) -> None:
+        """Let the blob of a location lose bytes, and find that out."""
+        self._healthy[location] = self.value(location)
+        self.disk.damage(f"{self.store._by_location[location].id}/data.raw")
+        assert self.read(location) == DAMAGED
+        self.drain()
+
     # -- what there is ------------------------------------------------------------------------
 
     def value(self, location: str) -> Value:
@@ -271,6 +296,9 @@ class World:
         or none that says what became of it.
         """
         allowed = {location: {self.value(location)} for location in LOCATIONS}
+        for location, healthy in self._healthy.items():
+            if allowed[location] == {DAMAGED}:
+                allowed[location].add(healthy)
         for operation in self.operations:
             if operation.possible:
                 allowed[operation.location].add(operation.value)
