@@ -144,12 +144,7 @@ class Api:
         if self._put_creates or conditions.creates:
             blob, new = await self._store.put(location, request.body, details, guard)
             return _created(blob) if new else _replaced(blob)
-        try:
-            return _replaced(await self._store.replace(location, request.body, details, guard))
-        except errors.NotFound:
-            if conditions.if_match is None:
-                raise
-            raise errors.ConditionFailed(location) from None
+        return _replaced(await self._store.replace(location, request.body, details, guard))
 
     @app.route("/store/<path:location>", methods=["DELETE"])
     async def delete(self, request: Request, location: str) -> Answer:

@@ -98,9 +98,11 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
+        undone: set[int] = set()
         if mend:
             recovery.redo(volume)
-        undone = {entry.blob_id for entry in recovery.pending(volume)}
+        else:
+            undone = {entry.blob_id for entry in recovery.pending(volume)}
         found = recovery.scan(volume)
         # What the next start writes again is not damaged.
         found.quarantine = [each for each in found.quarantine if each[0] not in undone]

@@ -100,8 +100,8 @@ class _Rival:
         Of those none is a tombstone that stands above others: what that server deleted or replaced
         it marked in its own state file, and what it left Pending never was at the location. The
         same blob may be there twice: set aside as damaged, and whole again from the journal.
-        Two of one generation are nobody's work; then a tombstone stands, whatever the time is,
-        since the time of a damaged record may be judged otherwise once it is set aside.
+        Two of one generation are nobody's work; then a tombstone stands, whatever the time is, so
+        that every start decides alike.
         """
         generation = self.blob.generation
         lives = generation > 0 or not self.dead

@@ -486,7 +486,7 @@ class Volume:
         if isinstance(commit.data, Stage):
             self._close_data(commit.data, sync)
             self._write_file(f"{name}/{STATE_TMP}", record, sync)
-            self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
+            self._reveal_state(name)
         else:
             self.disk.mkdir(name, 0o777, dir_fd=self.root)
             self._write_file(f"{name}/{DATA}", commit.data, sync)
@@ -506,8 +506,7 @@ class Volume:
         self._write_state_tmp(str(blob.id), delete.record, sync)
 
     def _reveal_tombstone(self, delete: Delete) -> None:
-        name = str(delete.blob.id)
-        self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
+        self._reveal_state(str(delete.blob.id))
 
     def _sync_revealed(
         self, commits: Sequence[Commit], deletes: Sequence[Delete], together: bool
@@ -724,7 +723,7 @@ class Volume:
         It may be lost in a crash.  Without ``sync`` it may also be torn, and the old one lost.
         """
         self._write_state_tmp(name, statefile.dump(blob), sync)
-        self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
+        self._reveal_state(name)
 
     def replace_states(self, blobs: Sequence[Blob]) -> list[tuple[int, Exception]]:
         """Put the records of blobs in place of those they have, with one flush for all.
@@ -740,14 +739,14 @@ class Volume:
             except OSError as error:
                 failures.append((blob.id, error))
             else:
-                written.append(f"{blob.id}/{STATE}")
+                written.append(blob.id)
         if together:
             self._break_if_failing(self.disk.syncfs, self.root)
-        for path in written:
+        for blob_id in written:
             try:
-                self.disk.rename(path + STATE_TMP[len(STATE) :], path, self.root)
+                self._reveal_state(str(blob_id))
             except OSError as error:
-                failures.append((int(path.partition("/")[0]), error))
+                failures.append((blob_id, error))
         return failures
 
     def _write_state_tmp(self, name: str, record: bytes, sync: bool) -> None:
@@ -757,6 +756,10 @@ class Volume:
         except FileExistsError:  # a crash, or a failure, left one behind
             self.disk.unlink(path, dir_fd=self.root)
             self._write_file(path, record, sync)
+
+    def _reveal_state(self, name: str) -> None:
+        """Let what `_write_state_tmp` wrote be the state file of a directory; not synced."""
+        self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
 
     # -- taking away --------------------------------------------------------------------------
 
