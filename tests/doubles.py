@@ -38,8 +38,8 @@ class Ticks:
 # -- workers ------------------------------------------------------------------------------------
 
 
-class InlineWorkers(Workers):
-    """Workers that do everything at once, before they return; `started` and `stopped` count."""
+class ThreadlessWorkers(Workers):
+    """Workers without threads, for which "soon" is now; `started` and `stopped` count."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -53,6 +53,10 @@ class InlineWorkers(Workers):
 
     def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
         function()
+
+
+class InlineWorkers(ThreadlessWorkers):
+    """Workers that do everything at once, before they return."""
 
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return execute(function, *arguments)
@@ -93,25 +97,15 @@ class Job:
         self.outcome.chainDeferred(self.result)
 
 
-class ManualWorkers(Workers):
+class ManualWorkers(ThreadlessWorkers):
     """Workers that do nothing until the test says which queued job is next.
 
     ``jobs`` are those that have not run, in the order in which they were asked for.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.jobs: list[Job] = []
-        self.started = 0
-        self.stopped = 0
-
-    def start(self) -> None:
-        self.started += 1
-
-    def stop(self) -> None:
-        self.stopped += 1
-
-    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
-        function()
 
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return self._queue(COMMIT, function, arguments)

@@ -26,9 +26,9 @@ class VolumeCase(SynchronousTestCase):
         self.generation = 0
         self.volume = self.open()
 
-    def open(self) -> Volume:
+    def open(self, sync: str = "files") -> Volume:
         """Another volume on the same directory; the last one has to be closed."""
-        volume = Volume(self.path, disk=self.disk, now=self.ticks)
+        volume = Volume(self.path, disk=self.disk, now=self.ticks, sync=sync)
         volume.open()
         self.addCleanup(volume.close)
         self.disk.clear()
