@@ -56,13 +56,12 @@ def cut(*command: str, cwd: Path, file: str) -> int:
         stderr=subprocess.STDOUT,
     )
     try:
-        size = eventually(
-            lambda: (cwd / file).exists() and (cwd / file).stat().st_size, f"some of {file}"
-        )
+        eventually(lambda: (cwd / file).exists() and (cwd / file).stat().st_size, f"some of {file}")
     finally:
         process.kill()
         process.wait(PATIENCE)
-    return size
+    # Only now: it has written on until it was dead.
+    return (cwd / file).stat().st_size
 
 
 def store(daemon: Daemon, location: str, data: bytes, **headers: str) -> str:
