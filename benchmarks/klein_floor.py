@@ -36,5 +36,7 @@ def write(request: IRequest, name: str) -> bytes:
 
 
 if __name__ == "__main__":
-    reactor.listenTCP(int(sys.argv[1]), Site(app.resource()), interface="127.0.0.1")
+    site = Site(app.resource())
+    # Twisted's own types do not know that a Site is what makes protocols.
+    reactor.listenTCP(int(sys.argv[1]), site, interface="127.0.0.1")  # type: ignore[arg-type]
     reactor.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -30,7 +31,7 @@ def draw(samples: list[Sample], where: Path) -> list[Path]:
     return made
 
 
-def _bars(samples: list[Sample], title: str, figure, path: Path) -> None:
+def _bars(samples: list[Sample], title: str, figure: Callable[[Sample], float], path: Path) -> None:
     """A panel for each load, a bar for each server: the median, and a line from least to most."""
     loads = list(dict.fromkeys(sample.load for sample in samples))
     names = list(dict.fromkeys(sample.server for sample in samples))

@@ -33,7 +33,7 @@ MOST = 12
 #: In memory, where a sync costs nothing.
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
-globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False)
+globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
 
 
 @frozen

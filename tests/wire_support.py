@@ -237,7 +237,7 @@ class Client:
 
     def lose(self) -> None:
         """The transport is gone."""
-        self.connection.connectionLost(Failure(ConnectionError()))  # type: ignore[no-untyped-call]
+        self.connection.connectionLost(Failure(ConnectionError()))
 
     def wait(self, seconds: int) -> None:
         """Let time pass, a second at a time, as a reactor that keeps up would."""
