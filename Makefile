@@ -100,6 +100,7 @@ $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 	@.ci/have rclone
 	@.ci/have strace
 	@.ci/have cc gcc
+	@.ci/have ip iproute2
 	@$(BIN)/pip install --quiet --requirement requirements/test.txt
 	@touch $@
 

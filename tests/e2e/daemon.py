@@ -7,6 +7,7 @@ Nothing here sleeps for a fixed time: what is waited for is seen the moment it h
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -74,7 +75,8 @@ class Answer:
 class Daemon:
     """One data directory, and the daemon that serves it, started as often as one likes.
 
-    ``options`` are gostore's; ``wrapper`` is a command that runs the daemon.
+    ``options`` are gostore's; ``wrapper`` is a command that runs the daemon; ``host`` is where it
+    listens.
     """
 
     def __init__(
@@ -83,11 +85,13 @@ class Daemon:
         *options: str,
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         self.directory = directory
         self.options = options
         self.env = dict(env or {})
         self.wrapper = wrapper
+        self.host = host
         self.log: list[str] = []
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -103,7 +107,8 @@ class Daemon:
         self.log = []
         self.port = 0
         self._ended = False
-        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", "gostore", "-s", ANY_PORT]
+        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", "gostore"]
+        command += ["-s", f"tcp:0:interface={self.host}"]
         command += ["--dir", str(self.directory), *self.options, *options]
         self._process = subprocess.Popen(
             command,
@@ -122,7 +127,7 @@ class Daemon:
     def start(self, *options: str) -> Daemon:
         """Start it and wait until it says where it listens."""
         self.launch(*options)
-        line = self.wait_for(r"Listening on http://127\.0\.0\.1:[0-9]+")
+        line = self.wait_for(rf"Listening on http://{re.escape(self.host)}:[0-9]+")
         self.port = int(line.rpartition(":")[2])
         # The last of what it says before it serves.
         self.wait_for("Recovery: ")
@@ -211,7 +216,7 @@ class Daemon:
     def url(self) -> str:
         """Where it listens."""
         assert self.port, "it is not ready"
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def store(self, location: str) -> str:
         """The URL of a location, which has to be plain ASCII."""
@@ -219,7 +224,7 @@ class Daemon:
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection of one's own."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
 
     def ask(
         self,
@@ -262,6 +267,18 @@ class Daemon:
     def clean(self) -> None:
         """Wait until the collector has left nothing but blobs that exist."""
         eventually(lambda: not self.leftovers(), f"nothing left over in {self.directory}")
+
+    def files(self) -> list[str]:
+        """What it has open, as /proc names it."""
+        found = []
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed while we looked
+                found.append(os.readlink(f"/proc/{self.pid}/fd/{number}"))
+        return found
+
+    def sockets(self) -> int:
+        """How many sockets it has open."""
+        return sum(name.startswith("socket:") for name in self.files())
 
     def status(self, field: str) -> int:
         """A number of its /proc status: VmHWM and VmRSS in KiB."""
