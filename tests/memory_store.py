@@ -29,10 +29,10 @@ START = 1_700_000_000 * SECOND
 
 @define(eq=False)
 class MemoryContent:
-    """A blob's bytes. With ``broken``, reading them fails so."""
+    """A blob's bytes. With ``result``, that is what reading them gives, sooner or later."""
 
     data: bytes
-    broken: StoreError | None = None
+    result: Deferred[bytes] | None = None
     opened: int = 0
     closed: int = 0
 
@@ -42,8 +42,8 @@ class MemoryContent:
 
     def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
         assert offset >= 0 and offset + length <= len(self.data) and length <= 1 << 20
-        if self.broken is not None:
-            return fail(self.broken)
+        if self.result is not None:
+            return self.result
         return self.data[offset : offset + length]
 
     def load(self, offset: int, length: int) -> None:
@@ -58,6 +58,7 @@ class MemoryStore:
 
     ``failure`` is what every verb fails with, before it asks for a body; ``health`` what
     check_health raises. While ``holding``, verbs do their work and keep the result until release().
+    ``opens_missed`` is how often a blob is collected before its content is opened.
     """
 
     def __init__(self, *, max_blob_size: int | None = None) -> None:
@@ -99,9 +100,9 @@ class MemoryStore:
         """What is stored there."""
         return self.blobs[location][1].data
 
-    def release(self) -> None:
-        """Give the results that were held back, in their order."""
-        self.holding = False
+    def release(self, *, holding: bool = False) -> None:
+        """Give the results that were held back, in their order; hold what comes then, or not."""
+        self.holding = holding
         held, self._held = self._held, []
         for deferred, result in held:
             deferred.callback(result)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore import errors
-from gostore.api import Api
+from gostore.api import ATTEMPTS, Api
+from gostore.listing import STEP
 from tests.fake_request import FakeBody, FakeRequest
 from tests.memory_store import MemoryStore
 
@@ -158,6 +162,222 @@ class VerbTests(ApiCase):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
             self.assert_refused(self.ask(method, "/store/a//b", body=b"data"), 400)
             self.assert_refused(self.ask(method, "/store/" + "a" * 1025, body=b"data"), 414)
+
+
+class RangeTests(ApiCase):
+    """Parts of a blob (RFC 9110 section 14)."""
+
+    data = bytes(range(256)) * 1000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.add("foo", self.data, content_type="text/plain")
+
+    def part(self, wanted: str, *headers: tuple[str, str]) -> FakeRequest:
+        """Ask for parts; what was opened for it is closed."""
+        request = self.ask("GET", "/store/foo", ("Range", wanted), *headers)
+        self.assertEqual(len(request.content), request.length)
+        content = self.store.blobs["foo"][1]
+        self.assertEqual(content.opened, content.closed)
+        return request
+
+    def test_one(self) -> None:
+        """One part is 206 with where it is, small or large (15.3.7.1)."""
+        size = len(self.data)
+        whole = self.ask("HEAD", "/store/foo").answer
+        for wanted, start, stop in [
+            ("bytes=0-0", 0, 1),
+            ("bytes=-5", size - 5, size),
+            ("bytes=100-", 100, size),
+            ("bytes=1000-101000", 1000, 101_001),
+            ("bytes=7-999999999", 7, size),
+        ]:
+            request = self.part(wanted)
+            self.assertEqual((request.code, request.content), (206, self.data[start:stop]))
+            where = {"content-range": f"bytes {start}-{stop - 1}/{size}"}
+            self.assertEqual(request.answer, {**whole, **where})
+
+    def test_several(self) -> None:
+        """Several parts are 206 in the order that was asked for, each with its place (15.3.7.2)."""
+        request = self.part("bytes=-2, 0-99999")
+        self.assertEqual(request.code, 206)
+        kind, _, boundary = request.answer["content-type"].partition("; boundary=")
+        self.assertEqual(kind, "multipart/byteranges")
+        self.assertNotIn("content-range", request.answer)
+        expected = b""
+        for start, stop in [(len(self.data) - 2, len(self.data)), (0, 100_000)]:
+            expected += (
+                f"\r\n--{boundary}\r\nContent-Type: text/plain\r\n"
+                f"Content-Range: bytes {start}-{stop - 1}/{len(self.data)}\r\n\r\n"
+            ).encode() + self.data[start:stop]
+        self.assertEqual(request.content, expected + f"\r\n--{boundary}--\r\n".encode())
+
+    def test_none(self) -> None:
+        """Parts of which there is not a byte are 416, with the size, and open nothing (15.5.17)."""
+        request = self.ask("GET", "/store/foo", ("Range", "bytes=256000-"))
+        self.assert_refused(request, 416)
+        self.assertEqual(request.answer["content-range"], "bytes */256000")
+        self.assertEqual(self.store.blobs["foo"][1].opened, 0)
+
+    def test_whole(self) -> None:
+        """What is no range of bytes, or of another version (If-Range), gets the whole (14.2)."""
+        for headers in [
+            [("Range", "lines=0-1")],
+            [("Range", "bytes=1-0")],
+            [("Range", "bytes=0-1"), ("If-Range", OTHER)],
+            [("Range", "bytes=0-1"), ("If-Range", BEFORE)],
+        ]:
+            request = self.ask("GET", "/store/foo", *headers)
+            self.assertEqual((request.code, request.content), (200, self.data))
+        same = ("If-Range", tag(self.data))
+        self.assertEqual(self.part("bytes=0-1", same).content, self.data[:2])
+
+    def test_head(self) -> None:
+        """HEAD knows no ranges: it has the head of the whole (RFC 9110 section 14.2)."""
+        request = self.ask("HEAD", "/store/foo", ("Range", "bytes=0-1"))
+        self.assertEqual((request.code, request.length), (200, len(self.data)))
+
+    def test_conditions_first(self) -> None:
+        """A condition is judged before a range: 304 and 412 win (RFC 9110 section 13.2.2)."""
+        wanted = ("Range", "bytes=0-1")
+        unchanged = self.ask("GET", "/store/foo", wanted, ("If-None-Match", tag(self.data)))
+        self.assertEqual(unchanged.code, 304)
+        self.assert_refused(self.ask("GET", "/store/foo", wanted, ("If-Match", OTHER)), 412)
+
+
+class WaitTests(ApiCase):
+    """Reads that have to wait for the disk, and blobs that go while they do."""
+
+    def test_waits(self) -> None:
+        """A read answers when all that it waits for is there, in however many steps."""
+        self.store.add("foo", b"data")
+        content = self.store.blobs["foo"][1]
+        content.result = Deferred()
+        self.store.holding = True
+        request = self.ask("GET", "/store/foo")
+        self.assertEqual((request.code, content.opened), (None, 0))
+        self.store.release(holding=True)
+        self.assertEqual((request.code, content.opened), (None, 1))
+        self.store.release()
+        self.assertEqual((request.code, content.closed), (None, 0))
+        content.result.callback(b"data")
+        self.assertEqual((request.code, request.content), (200, b"data"))
+        self.assertEqual(content.closed, 1)
+
+    def test_broken(self) -> None:
+        """A small blob that cannot be read is 500, not an answer that is cut, however late."""
+        self.store.add("foo", b"data")
+        content = self.store.blobs["foo"][1]
+        for late in (False, True):
+            content.opened = content.closed = 0
+            content.result = Deferred() if late else fail(errors.DiskFailed("EIO"))
+            request = self.ask("GET", "/store/foo")
+            if late:
+                self.assertIsNone(request.code)
+                content.result.errback(errors.DiskFailed("EIO"))
+            self.assert_refused(request, 500)
+            self.assertEqual(request.error, str(errors.DiskFailed("EIO")))
+            self.assertEqual((content.opened, content.closed), (1, 1))
+            self.assertEqual(len(self.flushLoggedErrors(errors.DiskFailed)), 1)
+
+    def test_collected_meanwhile(self) -> None:
+        """A blob that is gone when it is to be opened is looked for again, as often as it may."""
+        self.store.add("foo", b"data")
+        self.store.opens_missed = ATTEMPTS - 1
+        request = self.ask("GET", "/store/foo")
+        self.assertEqual((request.code, request.content), (200, b"data"))
+        self.store.opens_missed = ATTEMPTS
+        request = self.ask("GET", "/store/foo")
+        self.assert_refused(request, 503)
+        self.assertEqual(request.answer["retry-after"], "1")
+        self.assertEqual(self.store.blobs["foo"][1].opened, 1)
+
+    def test_replaced_meanwhile(self) -> None:
+        """A blob that is replaced or deleted before it is opened is read anew, conditions too."""
+        for headers, new, code in [
+            ([], b"new", 200),
+            ([], None, 404),
+            ([("If-Match", tag(b"old"))], b"new", 412),
+            ([("If-None-Match", tag(b"new"))], b"new", 304),
+        ]:
+            self.setUp()
+            self.store.add("foo", b"old")
+            self.store.holding = True
+            request = self.ask("GET", "/store/foo", *headers)
+            del self.store.blobs["foo"]
+            if new is not None:
+                self.store.add("foo", new)
+            self.store.release()
+            self.assertEqual(request.code, code)
+            if code == 200:
+                self.assertEqual((request.content, request.answer["etag"]), (new, tag(b"new")))
+
+
+class ListTests(ApiCase):
+    """The list, as the routes give it; what is in it is listing's (test_listing)."""
+
+    html = ("Accept", "text/html")
+
+    def test_forms(self) -> None:
+        """The list is what the client likes best, or what its URI says (RFC 9110 12.5.1)."""
+        self.store.add("a/b", b"data")
+        for target, headers, kind, begin in [
+            ("/store/", [], "application/json", b'[\n{"location": "a/b"'),
+            ("/store/?format=text", [self.html], "text/plain; charset=utf-8", b"a/b\t4\t"),
+            ("/store/?prefix=a/", [self.html], "text/html; charset=utf-8", b"<!DOCTYPE html>"),
+        ]:
+            request = self.ask("GET", target, *headers)
+            self.assertEqual(request.code, 200)
+            self.assertEqual(request.answer["content-type"], kind)
+            self.assertEqual(request.answer["vary"], "Accept, User-Agent")
+            self.assertEqual(request.answer["cache-control"], "no-cache")
+            self.assertTrue(request.content.startswith(begin), request.content)
+            self.assertNotIn("link", request.answer)
+            head = self.ask("HEAD", target, *headers)
+            self.assertEqual((head.code, head.answer), (200, request.answer))
+
+    def test_pages(self) -> None:
+        """A page that is not the last one says where the next is (RFC 8288)."""
+        for name in ("a", "b", "c"):
+            self.store.add(name)
+        target, found = "/store/?limit=2&format=json", []
+        while target:
+            request = self.ask("GET", target)
+            found.append([entry["location"] for entry in json.loads(request.content)])
+            link = request.answer.get("link", "")
+            target = link.removeprefix("<").removesuffix('>; rel="next"')
+        self.assertEqual(found, [["a", "b"], ["c"]])
+
+    def test_refused(self) -> None:
+        """A parameter that cannot be is 400."""
+        for query in ("limit=0", "limit=x", "format=xml", "prefix=%ff"):
+            self.assert_refused(self.ask("GET", f"/store/?{query}"), 400)
+        self.assertEqual(self.store.listed, [])
+
+    def test_directories(self) -> None:
+        """A directory is its page for who wants HTML, if there is anything in it; else 400."""
+        self.store.add("a/b/c", b"data")
+        page = self.ask("GET", "/store/a/", self.html)
+        self.assertEqual(page.code, 200)
+        self.assertIn(b'<a href="/store/a/b/">', page.content)
+        self.assert_refused(self.ask("GET", "/store/b/", self.html), 400)
+        self.assert_refused(self.ask("GET", "/store/a/"), 400)
+
+    def test_turns(self) -> None:
+        """Between the steps of a long list, if there is a clock, others have their turn."""
+        for number in range(2 * STEP):
+            self.store.add(f"{number:04}")
+        clock = Clock()
+        whole = self.ask("GET", "/store/?limit=10000")
+        self.assertEqual(len(json.loads(whole.content)), 2 * STEP)
+        self.api = Api(self.store, clock=clock)
+        request = self.ask("GET", "/store/?limit=10000")
+        self.assertIsNone(request.code)
+        # What is deleted meanwhile is not in it.
+        del self.store.blobs[f"{2 * STEP - 1:04}"]
+        clock.advance(0)
+        self.assertEqual(len(json.loads(request.content)), 2 * STEP - 1)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
 
 class MethodTests(ApiCase):

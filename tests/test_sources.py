@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import Factory, define
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.errors import DiskFailed
@@ -79,7 +79,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """A read that fails fails as the content's does."""
-        content = MemoryContent(b"a", broken=DiskFailed("EIO"))
+        content = MemoryContent(b"a", result=fail(DiskFailed("EIO")))
         reading = ContentSource(content, [Span(0, 1)]).read()
         assert isinstance(reading, Deferred)
         self.failureResultOf(reading, DiskFailed)
