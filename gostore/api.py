@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, cast
 
 from klein import Klein, Response
@@ -33,7 +33,7 @@ from gostore.sources import PIECE, ContentSource, Unsent
 from gostore.store import Details
 from gostore.uris import path_of
 from gostore.verbs import Store
-from gostore.wire import ERROR_HEADERS, PreparedFields, Request, Source, error_body
+from gostore.wire import ERROR_HEADERS, Headers, PreparedFields, Request, Source, error_body
 
 ATTEMPTS = 5
 """How often a read starts again when its blob is replaced and collected under its hands."""
@@ -72,36 +72,33 @@ PAGE = {
 
 
 def eager(handler: Callable[..., Coroutine[Any, Any, Answer]]) -> Callable[..., Answer]:
-    """Let a handler that has to wait for nothing answer at once, without a Deferred.
+    """Let a handler answer at once if it has to wait for nothing, and else without a detour.
 
-    Its first step is taken here; only if it waits for something is there a Deferred for the rest.
-    A read from memory costs a third less CPU for it.
+    A Deferred.fromCoroutine for each request costs a small write a fifth of the reactor's CPU, and
+    a read from memory a third.
     """
 
     @wraps(handler)
     def first_step(api: Api, request: Request, **arguments: Any) -> Answer:
-        coroutine = handler(api, request, **arguments)
-        try:
-            awaited = coroutine.send(None)
-        except StopIteration as done:
-            return done.value
-        return Deferred.fromCoroutine(_further_steps(coroutine, awaited))
+        return _step(None, handler(api, request, **arguments))
 
     return first_step
 
 
-async def _further_steps(coroutine: Coroutine[Any, Any, Answer], awaited: Any) -> Answer:
-    while True:
-        try:
-            result = await awaited
-        except Exception as error:
-            resume = partial(coroutine.throw, error)
+def _step(result: object, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run a coroutine to its end, or to a Deferred that has no result yet.
+
+    ``result`` is that of the Deferred it has waited for. A coroutine takes a value from the
+    Deferred itself, but a failure it has to be given.
+    """
+    try:
+        if isinstance(result, Failure):
+            awaited = result.throwExceptionIntoGenerator(cast(Any, coroutine))
         else:
-            resume = partial(coroutine.send, result)
-        try:
-            awaited = resume()
-        except StopIteration as done:
-            return done.value
+            awaited = coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    return awaited.addBoth(_step, coroutine)
 
 
 class Api:
@@ -129,17 +126,19 @@ class Api:
     # Blobs.
 
     @app.route("/store/<path:location>", methods=["POST"])
+    @eager
     async def create(self, request: Request, location: str) -> Answer:
         """Store a new blob: 204, or 409 if there is one."""
-        details = _details(request)
-        guard = Conditions.of(request.headers).guard(location, present=False)
+        details = request.headers.meaning(_details)
+        guard = request.headers.meaning(Conditions.of).guard(location, present=False)
         return _created(await self._store.create(location, request.body, details, guard))
 
     @app.route("/store/<path:location>", methods=["PUT"])
+    @eager
     async def replace(self, request: Request, location: str) -> Answer:
         """Store a blob in the place of another: 200, or 404 if there is no other."""
-        details = _details(request)
-        conditions = Conditions.of(request.headers)
+        details = request.headers.meaning(_details)
+        conditions = request.headers.meaning(Conditions.of)
         guard = conditions.guard(location)
         if self._put_creates or conditions.creates:
             blob, new = await self._store.put(location, request.body, details, guard)
@@ -147,9 +146,10 @@ class Api:
         return _replaced(await self._store.replace(location, request.body, details, guard))
 
     @app.route("/store/<path:location>", methods=["DELETE"])
+    @eager
     async def delete(self, request: Request, location: str) -> Answer:
         """Delete a blob: 200, or 404 if there is none."""
-        guard = Conditions.of(request.headers).guard(location, missing=False)
+        guard = request.headers.meaning(Conditions.of).guard(location, missing=False)
         await self._store.delete(location, guard)
         return _response(200, {}, b"")
 
@@ -157,7 +157,7 @@ class Api:
     @eager
     async def read(self, request: Request, location: str) -> Answer:
         """Give back a blob, or parts of it, or say that it is the one the client has."""
-        conditions = Conditions.of(request.headers)
+        conditions = request.headers.meaning(Conditions.of)
         for _ in range(ATTEMPTS):
             blob = await self._store.get(location)
             representation = self._representations.of(blob)
@@ -281,15 +281,14 @@ def _refusal(error: BaseException | None) -> Refusal:
 # What a request says.
 
 
-def _details(request: Request) -> Details:
+def _details(headers: Headers) -> Details:
     """What an upload says of its body. Raises Refusal if it says what cannot be done.
 
     A part of a blob must not be taken for a whole one (RFC 9110 section 14.5).
     """
-    if request.headers.get(b"content-range") is not None:
+    if headers.get(b"content-range") is not None:
         text = "A part of a blob cannot be stored; send it whole, without Content-Range"
         raise Refusal(400, text)
-    headers = request.headers
     return Details(kept_type(headers), kept_fields(headers), announced_digests(headers))
 
 

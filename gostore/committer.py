@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -18,6 +19,8 @@ from twisted.python.failure import Failure
 
 from gostore.volume import Change, Volume
 from gostore.workers import Workers
+
+T = TypeVar("T")
 
 #: How many changes are made durable together.  With more, each of them waits longer than the
 #: sharing saves.
@@ -28,8 +31,8 @@ BATCH = 64
 class _Turn:
     location: str
     decide: Callable[[], Change | Deferred[None]]
-    switch: Callable[[], None]
-    done: Deferred[None] = field(factory=Deferred)
+    switch: Callable[[], Any]
+    done: Deferred[Any] = field(factory=Deferred)
 
 
 class Committer:
@@ -45,13 +48,14 @@ class Committer:
         self._checkpointing = False
 
     def change(
-        self, location: str, decide: Callable[[], Change], switch: Callable[[], None]
-    ) -> Deferred[None]:
+        self, location: str, decide: Callable[[], Change], switch: Callable[[], T]
+    ) -> Deferred[T]:
         """Change a location when it is its turn.
 
         ``decide`` is then called to say what is to be done, or to refuse by raising.  When that is
         durable ``switch`` is called, to let the maps show it, before anybody else's turn comes.
-        The Deferred fires after it, or fails with why nothing, or nothing certain, was done.
+        The Deferred fires with what that returns, or fails with why nothing, or nothing certain,
+        was done.
         """
         return self._queue(_Turn(location, decide, switch))
 
@@ -62,7 +66,7 @@ class Committer:
         """
         return self._queue(_Turn(location, work, lambda: None))
 
-    def _queue(self, turn: _Turn) -> Deferred[None]:
+    def _queue(self, turn: _Turn) -> Deferred[Any]:
         queue = self._waiting.get(turn.location)
         if queue is None:
             self._waiting[turn.location] = deque((turn,))
@@ -109,8 +113,7 @@ class Committer:
             elif change.error is not None:
                 turn.done.errback(Failure(change.error))
             else:
-                turn.switch()
-                turn.done.callback(None)
+                turn.done.callback(turn.switch())
             self._enter(turn.location)
         if self._volume.checkpoint_due and not self._checkpointing:
             self._checkpointing = True

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from attrs import Factory, evolve, frozen
 from sortedcontainers import SortedDict
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -453,11 +453,13 @@ class BlobStore:
         # Before it begins: a Deferred that waits for its commit looks like one that has fired.
         self._creating.add(location)
         created = self._write(location, body, details, condition, admit)
-        return created.addCallback(lambda result: result[0]).addBoth(self._created, location)
+        return created.addBoth(self._created, location)
 
-    def _created(self, result: T, location: str) -> T:
+    def _created(
+        self, result: tuple[Committed, bool] | Failure, location: str
+    ) -> Committed | Failure:
         self._creating.discard(location)
-        return result
+        return result if isinstance(result, Failure) else result[0]
 
     def replace(
         self, location: str, body: Body, details: Details, condition: Condition | None = None
@@ -544,12 +546,20 @@ class BlobStore:
             max_size=self._max_blob_size,
             reserve=self._reserve,
         )
-        self._uploads += 1
-        self._announced += body.length or 0
-        received = maybeDeferred(upload.receive)
-        received.addBoth(self._uploaded, body.length or 0)
-        stored = received.addCallback(lambda body: self._commit(body, blob, condition, admit))
-        return self._count(stored.addErrback(self._not_stored, upload))
+        self._working += 1  # until `_written`
+        received: Received | Deferred[Received]
+        try:
+            received = upload.receive()
+        except Exception:
+            received = fail()
+        if isinstance(received, Received):
+            stored = self._commit(received, blob, condition, admit)
+        else:
+            self._uploads += 1
+            self._announced += body.length or 0
+            received.addBoth(self._uploaded, body.length or 0)
+            stored = received.addCallback(lambda body: self._commit(body, blob, condition, admit))
+        return stored.addBoth(self._written, upload)
 
     def _uploaded(self, result: T, announced: int) -> T:
         self._uploads -= 1
@@ -560,9 +570,7 @@ class BlobStore:
         self, received: Received, blob: Blob, condition: Condition | None, admit: Admit
     ) -> Deferred[tuple[Committed, bool]]:
         location = blob.location
-        in_memory = len(received.data) if isinstance(received.data, bytes) else 0
-        self._in_memory += in_memory
-        outcome: list[tuple[Committed, bool]] = []
+        self._in_memory += received.in_memory
 
         def decide() -> Change:
             self._ask(location, condition, admit)
@@ -571,26 +579,28 @@ class BlobStore:
             blob.finish_writing(now, received.size, received.sha256, self._generation)
             return Commit(blob, received.data)
 
-        def switch() -> None:
+        def switch() -> tuple[Committed, bool]:
             committed = blob.committed()
-            outcome.append((committed, not self._exists(location)))
+            new = not self._exists(location)
             self._switch(location, committed)
-
-        def leave(result: T) -> T:
-            self._in_memory -= in_memory
-            return result
+            return committed, new
 
         changed = self._committer.change(location, decide, switch)
-        return changed.addBoth(leave).addCallback(lambda _: outcome[0])
+        return changed.addBoth(self._left_memory, received.in_memory)
 
-    def _not_stored(self, failure: Failure, upload: Upload) -> Failure:
+    def _left_memory(self, result: T, size: int) -> T:
+        self._in_memory -= size
+        return result
+
+    def _written(self, result: T, upload: Upload) -> T:
         """Leave what there may be of a failed upload to the collector."""
-        blob_id = upload.blob.id
-        error = failure.value
-        reason = error if isinstance(error, StoreError) else DiskFailed(type(error).__name__)
-        dropped = upload.drop(reason)
-        self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))
-        return failure
+        if isinstance(result, Failure):
+            blob_id = upload.blob.id
+            error = result.value
+            reason = error if isinstance(error, StoreError) else DiskFailed(type(error).__name__)
+            dropped = upload.drop(reason)
+            self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))
+        return self._uncount(result)
 
     # -- what both need -----------------------------------------------------------------------
 

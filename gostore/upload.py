@@ -62,6 +62,11 @@ class Received:
     size: int
     sha256: bytes
 
+    @property
+    def in_memory(self) -> int:
+        """How many bytes of it memory holds."""
+        return len(self.data) if isinstance(self.data, bytes) else 0
+
 
 class Upload:
     """Receives the body of one new blob, into memory if it is small and here at once, else a stage.
@@ -100,19 +105,25 @@ class Upload:
         self._in_memory = True
         self._done: Deferred[Received] = Deferred()
 
-    def receive(self) -> Deferred[Received]:
-        """Take the body.
+    def receive(self) -> Received | Deferred[Received]:
+        """Take the body; what came of it, if it is small and all here, or a Deferred.
 
         The Deferred fails with BodyFailed, TooLarge, DigestMismatch, NoSpace or what else the disk
         says; by then the blob is Failure, and so is its stage, if there is one.  Raises ValueError
         for the name of a digest that nobody can compute.
         """
-        self._hashes = {name: hashlib.new(name) for name in {"sha256", *self._digests}}
+        self._hashes["sha256"] = hashlib.sha256()
+        for name in self._digests.keys() - {"sha256"}:
+            self._hashes[name] = hashlib.new(name)
         self._body.deliver(self)
-        if self._failure is None and not (self._complete and self._size <= SMALL):
-            self._in_memory = False
-        elif self._complete:
-            self._hash(self._pieces)
+        if self._failure is None:
+            if self._complete and self._size <= SMALL:
+                self._hash(self._pieces)
+                self._check_digests()
+                if self._failure is None:
+                    return self._received(b"".join(self._pieces))
+            else:
+                self._in_memory = False
         self._work()
         return self._done
 
@@ -157,20 +168,17 @@ class Upload:
         """Take the next step, unless a worker is still at the last one."""
         if self._working or self._done.called:
             return
-        if self._complete and self._failure is None and (self._in_memory or not self._pieces):
+        if self._complete and self._failure is None and not self._pieces:
             self._check_digests()
         if self._failure is not None:
             self._give_up(self._failure)
-        elif self._in_memory:
-            if self._complete:
-                self._succeed(b"".join(self._pieces))
         elif self._pieces or self._stage is None:
             pieces, self._pieces = self._pieces, []
             self._start(self._workers.file(self._write, pieces))
         elif self._complete and self._size > SEALED and self._stage.fd >= 0:
             self._start(self._workers.file(self._volume.seal, self._stage))
         elif self._complete:
-            self._succeed(self._stage)
+            self._done.callback(self._received(self._stage))
 
     def _start(self, work: Deferred[None]) -> None:
         self._working = True
@@ -200,8 +208,8 @@ class Upload:
             if self._hashes[name].digest() != wanted:
                 self._failure = DigestMismatch(name)
 
-    def _succeed(self, data: bytes | Stage) -> None:
-        self._done.callback(Received(data, self._size, self._hashes["sha256"].digest()))
+    def _received(self, data: bytes | Stage) -> Received:
+        return Received(data, self._size, self._hashes["sha256"].digest())
 
     def _give_up(self, error: StoreError) -> None:
         self._working = True

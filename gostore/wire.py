@@ -1,4 +1,4 @@
-"""HTTP/1.0 and HTTP/1.1 for a server, read by llhttp. No routes, no blobs.
+"""HTTP/1.0 and HTTP/1.1 for a server. No routes, no blobs.
 
 This is the front door of wire's rooms: wire_connection (one client), wire_head (request heads),
 wire_body (request bodies) and wire_response. Others import from here only.

@@ -1,9 +1,9 @@
-"""Request bodies: bytes off the socket, through llhttp, to whoever takes them.
+"""Request bodies: bytes off the socket to whoever takes them.
 
-llhttp reads the framing. It is given a head made here, of nothing but the framing that the real
-head was checked to have, so that no method, Upgrade or Connection of a client's can put it into
-another state; and of a chunked body it is given only lines that were checked first, because it
-lets chunk sizes overflow and extensions grow without end.
+A body of a known length is counted. llhttp reads a chunked one. It is given a head made here, of
+nothing but the framing that the real head was checked to have, so that no method, Upgrade or
+Connection of a client's can put it into another state; and it is given only lines that were
+checked first, because it lets chunk sizes overflow and extensions grow without end.
 """
 
 from __future__ import annotations
@@ -106,27 +106,23 @@ class Body:
         self._flowing = False
         self._pieces: deque[bytes] = deque()
         self._kept = 0
+        # Of the message, what is still to come; of a chunked one, of a chunk, with its CRLF.
+        self._left = length or 0
         self._parser: HttpRequestParser | None = None
-        if length != 0:
+        if length is None:
             self._start()
 
     def _start(self) -> None:
         self._ended = False
         self._parsed: deque[bytes] = deque()
         self._parser = HttpRequestParser(_Events(self._parsed, self))
-        # Of the message, what is still to come: of a chunk, with the CRLF that ends it.
-        self._left = self.length or 0
         # The beginning of a chunk size or trailer line whose end has not come yet.
         self._line = b""
         self._in_trailer = False
         self._extensions = 0
         self._trailer_size = 0
         self._trailer_fields = 0
-        if self.length is None:
-            framing = b"Transfer-Encoding: chunked"
-        else:
-            framing = b"Content-Length: %d" % self.length
-        self._read(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+        self._read(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
 
     # The side of the application.
 
@@ -179,10 +175,9 @@ class Body:
         Nothing reaches the sink before `flow` is called. Raises ProtocolError.
         """
         self.started = True
-        if self.length is None:
-            end = self._feed_chunks(data, start)
-        else:
-            end = self._feed_counted(data, start)
+        if self.length is not None:
+            return self._feed_counted(data, start)
+        end = self._feed_chunks(data, start)
         if self._ended is not self.complete:
             raise ProtocolError(400, "Malformed body")
         if self.complete:
@@ -267,7 +262,7 @@ class Body:
     def _feed_counted(self, data: bytes, start: int) -> int:
         end = min(len(data), start + self._left)
         self._left -= end - start
-        self._read_span(data, start, end)
+        self._keep(data if end - start == len(data) else data[start:end])
         self.complete = not self._left
         return end
 

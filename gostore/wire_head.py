@@ -9,10 +9,13 @@ is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 from urllib.parse import quote_from_bytes
 
 from attrs import frozen
+
+T = TypeVar("T")
 
 # No body is longer than this (2^63 - 1 bytes): file offsets and llhttp's counters end here.
 MAX_BODY = (1 << 63) - 1
@@ -77,13 +80,17 @@ class Limits:
 
 
 class Headers:
-    """The fields of one request head; names are lower case, values without outer blanks."""
+    """The fields of one request head; names are lower case, values without outer blanks.
 
-    __slots__ = ("_joined", "_pairs")
+    The requests of a connection whose heads say the same share them.
+    """
+
+    __slots__ = ("_joined", "_meanings", "_pairs")
 
     def __init__(self, pairs: list[tuple[bytes, bytes]], joined: dict[bytes, bytes]) -> None:
         self._pairs = pairs
         self._joined = joined
+        self._meanings: dict[Callable[[Headers], Any], Any] = {}
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a (lower-case) name, several joined with `, ` (RFC 9110 section 5.3)."""
@@ -100,6 +107,14 @@ class Headers:
     def has_none_of(self, names: frozenset[bytes]) -> bool:
         """Whether none of these (lower-case) names is there."""
         return names.isdisjoint(self._joined)
+
+    def meaning(self, read: Callable[[Headers], T]) -> T:
+        """What a function makes of them; it is asked once, and again only if it raised."""
+        try:
+            meaning: T = self._meanings[read]
+        except KeyError:
+            meaning = self._meanings[read] = read(self)
+        return meaning
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._joined
