@@ -227,8 +227,23 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_connections=connection_limit(settings),
     )
     factory = HTTPFactory(api.dispatch, limits, reactor, access_log=settings.debug)
-    endpoint = serverFromString(reactor, settings.listen)
+    endpoint = serverFromString(reactor, with_backlog(settings.listen))
     return Daemon(settings, store, factory, endpoint, reactor, refuse)
+
+
+#: How many connections may wait to be accepted: what Linux allows at most, if nobody changed it.
+BACKLOG = 4096
+
+
+def with_backlog(listen: str) -> str:
+    """An endpoint string that lets a crowd come at once, unless it says itself how large a crowd.
+
+    Beyond Twisted's 50 the kernel drops those that come, and they try again after a second.
+    """
+    kind = listen.partition(":")[0]
+    if kind not in ("tcp", "tcp4", "tcp6", "ssl", "unix") or ":backlog=" in listen:
+        return listen
+    return f"{listen}:backlog={BACKLOG}"
 
 
 def connection_limit(settings: Settings) -> int:

@@ -351,6 +351,20 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(service.url(self.settings, address), url)
         self.assertEqual(service.url(self.settings, "something else"), "something else")
 
+    def test_backlog(self) -> None:
+        """As many as the kernel allows may wait to be accepted, unless the endpoint says a number.
+
+        What systemd listens on is systemd's to say.
+        """
+        for listen, wanted in {
+            "tcp:7777": "tcp:7777:backlog=4096",
+            "tcp6:7777:interface=\\:\\:1": "tcp6:7777:interface=\\:\\:1:backlog=4096",
+            "unix:/run/x.sock": "unix:/run/x.sock:backlog=4096",
+            "tcp:7777:backlog=5": "tcp:7777:backlog=5",
+            "systemd:domain=INET:index=0": "systemd:domain=INET:index=0",
+        }.items():
+            self.assertEqual(service.with_backlog(listen), wanted)
+
     def test_https(self) -> None:
         """A TLS endpoint is an https URL."""
         settings = evolve(self.settings, listen="ssl:7777")

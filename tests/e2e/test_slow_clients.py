@@ -9,12 +9,16 @@ readers (-X). What runs per commit has short limits. The real thing, with the de
 from __future__ import annotations
 
 import contextlib
+import http.client
+import resource
 import select
+import signal
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from attrs import define, field
@@ -24,6 +28,14 @@ from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, SOAK, Daemon, ask, eventually
 
 MIB = 1 << 20
+
+#: How many come at a time, and how many are let in: what a daemon with many files lets in if it is
+#: not told, and all of them.
+CONNECTIONS = 10_000 if SOAK else 1_000
+CAPS = (4_096, 11_000) if SOAK else (600,)
+#: As many files as that needs, in the tests and in the daemon.
+FILES = CONNECTIONS + 1_000
+
 HEAD = b"GET /store/small HTTP/1.1\r\nHost: x\r\nX-Slow: "
 
 
@@ -56,7 +68,7 @@ class Crowd:
     ended: Counter[int] = field(init=False, factory=Counter)
     longest: float = field(init=False, default=0.0)
     _members: dict[int, Member] = field(init=False, factory=dict)
-    _poll: select.poll = field(init=False, factory=select.poll)
+    _poll: select.epoll = field(init=False, factory=select.epoll)
     _leaving: threading.Event = field(init=False, factory=threading.Event)
     _thread: threading.Thread = field(init=False)
 
@@ -72,6 +84,7 @@ class Crowd:
         self._thread.join()
         for member in self._members.values():
             member.socket.close()
+        self._poll.close()
 
     @property
     def present(self) -> int:
@@ -89,15 +102,15 @@ class Crowd:
         made.setblocking(False)
         now = time.monotonic()
         self._members[made.fileno()] = Member(made, now + self.pace, now)
-        self._poll.register(made, select.POLLIN if self.listens else 0)
+        self._poll.register(made, select.EPOLLIN if self.listens else 0)
 
     def _run(self) -> None:
         while not self._leaving.is_set():
-            for number, event in self._poll.poll(50):
+            for number, event in self._poll.poll(0.05):
                 self._hear(self._members[number], event)
             now = time.monotonic()
-            for member in list(self._members.values()):
-                if self.more and member.due <= now:
+            for member in list(self._members.values() if self.more else ()):
+                if member.due <= now:
                     member.due = now + self.pace
                     with contextlib.suppress(OSError):
                         member.socket.send(self.more)
@@ -111,7 +124,7 @@ class Crowd:
             member.got += data
             if data:
                 return
-        elif not event & (select.POLLERR | select.POLLHUP):
+        elif not event & (select.EPOLLERR | select.EPOLLHUP):
             return
         self._poll.unregister(member.socket)
         del self._members[member.socket.fileno()]
@@ -125,11 +138,16 @@ class Crowd:
 def good_client(daemon: Daemon, seconds: float) -> Iterator[float]:
     """A client like any other, for a while: how many seconds each of its requests took."""
     connection = daemon.connect()
+    yield from latencies(connection, seconds)
+    connection.close()
+
+
+def latencies(connection: http.client.HTTPConnection, seconds: float) -> Iterator[float]:
+    """Ask on a connection for a while: how many seconds each request took."""
     end = time.monotonic() + seconds
     while (begun := time.monotonic()) < end:
         assert ask(connection, "GET", "/store/small").status == 200
         yield time.monotonic() - begun
-    connection.close()
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -272,6 +290,66 @@ def test_idle_connections(make: Make) -> None:
     assert crowd.ended == {0: 9}
     assert daemon.ask("GET", "small").status == 200
     served.close()
+
+
+def test_a_crowd_at_once(make: Make) -> None:
+    """Many that come while the daemon is held up are let in, none has to try again."""
+    count = min(500, int(Path("/proc/sys/net/core/somaxconn").read_text()))
+    daemon = make()
+    daemon.send(signal.SIGSTOP)
+    # The kernel lets them in, as far as they may wait.
+    crowd = [socket.create_connection(("127.0.0.1", daemon.port), PATIENCE) for _ in range(count)]
+    daemon.send(signal.SIGCONT)
+    for one in crowd:
+        one.sendall(request("GET", "small"))
+    for one in crowd:
+        assert one.recv(100).startswith(b"HTTP/1.1 200 ")
+        one.close()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process, and the daemons it starts, have many files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, max(FILES, hard)))
+    except (OSError, ValueError) as error:
+        pytest.skip(f"NOT TESTED, no more than {hard} files may be open, not {FILES}: {error}")
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("most", CAPS)
+def test_too_many_connections(make: Make, many_files: None, most: int) -> None:
+    """50: of very many connections as many are held as may be, for little; the next is refused.
+
+    Who is served already goes on being served, and quickly.
+    """
+    daemon = make("--max-connections", str(most))
+    served = daemon.connect()
+    assert ask(served, "GET", "/store/small").status == 200
+    before = daemon.status("VmRSS")
+    held = min(most - 1, CONNECTIONS)
+    silent = Crowd(daemon.port, CONNECTIONS // 2, b"")
+    answered = Crowd(daemon.port, CONNECTIONS // 2, request("GET", "small"))
+    with silent, answered:
+        eventually(lambda: silent.present + answered.present <= held, "the newest are refused")
+        grown = daemon.status("VmRSS") - before
+        times = list(latencies(served, 5 if SOAK else 1))
+        assert silent.present + answered.present == held
+        if held < CONNECTIONS:
+            newest = daemon.ask("GET", "small")
+            assert (newest.status, newest.headers["Connection"]) == (503, "close")
+            assert "Retry-After" in newest.headers
+    served.close()
+    refused = silent.ended + answered.ended
+    print(f"{CONNECTIONS} connections, {most} allowed: {held} held for {grown} KiB, beside them ")
+    print(f"p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} ms;", end=" ")
+    print(f"refused: {dict(refused)} (0 is disconnected)")
+    assert refused.keys() <= {0, 503}
+    assert grown < 10 * held, f"{grown} KiB for {held} connections"
+    assert percentile(times, 0.99) < 500
+    eventually(lambda: daemon.ask("GET", "small").status == 200, "there is room again")
 
 
 @pytest.mark.skipif(not SOAK, reason="a minute and more of slow clients: GOSTORE_SOAK=1")
