@@ -280,6 +280,10 @@ class Daemon:
         """How many sockets it has open."""
         return sum(name.startswith("socket:") for name in self.files())
 
+    def forget_peak(self) -> None:
+        """Let VmHWM begin anew with what is in use now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
     def status(self, field: str) -> int:
         """A number of its /proc status: VmHWM and VmRSS in KiB."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
