@@ -109,6 +109,7 @@ $(VENV)/.bench: $(VENV)/.venv requirements/bench.txt
 	@.ci/have curl
 	@.ci/have wrk
 	@.ci/have nginx nginx-light
+	@.ci/have strace
 	@$(BIN)/pip install --quiet --requirement requirements/bench.txt
 	@touch $@
 

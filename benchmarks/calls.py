@@ -1,20 +1,32 @@
-"""``python -m benchmarks.calls``: the system calls of gostore, a request, counted by strace."""
+"""The system calls of gostore, a request, counted by strace."""
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import signal
 import subprocess
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from attrs import frozen
+
 from benchmarks import servers
+from benchmarks.loads import KEPT
 
 CONNECTIONS = 32
 BODY = b"x" * 1024
+
+RARE = 0.01
+"""Calls a request; what is rarer has no row of its own."""
+
+
+@frozen
+class Calls:
+    """The system calls of all threads while so many requests were answered."""
+
+    method: str
+    requests: int
+    calls: dict[str, int]
 
 
 def request_all(port: int, method: str, count: int) -> None:
@@ -23,7 +35,7 @@ def request_all(port: int, method: str, count: int) -> None:
     def some(first: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         for number in range(first, count, CONNECTIONS):
-            name = f"new-{number}" if method == "PUT" else f"kept-{number % 100}"
+            name = f"new-{number}" if method == "PUT" else f"kept-{number % KEPT}"
             connection.request(method, f"/store/{name}", BODY if method == "PUT" else None)
             answer = connection.getresponse()
             answer.read()
@@ -60,35 +72,30 @@ def parse(summary: str) -> dict[str, int]:
     return found
 
 
-def table(calls: dict[str, int], count: int) -> str:
+def table(found: list[Calls]) -> str:
     """Calls a request as a Markdown table, most frequent first; the rare ones are added up."""
-    lines = ["| call | a request |", "|---|--:|"]
-    often = sorted(calls.items(), key=lambda item: -item[1])
-    lines += [f"| {name} | {n / count:.3f} |" for name, n in often if n / count >= 0.01]
-    rest = sum(n for _, n in often if n / count < 0.01)
-    lines.append(f"| all others | {rest / count:.3f} |")
-    lines.append(f"| total | {sum(calls.values()) / count:.3f} |")
+    counts = [{name: n / each.requests for name, n in each.calls.items()} for each in found]
+    often = {name for each in counts for name, n in each.items() if n >= RARE}
+
+    def row(name: str, values: list[float]) -> str:
+        return f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
+
+    heads = [f"{each.requests:,} {each.method}s" for each in found]
+    lines = [f"| call | {' | '.join(heads)} |", f"|---|{'--:|' * len(found)}"]
+    for name in sorted(often, key=lambda name: (-max(e.get(name, 0) for e in counts), name)):
+        lines.append(row(name, [each.get(name, 0) for each in counts]))
+    rest = [sum(n for name, n in each.items() if name not in often) for each in counts]
+    lines.append(row("all others", rest))
+    lines.append(row("total", [sum(each.values()) for each in counts]))
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Count, and print."""
-    parser = argparse.ArgumentParser(prog="benchmarks.calls", description=__doc__)
-    parser.add_argument("--gets", type=int, default=10_000)
-    parser.add_argument("--puts", type=int, default=1_000)
-    options = parser.parse_args()
-    server = next(each for each in servers.SERVERS if each.name == "gostore")
-    with tempfile.TemporaryDirectory(prefix="gostore-bench-") as name:
-        base = Path(name)
-        with servers.running(server, base / "run") as here:
-            for number in range(100):
-                here.put(f"kept-{number}", BODY)
-            for method, count in (("GET", options.gets), ("PUT", options.puts)):
-                began = time.monotonic()
-                calls = counted(here, method, count, base / "summary")
-                print(f"{count} {method}s of 1 KiB over {CONNECTIONS} connections, ", end="")
-                print(f"{time.monotonic() - began:.1f} s under strace\n\n{table(calls, count)}\n")
-
-
-if __name__ == "__main__":
-    main()
+def measure(base: Path, gets: int, puts: int) -> list[Calls]:
+    """Count the calls of GETs, then of PUTs, of a daemon with its data under ``base``."""
+    with servers.running(servers.GOSTORE, base) as here:
+        for number in range(KEPT):
+            here.put(f"kept-{number}", BODY)
+        return [
+            Calls(method, count, counted(here, method, count, base / "summary"))
+            for method, count in (("GET", gets), ("PUT", puts))
+        ]

@@ -1,18 +1,20 @@
--- wrk -s load.lua URL -- METHOD SIZE PREFIX: reads 100 blobs in turn, or writes names nobody used.
-local method, size, prefix, count = "GET", 0, "", 0
+-- wrk -s load.lua URL -- METHOD SIZE PREFIX COUNT
+-- GET reads the COUNT blobs PREFIX0, PREFIX1..., scattered; PUT and POST write names nobody used.
+local method, prefix, count, number = "GET", "", 1, 0
 local body
 
 function init(args)
-    method, size, prefix = args[1], tonumber(args[2]), args[3]
-    if method ~= "GET" then body = string.rep("x", size) end
+    method, prefix, count = args[1], args[3], tonumber(args[4])
+    if method ~= "GET" then body = string.rep("x", tonumber(args[2])) end
 end
 
 function request()
-    count = count + 1
+    number = number + 1
     if method == "GET" then
-        return wrk.format("GET", "/store/kept-" .. size .. "-" .. count % 100)
+        -- A prime that divides no count in use: all of them in turn, neighbours far apart.
+        return wrk.format("GET", "/store/" .. prefix .. number * 7919 % count)
     end
-    return wrk.format(method, "/store/" .. prefix .. count, nil, body)
+    return wrk.format(method, "/store/" .. prefix .. number, nil, body)
 end
 
 function done(summary, latency, requests)

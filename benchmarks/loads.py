@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +19,12 @@ KIB = 1024
 TRANSFERS = 5
 """Large ones in a row; the median of them is the figure."""
 
+KEPT = 100
+"""Blobs that are PUT before they are read."""
+
+GROWN = "grown-"
+"""What the names of many blobs begin with; a number follows."""
+
 LUA = Path(__file__).with_name("load.lua")
 
 
@@ -31,6 +38,8 @@ class Load:
     connections: int = 32
     beside: bool = False
     """Whether others PUT blobs of this size over 8 connections all the while."""
+    grown: int = 0
+    """Read from so many blobs that are there already, in place of 100 that are PUT first."""
 
 
 SMALL = (
@@ -50,6 +59,17 @@ MORE = (
     *(Load(f"GET 1 KiB, {each} connections", "GET", KIB, each) for each in (1, 8, 128, 1000)),
     Load("GET 1 KiB while PUTs run", "GET", KIB, beside=True),
 )
+
+
+def connections(load: str, plain: bool = False) -> int | None:
+    """Over how many connections 1 KiB was read, if the name of the load says so.
+
+    With ``plain`` the load without a number, over 32 of them, counts, too.
+    """
+    match = re.fullmatch(r"GET 1 KiB, (\d+) connections", load)
+    if match is None:
+        return 32 if plain and load == "GET 1 KiB" else None
+    return int(match[1])
 
 
 def large(size: int) -> tuple[Load, ...]:
@@ -79,8 +99,8 @@ def run(load: Load, here: Running, round: int, seconds: int, scratch: Path) -> S
     """Put a load on a server; None where the server has no such thing."""
     if load.method == "POST" and not here.server.posts:
         return None
-    if load.method == "GET" and load.connections:
-        for number in range(100):
+    if load.method == "GET" and load.connections and not load.grown:
+        for number in range(KEPT):
             here.put(f"kept-{load.size}-{number}", b"x" * load.size)
     before = measures.cpu_seconds(here.pid)
     if load.connections:
@@ -103,10 +123,14 @@ def run(load: Load, here: Running, round: int, seconds: int, scratch: Path) -> S
 
 
 def _command(load: Load, here: Running, round: int, seconds: int) -> list[str]:
-    prefix = f"{load.method}-{load.size}-{round}-{load.connections}-"
+    if load.method == "GET":
+        prefix = GROWN if load.grown else f"kept-{load.size}-"
+    else:
+        prefix = f"{load.method}-{load.size}-{round}-{load.connections}-"
+    count = load.grown or KEPT
     url = f"http://127.0.0.1:{here.port}"
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "20s"]
-    return [*command, "-s", str(LUA), url, "--", load.method, str(load.size), prefix]
+    return [*command, "-s", str(LUA), url, "--", load.method, str(load.size), prefix, str(count)]
 
 
 @contextmanager

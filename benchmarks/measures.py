@@ -38,10 +38,19 @@ def cpu_seconds(pid: int) -> float:
 
 
 def peak_kib(pid: int) -> int:
-    """The most memory that a process and its descendants had, added up (VmHWM)."""
+    """The most memory that a process and its descendants had, added up."""
+    return _kib(pid, "VmHWM:")
+
+
+def rss_kib(pid: int) -> int:
+    """The memory that a process and its descendants have now, added up."""
+    return _kib(pid, "VmRSS:")
+
+
+def _kib(pid: int, field: str) -> int:
     total = 0
     for each in family(pid):
         for line in Path(f"/proc/{each}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field):
                 total += int(line.split()[1])
     return total

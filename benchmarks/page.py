@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from benchmarks import plots, report, targets
-from benchmarks.loads import Sample
+from benchmarks import calls, collection, growth, holds, report, results, targets
+from benchmarks.results import Results
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def update(found: Mapping[str, Any], docs: Path = DOCS) -> None:
-    """Write tables and plots anew from what ``python -m benchmarks`` kept as JSON."""
-    samples = [Sample(**each) for each in found["samples"]]
-    made = plots.draw(samples, docs / "performance")
-    rounds = len({sample.round for sample in samples})
-    parts = {
-        "machine": f"Measured on {found['machine']}, Python {found['python']}, "
-        f"{found['file system']}; {rounds} rounds.",
-        "targets": targets.table(samples),
-        "samples": report.table(samples),
-        "plots": "\n\n".join(f"![{path.stem}](performance/{path.name})" for path in made),
+def tables(found: Results) -> dict[str, str]:
+    """Every table by the name of its place in the page."""
+    return {
+        "machine": found.heading,
+        "targets": targets.table(found),
+        "samples": report.table(found.samples),
+        "holds": holds.table(found.holds),
+        "growth": growth.table(found.growth),
+        "collections": collection.table(found.collections),
+        "calls": calls.table(found.calls),
     }
+
+
+def text(found: Results) -> str:
+    """All tables, for a terminal."""
+    return "\n\n".join(tables(found).values()) + "\n"
+
+
+def update(found: Results, docs: Path = DOCS) -> None:
+    """Write the tables and the plots anew."""
+    # Here, since all else does without matplotlib.
+    from benchmarks import plots
+
+    pictures = dict.fromkeys((f"{name}_plot" for name in plots.PLOTS), "Not measured.")
+    for name, title in plots.draw(found, docs / "performance").items():
+        pictures[f"{name}_plot"] = f"![{title}](performance/{name}.svg)"
     page = docs / "performance.md"
-    page.write_text(filled(page.read_text(), parts))
+    page.write_text(filled(page.read_text(), tables(found) | pictures))
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:
@@ -41,4 +53,4 @@ def filled(text: str, parts: Mapping[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    update(json.loads(Path(sys.argv[1]).read_text()))
+    update(results.load(Path(sys.argv[1])))

@@ -93,12 +93,18 @@ def putfs(base: Path, port: int) -> list[str]:
     return [granian, "--interface", "asgi", *where, "--workers", "2", "putfs.api:app"]
 
 
-def gostore(*options: str) -> Callable[[Path, int], list[str]]:
-    """gostore with options."""
+HOLDS = "holds"
+"""Where a watched gostore writes down how long its reactor was held."""
+
+
+def gostore(*options: str, watched: bool = False) -> Callable[[Path, int], list[str]]:
+    """gostore with options, with a watch on its reactor or as it is."""
 
     def command(base: Path, port: int) -> list[str]:
-        script = "from twisted.scripts.twistd import run; run()"
-        twistd = [sys.executable, "-c", script, "-n", "--pidfile=", "gostore"]
+        script = ["-c", "from twisted.scripts.twistd import run; run()"]
+        if watched:
+            script = ["-m", "benchmarks.watched", str(base / HOLDS)]
+        twistd = [sys.executable, *script, "-n", "--pidfile=", "gostore"]
         where = ["--dir", str(base / "data"), "-s", f"127.0.0.1:{port}"]
         return [*twistd, *where, "--put-creates", "--id-bits", "32", *options]
 
@@ -128,7 +134,11 @@ SERVERS = (
 )
 
 
-def why_not(server: Server, base: Path) -> str | None:
+GOSTORE = next(each for each in SERVERS if each.name == "gostore")
+WATCHED = Server("gostore", gostore(watched=True))
+
+
+def why_not(server: Server) -> str | None:
     """Why a server cannot be run here, if it cannot."""
     if server.setting is not None and server.setting not in TABLE:
         return f"this gostore has no --{server.setting}"
@@ -148,6 +158,15 @@ class Running:
     server: Server
     port: int
     pid: int
+    base: Path
+    """Its directory."""
+    seconds: float
+    """From its start to its first answer."""
+
+    @property
+    def holds(self) -> Path:
+        """Where it writes down how long its reactor was held, if it is watched."""
+        return self.base / HOLDS
 
     def url(self, name: str) -> str:
         """Where a blob is."""
@@ -155,12 +174,17 @@ class Running:
 
     def put(self, name: str, body: bytes) -> int:
         """Store a blob; returns the status."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("PUT", f"/store/{name}", body)
-            return connection.getresponse().status
-        finally:
-            connection.close()
+        return request(self.port, "PUT", f"/store/{name}", body)
+
+
+def request(port: int, method: str, path: str, body: bytes | None = None) -> int:
+    """Ask a server on this machine over a connection of its own; returns the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request(method, path, body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -168,8 +192,26 @@ def running(server: Server, base: Path) -> Iterator[Running]:
     """Start a server with its data under ``base``, which is emptied; end it by its pid."""
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir(parents=True)
+    try:
+        with started(
+            server, base, lambda port: request(port, "PUT", "/store/kept-first", b"first")
+        ) as here:
+            yield here
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextmanager
+def started(
+    server: Server, base: Path, ask: Callable[[int], int], patience: float = PATIENCE
+) -> Iterator[Running]:
+    """Start a server on what is under ``base``; end it by its pid.
+
+    It is there when ``ask``, given its port, gets a status of success, in ``patience`` seconds.
+    """
     port = free_port()
     environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    began = time.monotonic()
     with (base / "log").open("wb") as log:
         process = subprocess.Popen(
             server.command(base, port),
@@ -182,9 +224,12 @@ def running(server: Server, base: Path) -> Iterator[Running]:
             start_new_session=True,
         )
     try:
-        here = Running(server, port, process.pid)
-        _until_it_stores(here, process, base / "log")
-        yield here
+        while (status := _asked(ask, port)) not in (200, 201, 204):
+            if process.poll() is not None or time.monotonic() > began + patience:
+                text = (base / "log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{server.name} does not answer (last: {status}):\n{text}")
+            time.sleep(0.005)
+        yield Running(server, port, process.pid, base, time.monotonic() - began)
     finally:
         process.terminate()
         try:
@@ -193,17 +238,10 @@ def running(server: Server, base: Path) -> Iterator[Running]:
             # granian may wait for its workers for ever. The group is the server's own.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        shutil.rmtree(base, ignore_errors=True)
 
 
-def _until_it_stores(here: Running, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    status = 0
-    while status not in (200, 201, 204):
-        if process.poll() is not None or time.monotonic() > end:
-            text = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{here.server.name} does not store (last: {status}):\n{text}")
-        try:
-            status = here.put("kept-first", b"first")
-        except OSError:
-            time.sleep(0.02)
+def _asked(ask: Callable[[int], int], port: int) -> int:
+    try:
+        return ask(port)
+    except OSError:
+        return 0

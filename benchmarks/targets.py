@@ -1,11 +1,16 @@
-"""What is wanted of gostore, and whether the samples show it."""
+"""What is wanted of gostore, and whether the results show it."""
 
 from __future__ import annotations
 
 from attrs import frozen
 
+from benchmarks.growth import bytes_a_blob
 from benchmarks.loads import Sample
 from benchmarks.report import Spread, ratios, spread
+from benchmarks.results import Results
+
+SHORT = 65_536
+LONG = 1_000_000
 
 
 @frozen
@@ -59,17 +64,65 @@ def targets(large: str | None) -> list[Target]:
     ]
 
 
-def table(samples: list[Sample]) -> str:
+@frozen
+class Limit:
+    """Something that is to be at most ``most``, in what was measured of it."""
+
+    what: str
+    most: float
+    unit: str
+    seen: Spread | None
+    always: bool = False
+    """Whether the highest figure counts, not the median."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it stays within the limit."""
+        if self.seen is None:
+            return False
+        return (self.seen.max if self.always else self.seen.median) <= self.most
+
+
+def limits(found: Results) -> list[Limit]:
+    """All of them."""
+    starts = {each.blobs: spread(each.start_seconds) for each in found.growth}
+    memory = bytes_a_blob(found.growth)
+    idle = [ms for each in found.collections if not each.garbage for ms in each.wall_ms]
+    walls = [each.longest_ms for each in found.holds]
+    cpus = [each.longest_cpu_ms for each in found.holds]
+
+    def known(values: list[float]) -> Spread | None:
+        return spread(values) if values else None
+
+    return [
+        Limit(f"start with {SHORT:,} blobs", 3, "s", starts.get(SHORT)),
+        Limit(f"start with {LONG:,} blobs", 40, "s", starts.get(LONG)),
+        Limit("memory a blob", 600, "bytes", known(list(memory.values())), always=True),
+        Limit("collection without garbage", 1, "ms", known(idle)),
+        Limit("longest turn of the reactor, each load", 20, "ms", known(walls), always=True),
+        Limit("processor time of a turn, each load", 20, "ms", known(cpus), always=True),
+    ]
+
+
+def table(found: Results) -> str:
     """Wanted, seen, and met or not, as a Markdown table."""
-    sizes = [s.load.removeprefix("PUT ") for s in samples if s.load.startswith("PUT ")]
-    large = next((size for size in sizes if size.endswith(" MiB")), None)
-    lines = ["| server | load | wanted | seen: median (min-max) | |", "|---|---|--:|--:|---|"]
+    names = [s.load.removeprefix("PUT ") for s in found.samples if s.load.startswith("PUT ")]
+    large = next((name for name in names if name.endswith(" MiB")), None)
+    lines = ["| server | what | wanted | seen: median (min-max) | |", "|---|---|--:|--:|---|"]
+
+    def row(server: str, what: str, wanted: str, seen: Spread | None, is_met: bool) -> str:
+        verdict = "not measured" if seen is None else "met" if is_met else "MISSED"
+        return f"| {server} | {what} | {wanted} | {seen or '-'} | {verdict} |"
+
     for target in targets(large):
-        seen = target.seen(samples)
+        seen = target.seen(found.samples)
         if target.base is None:
             wanted = f"<= {target.wanted:g} us of CPU"
         else:
             wanted = f">= {target.wanted:g} x {target.base}"
-        verdict = "not measured" if seen is None else "met" if target.is_met(seen) else "MISSED"
-        lines.append(f"| {target.server} | {target.load} | {wanted} | {seen or '-'} | {verdict} |")
+        is_met = seen is not None and target.is_met(seen)
+        lines.append(row(target.server, target.load, wanted, seen, is_met))
+    for limit in limits(found):
+        wanted = f"<= {limit.most:g} {limit.unit}"
+        lines.append(row("gostore", limit.what, wanted, limit.seen, limit.is_met))
     return "\n".join(lines)

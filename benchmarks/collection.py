@@ -1,0 +1,159 @@
+"""What a collection run costs: ``python -m benchmarks.collection DIRECTORY GARBAGE...``.
+
+The store itself is opened on the directory, without HTTP, and with its own threads. So many blobs
+are created and deleted; then the run is timed in its worker, the checkpoint of the journal, which
+is a part of it, included. Prints what it found as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+from attrs import asdict, frozen
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.task import react
+
+from benchmarks.servers import ROOT
+from gostore.store import BlobStore, Details
+from gostore.upload import Upload
+from gostore.volume import Volume
+from gostore.workers import Workers
+
+T = TypeVar("T")
+
+RUNS = 20
+"""Of a run that finds nothing; one that does can be measured only once."""
+
+TOGETHER = 200
+"""Blobs created, or deleted, at a time."""
+
+GARBAGE = (0, 100, 10_000)
+
+
+@frozen
+class Collection:
+    """Runs over a store with so many live and so many dead blobs; times in its worker."""
+
+    live: int
+    garbage: int
+    wall_ms: list[float]
+    cpu_ms: list[float]
+
+
+class TimedWorkers(Workers):
+    """Workers that time every chore."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.times: list[tuple[float, float]] = []
+
+    def chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Run a function among the chores; note its seconds, and those of the processor."""
+
+        def timed() -> T:
+            wall, cpu = time.perf_counter(), time.thread_time()
+            try:
+                return function(*arguments)
+            finally:
+                self.times.append((time.perf_counter() - wall, time.thread_time() - cpu))
+
+        return super().chore(timed)
+
+
+class Bytes:
+    """The body of an upload that is all here."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length: int | None = len(data)
+
+    def deliver(self, sink: Upload) -> None:
+        """Deliver everything at once."""
+        sink.received(self._data)
+        sink.finished()
+
+    def pauseProducing(self) -> None:
+        """There is nothing to come."""
+
+    def resumeProducing(self) -> None:
+        """There is nothing to come."""
+
+
+@inlineCallbacks
+def _measure(
+    reactor: Any, directory: str, garbage: list[int]
+) -> Generator[Deferred[Any], Any, None]:
+    workers = TimedWorkers(reactor)
+    store = BlobStore(Volume(directory, sync="journal"), workers, id_bits=32)
+    store.open()
+    store.start()
+    live = sum(1 for _ in _locations(store))
+    found = []
+    # What the start left is not ours to count.
+    yield store.collect()
+    for count in garbage:
+        names = [f"garbage-{count}-{number}" for number in range(count)]
+        for first in range(0, count, TOGETHER):
+            some = names[first : first + TOGETHER]
+            yield gatherResults([store.create(name, Bytes(b"dead"), Details()) for name in some])
+            yield gatherResults([store.delete(name) for name in some])
+        workers.times.clear()
+        for _ in range(1 if count else RUNS):
+            yield store.collect()
+        walls, cpus = zip(*workers.times, strict=True)
+        found.append(
+            Collection(live, count, [1e3 * each for each in walls], [1e3 * each for each in cpus])
+        )
+    yield store.stop()
+    store.close()
+    print(json.dumps([asdict(each) for each in found]))
+
+
+def _locations(store: BlobStore) -> Generator[str, None, None]:
+    location = store.next_location("")
+    while location is not None:
+        yield location
+        location = store.next_location(location)
+
+
+def measure(directory: Path, garbage: list[int]) -> list[Collection]:
+    """Time collection runs of a store on a data directory, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.collection", str(directory), *map(str, garbage)],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return [Collection(**each) for each in json.loads(done.stdout)]
+
+
+def table(found: list[Collection]) -> str:
+    """As Markdown: medians, and the longest."""
+    lines = [
+        "| live blobs | garbage blobs | runs | ms | longest ms | CPU ms |",
+        "|--:|--:|--:|--:|--:|--:|",
+    ]
+    for each in found:
+        lines.append(
+            f"| {each.live:,} | {each.garbage:,} | {len(each.wall_ms)} "
+            f"| {median(each.wall_ms):.3f} | {max(each.wall_ms):.3f} | {median(each.cpu_ms):.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, and print."""
+    directory, *garbage = sys.argv[1:]
+    react(_measure, (directory, [int(each) for each in garbage]))
+
+
+if __name__ == "__main__":
+    main()
