@@ -170,7 +170,9 @@ class FileContent:
         return self._work(self._volume.read, offset, length)
 
     def load(self, offset: int, length: int) -> Deferred[int]:
-        """Load in a worker."""
+        """Load in a worker what is not in memory."""
+        if self._volume.is_loaded(self._file.fd, offset, length):
+            return succeed(self._file.fd)
         return self._work(self._volume.load, offset, length)
 
     def _work(

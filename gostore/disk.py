@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import mmap
 import os
 import re
 
@@ -20,7 +21,23 @@ SYNCFS_TRUSTED = frozenset({"ext4", "ext3", "ext2", "xfs", "f2fs", "tmpfs"})
 #: Before Linux 5.8 ``syncfs(2)`` did not report failed write-back.
 _SYNCFS_REPORTS_ERRORS = (5, 8)
 
+#: SYNC_FILE_RANGE_WRITE of <linux/fs.h>.
+_RANGE_WRITE = 2
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+)
+_libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 class Disk:
@@ -75,6 +92,32 @@ class Disk:
             raise OSError(number, os.strerror(number))
 
     @staticmethod
+    def write_back(fd: int, offset: int, length: int) -> None:
+        """Have the kernel begin to write these bytes out (sync_file_range(2)), and promise nothing.
+
+        What fails then is reported by the next `fsync`.
+        """
+        _libc.sync_file_range(fd, offset, length, _RANGE_WRITE)
+
+    @staticmethod
+    def is_cached(fd: int, offset: int, length: int) -> bool:
+        """Say whether these bytes of a file are in the page cache (mincore(2)).
+
+        False, too, where nobody can tell, and for bytes that the file does not have.
+        """
+        start = offset - offset % mmap.PAGESIZE
+        size = offset + length - start
+        pages = -(-size // mmap.PAGESIZE)
+        address = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, start)
+        if address in (None, _MAP_FAILED):
+            return False
+        try:
+            found = ctypes.create_string_buffer(pages)
+            return _libc.mincore(address, size, found) == 0 and found.raw.count(b"\1") == pages
+        finally:
+            _libc.munmap(address, size)
+
+    @staticmethod
     def syncfs_trusted(dir_fd: int, release: str | None = None) -> bool:
         """Say whether one `syncfs` here stands for an `fsync` of every file written before it.
 
@@ -101,6 +144,10 @@ class UnsyncedDisk(Disk):
     @staticmethod
     def syncfs(dir_fd: object) -> None:
         """Flush nothing."""
+
+    @staticmethod
+    def write_back(fd: object, offset: object, length: object) -> None:
+        """Begin nothing."""
 
 
 def file_system(dir_fd: int, mounts: str = "/proc/self/mountinfo") -> str:

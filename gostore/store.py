@@ -55,7 +55,7 @@ from gostore.garbage import Garbage
 from gostore.ids import Ids
 from gostore.recovery import Damage
 from gostore.sweep import Collected, Dead, collect, retire
-from gostore.upload import Body, Received, Upload
+from gostore.upload import WAITING, WAITING_ALONE, Body, Received, Upload
 from gostore.volume import (
     Change,
     Commit,
@@ -82,6 +82,9 @@ _RESERVE_BYTES = 64 * 1024 * 1024
 
 #: Bodies that wait in memory for their commit may hold this many bytes together.
 _IN_MEMORY = 32 * 1024 * 1024
+
+#: With fewer uploads than this in progress, each may hold more memory.
+_FEW = 8
 
 #: How many bytes of a blob `BlobStore.verify` reads before it asks for leave to go on.
 VERIFIED_AT_ONCE = 256 * 1024
@@ -545,6 +548,7 @@ class BlobStore:
             digests=details.digests,
             max_size=self._max_blob_size,
             reserve=self._reserve,
+            waiting=WAITING_ALONE if self._uploads < _FEW else WAITING,
         )
         self._working += 1  # until `_written`
         received: Received | Deferred[Received]

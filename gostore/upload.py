@@ -31,8 +31,11 @@ SMALL = 64 * 1024
 #: A larger stage is synced before its commit, not with it: others must not wait for that.
 SEALED = 1024 * 1024
 
-#: How much of one body may wait in memory for the disk before its socket is paused.
+#: How much of one body may wait in memory for the disk before its socket is paused,
 WAITING = 256 * 1024
+
+#: and how much of it while there are few others: each piece handed to a worker has its price.
+WAITING_ALONE = 1024 * 1024
 
 
 log = Logger()
@@ -72,7 +75,7 @@ class Upload:
     """Receives the body of one new blob, into memory if it is small and here at once, else a stage.
 
     ``digests`` are the raw digests that the client announced, by algorithm.  ``reserve`` bytes of
-    the file system stay free.
+    the file system stay free, and ``waiting`` bytes may wait for it in memory.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Upload:
         digests: Mapping[str, bytes],
         max_size: int | None,
         reserve: int,
+        waiting: int = WAITING,
     ) -> None:
         self.blob = blob
         self._volume = volume
@@ -93,6 +97,7 @@ class Upload:
         self._digests = digests
         self._max_size = max_size
         self._reserve = reserve
+        self._may_wait = waiting
         self._hashes: dict[str, hashlib._Hash] = {}
         self._stage: Stage | None = None
         self._pieces: list[bytes] = []
@@ -139,7 +144,7 @@ class Upload:
             return
         self._pieces.append(data)
         self._waiting += len(data)
-        if self._waiting >= WAITING and not self._paused:
+        if self._waiting >= self._may_wait and not self._paused:
             self._paused = True
             self._body.pauseProducing()
         if not self._in_memory:
@@ -187,7 +192,7 @@ class Upload:
     def _wrote(self, _: None) -> None:
         self._working = False
         self._waiting = sum(map(len, self._pieces))
-        if self._paused and self._waiting < WAITING:
+        if self._paused and self._waiting < self._may_wait:
             self._paused = False
             self._body.resumeProducing()
         self._work()

@@ -74,6 +74,9 @@ NOT_REGULAR = frozenset(
 #: How much `Volume.load` reads at once.
 _SCRATCH = 128 * 1024
 
+#: After so many bytes of an upload the disk begins to write them.
+_WRITE_BACK = 8 * 1024 * 1024
+
 #: writev(2) takes no more pieces than this (IOV_MAX).
 _PIECES = 1024
 
@@ -90,6 +93,9 @@ class Stage:
 
     blob: Blob
     fd: int
+    #: How many bytes were written, and how many of them are on their way to the disk.
+    size: int = 0
+    begun: int = 0
 
     @property
     def name(self) -> str:
@@ -183,6 +189,8 @@ class Volume:
         #: The number of the newest batch of the journal whose renames are done.
         self._revealed = 0
         self._syncfs_trusted = False
+        #: Whether preadv(2) can be told to wait for no disk.
+        self._reads_now = True
         self._serial = 0
 
     # -- life ---------------------------------------------------------------------------------
@@ -299,8 +307,16 @@ class Volume:
         return Stage(blob, self._create(f"{name}/{DATA}"))
 
     def write(self, stage: Stage, pieces: Sequence[bytes]) -> None:
-        """Append the pieces to the stage's data.raw."""
+        """Append the pieces to the stage's data.raw.
+
+        The disk begins to write a large body while it is still coming: the flush at its end, which
+        somebody waits for, then finds little left to do.
+        """
         self._write_all(stage.fd, pieces)
+        stage.size += sum(map(len, pieces))
+        if stage.size - stage.begun >= _WRITE_BACK:
+            self.disk.write_back(stage.fd, stage.begun, stage.size - stage.begun)
+            stage.begun = stage.size
 
     def seal(self, stage: Stage) -> None:
         """Sync the stage's data.raw, which is complete, and close it; `commit` need not, then."""
@@ -652,14 +668,22 @@ class Volume:
         Raises DataDamaged if the file is not as `open_data` found it.
         """
         check_data(self.disk.fstat(fd), size)
+        if not self._reads_now:
+            return self.read(fd, 0, size) if self.disk.is_cached(fd, 0, size) else None
         data = bytearray(size)
         try:
             read = self.disk.preadv(fd, [data], 0, os.RWF_NOWAIT)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EOPNOTSUPP):
+            if error.errno == errno.EOPNOTSUPP:  # tmpfs has no such thing, for one
+                self._reads_now = False
+            elif error.errno != errno.EAGAIN:
                 raise
             return None
         return bytes(data) if read == size else None
+
+    def is_loaded(self, fd: int, offset: int, length: int) -> bool:
+        """Say whether bytes are in the page cache, so that sending them needs no disk."""
+        return self.disk.is_cached(fd, offset, length)
 
     def load(self, fd: int, offset: int, length: int) -> int:
         """Read bytes for nothing but to have them in the page cache; return the descriptor.

@@ -302,6 +302,8 @@ class FaultyDisk(Disk):
         self.faults: list[Fault] = []
         self.descriptors: dict[int, str] = {}
         self.room: tuple[int, int] | None = None
+        #: What `is_cached` says; None for what is so.
+        self.cached: bool | None = None
 
     def fail(
         self,
@@ -367,6 +369,12 @@ class FaultyDisk(Disk):
 
     def syncfs_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
         return self.under.syncfs_trusted(dir_fd) if self.trusted is None else self.trusted
+
+    def is_cached(self, fd: int, offset: int, length: int) -> bool:  # type: ignore[override]
+        """Say what the test says, or else the kernel."""
+        if self.cached is None:
+            return self.under.is_cached(fd, offset, length)
+        return self.cached
 
     def free(self, dir_fd: int) -> tuple[int, int]:  # type: ignore[override]
         found = self._call("free", (dir_fd,), {})

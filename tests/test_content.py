@@ -71,6 +71,20 @@ class SmallTests(ContentCase):
             self.assertEqual(self.workers.names(), ["read_small"])
             self.assertEqual(self.wait(asked).read(0, 10), b"0123456789")
 
+    def test_cached(self) -> None:
+        """Where the kernel cannot read without waiting (tmpfs), it is asked what is in memory."""
+        self.read("small")
+        self.disk.fail("preadv", errno.EOPNOTSUPP)
+        self.wait(self.store.content(self.small))
+        self.disk.clear()
+        self.disk.cached = True
+        content = self.successResultOf(self.store.content(self.small))
+        self.assertEqual(content.read(0, 10), b"0123456789")
+        self.disk.cached = False
+        self.store.content(self.small)
+        self.assertEqual(self.workers.names(), ["read_small"])
+        self.assertEqual(self.disk.count("preadv"), 0)
+
     def test_partly_in_memory(self) -> None:
         """If only some of its bytes are in memory, a worker reads them all."""
         self.read("small")
@@ -126,13 +140,25 @@ class LargeTests(ContentCase):
     def test_load(self) -> None:
         """A worker sees that it is in memory, and says which descriptor to send it from."""
         content = self.content(self.large)
-        fd = self.wait(content.load(5, 99_000))
+        self.disk.cached = False
+        loaded = content.load(5, 99_000)
+        self.assertEqual(self.workers.names(), ["load"])
+        fd = self.wait(loaded)
         self.assertEqual(os.pread(fd, 99_000, 5), LARGE[5:99_005])
         self.assertEqual(self.disk.descriptors[fd], f"{self.large.id}/data.raw")
+
+    def test_loaded(self) -> None:
+        """If it is there already no worker is asked."""
+        content = self.content(self.large)
+        self.disk.cached = True
+        fd = self.successResultOf(content.load(5, 99_000))
+        self.assertEqual(self.disk.descriptors[fd], f"{self.large.id}/data.raw")
+        self.assertEqual(self.workers.jobs, [])
 
     def test_disk_fails(self) -> None:
         """A read that fails may be tried again."""
         content = self.content(self.large)
+        self.disk.cached = False
         self.disk.fail("pread")
         self.fails(content.read(0, 10), DiskFailed)
         self.disk.fail("preadv")

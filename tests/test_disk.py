@@ -59,6 +59,23 @@ class DiskTests(SynchronousTestCase):
         self.assertEqual(file_system(proc), "proc")
         self.assertFalse(Disk.syncfs_trusted(proc))
 
+    def test_cached(self) -> None:
+        """What was just written is in memory; what a file does not have, or is no file, is not."""
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(bytes(10_000))
+        fd = os.open(path, os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        for offset, length in ((0, 10_000), (5000, 5000), (4095, 2), (9999, 1)):
+            self.assertTrue(Disk.is_cached(fd, offset, length), (offset, length))
+        for offset, length in ((0, 20_000), (12_288, 1), (0, 0)):
+            self.assertFalse(Disk.is_cached(fd, offset, length), (offset, length))
+        self.assertFalse(Disk.is_cached(self.fd, 0, 10))
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if file_system(fd) != "tmpfs":  # has no other place for it
+            self.assertFalse(Disk.is_cached(fd, 0, 10_000))
+
     def test_kernels(self) -> None:
         """Before Linux 5.8, and of a kernel that cannot be told, it is not trusted."""
         self.assertFalse(Disk.syncfs_trusted(self.fd, release="5.7.19-generic"))
@@ -93,4 +110,5 @@ class DiskTests(SynchronousTestCase):
         scratch = UnsyncedDisk()
         for flush in (scratch.fsync, scratch.fdatasync, scratch.syncfs):
             flush(-1)
+        scratch.write_back(-1, 0, 1)
         self.assertIs(scratch.rename, Disk.rename)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from gostore.blob import State
 from gostore.errors import BodyFailed, Busy, DigestMismatch, DiskFailed, NoSpace, TooLarge
 from gostore.store import Details
-from gostore.upload import SEALED, SMALL, WAITING
+from gostore.upload import SEALED, SMALL, WAITING, WAITING_ALONE
 from tests.doubles import COMMIT, FILE, FakeBody
 from tests.store_support import LARGE, StoreCase
 
@@ -128,10 +128,10 @@ class PauseTests(UploadCase):
     """Back-pressure: a disk that is slower than the socket."""
 
     def test_pause(self) -> None:
-        """A body is paused when WAITING bytes of it wait for the disk, and resumed with fewer."""
+        """A body is paused when WAITING_ALONE bytes of it wait for the disk, resumed with fewer."""
         body = FakeBody(complete=False, length=None)
         stored = self.upload(body)
-        body.feed(b"x" * (WAITING - 1))
+        body.feed(b"x" * (WAITING_ALONE - 1))
         self.assertFalse(body.paused)
         body.feed(b"y")
         self.assertTrue(body.paused)
@@ -140,31 +140,40 @@ class PauseTests(UploadCase):
         self.workers.run(FILE)
         self.assertFalse(body.paused)
         body.finish()
-        self.assertEqual(self.wait(stored).size, WAITING)
+        self.assertEqual(self.wait(stored).size, WAITING_ALONE)
+
+    def test_pause_among_others(self) -> None:
+        """Where many bodies come at a time each is paused when WAITING bytes of it wait."""
+        bodies = [FakeBody(b"x", complete=False, length=None) for _ in range(9)]
+        for at, body in enumerate(bodies):
+            self.store.create(f"{at}", body, Details())
+        for body in (bodies[0], bodies[8]):
+            body.feed(b"x" * WAITING)
+        self.assertEqual((bodies[0].paused, bodies[8].paused), (False, True))
 
     def test_paused_once(self) -> None:
         """What is delivered in spite of the pause is taken, and pauses nothing twice."""
-        body = FakeBody(b"x" * WAITING, b"y" * WAITING, complete=False, length=None)
+        body = FakeBody(b"x" * WAITING_ALONE, b"y" * WAITING_ALONE, complete=False, length=None)
         stored = self.upload(body)
         self.assertEqual((body.paused, body.pauses), (True, 1))
         self.workers.run(FILE)
         self.assertFalse(body.paused)
         body.finish()
-        self.assertEqual(self.wait(stored).size, 2 * WAITING)
+        self.assertEqual(self.wait(stored).size, 2 * WAITING_ALONE)
 
     def test_written_counts(self) -> None:
         """What has been written waits no more: many pieces in a row need no pause."""
         body = FakeBody(complete=False, length=None)
         stored = self.upload(body)
         for _ in range(9):
-            body.feed(b"x" * (WAITING // 2))
+            body.feed(b"x" * (WAITING_ALONE // 2))
             self.workers.run_all()
         body.finish()
-        self.assertEqual((self.wait(stored).size, body.pauses), (9 * (WAITING // 2), 0))
+        self.assertEqual((self.wait(stored).size, body.pauses), (9 * (WAITING_ALONE // 2), 0))
 
     def test_fails_paused(self) -> None:
         """A body that fails while it is paused is done with."""
-        body = FakeBody(b"x" * WAITING, complete=False, length=None)
+        body = FakeBody(b"x" * WAITING_ALONE, complete=False, length=None)
         stored = self.upload(body)
         body.fail()
         self.gives_up(stored, BodyFailed)
@@ -214,7 +223,7 @@ class RefusalTests(UploadCase):
         stored = self.upload(body)
         self.workers.run_all()
         body.feed(b"yyy")
-        body.feed(b"z" * WAITING)
+        body.feed(b"z" * WAITING_ALONE)
         self.assertEqual(body.pauses, 0)
         body.finish()
         body.fail()

@@ -450,18 +450,32 @@ class ReadTests(VolumeCase):
         """What is in memory is read at once; what is not, or cannot be told, is not."""
         fd = self.volume.open_data(self.commit(1, "a", b"0123456789").committed())
         self.assertEqual(self.volume.read_now(fd, 10), b"0123456789")
-        for error in (errno.EAGAIN, errno.EOPNOTSUPP):
-            self.disk.fail("preadv", error)
-            self.assertIsNone(self.volume.read_now(fd, 10))
-            self.disk.heal()
+        self.disk.fail("preadv", errno.EAGAIN)
+        self.assertIsNone(self.volume.read_now(fd, 10))
+        self.disk.heal()
         self.disk.shorten("preadv", 3)
         self.assertIsNone(self.volume.read_now(fd, 10))
         self.disk.heal()
         self.disk.fail("preadv", errno.EIO)
         self.assertRaises(OSError, self.volume.read_now, fd, 10)
+        self.disk.heal()
+        self.disk.fail("preadv", errno.EOPNOTSUPP)
+        for cached, found in ((True, None), (False, None), (True, b"0123456789")):
+            self.disk.cached = cached
+            self.assertEqual(self.volume.read_now(fd, 10), found)
         os.truncate(self.file("1", DATA), 9)
         self.assertRaises(DataDamaged, self.volume.read_now, fd, 10)
         self.volume.close_data(fd)
+
+    def test_write_back(self) -> None:
+        """A large body is on its way to the disk before it is complete, each byte of it once."""
+        begun: list[tuple[int, int]] = []
+        self.disk.write_back = lambda fd, offset, length: begun.append((offset, length))
+        stage = self.volume.stage(self.start(1, "a"))
+        for _ in range(20):
+            self.volume.write(stage, [bytes(1 << 20)])
+        self.assertEqual(begun, [(0, 8 << 20), (8 << 20, 8 << 20)])
+        self.volume.seal(stage)
 
     def test_load(self) -> None:
         """load reads to the end of what is wanted, or says that there is none."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from typing import Any
+from unittest import mock
 
-from twisted.internet import tcp
+from twisted.internet import main, tcp
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.wire_transport import EagerServer, make_eager
+from gostore.wire_transport import TURN, EagerServer, make_eager
 
 
 class Reactor:
@@ -133,6 +134,37 @@ class EagerServerTests(SynchronousTestCase):
         self.assertEqual(self.transport.send_file(self.file(b"hello"), 1, 3), 3)
         self.assertEqual(self.got(), b"ell")
         self.assertEqual((self.producer.paused, self.reactor.writers), (0, set()))
+
+    def test_turns(self) -> None:
+        """After a large stretch others have their turn, though the socket would take more."""
+        self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * TURN)
+        fd = self.file(bytes(2 * TURN))
+        with mock.patch("os.sendfile", lambda out, fd, offset, length: length):
+            self.assertEqual(self.transport.send_file(fd, 0, TURN - 1), TURN - 1)
+            self.assertEqual(self.producer.paused, 0)
+            self.assertEqual(self.transport.send_file(fd, 0, TURN), TURN)
+        self.assertEqual(self.producer.paused, 1)
+        self.assertIsNone(self.transport.doWrite())
+        self.assertEqual(self.producer.resumed, 1)
+
+    def test_read_more(self) -> None:
+        """What a client has sent is read in larger pieces if it is much, in small ones if not."""
+        sizes: list[int] = []
+        self.transport.protocol.dataReceived = lambda data: sizes.append(len(data))
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        for much in (200_000, 100_000):
+            self.client.send(bytes(much))
+            for _ in range(3):
+                self.assertIsNone(self.transport.doRead())
+        self.assertEqual(sizes, [65536, 134_464, 65536, 34_464])
+
+    def test_read_end(self) -> None:
+        """A client who has gone, or whose connection is broken, is told from one who is silent."""
+        self.assertIsNone(self.transport.doRead())
+        self.client.close()
+        self.assertIs(self.transport.doRead(), main.CONNECTION_DONE)
+        self.transport.socket.close()
+        self.assertIs(self.transport.doRead(), main.CONNECTION_LOST)
 
     def test_after_what_waits(self) -> None:
         """Nothing of a file overtakes what was written before it."""
