@@ -98,21 +98,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
-        undone: set[int] = set()
-        if mend:
-            recovery.redo(volume)
-        else:
-            undone = {entry.blob_id for entry in recovery.pending(volume)}
         found = recovery.scan(volume)
-        # What the next start writes again is not damaged.
-        found.quarantine = [each for each in found.quarantine if each[0] not in undone]
-        for location, damage in list(found.damaged.items()):
-            if damage.blob.id in undone:
-                del found.damaged[location]
-        report.findings += [
-            Finding("journal", str(blob_id), None, "to be written again from the journal")
-            for blob_id in sorted(undone)
-        ]
         _verify(volume, found, report, tell)
         _report(found, report)
         if mend:
@@ -129,7 +115,11 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
 
 def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None:
     """Read what lives; what is not what was committed joins the scan's damage."""
-    blobs = sorted(found.live.values(), key=lambda blob: blob.id)
+    # What is in the journal has been compared with a digest of its batch.
+    undone = {entry.blob_id for entry in found.undone}
+    blobs = sorted(
+        (blob for blob in found.live.values() if blob.id not in undone), key=lambda blob: blob.id
+    )
     total = sum(blob.size for blob in blobs)
     report.blobs, report.bytes = len(blobs), total
     read = 0
@@ -172,6 +162,10 @@ def _report(found: Recovery, report: Report) -> None:
         place = location or locations.get(str(name))
         report.findings.append(Finding(kind, str(name), place, reason, kind != "foreign"))
 
+    for entry in found.undone:
+        add("journal", entry.blob_id, "to be written again from the journal")
+    for blob_id in found.overtaken:
+        add("dead", blob_id, "deleted or replaced by what is in the journal")
     for blob_id, reason, tie in found.quarantine:
         add("tie" if tie else "damaged", blob_id, reason)
     for name in found.quarantined:

@@ -2,8 +2,8 @@
 
 A change is written to its files as ever, unsynced; its record and its bytes are appended here; one
 ``fdatasync`` then makes a whole batch durable, before the rename that commits each of them.  The
-journal does not replace the files: after a crash `recovery.redo` writes again whatever the journal
-holds and the directory lacks or has torn, and only then are the state files read.
+journal does not replace the files: a start writes again whatever lives, the journal holds and the
+directory lacks or has torn (recovery.py), and then the journal forgets it.
 
 Two files take turns, ``.journal-0`` and ``.journal-1``, allocated once so that an append changes no
 metadata.  Each holds a chain of batches from its start on, every batch at a multiple of 4 KiB, so

@@ -1,7 +1,9 @@
 """What a start makes of the data directory: first look, then mend.
 
-`scan` only reads, so a daemon that finds its port taken has changed nothing.  `repair` then only
-renames, and marks and removes what is dead, so a crash inside it is just another crash.
+`scan` only reads, so a daemon that finds its port taken has changed nothing.  What the redo
+journal holds and the directory lacks takes part in it as if it were there.  `repair` then only
+writes again what lives of that, renames, and marks and removes what is dead, so a crash inside it
+is just another crash.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob, Committed, State
-from gostore.errors import BadRecord
+from gostore.errors import BadRecord, NoSpace, VolumeUnusable, from_os_error
 from gostore.journal import NAMES as JOURNAL
 from gostore.journal import Entry
-from gostore.sweep import Dead, retire
+from gostore.sweep import Dead, collect, retire
 from gostore.volume import (
     DATA,
     NEW,
@@ -28,6 +30,7 @@ from gostore.volume import (
     DataDamaged,
     Volume,
     check_data,
+    stage_name,
 )
 
 log = Logger()
@@ -75,6 +78,10 @@ class Recovery:
     obsolete: list[str] = field(factory=list)
     #: To be set aside: id, reason, whether it is whole and has merely lost a tie.
     quarantine: list[tuple[int, str, bool]] = field(factory=list)
+    #: What lives, and only the journal has it whole.
+    undone: list[Entry] = field(factory=list)
+    #: What is dead by the word of the journal, whatever its own state file says.
+    overtaken: list[int] = field(factory=list)
 
     def __str__(self) -> str:
         discarded = len(self.leftover) + len(self.uncommitted) + len(self.pending)
@@ -92,6 +99,8 @@ class _Rival:
     dead: bool = False
     damage: str | None = None
     quarantined: str | None = None
+    #: What the journal has of it, if the directory has not: it is missing, torn or of before that.
+    entry: Entry | None = None
 
     @property
     def rank(self) -> tuple[int, bool, bool, int, bool]:
@@ -109,24 +118,11 @@ class _Rival:
         return generation, lives, tombstone, self.blob.modified, self.quarantined is None
 
 
-def redo(volume: Volume) -> None:
-    """Do again what the journal holds and the directory lacks, or has torn.
-
-    To be called before `scan`, and harmless if it is called again. Raises OSError.
-    """
-    undone = pending(volume)
-    if volume.journal.last:
-        for entry in undone:
-            volume.restore(entry)
-        volume.redone()
-        log.info("Journal: {count} changes done again", count=len(undone))
-
-
-def pending(volume: Volume) -> list[Entry]:
-    """Return what `redo` would do again; only looks. Raises OSError."""
+def _undone(volume: Volume) -> dict[int, Entry]:
+    """Return what the journal holds and the directory lacks, has torn, or has of before that."""
     # Of each blob the newest entry: it may have been deleted after it was committed.
     newest = {entry.blob_id: entry for entry in volume.journal.read()}
-    return [entry for entry in newest.values() if not _is_done(volume, entry)]
+    return {number: entry for number, entry in newest.items() if not _is_done(volume, entry)}
 
 
 def _is_done(volume: Volume, entry: Entry) -> bool:
@@ -142,7 +138,7 @@ def _is_done(volume: Volume, entry: Entry) -> bool:
         return found.generation > wanted.generation
     if found.state is State.FAILURE:
         return True
-    return entry.data is not None and volume.holds(name, entry.data)
+    return volume.holds(name, entry.data)
 
 
 def scan(volume: Volume) -> Recovery:
@@ -152,14 +148,18 @@ def scan(volume: Volume) -> Recovery:
     """
     found = Recovery()
     rivals: dict[str, list[_Rival]] = {}
+    undone = _undone(volume)
+    standing: set[int] = set()
     for name, is_directory in volume.disk.listdir(volume.root):
         if _ID.fullmatch(name) and int(name) <= MAX_ID:
             # Whatever bears the number, no new blob can take it.
             found.ids.add(int(name))
-            if is_directory:
-                _scan_blob(volume, int(name), found, rivals)
-            else:
+            if not is_directory:
                 found.foreign.append(name)
+                continue
+            standing.add(int(name))
+            if int(name) not in undone:
+                _scan_blob(volume, int(name), found, rivals)
         elif not is_directory:
             if name not in JOURNAL:
                 found.foreign.append(name)
@@ -176,10 +176,19 @@ def scan(volume: Volume) -> Recovery:
             found.quarantined.append(name)
         else:
             found.foreign.append(name)
+    for blob_id, entry in undone.items():
+        blob = statefile.parse(entry.state, blob_id)
+        blob.size = blob.size or 0
+        found.generation = max(found.generation, blob.generation)
+        rival = _Rival(blob.committed(), dead=entry.data is None, entry=entry)
+        rivals.setdefault(blob.location, []).append(rival)
     for location, group in rivals.items():
         if location in found.live:
             group.append(_Rival(found.live.pop(location)))
         _decide(location, group, found)
+    found.overtaken = [blob_id for blob_id in found.overtaken if blob_id in standing]
+    again = {stage_name(entry.blob_id) for entry in found.undone}
+    found.leftover = [name for name in found.leftover if name not in again]
     return found
 
 
@@ -256,7 +265,11 @@ def _decide(location: str, rivals: list[_Rival], found: Recovery) -> None:
     rivals.sort(key=lambda one: one.rank)
     winner = rivals.pop()
     blob = winner.blob
-    if winner.dead:
+    # A tombstone that is not there need not be written, if nothing is left that it stands above.
+    alone = winner.dead and winner.entry is not None
+    if alone:
+        found.overtaken.append(blob.id)
+    elif winner.dead:
         found.dead.append(Dead(blob.id, location, blob.generation))
     elif winner.quarantined:
         found.damaged[location] = Damage(blob, winner.quarantined)
@@ -265,9 +278,14 @@ def _decide(location: str, rivals: list[_Rival], found: Recovery) -> None:
         found.damaged[location] = Damage(blob, str(blob.id))
     else:
         found.live[location] = blob
+        if winner.entry is not None:
+            found.undone.append(winner.entry)
+            found.ids.add(blob.id)
     for loser in rivals:
         if loser.quarantined:
             found.obsolete.append(loser.quarantined)
+        elif loser.entry is not None or (alone and not loser.dead):
+            found.overtaken.append(loser.blob.id)
         elif loser.dead:
             found.dead.append(Dead(loser.blob.id, location, loser.blob.generation))
         elif loser.blob.generation == blob.generation:
@@ -284,11 +302,6 @@ def repair(volume: Volume, found: Recovery) -> None:
 
     Raises OSError, or OutcomeUnknown, if the disk refuses.
     """
-    for blob in found.pending:
-        if _fail_pending(volume, str(blob.id), blob):
-            found.dead.append(Dead(blob.id, blob.location, blob.generation))
-    retire(volume, found.unmarked)
-    volume.sync_tombstones(dead.id for dead in found.dead)
     for name in found.leftover:
         volume.trashed[name] = None
         if stage := _STAGE.fullmatch(name):
@@ -296,11 +309,15 @@ def repair(volume: Volume, found: Recovery) -> None:
             # A copy that was taken under a running daemon may have the blob, too.
             if stage[1] != PROBE and not _exists(volume, stage[1]):
                 volume.trashed[name] = int(stage[1])
+    _redo(volume, found)
+    for blob in found.pending:
+        if _fail_pending(volume, str(blob.id), blob):
+            found.dead.append(Dead(blob.id, blob.location, blob.generation))
+    retire(volume, found.unmarked)
+    volume.sync_tombstones(dead.id for dead in found.dead)
     for blob_id in found.uncommitted:
         log.warn("{id} has no state file, and never was a blob - Deleting!", id=blob_id)
         volume.trash(str(blob_id), blob_id)
-    for name in found.obsolete:
-        volume.trash(name)
     damaged = {damage.name: damage for damage in found.damaged.values()}
     for blob_id, reason, tie in found.quarantine:
         aside = volume.quarantine(str(blob_id), tie=tie)
@@ -312,10 +329,57 @@ def repair(volume: Volume, found: Recovery) -> None:
             found.ids.discard(blob_id)
             if damage is not None:
                 damage.name = aside
-    if found.uncommitted or found.obsolete or found.quarantine:
+    if found.uncommitted or found.quarantine:
         volume.sync_root()
     for name in found.foreign:
         log.warn("{name!r} in the data directory is not gostore's", name=name)
+
+
+def _redo(volume: Volume, found: Recovery) -> None:
+    """Do again what the journal holds and the directory lacks; then the journal may forget it."""
+    # Of all this the journal still knows, until it is told otherwise: in what order it is done, and
+    # flushed, does not matter.
+    for blob_id in found.overtaken:
+        volume.trash(str(blob_id), blob_id)
+    for name in found.obsolete:
+        volume.trash(name)
+    for entry in found.undone:
+        try:
+            volume.restore(entry)
+        except OSError as error:
+            if not isinstance(from_os_error(error), NoSpace):
+                raise
+            _make_room(volume, found)
+            _restore_in_room(volume, entry)
+    if volume.journal.last:
+        volume.redone()
+        log.info("Journal: {count} blobs written again", count=len(found.undone))
+    elif found.obsolete:
+        volume.sync_root()
+
+
+def _restore_in_room(volume: Volume, entry: Entry) -> None:
+    try:
+        volume.restore(entry)
+    except OSError as error:
+        if not isinstance(from_os_error(error), NoSpace):
+            raise
+        reason = (
+            f"there is no room to write blob {entry.blob_id} again, which a crash has torn;"
+            " the journal has it, so make some and start again"
+        )
+        raise VolumeUnusable(volume.shown_path, reason) from error
+
+
+def _make_room(volume: Volume, found: Recovery) -> None:
+    """On a full disk, have the collector come before its time.
+
+    What it removes was dead, or torn, and is superseded by what is on the disk or in the journal.
+    """
+    volume.sync_root()
+    collected = collect(volume, found.dead)
+    found.dead = [one for one in found.dead if one not in collected.blobs]
+    found.ids.difference_update(collected.ids)
 
 
 def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:

@@ -182,7 +182,6 @@ class BlobStore:
         begun = time.monotonic()
         self._volume.open()
         try:
-            recovery.redo(self._volume)
             self._found = recovery.scan(self._volume)
         except OSError as error:
             self._volume.close()

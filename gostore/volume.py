@@ -585,10 +585,12 @@ class Volume:
         log.critical("Read-only until a restart: {reason}", reason=self.broken)
         return self.broken
 
-    # -- what recovery.redo needs ---------------------------------------------------------------
+    # -- what recovery does again ---------------------------------------------------------------
 
-    def holds(self, name: str, data: bytes) -> bool:
+    def holds(self, name: str, data: bytes | None) -> bool:
         """Say whether the data.raw in a directory is a regular file of exactly these bytes."""
+        if data is None:
+            return False
         try:
             fd = self.disk.open(f"{name}/{DATA}", _READ, dir_fd=self.root)
             try:
@@ -604,23 +606,47 @@ class Volume:
             raise
 
     def restore(self, entry: Entry) -> None:
-        """Make a blob's directory as the journal has it, in place of a torn one; not synced."""
+        """Make a blob's directory as the journal has it, in place of a torn one; not synced.
+
+        A mere kill leaves it whole, if perhaps under the name of its stage: then this takes no
+        room.  If it fails, what it has written is in the trash, and it may be tried again.
+        """
         name, stage = str(entry.blob_id), stage_name(entry.blob_id)
-        for old in (name, stage):
-            self.trash(old)
-        self.disk.mkdir(stage, 0o777, dir_fd=self.root)
-        if entry.data is not None:
-            self._write_file(f"{stage}/{DATA}", entry.data, sync=False)
-        self._write_file(f"{stage}/{STATE}", entry.state, sync=False)
+        self.trash(name)
+        if not self._is_whole(stage, entry):
+            self.trash(stage)
+            try:
+                self._restage(stage, entry)
+            except OSError:
+                self.trash(stage)
+                raise
         self.disk.rename(stage, name, self.root)
 
+    def _is_whole(self, name: str, entry: Entry) -> bool:
+        try:
+            return self.read_state(name) == entry.state and self.holds(name, entry.data)
+        except (FileNotFoundError, BadRecord):
+            return False
+
+    def _restage(self, stage: str, entry: Entry) -> None:
+        assert entry.data is not None, "a deletion needs no room"
+        sync = not self._syncfs_trusted
+        self.disk.mkdir(stage, 0o777, dir_fd=self.root)
+        self._write_file(f"{stage}/{DATA}", entry.data, sync)
+        self._write_file(f"{stage}/{STATE}", entry.state, sync)
+        if sync:
+            self._sync_directory(stage)
+
     def redone(self) -> None:
-        """Flush what was done again; only then may the journal forget it, and does."""
-        self.disk.syncfs(self.root)
-        self.disk.fsync(self.root)
+        """Flush what was done again; only then may the journal forget it, and does.
+
+        Raises OutcomeUnknown.
+        """
+        self._break_if_failing(self.disk.syncfs, self.root)
+        self.sync_root()
         self._revealed = self.journal.synced = self.journal.last
-        if self._journaled and self._syncfs_trusted:
-            self.journal.append([])
+        if self._journaled and self._syncfs_trusted and self._open_journal():
+            self._append([])
         else:
             self.journal.remove()
             self._revealed = 0

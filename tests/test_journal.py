@@ -1,4 +1,4 @@
-"""Tests for gostore.journal, and for what recovery.redo makes of it after a crash."""
+"""Tests for gostore.journal, and for what recovery makes of it after a crash."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore import journal as format_
 from gostore import recovery
 from gostore.blob import Blob
-from gostore.disk import Disk
-from gostore.errors import ReadOnly
+from gostore.disk import Disk, UnsyncedDisk
+from gostore.errors import ReadOnly, VolumeUnusable
 from gostore.journal import NAMES, SIZE, Entry, Journal
+from gostore.sweep import Dead, collect
 from gostore.volume import DATA, STATE, Commit, Discard, OutcomeUnknown, Volume
-from tests.doubles import FaultyDisk
+from tests.doubles import FOR_EVER, FaultyDisk
 from tests.volume_support import VolumeCase
 
 
@@ -250,13 +251,7 @@ class RedoTests(VolumeCase):
 
     def open(self, sync: str = "journal") -> Volume:
         """The volume as a start finds it."""
-        volume = super().open(sync)
-        try:
-            recovery.redo(volume)
-        except OSError:
-            volume.close()
-            raise
-        return volume
+        return super().open(sync)
 
     def blob(self, blob_id: int, location: str, data: bytes) -> Blob:
         """A blob that is ready to be committed."""
@@ -273,9 +268,11 @@ class RedoTests(VolumeCase):
         self.volume.close()
 
     def restart(self, sync: str = "journal") -> recovery.Recovery:
-        """Start again, and look."""
+        """Start again, and mend."""
         self.volume = self.open(sync)
-        return recovery.scan(self.volume)
+        found = recovery.scan(self.volume)
+        recovery.repair(self.volume, found)
+        return found
 
     def truncate(self, *names: str) -> None:
         """What ext4 and XFS leave of a file that was never flushed."""
@@ -382,32 +379,141 @@ class RedoTests(VolumeCase):
 
     def test_redo_fails(self) -> None:
         """A start that fails in the middle of it leaves the journal for the next one."""
-        blobs = [self.commit(number, f"b{number}", b"x" * number) for number in (1, 2, 3)]
-        self.crash()
+        self.disk.under = UnsyncedDisk()  # some hundred starts
         calls = 0
-        while True:
-            for number in (1, 2, 3):
-                shutil.rmtree(self.file(str(number)), ignore_errors=True)
+        done = False
+        while not done:
             calls += 1
+            first = 3 * calls
+            blobs = [
+                self.commit(first + number, f"b{number}", b"%d" % calls) for number in range(3)
+            ]
+            self.crash()
+            self.truncate(str(first), DATA)
+            self.truncate(str(first + 1), STATE)
+            shutil.rmtree(self.file(str(first + 2)))
             fault = self.disk.fail(None, errno.EIO, nth=8 + calls)
             try:
-                self.open().close()
+                self.restart()
             except Exception:
-                self.disk.heal()
-                live = self.restart().live
-                self.assertEqual(live, {one.location: one.committed() for one in blobs}, calls)
-                self.crash()
+                self.volume.close()
                 self.assertEqual(self.disk.open_files, [], calls)
-                # For the next round the journal must hold them again.
-                self.volume = self.open()
-                for number in (1, 2, 3):
-                    shutil.rmtree(self.file(str(number)))
-                blobs = [self.commit(number, f"b{number}", b"y" * number) for number in (1, 2, 3)]
-                self.crash()
-                continue
-            self.assertLess(fault.seen, 8 + calls)
-            break
-        self.assertGreater(calls, 20)
+            done = fault.seen < 8 + calls
+            self.disk.heal()
+            self.crash()
+            found = self.restart()
+            wanted = {one.location: one.committed() for one in blobs}
+            self.assertEqual(found.live, wanted, calls)
+            collect(self.volume, found.dead)
+        self.assertGreater(calls, 60)
+
+    def fill(self) -> None:
+        """From now on nothing can be made or written where nothing was."""
+        for kind in ("mkdir", "writev"):
+            self.disk.fail(kind, errno.ENOSPC, times=FOR_EVER)
+
+    def test_kill_on_a_full_disk(self) -> None:
+        """After a mere kill -9 a start needs no room: not for the dead, nor for what is staged."""
+        gone = self.commit(1, "gone", b"gone")
+        old = self.commit(2, "kept", b"old")
+        kept = self.commit(3, "kept", b"new")
+        staged = self.commit(4, "staged", b"staged")
+        self.delete(gone)
+        dead = [
+            Dead(1, "gone", gone.generation),
+            Dead(2, "kept", old.generation, 3),
+        ]
+        self.assertEqual(collect(self.volume, dead).ids, [1, 2])
+        self.crash()
+        os.rename(self.file("4"), self.file(".new-4"))
+        self.fill()
+        found = self.restart()
+        self.assertEqual(found.live, {"kept": kept.committed(), "staged": staged.committed()})
+        self.assertEqual((self.data(3), self.data(4)), (b"new", b"staged"))
+        self.assertEqual(self.names(), [*NAMES, "3", "4"])
+
+    def test_deleted_on_a_full_disk(self) -> None:
+        """A lost tombstone is not written again: what it stands above is taken away instead."""
+        self.commit(1, "a", b"older")
+        self.volume.forget_journal()
+        for lost in (False, True):
+            old = self.commit(2, "a", b"old")
+            blob = self.commit(3, "a", b"data")
+            state = self.state("3")
+            self.delete(blob, [1, old.id])
+            self.crash()
+            self.put("3", state)
+            if lost:
+                shutil.rmtree(self.file("3"))
+            self.fill()
+            found = self.restart()
+            self.assertEqual((found.live, found.damaged, found.dead), ({}, {}, []))
+            self.disk.heal()
+            for name in self.volume.trashed:
+                self.volume.remove(name)
+            self.assertEqual(self.names(), list(NAMES))
+            # Not even when the journal has forgotten it.
+            self.crash()
+            self.assertEqual(self.restart().live, {})
+
+    def test_torn_on_a_full_disk(self) -> None:
+        """For what is torn the collector makes room: its torn copy, stages, all that is dead."""
+        old = self.commit(1, "a", b"old")
+        blob = self.commit(2, "a", b"data")
+        self.delete(self.commit(3, "b", b"gone"))
+        os.mkdir(self.file(".new-9"))
+        self.crash()
+        self.truncate("2", DATA)
+        self.fill()
+        self.disk.before("rmdir", self.disk.heal, nth=4)
+        found = self.restart()
+        self.assertEqual(found.live, {"a": blob.committed()})
+        self.assertEqual((found.dead, found.ids), ([], {2}))
+        self.assertEqual(self.names(), [*NAMES, "2"])
+        self.assertEqual(self.data(2), b"data")
+        self.assertLess(old.generation, blob.generation)
+
+    def test_no_room_at_all(self) -> None:
+        """If there is no room even then there is no start, but a reason, and nothing is lost."""
+        blob = self.commit(1, "a", b"data")
+        other = self.commit(2, "b", b"other")
+        self.crash()
+        self.truncate("1", DATA)
+        self.truncate("2", DATA)
+        self.fill()
+        error = self.assertRaises(VolumeUnusable, self.restart)
+        self.assertIn("no room to write blob 1 again", str(error))
+        self.volume.close()
+        self.disk.heal()
+        self.assertEqual(self.restart().live, {"a": blob.committed(), "b": other.committed()})
+
+    def test_no_room_for_a_journal(self) -> None:
+        """A full disk that has lost a file of the journal is served without one."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        os.unlink(self.file(NAMES[1]))
+        self.disk.room = (0, 1 << 30)
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+        self.assertEqual(self.names(), ["1"])
+        self.disk.clear()
+        self.commit(2, "b", b"data")
+        self.assertIn("fsync .new-2/data.raw", self.disk.trace())
+
+    def test_not_trusted(self) -> None:
+        """Where a syncfs flushes nothing, each file that is written again is flushed."""
+        self.commit(1, "a", b"data")
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.disk.trusted = False
+        self.restart()
+        self.assert_order(
+            "fsync .new-1/data.raw",
+            f"fsync .new-1/{STATE}",
+            "fsync .new-1",
+            "rename .new-1 -> 1",
+            "fsync /",
+        )
+        self.assertEqual(self.names(), ["1"])
 
     def test_journal_off(self) -> None:
         """A start without a journal does again what the last one left, and removes it."""

@@ -17,11 +17,15 @@ import pytest
 
 from gostore import statefile
 from gostore.blob import Blob
+from gostore.journal import NAMES as JOURNAL
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import STATE, Daemon, ask, eventually
 from tests.e2e.mounts import ext4, fill, mounted, mounted_device, run, tmpfs
 
 MIB = 1024 * 1024
+
+#: Makes a PUT create.
+IF_NONE = {"If-None-Match": "*"}
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
@@ -143,6 +147,46 @@ def test_disk_full_of_inodes(make_daemon: Make, tmp_path: Path, kind: str) -> No
         assert daemon.ask("POST", "large", bytes(100_000)).status == 204
         daemon.clean()
         assert len(daemon.records()) == len(stored) - 3 + 2
+        daemon.close()
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
+def test_kill_on_a_full_disk(make_daemon: Make, tmp_path: Path, kind: str) -> None:
+    """54: killed on a full disk it starts again, with all it has answered; deletes make room."""
+    at = tmp_path / "disk"
+    with contextlib.ExitStack() as stack:
+        if kind == "tmpfs":
+            stack.enter_context(tmpfs(at, "size=96m"))
+        else:
+            stack.enter_context(ext4(at, tmp_path / "image", 128 * MIB))
+        daemon = make_daemon("--free-space-reserve", "0", directory=at / "data")
+        daemon.start("--gc-interval", "0.2")
+        # What the journal still holds of these has been collected meanwhile.
+        for number in range(20):
+            assert daemon.ask("POST", f"gone/{number}", b"x" * 20_000).status == 204
+            assert daemon.ask("PUT", f"kept/{number}", b"x", IF_NONE).status == 204
+            assert daemon.ask("PUT", f"kept/{number}", b"%d" % number * 9000).status == 200
+            assert daemon.ask("DELETE", f"gone/{number}").status == 200
+        daemon.clean()
+        assert (daemon.directory / JOURNAL[0]).exists()
+        fill(at)
+        daemon.kill()
+        daemon.start("--gc-interval", "60")
+        for number in range(20):
+            assert daemon.ask("GET", f"kept/{number}").body == b"%d" % number * 9000
+            assert daemon.ask("GET", f"gone/{number}").status == 404
+        assert daemon.ask("POST", "new", b"x").status == 507
+        for number in range(10):
+            assert daemon.ask("DELETE", f"kept/{number}").status == 200
+        daemon.kill()
+        daemon.start("--gc-interval", "0.2")
+        for number in range(20):
+            status = 404 if number < 10 else 200
+            assert daemon.ask("GET", f"kept/{number}").status == status
+        eventually(
+            lambda: daemon.ask("POST", "new", b"x" * 1000).status == 204,
+            "the collector has made room",
+        )
         daemon.close()
 
 

@@ -176,12 +176,14 @@ class SimulatedDisk(Disk):
     """A `Disk` that is all in memory.
 
     ``before`` is called with the kind and the name of each call, before it takes effect; an open
-    that makes a file is a "create".  With ``full`` nothing can be made or written.  With
-    ``trusted`` false ``syncfs`` reaches no platter, as on FUSE.
+    that makes a file is a "create".  With ``full`` nothing can be made or written, with ``room``
+    no more than so many blocks, inodes among them.  With ``trusted`` false ``syncfs`` reaches no
+    platter, as on FUSE.
     """
 
-    def __init__(self, tree: Tree = (), *, trusted: bool = True) -> None:
+    def __init__(self, tree: Tree = (), *, trusted: bool = True, room: int | None = None) -> None:
         self.trusted = trusted
+        self.room = room
         self.full = False
         self.inodes: dict[int, File | Directory] = {}
         self.descriptors: dict[int, Descriptor] = {}
@@ -206,7 +208,7 @@ class SimulatedDisk(Disk):
 
     def copy(self) -> SimulatedDisk:
         """What a kill of the process leaves: all of it, but nothing open."""
-        other = SimulatedDisk(trusted=self.trusted)
+        other = SimulatedDisk(trusted=self.trusted, room=self.room)
         other.full = self.full
         other._next = self._next
         other.inodes = {
@@ -293,9 +295,13 @@ class SimulatedDisk(Disk):
             raise _error(errno.EISDIR)
         return one
 
-    def _room(self) -> None:
-        if self.full:
+    def _allocate(self, blocks: int) -> None:
+        full = self.room is not None and blocks and used(self.tree) + blocks > self.room
+        if self.full or full:
             raise _error(errno.ENOSPC)
+
+    def _grow_file(self, file: File, size: int) -> None:
+        self._allocate(_blocks(max(size, len(file.data))) - _blocks(len(file.data)))
 
     def open(  # type: ignore[override]
         self, path: bytes | str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
@@ -309,7 +315,7 @@ class SimulatedDisk(Disk):
             if inode is None:
                 if not flags & os.O_CREAT:
                     raise _error(errno.ENOENT)
-                self._room()
+                self._allocate(1)
                 inode = self._make(directory, last, File())
             elif flags & os.O_EXCL:
                 raise _error(errno.EEXIST)
@@ -348,8 +354,8 @@ class SimulatedDisk(Disk):
         return self._append(fd, b"".join(pieces))
 
     def _append(self, fd: int, data: bytes) -> int:
-        self._room()
         opened = self._opened(fd)
+        self._grow_file(self._file(fd), opened.offset + len(data))
         self._file(fd).apply(opened.offset, data)
         opened.offset += len(data)
         return len(data)
@@ -358,7 +364,7 @@ class SimulatedDisk(Disk):
         self._call("pwrite", fd)
         # Within what a file has, nothing need be allocated.
         if offset + len(data) > len(self._file(fd).data):
-            self._room()
+            self._grow_file(self._file(fd), offset + len(data))
         self._file(fd).apply(offset, bytes(data))
         return len(data)
 
@@ -372,7 +378,7 @@ class SimulatedDisk(Disk):
     def fallocate(self, fd: int, offset: int, length: int) -> None:
         """As posix_fallocate(3): the file has at least so many bytes."""
         self._call("fallocate", fd)
-        self._room()
+        self._grow_file(self._file(fd), offset + length)
         if len(self._file(fd).data) < offset + length:
             self._file(fd).apply(offset + length, None)
 
@@ -434,7 +440,7 @@ class SimulatedDisk(Disk):
         directory, last, inode = self._find(name, dir_fd)
         if inode is not None:
             raise _error(errno.EEXIST)
-        self._room()
+        self._allocate(1)
         self._make(directory, last, Directory())
 
     def unlink(self, name: str, *, dir_fd: int) -> None:  # type: ignore[override]
@@ -488,6 +494,17 @@ class SimulatedDisk(Disk):
         if self.locked is not None:
             raise BlockingIOError(errno.EAGAIN, "locked")
         self.locked = dir_fd
+
+
+def used(tree: Tree) -> int:
+    """How many blocks a tree takes, one for each file and directory, and those of the bytes."""
+    if isinstance(tree, bytes):
+        return 1 + _blocks(len(tree))
+    return 1 + sum(used(under) for _, under in tree)
+
+
+def _blocks(size: int) -> int:
+    return -(-size // _BLOCK)
 
 
 def _error(number: int) -> OSError:

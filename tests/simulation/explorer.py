@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TypeVar
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from gostore.errors import NoSpace, StoreError
 from gostore.journal import NAMES
 from tests.doubles import CHORE, COMMIT, FILE
-from tests.simulation.disk import CHANGES, SimulatedDisk, Tree
+from tests.simulation.disk import CHANGES, SimulatedDisk, Tree, used
 from tests.simulation.world import (
     DAMAGED,
     DELETE,
@@ -74,6 +74,21 @@ class Crash:
 
 
 @frozen
+class _Found:
+    """What a start finds: a tree, on a disk with ``room`` for so many blocks, None for any."""
+
+    tree: Tree
+    trusted: bool
+    room: int | None
+
+    @classmethod
+    def on(cls, disk: SimulatedDisk, tree: Tree) -> _Found:
+        """A tree that a crash left of a disk; a full one has no more room than it had."""
+        room = max(used(disk.tree), used(tree)) if disk.full else None
+        return cls(tree, disk.trusted, room)
+
+
+@frozen
 class Bounds:
     """How far to go: states per directory at a crash, the same within a recovery.
 
@@ -120,9 +135,9 @@ class Explorer:
         if sync == "journal":
             self.start = self._made()
         self.figures = Figures()
-        self._recovered: dict[tuple[Tree, bool], dict[str, Value]] = {}
-        self._twice: dict[tuple[Tree, bool], dict[str, Value]] = {}
-        self._checked: set[tuple[Tree, bool, tuple[frozenset[Value], ...]]] = set()
+        self._recovered: dict[_Found, dict[str, Value]] = {}
+        self._twice: dict[_Found, dict[str, Value]] = {}
+        self._checked: set[tuple[_Found, tuple[frozenset[Value], ...]]] = set()
 
     def some(self, cases: Iterable[T]) -> Iterator[T]:
         """All cases, or of each ``share`` the first."""
@@ -303,14 +318,14 @@ class Explorer:
         trees, complete = self._states(crash.disk, self.bounds.states)
         self.figures.sampled += not complete
         self.figures.states += len(trees)
-        trusted = crash.disk.trusted
         key = tuple(crash.allowed[location] for location in LOCATIONS)
         for tree in trees:
-            if (tree, trusted, key) not in self._checked:
-                self._checked.add((tree, trusted, key))
+            found = _Found.on(crash.disk, tree)
+            if (found, key) not in self._checked:
+                self._checked.add((found, key))
                 twice = len(self._checked) % self.bounds.second == 0
-                found = (self._recover_twice if twice else self._recover)(tree, trusted)
-                _hold(found, crash.allowed, tree)
+                values = (self._recover_twice if twice else self._recover)(found)
+                _hold(values, crash.allowed, tree)
 
     def _kill(self, crash: Crash) -> None:
         """A mere kill keeps all; what is served then has to survive a power cut after it."""
@@ -334,67 +349,58 @@ class Explorer:
             trees, _ = self._states(after.disk, self.bounds.again)
             self.figures.states += len(trees)
             for tree in trees:
-                _hold(self._recover(tree, disk.trusted), after.allowed, tree)
+                _hold(self._recover(_Found.on(after.disk, tree)), after.allowed, tree)
 
     def _start(self, world: World, tree: Tree) -> None:
         try:
             world.start()
         except (StoreError, OSError) as error:
-            if world.disk.full:
-                # To do again what the journal holds takes room; a start waits for it.
-                world.disk.full = False
-                self._start(world, tree)
-                return
             raise Violation(f"no start: {error!r} from {shown(tree)}") from error
 
-    def _recover(self, tree: Tree, trusted: bool) -> dict[str, Value]:
-        """Recover from a tree; return what is there then, before and after a collection."""
-        known = self._recovered.get((tree, trusted))
+    def _recover(self, found: _Found) -> dict[str, Value]:
+        """Recover; return what is there then, before and after a collection."""
+        known = self._recovered.get(found)
         if known is None:
             self.figures.distinct += 1
-            known = self._recovered[tree, trusted] = self._life(tree, trusted, None)
+            known = self._recovered[found] = self._life(found, None)
         return known
 
-    def _recover_twice(self, tree: Tree, trusted: bool) -> dict[str, Value]:
+    def _recover_twice(self, found: _Found) -> dict[str, Value]:
         """Recover, with one more power cut at each call of the recovery and of what follows it."""
-        known = self._twice.get((tree, trusted))
+        known = self._twice.get(found)
         if known is not None:
             return known
         disks: list[SimulatedDisk] = []
-        self.figures.distinct += (tree, trusted) not in self._recovered
-        found = self._recovered[tree, trusted] = self._twice[tree, trusted] = self._life(
-            tree, trusted, disks
-        )
+        self.figures.distinct += found not in self._recovered
+        values = self._recovered[found] = self._twice[found] = self._life(found, disks)
         for disk in disks:
             trees, _ = self._states(disk, self.bounds.again)
             self.figures.states += len(trees)
-            for again in trees:
-                if self._recover(again, trusted) != found:
+            for tree in trees:
+                again = self._recover(evolve(found, tree=tree))
+                if again != values:
                     raise Violation(
-                        f"a second crash left {shown(again)}, with {self._recover(again, trusted)} "
-                        f"instead of {found}"
+                        f"a second crash left {shown(tree)}, with {again} instead of {values}"
                     )
-        return found
+        return values
 
-    def _life(
-        self, tree: Tree, trusted: bool, disks: list[SimulatedDisk] | None
-    ) -> dict[str, Value]:
-        disk = SimulatedDisk(tree, trusted=trusted)
+    def _life(self, found: _Found, disks: list[SimulatedDisk] | None) -> dict[str, Value]:
+        disk = SimulatedDisk(found.tree, trusted=found.trusted, room=found.room)
 
         def seen(kind: str, world: World) -> None:
             if disks is not None and kind in CHANGES:
                 disks.append(disk.copy())
 
         world = World(disk, self.modules, sync=self.after, seen=seen)
-        self._start(world, tree)
-        found = world.values()
+        self._start(world, found.tree)
+        values = world.values()
         world.collect()
-        if world.values() != found:
-            raise Violation(f"collecting changed {found} to {world.values()}")
+        if world.values() != values:
+            raise Violation(f"collecting changed {values} to {world.values()}")
         if disks is not None:
             disks.append(disk.copy())
-        _tidy(disk, found, tree)
-        return found
+        _tidy(disk, values, found.tree)
+        return values
 
 
 def _only(values: Mapping[str, Value]) -> Allowed:

@@ -417,8 +417,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "what was done again is not flushed",
         "volume",
-        "        self.disk.syncfs(self.root)\n"
-        "        self.disk.fsync(self.root)\n        self._revealed",
+        "        self._break_if_failing(self.disk.syncfs, self.root)\n"
+        "        self.sync_root()\n        self._revealed",
         "        self._revealed",
         after="files",
     ),
@@ -455,6 +455,20 @@ JOURNAL_MUTANTS = (
         "            volume.restore(entry)\n",
         "            pass\n",
         trials.long_scripts,
+    ),
+    _journal(
+        "what the journal knows to be dead is left there",
+        "recovery",
+        "        volume.trash(str(blob_id), blob_id)\n    for name in found.obsolete:",
+        "        pass\n    for name in found.obsolete:",
+        trials.long_scripts,
+    ),
+    _journal(
+        "no room is made for what is torn",
+        "recovery",
+        "            _make_room(volume, found)\n",
+        "",
+        trials.full_disk,
     ),
     _journal(
         "only the oldest entry of a blob is done again",
