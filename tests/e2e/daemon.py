@@ -30,6 +30,9 @@ from gostore.journal import NAMES as JOURNAL
 #: Seconds after which something that should have happened has not; machines can be slow.
 PATIENCE = 60.0
 
+#: Seconds after which a daemon that was asked to end, and that no test looks at, is killed.
+GRACE = 5.0
+
 #: Long runs, of sizes and counts that no commit should wait for.
 SOAK = os.environ.get("GOSTORE_SOAK") == "1"
 
@@ -76,7 +79,8 @@ class Daemon:
     """One data directory, and the daemon that serves it, started as often as one likes.
 
     ``options`` are gostore's; ``wrapper`` is a command that runs the daemon; ``host`` is where it
-    listens.
+    listens. One that is ``doomed`` to be killed anyway is not measured, because what it has covered
+    would die with it, and so it starts sooner.
     """
 
     def __init__(
@@ -86,12 +90,14 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         host: str = "127.0.0.1",
+        doomed: bool = False,
     ) -> None:
         self.directory = directory
         self.options = options
-        self.env = dict(env or {})
+        self.env = {**(env or {}), **({"COVERAGE_PROCESS_CONFIG": ""} if doomed else {})}
         self.wrapper = wrapper
         self.host = host
+        self.doomed = doomed
         self.log: list[str] = []
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -174,10 +180,14 @@ class Daemon:
         return self.ended()
 
     def close(self) -> None:
-        """Make sure that it is gone."""
-        if self._process is not None:
-            self.process.kill()
-            self.ended()
+        """Make sure that it is gone: asked to end, so that its coverage is kept, or else killed."""
+        if self._process is None:
+            return
+        if not self.doomed:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE)
+        self.kill()
 
     # -- what it says -------------------------------------------------------------------------
 

@@ -128,7 +128,8 @@ def rig(make_daemon: Make, tmp_path: Path, shim: Path) -> Rig:
         "KILLSHIM_DIRECTORY": str((tmp_path / "data").resolve()),
         "KILLSHIM_ORDER": str(order),
     }
-    return Rig(make_daemon("--gc-interval", "0.1", "--scrub-rate", "0", env=env), order, {})
+    daemon = make_daemon("--gc-interval", "0.1", "--scrub-rate", "0", env=env, doomed=True)
+    return Rig(daemon, order, {})
 
 
 def points(step: int) -> Iterator[tuple[int, bool]]:

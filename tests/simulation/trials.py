@@ -97,9 +97,8 @@ def held_up_everywhere(explorer: Explorer) -> None:
 
 def full_disk(explorer: Explorer) -> None:
     """The last step finds no room on the disk: a delete has to do without a tombstone."""
-    for length in (2, 3):
-        for script in scripts(length):
-            explorer.script(script, full=True)
+    for script in (*scripts(2), *explorer.some(scripts(3))):
+        explorer.script(script, full=True)
 
 
 def damaged(explorer: Explorer) -> None:
@@ -166,7 +165,8 @@ def queued(explorer: Explorer) -> None:
 def found_damaged(explorer: Explorer) -> None:
     """A blob that the journal still has is found damaged, and deleted or replaced."""
     for before in ((POST, "a"),), ((POST, "a"), (PUT, "a")):
-        for after in itertools.product((COLLECT, (DELETE, "a"), (PUT, "a"), RESTART), repeat=2):
+        steps = (COLLECT, (DELETE, "a"), (PUT, "a"), RESTART)
+        for after in explorer.some(itertools.product(steps, repeat=2)):
             explorer.script((*before, DAMAGE, *after))
 
 
