@@ -94,11 +94,16 @@ class OpenFiles:
         #: By blob id, the one used longest ago first.
         self._kept: dict[int, OpenFile] = {}
 
-    def kept(self, blob: Committed) -> OpenFile | None:
-        """Return the blob's file if it is open."""
+    def at_hand(self, blob: Committed) -> OpenFile | None:
+        """Return the blob's file if it is open, or can be opened without waiting for the disk."""
         file = self._kept.pop(blob.id, None)
         if file is not None:
             self._kept[blob.id] = file
+        elif self._exists(blob):
+            fd = self._volume.open_data_now(blob)
+            if fd is not None:
+                file = OpenFile(fd)
+                self._keep(file, blob)
         return file
 
     def use(self, blob: Committed) -> Deferred[OpenFile]:
@@ -106,20 +111,30 @@ class OpenFiles:
 
         The Deferred fails as Volume.open_data does.
         """
-        file = self.kept(blob)
+        file = self.at_hand(blob)
         if file is not None:
             file.users += 1
             return succeed(file)
+        return self.open(blob)
+
+    def open(self, blob: Committed) -> Deferred[OpenFile]:
+        """As `use`, for a file that is not at hand."""
         return self._workers.file(self._volume.open_data, blob).addCallback(self._opened, blob)
 
     def _opened(self, fd: int, blob: Committed) -> OpenFile:
         file = OpenFile(fd, users=1)
-        if blob.id in self._kept or not self._exists(blob):
-            return file  # somebody else has opened it meanwhile, or deleted it: not to be kept
+        # Unless somebody else has opened it meanwhile, or deleted it.
+        if blob.id not in self._kept and self._exists(blob):
+            self._keep(file, blob)
+        return file
+
+    def _keep(self, file: OpenFile, blob: Committed) -> None:
         self._kept[blob.id] = file
         if len(self._kept) > self._capacity:
-            self.forget(next(iter(self._kept)))
-        return file
+            oldest = self._kept.pop(next(iter(self._kept)))
+            if not oldest.users:
+                # At once, for its blob is still there, and with it the blocks.
+                self._volume.close_data(oldest.fd)
 
     def leave(self, blob: Committed, file: OpenFile) -> None:
         """The caller does not use the file any more."""
@@ -128,7 +143,7 @@ class OpenFiles:
             self._close(file)
 
     def forget(self, blob_id: int) -> None:
-        """Keep a blob's file no longer; nobody new will ask for it, or it is one too many."""
+        """Keep a blob's file no longer; nobody new will ask for it."""
         file = self._kept.pop(blob_id, None)
         if file is not None and not file.users:
             self._close(file)

@@ -129,7 +129,7 @@ def etag_header(blob: Committed) -> dict[bytes, bytes]:
 class Representations:
     """Remembers how the blobs read of late are described; blobs never change."""
 
-    _capacity: int = 1024
+    _capacity: int = 4096
     _known: dict[int, Representation] = field(init=False, factory=dict)
 
     def of(self, blob: Committed) -> Representation:

@@ -204,6 +204,7 @@ class Daemon(MultiService):
 
 def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
     """Build the daemon on a reactor. Nothing is opened, bound or started."""
+    raise_file_limit()
     store = BlobStore(
         Volume(settings.dir, sync=settings.sync),
         Workers(reactor),
@@ -251,6 +252,12 @@ def connection_limit(settings: Settings) -> int:
     if settings.max_connections is not None:
         return settings.max_connections
     return share_of_files(80)
+
+
+def raise_file_limit() -> None:
+    """Let as many files be open as may be: the soft limit is for programs that use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def share_of_files(percent: int, limit: int | None = None) -> int:

@@ -319,7 +319,7 @@ class BlobStore:
                 self._reading_failed,
                 errbackArgs=(blob,),
             )
-        file = self._files.kept(blob)
+        file = self._files.at_hand(blob)
         if file is not None:
             try:
                 data = self._volume.read_now(file.fd, blob.size)
@@ -327,10 +327,9 @@ class BlobStore:
                     return succeed(SmallContent(verified(data, blob)))
             except (OSError, DataDamaged):
                 return fail(self._reading_failed(Failure(), blob))
-        return (
-            self._files.use(blob)
-            .addCallback(self._read_small, blob)
-            .addCallbacks(SmallContent, self._reading_failed, errbackArgs=(blob,))
+        opened = self._files.open(blob) if file is None else self._files.use(blob)
+        return opened.addCallback(self._read_small, blob).addCallbacks(
+            SmallContent, self._reading_failed, errbackArgs=(blob,)
         )
 
     def _read_small(self, file: OpenFile, blob: Committed) -> Deferred[bytes]:

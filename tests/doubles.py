@@ -304,6 +304,8 @@ class FaultyDisk(Disk):
         self.room: tuple[int, int] | None = None
         #: What `is_cached` says; None for what is so.
         self.cached: bool | None = None
+        #: Whether `open_cached` opens what there is, or says that it would have to wait.
+        self.opens_now = False
 
     def fail(
         self,
@@ -369,6 +371,12 @@ class FaultyDisk(Disk):
 
     def syncfs_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
         return self.under.syncfs_trusted(dir_fd) if self.trusted is None else self.trusted
+
+    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:  # type: ignore[override]
+        """Open as the test says."""
+        if not self.opens_now:
+            raise BlockingIOError(errno.EAGAIN, "not in memory")
+        return self.open(name, flags, dir_fd=dir_fd)
 
     def is_cached(self, fd: int, offset: int, length: int) -> bool:  # type: ignore[override]
         """Say what the test says, or else the kernel."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from typing import Any
+from unittest import mock
 
 from gostore.blob import Committed
 from gostore.content import SMALL, SmallContent
-from gostore.errors import Busy, DiskFailed, NotFound
+from gostore.errors import Busy, Damaged, DiskFailed, NotFound
 from gostore.store import Details
 from tests.doubles import FILE, FakeBody
 from tests.store_support import LARGE, StoreCase
@@ -183,6 +184,37 @@ class OpenFilesTests(ContentCase):
         second.close()
         self.workers.run_all()
         self.assertEqual(self.open_data(), [self.file(self.large)])
+
+    def test_opened_now(self) -> None:
+        """One that can be opened without the disk is, and no worker is asked."""
+        self.disk.opens_now = True
+        content = self.successResultOf(self.store.content(self.small))
+        self.assertEqual(content.read(0, 10), b"0123456789")
+        self.successResultOf(self.store.content(self.large)).close()
+        self.assertEqual(self.workers.jobs, [])
+        self.assertEqual(self.open_data(), sorted([self.file(self.small), self.file(self.large)]))
+        # The one that is too many is closed at once, too.
+        other = self.store_blob("other")
+        self.successResultOf(self.store.content(other))
+        self.assertEqual(self.workers.jobs, [])
+        self.assertEqual(self.open_data(), sorted([self.file(other), self.file(self.large)]))
+
+    def test_damaged_now(self) -> None:
+        """What is wrong with one that could be opened at once is for a worker to find."""
+        self.disk.opens_now = True
+        os.truncate(self.data(self.large), 5)
+        self.fails(self.store.content(self.large), Damaged)
+        self.assertEqual(self.open_data(), [])
+
+    def test_never_now(self) -> None:
+        """A kernel that knows no such opening is asked once."""
+        for error in (errno.EAGAIN, errno.ENOSYS):
+            refuse = mock.Mock(side_effect=OSError(error, ""))
+            self.disk.open_cached = refuse
+            for blob in (self.small, self.large, self.small):
+                self.wait(self.store.content(blob)).close()
+                self.store._files.clear()
+            self.assertEqual(refuse.call_count, 3 if error == errno.EAGAIN else 1)
 
     def test_opened_twice(self) -> None:
         """Two that come before the file is open have one each, of which one is kept."""

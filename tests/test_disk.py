@@ -59,6 +59,23 @@ class DiskTests(SynchronousTestCase):
         self.assertEqual(file_system(proc), "proc")
         self.assertFalse(Disk.syncfs_trusted(proc))
 
+    def test_open_cached(self) -> None:
+        """A file that was just there is opened; one that is not there, or is a link, is not."""
+        path = self.mktemp()
+        os.mkdir(path)
+        root = os.open(path, os.O_RDONLY)
+        self.addCleanup(os.close, root)
+        os.symlink("file", os.path.join(path, "link"))
+        with open(os.path.join(path, "file"), "wb") as file:
+            file.write(b"hello")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = Disk.open_cached("file", flags, root)
+        self.addCleanup(os.close, fd)
+        self.assertEqual(os.pread(fd, 10, 0), b"hello")
+        self.assertFalse(os.get_inheritable(fd))
+        for name in ("missing", "link"):
+            self.assertRaises(OSError, Disk.open_cached, name, flags, root)
+
     def test_cached(self) -> None:
         """What was just written is in memory; what a file does not have, or is no file, is not."""
         path = self.mktemp()

@@ -327,6 +327,14 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(service.connection_limit(Settings()), 800)
         self.assertEqual(service.connection_limit(Settings(max_connections=7)), 7)
 
+    def test_file_limit(self) -> None:
+        """As many files may be open as the hard limit allows."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
+        service.raise_file_limit()
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
+
     def test_connection_limit_of_many_files(self) -> None:
         """However many files may be open, 4,096 connections are the most."""
         self.assertEqual(service.share_of_files(80, 1_000_000), 4096)

@@ -416,6 +416,15 @@ class SimulatedDisk(Disk):
     def syncfs_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
         return self.trusted
 
+    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:  # type: ignore[override]
+        raise BlockingIOError(errno.EAGAIN, "nothing is in memory")
+
+    def is_cached(self, fd: int, offset: int, length: int) -> bool:  # type: ignore[override]
+        return False
+
+    def write_back(self, fd: int, offset: int, length: int) -> None:  # type: ignore[override]
+        pass
+
     def _stat(self, number: int) -> os.stat_result:
         one = self.inodes[number]
         if isinstance(one, File):
