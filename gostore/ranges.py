@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from attrs import frozen
-from werkzeug.http import parse_range_header
 
 from gostore.refusals import Refusal
 
 MAX_RANGES = 32
 """A request for more ranges than this gets the whole blob."""
 
-_NO_SUFFIX = re.compile("-0+")
+_SPEC = re.compile("([0-9]*)-([0-9]*)")
+
+_DIGITS = 19
+"""A number with more digits than this is beyond the end of any blob."""
 
 
 @frozen
@@ -47,18 +49,23 @@ def spans_of(value: bytes, size: int) -> list[Span] | None:
         return None
     spans: list[Span] = []
     for spec in wanted:
-        if _NO_SUFFIX.fullmatch(spec):
-            continue  # The last 0 bytes: it can be read, but never satisfied (14.1.2).
-        # One by one, because werkzeug takes only ascending ranges for well-formed.
-        parsed = parse_range_header(f"bytes={spec}")
-        if parsed is None:
+        parsed = _SPEC.fullmatch(spec)
+        if parsed is None or spec == "-":
             return None
-        [(start, stop)] = parsed.ranges
-        if start < 0 and size == 0:
-            return None  # Satisfied by an empty blob (14.1.2), yet Content-Range cannot say so.
-        start = max(size + start, 0) if start < 0 else start
-        if start < size:
-            spans.append(Span(start, size if stop is None else min(stop, size)))
+        first, last = (digits.lstrip("0") if digits else None for digits in parsed.groups())
+        if first is None:
+            if last and size == 0:
+                return None  # Satisfied by an empty blob (14.1.2), yet Content-Range cannot say so.
+            # The last 0 bytes can be read, but never satisfied.
+            start, stop = max(size - _number(last or ""), 0), size
+        elif last is not None and (len(last), last) < (len(first), first):
+            return None
+        else:
+            start, stop = _number(first), size
+            if last is not None:
+                stop = min(_number(last) + 1, size)
+        if start < stop:
+            spans.append(Span(start, stop))
     if not spans:
         text = f"There is nothing in these ranges of {size} bytes"
         raise Refusal(416, text, {b"content-range": b"bytes */%d" % size})
@@ -78,6 +85,11 @@ def multipart(
         parts.append(span)
     parts.append(b"\r\n--%b--\r\n" % boundary)
     return parts
+
+
+def _number(digits: str) -> int:
+    """Read a number without leading zeros, of however many digits, in no time."""
+    return int(digits or "0") if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 def _overlap(spans: Sequence[Span]) -> bool:

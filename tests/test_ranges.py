@@ -81,7 +81,19 @@ class SpansTests(SynchronousTestCase):
         self.assert_whole("bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=5", "bytes=5-2")
         self.assert_whole("bytes=0x1-2", "bytes=1-2-3", "bytes=--5", "bytes=0-1;q=1", "bytes=-")
         self.assert_whole("lines=0-1", "", "=0-1", "bytes 0-1", "bytes=\u00b2-3", "bytes=1_0-")
-        self.assert_whole("bytes=0-1,x", "bytes=0-1, bytes=3-4", "bytes=" + "9" * 5000 + "-")
+        self.assert_whole("bytes=0-1,x", "bytes=0-1, bytes=3-4", "bytes=1 - 2")
+
+    def test_many_digits(self) -> None:
+        """A number may have thousands of digits: it is beyond the end, and compared as one."""
+        many = "9" * 5000
+        self.assert_unsatisfiable(f"bytes={many}-")
+        self.assert_unsatisfiable(f"bytes={many}-{many}")
+        self.assert_unsatisfiable("bytes=18446744073709551616-")
+        self.assert_parts(f"bytes=0-{many}", self.data)
+        self.assert_parts(f"bytes=-{many}", self.data)
+        self.assert_parts("bytes=" + "0" * 5000 + "2-" + "0" * 5000 + "4", b"234")
+        self.assert_unsatisfiable("bytes=-" + "0" * 5000)
+        self.assert_whole(f"bytes={many}-{many[1:]}", f"bytes=8{many}-7{many}")
 
     def test_absurd(self) -> None:
         """Overlapping ranges and more than 32 of them get the whole blob (14.2, 17.15)."""
