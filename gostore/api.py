@@ -237,7 +237,8 @@ class Api:
 
     def _refuse(self, failure: Failure, request: Request) -> None:
         refusal = _refusal(failure.value)
-        if refusal.code == 500:
+        if refusal.code == 500 and not isinstance(failure.value, errors.Damaged):
+            # Of a damaged blob the store has told, once, when it set it aside.
             self._log_failure(failure, request)
         body = error_body(refusal.code, refusal.text)
         _send(_response(refusal.code, {**JSON, **refusal.headers}, body), request)
