@@ -9,6 +9,7 @@ volume changes nothing.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -17,6 +18,11 @@ import re
 #: File systems whose ``syncfs(2)`` writes out data, metadata and directories like an ``fsync`` of
 #: each would.  On others (FUSE, NFS) it may reach no disk, so each file is synced.
 SYNCFS_TRUSTED = frozenset({"ext4", "ext3", "ext2", "xfs", "f2fs", "tmpfs"})
+
+#: How opening or reading fails where somebody put a link, a FIFO, a device or a directory.
+NOT_REGULAR = frozenset(
+    {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE, errno.ENODEV}
+)
 
 #: Before Linux 5.8 ``syncfs(2)`` did not report failed write-back.
 _SYNCFS_REPORTS_ERRORS = (5, 8)

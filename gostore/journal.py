@@ -26,13 +26,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 from attrs import define, frozen
 
-from gostore.disk import Disk
+from gostore.disk import NOT_REGULAR, Disk
 
 NAMES = (".journal-0", ".journal-1")
 
@@ -46,6 +47,13 @@ _BLOCK = 4096
 _MAGIC = b"gostoreJ"
 _HEAD = struct.Struct("<8sQQI32s")
 _ENTRY = struct.Struct("<IIi")
+
+
+class NotAJournal(Exception):
+    """Somebody has put something else in the place of a file of the journal; str() says which."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}, of the redo journal, is not a regular file"
 
 
 @frozen
@@ -94,7 +102,10 @@ class Journal:
     # -- after a crash ------------------------------------------------------------------------
 
     def read(self) -> list[Entry]:
-        """Return what the files hold of changes that may be nowhere else, oldest first."""
+        """Return what the files hold of changes that may be nowhere else, oldest first.
+
+        Raises NotAJournal.
+        """
         batches: dict[int, _Batch] = {}
         for turn, name in enumerate(NAMES):
             for batch in self._chain(name):
@@ -120,8 +131,15 @@ class Journal:
             fd = self._disk.open(name, os.O_RDONLY | _SAFELY, dir_fd=self._root)
         except FileNotFoundError:
             return
+        except OSError as error:
+            if error.errno in NOT_REGULAR:
+                raise NotAJournal(name) from error
+            raise
         try:
-            size = self._disk.fstat(fd).st_size
+            found = self._disk.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise NotAJournal(name)
+            size = found.st_size
             offset = 0
             expected = None
             while len(head := self._read(fd, offset, _HEAD.size)) == _HEAD.size:

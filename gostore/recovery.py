@@ -121,7 +121,7 @@ class _Rival:
 def _undone(volume: Volume) -> dict[int, Entry]:
     """Return what the journal holds and the directory lacks, has torn, or has of before that."""
     # Of each blob the newest entry: it may have been deleted after it was committed.
-    newest = {entry.blob_id: entry for entry in volume.journal.read()}
+    newest = {entry.blob_id: entry for entry in volume.read_journal()}
     return {number: entry for number, entry in newest.items() if not _is_done(volume, entry)}
 
 
@@ -144,7 +144,8 @@ def _is_done(volume: Volume, entry: Entry) -> bool:
 def scan(volume: Volume) -> Recovery:
     """Read the whole directory and decide what lives; nothing is changed.
 
-    Raises OSError where a blob cannot be judged, for want of a permission say.
+    Raises OSError where a blob cannot be judged, for want of a permission say, and VolumeUnusable
+    where the journal cannot.
     """
     found = Recovery()
     rivals: dict[str, list[_Rival]] = {}

@@ -183,6 +183,9 @@ class BlobStore:
         self._volume.open()
         try:
             self._found = recovery.scan(self._volume)
+        except VolumeUnusable:
+            self._volume.close()
+            raise
         except OSError as error:
             self._volume.close()
             raise VolumeUnusable(self._volume.shown_path, str(from_os_error(error))) from error

@@ -35,7 +35,7 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed, State
-from gostore.disk import Disk, UnsyncedDisk
+from gostore.disk import NOT_REGULAR, Disk, UnsyncedDisk
 from gostore.errors import (
     BadRecord,
     DiskFailed,
@@ -45,7 +45,7 @@ from gostore.errors import (
     VolumeUnusable,
     from_os_error,
 )
-from gostore.journal import SIZE, Entry, Journal
+from gostore.journal import SIZE, Entry, Journal, NotAJournal
 
 DATA = "data.raw"
 STATE = statefile.NAME
@@ -65,11 +65,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: O_NONBLOCK: a FIFO that somebody put in a file's place must not hold us.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-#: How opening or reading fails where somebody put a link, a FIFO, a device or a directory.
-NOT_REGULAR = frozenset(
-    {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE, errno.ENODEV}
-)
 
 #: How much `Volume.load` reads at once.
 _SCRATCH = 128 * 1024
@@ -587,6 +582,13 @@ class Volume:
         return self.broken
 
     # -- what recovery does again ---------------------------------------------------------------
+
+    def read_journal(self) -> list[Entry]:
+        """Return what the journal has; raises VolumeUnusable if somebody put something there."""
+        try:
+            return self.journal.read()
+        except NotAJournal as error:
+            raise VolumeUnusable(self.shown_path, str(error)) from error
 
     def holds(self, name: str, data: bytes | None) -> bool:
         """Say whether the data.raw in a directory is a regular file of exactly these bytes."""

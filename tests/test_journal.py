@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
+from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +16,7 @@ from gostore import recovery
 from gostore.blob import Blob
 from gostore.disk import Disk, UnsyncedDisk
 from gostore.errors import ReadOnly, VolumeUnusable
-from gostore.journal import NAMES, SIZE, Entry, Journal
+from gostore.journal import NAMES, SIZE, Entry, Journal, NotAJournal
 from gostore.sweep import Dead, collect
 from gostore.volume import DATA, STATE, Commit, Discard, OutcomeUnknown, Volume
 from tests.doubles import FOR_EVER, FaultyDisk
@@ -168,6 +170,25 @@ class JournalTests(SynchronousTestCase):
         again.append([entry(2)])
         third = self.open()
         self.assertEqual([each.blob_id for each in third.read()], [1, 2])
+
+    def test_not_a_file(self) -> None:
+        """A link, a FIFO, a socket or a directory in the place of a file is not read, and named."""
+        makers: list[Callable[[str], object]] = [
+            lambda path: os.symlink("nowhere", path),
+            lambda path: os.symlink(os.path.abspath(self.file(0)), path),
+            os.mkfifo,
+            os.mkdir,
+            lambda path: os.mknod(path, stat.S_IFSOCK),
+        ]
+        self.open().append([entry(1)])
+        for make in makers:
+            path = self.file(1)
+            os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+            make(path)
+            journal = self.open(self.disk)
+            error = self.assertRaises(NotAJournal, journal.read)
+            self.assertIn(f"{NAMES[1]}, of the redo journal, is not a regular file", str(error))
+            self.assertEqual(self.disk.open_files, [])
 
     def test_removed(self) -> None:
         """remove takes both files away, and does not mind if they are not there."""

@@ -13,6 +13,7 @@ from gostore.errors import (
     VolumeInUse,
     VolumeUnusable,
 )
+from gostore.journal import NAMES as JOURNAL
 from gostore.store import BlobStore, Details
 from gostore.volume import Volume
 from tests.doubles import FILE, SECOND, FakeBody, InlineWorkers
@@ -185,6 +186,17 @@ class StartTests(StoreCase):
         self.disk.fail("listdir", errno.EACCES)
         error = self.assertRaises(VolumeUnusable, store.open)
         self.assertIn("EACCES", str(error))
+        store.open()
+        store.close()
+
+    def test_something_in_place_of_the_journal(self) -> None:
+        """What has taken the place of a journal's file is named, and the directory let go of."""
+        self.close()
+        (self.directory / JOURNAL[1]).symlink_to("nowhere")
+        store = BlobStore(Volume(str(self.directory)), InlineWorkers())
+        error = self.assertRaises(VolumeUnusable, store.open)
+        self.assertIn(f"{JOURNAL[1]}, of the redo journal, is not a regular file", str(error))
+        (self.directory / JOURNAL[1]).unlink()
         store.open()
         store.close()
 

@@ -473,8 +473,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "only the oldest entry of a blob is done again",
         "recovery",
-        "for entry in volume.journal.read()}",
-        "for entry in reversed(volume.journal.read())}",
+        "for entry in volume.read_journal()}",
+        "for entry in reversed(volume.read_journal())}",
         trials.long_scripts,
     ),
     _journal(
