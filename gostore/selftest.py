@@ -3,7 +3,8 @@
 Writers that each have locations of their own store, replace and delete, while the daemon is ended
 by ``kill -9`` at random times and started again.  What it has answered with success has to be there
 afterwards; where a kill took the answer away, the old or the new is right, and nothing else.  Then
-the disk is made to look full, and writes are made to fail, and that must cost nothing either.
+the disk is made to look full, and must still be read and deleted from; and a write is made to fail
+in the middle, and that must cost nothing either.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -37,7 +39,12 @@ FILL = 256 * 1024
 MOST_FILLS = 64
 #: The largest file that a write may make where writes fail.
 FILE_LIMIT = 256 * 1024
+#: How many of the things that are wrong are told one by one.
+MOST_SHOWN = 20
 SIZES = (0, 17, 1000, 20_000, 70_000, 300_000)
+
+#: What each location holds, None where there is no blob.
+Held = dict[str, bytes | None]
 
 _TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 _OPTIONS = ("-s", "127.0.0.1:0", "--gc-interval", "0.2")
@@ -66,7 +73,9 @@ class Verdict:
 
     def as_lines(self) -> list[str]:
         """The verdict, for people."""
-        lines = [*self.wrong]
+        lines = self.wrong[:MOST_SHOWN]
+        if len(self.wrong) > MOST_SHOWN:
+            lines.append(f"and {len(self.wrong) - MOST_SHOWN} more")
         if self.wrong:
             lines.append(f"What is left is in {self.directory}")
         return [
@@ -74,16 +83,28 @@ class Verdict:
             f"{self.acknowledged} operations acknowledged, {self.unknown} with an unknown outcome, "
             f"{self.kills} kills, {self.checked} checks",
             f"{self.refused} writes refused on a full disk, {self.failed} cut short",
-            f"{'Good' if self.good else 'BAD'}: lost {len(self.wrong)}, {self.seconds:.1f} seconds,"
-            f" seed {self.seed}",
+            f"{'Good' if self.good else 'BAD'}: {len(self.wrong)} wrong, "
+            f"{self.seconds:.1f} seconds, seed {self.seed}",
         ]
 
 
 class Trial:
     """One trial in a new directory under ``parent``, which is removed if all is well."""
 
-    def __init__(self, parent: str, seconds: float, kills: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        parent: str,
+        seconds: float,
+        kills: int,
+        seed: int | None = None,
+        subject: Callable[[str], Subject] | None = None,
+    ) -> None:
+        """Describe the trial; ``subject`` makes the daemon for a directory, by default a real one.
+
+        It is over after so many seconds, or kills.
+        """
         self._parent = parent
+        self._subject = subject or Subject
         self._seconds = seconds
         self._kills = kills
         self._seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
@@ -93,10 +114,15 @@ class Trial:
         begun = time.monotonic()
         directory = tempfile.mkdtemp(prefix="gostore-selftest-", dir=self._parent)
         verdict = Verdict(directory, self._seed)
-        daemon = _Daemon(directory)
+        daemon = self._subject(directory)
         try:
-            self._crash(daemon, verdict)
-            self._fill(daemon, verdict)
+            daemon.start()
+            try:
+                self._crash(daemon, verdict)
+                held = fill(daemon, verdict)
+                cut_short(daemon, verdict, held)
+            except VolumeUnusable as error:
+                verdict.wrong.append(str(error))
             verdict.wrong += [str(each) for each in fsck(Volume(daemon.data)).damage]
         finally:
             daemon.kill()
@@ -105,10 +131,9 @@ class Trial:
         verdict.seconds = time.monotonic() - begun
         return verdict
 
-    def _crash(self, daemon: _Daemon, verdict: Verdict) -> None:
+    def _crash(self, daemon: Subject, verdict: Verdict) -> None:
         chosen = random.Random(self._seed)
-        daemon.start()
-        writers = [_Writer(number, daemon, verdict, self._seed) for number in range(WRITERS)]
+        writers = [Writer(number, daemon, verdict, self._seed) for number in range(WRITERS)]
         for writer in writers:
             writer.start()
         end = time.monotonic() + self._seconds
@@ -138,41 +163,87 @@ class Trial:
             verdict.wrong += writer.wrong
         daemon.stop(verdict)
 
-    def _fill(self, daemon: _Daemon, verdict: Verdict) -> None:
-        """Neither a full disk nor a write that fails in the middle takes anything along."""
-        free = os.statvfs(daemon.data)
-        reserve = max(0, free.f_bavail * free.f_frsize - ROOM)
-        daemon.start("--free-space-reserve", str(reserve))
-        kept = []
-        for number in range(MOST_FILLS):
-            status, _ = daemon.ask("POST", f"full/{number}", bytes([number]) * FILL)
-            if status == 507:
-                verdict.refused += 1
-                break
-            if status == 204:
-                kept.append(number)
-            verdict.acknowledged += status == 204
-        # While it runs: Python ignores SIGXFSZ, so what is too large fails as a full disk does.
-        daemon.kill()
-        daemon.start("--free-space-reserve", "0")
-        daemon.limit(FILE_LIMIT)
-        status, _ = daemon.ask("POST", "failing", b"!" * (FILE_LIMIT + 1))
-        if status < 500:
-            verdict.wrong.append(f"failing: a write that failed is answered {status}")
+
+def fill(daemon: Subject, verdict: Verdict) -> Held:
+    """See that a disk that looks full refuses writes, and nothing else; return what is there."""
+    free = os.statvfs(daemon.data)
+    reserve = ("--free-space-reserve", str(max(0, free.f_bavail * free.f_frsize - ROOM)))
+    daemon.start(*reserve)
+    held: Held = {}
+    status = 0
+    for number in range(MOST_FILLS):
+        location, body = f"full/{number}", bytes([number]) * FILL
+        status, _ = _ask(daemon, "POST", location, body)
+        if status != 204:
+            break
+        verdict.acknowledged += 1
+        held[location] = body
+    if status == 507:
+        verdict.refused += 1
+    else:
+        verdict.wrong.append(f"a full disk: POST {_answered(status)}, and not with 507")
+    _look(daemon, verdict, held)
+    for location in list(held)[::2]:
+        _delete(daemon, verdict, held, location)
+    _look(daemon, verdict, held)
+    daemon.kill()
+    daemon.start(*reserve)
+    _look(daemon, verdict, held)
+    daemon.stop(verdict)
+    return held
+
+
+def cut_short(daemon: Subject, verdict: Verdict, held: Held) -> None:
+    """See that a write that fails in the middle takes nothing along, and leaves nothing."""
+    daemon.start("--free-space-reserve", "0")
+    # While it runs: Python ignores SIGXFSZ, so what is too large fails as a full disk does.
+    daemon.limit(FILE_LIMIT)
+    status, _ = _ask(daemon, "POST", "failing", b"!" * (FILE_LIMIT + 1))
+    if status == 0 or status >= 500:
         verdict.failed += 1
-        if daemon.ask("GET", "failing")[0] != 404:
-            verdict.wrong.append("failing: a write that failed has left something")
-        for number in kept:
-            verdict.checked += 1
-            if daemon.ask("GET", f"full/{number}")[1] != bytes([number]) * FILL:
-                verdict.wrong.append(f"full/{number}: lost on a full disk")
-            if daemon.ask("DELETE", f"full/{number}")[0] != 200:
-                verdict.wrong.append(f"full/{number}: cannot be deleted")
-            verdict.acknowledged += 1
-        daemon.stop(verdict)
+        held["failing"] = None
+    else:
+        verdict.wrong.append(f"failing: a write that failed {_answered(status)}")
+    _look(daemon, verdict, held)
+    for location, body in list(held.items()):
+        if body is not None:
+            _delete(daemon, verdict, held, location)
+    _look(daemon, verdict, held)
+    daemon.stop(verdict)
 
 
-class _Daemon:
+def _look(daemon: Subject, verdict: Verdict, held: Held) -> None:
+    for location, wanted in held.items():
+        verdict.checked += 1
+        status, body = _ask(daemon, "GET", location)
+        if (status, wanted) != (404, None) and (status, body) != (200, wanted):
+            verdict.wrong.append(f"{location}: {_answered(status)}, and not with what it holds")
+
+
+def _delete(daemon: Subject, verdict: Verdict, held: Held, location: str) -> None:
+    status, _ = _ask(daemon, "DELETE", location)
+    if status == 200:
+        verdict.acknowledged += 1
+        held[location] = None
+    else:
+        verdict.wrong.append(f"{location}: DELETE {_answered(status)}")
+
+
+def _ask(
+    daemon: Subject, method: str, location: str, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """Send one request; return status and body, 0 if there was no answer."""
+    try:
+        return daemon.ask(method, location, body)
+    except _LOST:
+        return 0, b""
+
+
+def _answered(status: int) -> str:
+    return f"answered {status}" if status else "not answered"
+
+
+class Subject:
     """A daemon of the trial's own."""
 
     def __init__(self, directory: str) -> None:
@@ -266,13 +337,13 @@ class _Daemon:
             connection.close()
 
 
-class _Writer(threading.Thread):
+class Writer(threading.Thread):
     """Writes to locations that nobody else writes to, and knows what each may hold.
 
     What a location holds is the SHA-256 of its bytes, or None if there is no blob.
     """
 
-    def __init__(self, number: int, daemon: _Daemon, verdict: Verdict, seed: int) -> None:
+    def __init__(self, number: int, daemon: Subject, verdict: Verdict, seed: int) -> None:
         super().__init__(daemon=True)
         self.enough = threading.Event()
         self.look_all = threading.Event()
@@ -339,5 +410,5 @@ class _Writer(threading.Thread):
         if status == good:
             self.acknowledged += 1
             self._may[location] = {after}
-        elif status < 500:
+        else:
             self.wrong.append(f"{location}: {method} answered {status}")
