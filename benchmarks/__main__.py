@@ -176,6 +176,7 @@ def main() -> None:
         machine=f"{platform.platform()}, {os.cpu_count()} processors",
         python=platform.python_version(),
         file_system="ext4 on a loop device" if options.dir is None else str(options.dir),
+        load_average=os.getloadavg()[0],
     )
     began = time.monotonic()
     with ExitStack() as stack:

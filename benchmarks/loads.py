@@ -16,7 +16,7 @@ from benchmarks import measures
 from benchmarks.servers import Running
 
 KIB = 1024
-TRANSFERS = 5
+TRANSFERS = 3
 """Large ones in a row; the median of them is the figure."""
 
 KEPT = 100

@@ -18,6 +18,8 @@ from benchmarks.results import Results
 # The same text gives the same file; letters stay letters.
 STYLE = {"svg.hashsalt": "gostore", "svg.fonttype": "none", "font.size": 9}
 
+NUMBER = "{x:,.7g}"
+
 Figure = Callable[[Sample], float]
 
 
@@ -81,9 +83,8 @@ def _bars(found: Results, unit: str, figure: Figure) -> Any:
             )
         panel.set_title(load, fontsize=9)
         panel.set_xlabel(unit)
-        panel.ticklabel_format(axis="x", style="plain")
         panel.xaxis.set_major_locator(pyplot.MaxNLocator(5))
-        panel.xaxis.set_major_formatter("{x:,.4g}")
+        panel.xaxis.set_major_formatter(NUMBER)
         panel.spines[["top", "right"]].set_visible(False)
     return plot
 
@@ -142,6 +143,7 @@ def _growth(results: Results) -> Any:
     line(start, None, "o", (median(each.start_seconds) for each in found))
     start.set_ylabel("start to first answer, s")
     start.set_yscale("log")
+    start.yaxis.set_major_locator(pyplot.LogLocator(subs=(1, 2, 5)))
     line(memory, "after the start", "o", (each.rss_kib / 1024 for each in found))
     line(memory, "most", "s", (each.peak_kib / 1024 for each in found))
     memory.set_ylabel("memory, MiB")
@@ -164,8 +166,9 @@ def _logarithmic(panel: Any, what: str, at: Iterable[int]) -> None:
     panel.set_xlabel(what)
     panel.set_xticks(list(at), [f"{each:,}" for each in at], fontsize=8)
     panel.minorticks_off()
+    panel.yaxis.set_major_formatter(NUMBER)
     if panel.get_yscale() == "linear":
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.08 * panel.dataLim.y1)
     panel.grid(alpha=0.3)
     panel.spines[["top", "right"]].set_visible(False)
 

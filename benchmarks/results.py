@@ -21,6 +21,8 @@ class Results:
     machine: str
     python: str
     file_system: str
+    load_average: float
+    """Over the minute before the beginning: of what else the machine was at."""
     seconds: float = 0.0
     """What all of it took."""
     samples: list[Sample] = field(factory=list)
@@ -35,7 +37,8 @@ class Results:
         rounds = len({sample.round for sample in self.samples})
         return (
             f"Measured on {self.machine}, Python {self.python}, {self.file_system}; "
-            f"{rounds} rounds; {self.seconds / 60:.0f} minutes in all."
+            f"{rounds} rounds; {self.seconds / 60:.0f} minutes in all; "
+            f"load average at the beginning {self.load_average:.1f}."
         )
 
     def save(self, path: Path) -> None:

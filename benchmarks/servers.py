@@ -125,15 +125,14 @@ class Server:
 
 SERVERS = (
     Server("nginx", nginx, posts=False),
+    # Next to it, in time, too: what else the machine does meanwhile changes from minute to minute.
+    Server("gostore", gostore()),
+    Server("gostore --sync none", gostore("--sync", "none"), setting="sync"),
     Server("klein", klein),
     # Its POST takes only forms.
     Server("seaweedfs", seaweedfs, posts=False),
     Server("putfs", putfs, posts=False),
-    Server("gostore", gostore()),
-    Server("gostore --sync none", gostore("--sync", "none"), setting="sync"),
 )
-
-
 GOSTORE = next(each for each in SERVERS if each.name == "gostore")
 WATCHED = Server("gostore", gostore(watched=True))
 

@@ -235,6 +235,7 @@ class LimitTests(SynchronousTestCase):
             "machine",
             "3.11",
             "ext4",
+            0.5,
             growth=[grown(0, 1000), grown(65_536, 33_768, 2.0, 4.0)],
             collections=[
                 Collection(65_536, 0, [0.25, 0.5, 0.75], [0.1] * 3),
@@ -265,6 +266,7 @@ class PageTests(SynchronousTestCase):
         "machine",
         "3.11",
         "ext4",
+        0.5,
         samples=[sample("gostore", "GET 1 KiB", 0, 10)],
         holds=[Hold("GET", 10, 15, 4, 1, 0, 0)],
         growth=[grown(1, 1000)],
