@@ -1,5 +1,5 @@
 # make run     the daemon, in the foreground: blobs in ./data, port 7777 (ARGS= for other options)
-# make test    every test there is, under coverage (ARGS= for pytest)
+# make test    every test there is, PROCESSES (2) at a time, under coverage (ARGS= for pytest)
 # make soak    the long tests, then the power cuts
 # make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 BRANCHES := 95
+PROCESSES ?= 2
 TIME ?= 60
 CUTS ?= 20
 FUZZ := .venv-fuzz
@@ -20,6 +21,8 @@ FUZZ := .venv-fuzz
 # The daemons that tests start run this source, not an installed copy of it.
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Some hundred times: a daemon starts sooner if what it imports is compiled already.
+unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard gostore/*.* twisted/plugins/*.py)
 
@@ -30,7 +33,7 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	@$(BIN)/coverage json --quiet -o .coverage.json

@@ -50,6 +50,7 @@ setup(
             "openapi-spec-validator>=0.7",
             "pytest>=8.0",
             "pytest-twisted>=1.14",
+            "pytest-xdist>=3.2",
             "redbot>=2.0",
             "schemathesis>=4.0",
             "treq>=24.9",

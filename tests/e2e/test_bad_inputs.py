@@ -12,24 +12,25 @@ from tests.e2e.daemon import Daemon
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon for the whole table: what a case did to it, the next one would feel."""
+    """One daemon for the whole table: what a case did to it, the next one would feel.
+
+    After all of that it runs, and has logged no traceback and no failure.
+    """
     daemon = Daemon(tmp_path_factory.mktemp("bad") / "data", *OPTIONS).start()
     prepare(daemon)
     yield daemon
-    daemon.close()
+    try:
+        assert daemon.running
+        assert "Traceback" not in daemon.said
+        assert "raised an exception" not in daemon.said
+    finally:
+        daemon.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_bad_input(case: Case, served: Daemon) -> None:
     """A bad input gets its answers and its end of the connection, and harms nothing else."""
     assert not run(case, served).problems, case.rfc
-
-
-def test_the_daemon_took_no_harm(served: Daemon) -> None:
-    """After all of that the daemon runs, and has logged no traceback and no failure."""
-    assert served.running
-    assert "Traceback" not in served.said
-    assert "raised an exception" not in served.said
 
 
 def test_no_row_is_missing() -> None:
