@@ -212,6 +212,11 @@ def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
 
 def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
     """End the process, before its reactor runs, with one line on the terminal it came from."""
+    if twistd.get("pidfile"):
+        # twistd removes it only after an Exception, for which it also prints a traceback. First of
+        # all: who is told below may try again at once.
+        with suppress(OSError):
+            os.unlink(twistd["pidfile"])
     line = f"gostore: {printable(' '.join(line.split()))}"
     pipe = twistd.get("statusPipe")
     if pipe is not None or twistd.get("logfile") or twistd.get("syslog"):
@@ -224,8 +229,4 @@ def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
         # twistd has turned sys.stderr into a log.
         sys.__stderr__.write(f"{line}\n")
         sys.__stderr__.flush()
-    if twistd.get("pidfile"):
-        # twistd removes it only after an Exception, for which it also prints a traceback.
-        with suppress(OSError):
-            os.unlink(twistd["pidfile"])
     raise SystemExit(1)

@@ -276,3 +276,12 @@ class RefuseTests(SynchronousTestCase):
         self.refuse({"pidfile": str(path)})
         self.assertFalse(path.exists())
         self.refuse({"pidfile": str(path)})
+
+    def test_pid_file_first(self) -> None:
+        """It is gone when somebody is told, who may try again at once."""
+        path = temporary(self) / "twistd.pid"
+        path.write_text("1")
+        there = []
+        self.patch(self.terminal, "write", lambda line: there.append(path.exists()))
+        self.refuse({"pidfile": str(path)})
+        self.assertEqual(there, [False])
