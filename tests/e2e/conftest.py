@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,7 +27,27 @@ def make_daemon(tmp_path: Path) -> Iterator[Make]:
         one.close()
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """The daemon that the tests of a module are given one after another."""
+    daemon = Daemon(tmp_path_factory.mktemp("lasting") / "data", "--gc-interval", "0.2")
+    yield daemon
+    daemon.close()
+
+
 @pytest.fixture
-def daemon(make_daemon: Make) -> Daemon:
-    """A daemon that serves an empty directory and collects often."""
-    return make_daemon("--gc-interval", "0.2").start()
+def daemon(lasting: Daemon) -> Iterator[Daemon]:
+    """A daemon that serves an empty directory and collects often.
+
+    It may be killed and started again; the next test gets it as it is then, without the blobs.
+    """
+    if not lasting.running:
+        lasting.start()
+    yield lasting
+    try:
+        lasting.empty()
+    except BaseException:
+        # Nobody else is to suffer for it.
+        lasting.close()
+        shutil.rmtree(lasting.directory)
+        raise

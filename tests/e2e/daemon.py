@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -293,6 +294,18 @@ class Daemon:
     def forget_peak(self) -> None:
         """Let VmHWM begin anew with what is in use now."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def empty(self) -> None:
+        """Delete every blob, wait until nothing is left of them, and forget what was said."""
+        connection = self.connect()
+        listed = ask(connection, "GET", "/store/?limit=10000&format=json")
+        for entry in json.loads(listed.body):
+            deleted = ask(connection, "DELETE", f"/store/{quote(entry['location'])}")
+            assert deleted.status == 200, entry
+        connection.close()
+        eventually(lambda: not self.names(), f"nothing left in {self.directory}")
+        with self._news:
+            self.log.clear()
 
     def status(self, field: str) -> int:
         """A number of its /proc status: VmHWM and VmRSS in KiB."""
