@@ -428,7 +428,11 @@ def set_aside(volume: Volume, damage: Damage) -> None:
         volume.sync_root()
 
 
-def discard(volume: Volume, damage: Damage) -> None:
-    """Give up what is left of a damaged blob whose location has been written again."""
+def discard(volume: Volume, damage: Damage) -> bool:
+    """Give up what is left of a damaged blob whose location has been written again.
+
+    Return that it is gone, durably.
+    """
     if volume.trash(damage.name):
         volume.sync_root()
+    return True

@@ -152,6 +152,8 @@ class BlobStore:
         self._files = OpenFiles(volume, workers, self._is_current, max_open_files)
         self._by_location: SortedDict[str, Committed] = SortedDict()
         self._damaged: dict[str, Damage] = {}
+        #: Damaged blobs whose location has been written again, and which are there still.
+        self._obsolete: dict[str, list[str]] = {}
         self._creating: set[str] = set()
         self._generation = 0
         self._garbage = Garbage()
@@ -505,13 +507,18 @@ class BlobStore:
         def decide() -> Change:
             current = self._ask(location, condition, admit)
             elders = self._garbage.elders(location)
-            if current is not None:
+            obsolete = self._obsolete.get(location, [])
+            if current is not None and not obsolete:
                 return Delete(current, elders)
-            return Discard([*map(str, elders), self._damaged[location].name])
+            # What is set aside would outlive a tombstone, which is collected.
+            last = self._damaged[location].name if current is None else str(current.id)
+            return Discard([*map(str, elders), *obsolete, last])
 
-        return self._count(
-            self._committer.change(location, decide, lambda: self._switch(location, None))
-        )
+        def switch() -> None:
+            self._obsolete.pop(location, None)
+            self._switch(location, None)
+
+        return self._count(self._committer.change(location, decide, switch))
 
     def _write(
         self, location: str, body: Body, details: Details, condition: Condition | None, admit: Admit
@@ -647,7 +654,7 @@ class BlobStore:
             self._by_id.give(committed)
             self._free -= committed.size
             if damage is not None:
-                self._chore(recovery.discard, damage)
+                self._discard(location, damage)
         elif previous is not None:
             del self._by_location[location]
         if previous is not None:
@@ -660,6 +667,19 @@ class BlobStore:
                 if not (self._retiring or self._stopping):
                     self._retiring = True
                     self._workers.soon(self._retire_soon, _RETIRE_AFTER)
+
+    def _discard(self, location: str, damage: Damage) -> None:
+        """Give up what is left of a damaged blob; until that is done a DELETE has to see to it."""
+        names = self._obsolete.setdefault(location, [])
+        names.append(damage.name)
+
+        def done(discarded: bool | None) -> None:
+            if discarded:
+                names.remove(damage.name)
+                if not names and self._obsolete.get(location) is names:
+                    del self._obsolete[location]
+
+        self._chore(recovery.discard, damage).addCallback(done)
 
     def _retire(self) -> None:
         """Have the replaced blobs marked, many at a time."""

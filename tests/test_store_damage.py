@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
-from gostore.errors import AlreadyExists, ConditionFailed, Damaged, NotFound, ReadOnly
+from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
 from gostore.store import Details
 from gostore.volume import OutcomeUnknown
-from tests.doubles import CHORE, COMMIT, FakeBody
+from tests.doubles import CHORE, COMMIT, FOR_EVER, FakeBody
 from tests.store_support import LARGE, StoreCase
 
 
@@ -211,6 +211,28 @@ class WriteTests(StoreCase):
             self.assertEqual(len(self.store._by_id), 1)
         self.open()
         self.assertEqual(self.read("a"), b"new")
+
+    def test_replace_and_delete(self) -> None:
+        """One that cannot be removed when it is replaced does not outlive a DELETE after that."""
+        self.disk.fail("rename", name=".quarantine", times=FOR_EVER)
+        for _ in range(2):
+            # What replaces it is found damaged, and replaced in its turn.
+            blob = self.wait(self.store.replace("a", FakeBody(b"new"), Details()))
+            self.data(blob).write_bytes(b"old")
+            self.fails(self.store.content(blob), Damaged)
+            self.workers.run_all()
+        self.wait(self.store.replace("a", FakeBody(b"newer"), Details()))
+        self.workers.run_all()
+        self.fails(self.store.delete("a"), DiskFailed)
+        self.assertEqual(self.read("a"), b"newer")
+        self.flushLoggedErrors(OSError)
+        self.disk.heal()
+        self.wait(self.store.delete("a"))
+        self.fails(self.store.get("a"), NotFound)
+        self.collect()
+        self.assertEqual(self.names(), [])
+        self.open()
+        self.fails(self.store.get("a"), NotFound)
 
     def test_put(self) -> None:
         """A PUT that may create does not: there is a blob, be it damaged."""
