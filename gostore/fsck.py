@@ -140,7 +140,7 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
         except (DataDamaged, FileNotFoundError) as error:
             _damaged(found, blob, str(error) or "it is gone")
         except OSError as error:
-            if error.errno in recovery.NOT_THE_FILE:
+            if error.errno not in recovery.OF_THE_FILE:
                 raise
             # A bad sector, say. It may be read another day, and what was set aside is not.
             reason = f"it cannot be read: {from_os_error(error)}"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -33,6 +35,8 @@ from gostore.volume import (
     stage_name,
 )
 
+T = TypeVar("T")
+
 log = Logger()
 
 _ID = re.compile("0|[1-9][0-9]{0,9}")
@@ -42,8 +46,9 @@ _QUARANTINED = re.compile(re.escape(QUARANTINE) + "([0-9]+)-[0-9]+")
 _TIED = re.compile(_QUARANTINED.pattern + re.escape(TIE))
 
 
-#: Failures that say more about this process than about the file: nothing is judged by them.
-NOT_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+#: Failures that may be the file's own: a bad sector, or what a file system says that finds itself
+#: damaged. No others judge a blob: they are this process's, or the network's.
+OF_THE_FILE = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
 @define
@@ -193,18 +198,28 @@ def scan(volume: Volume) -> Recovery:
     return found
 
 
+def _twice(look: Callable[..., T], *arguments: object) -> T:
+    """Look at something, and again if that fails as if it were damaged: some failures pass."""
+    try:
+        return look(*arguments)
+    except OSError as error:
+        if error.errno not in OF_THE_FILE:
+            raise
+    return look(*arguments)
+
+
 def _scan_blob(
     volume: Volume, blob_id: int, found: Recovery, rivals: dict[str, list[_Rival]]
 ) -> None:
     name = str(blob_id)
     try:
-        state = volume.read_state(name)
+        state = _twice(volume.read_state, name)
         committed = statefile.parse_committed(state, blob_id)
         blob = statefile.parse(state, blob_id) if committed is None else None
     except (BadRecord, OSError) as error:
         if isinstance(error, FileNotFoundError):
             found.uncommitted.append(blob_id)
-        elif isinstance(error, OSError) and error.errno in NOT_THE_FILE:
+        elif isinstance(error, OSError) and error.errno not in OF_THE_FILE:
             raise
         else:
             found.quarantine.append((blob_id, str(error), False))
@@ -233,14 +248,14 @@ def _scan_blob(
 def _inspect(volume: Volume, name: str, size: int | None) -> tuple[str | None, int]:
     """Look at a blob's data.raw; return what is wrong with it, and its size in bytes."""
     try:
-        data = volume.disk.lstat(f"{name}/{DATA}", volume.root)
+        data = _twice(volume.disk.lstat, f"{name}/{DATA}", volume.root)
         check_data(data, size)
     except FileNotFoundError:
         return f"{DATA} is missing", size or 0
     except DataDamaged as error:
         return str(error), size or 0
     except OSError as error:
-        if error.errno in NOT_THE_FILE:
+        if error.errno not in OF_THE_FILE:
             raise
         return str(error), size or 0
     return None, data.st_size
@@ -251,9 +266,11 @@ def _scan_quarantined(
 ) -> None:
     """A blob set aside earlier still stands for its location, if its record can tell which."""
     try:
-        blob = volume.read_record(name, blob_id)
-    except (BadRecord, OSError) as error:
-        if isinstance(error, OSError) and error.errno in NOT_THE_FILE:
+        blob = _twice(volume.read_record, name, blob_id)
+    except (BadRecord, FileNotFoundError):
+        return
+    except OSError as error:
+        if error.errno not in OF_THE_FILE:
             raise
         return
     blob.size = blob.size or 0

@@ -343,23 +343,35 @@ class DamageTests(RecoveryCase):
         other = self.commit(2, "b")
         self.volume.close()
         self.volume = self.open()
-        self.disk.fail("lstat", errno.EIO, name="1/")
+        self.disk.fail("lstat", errno.EIO, name="1/", times=2)
         found = recovery.scan(self.volume)
         recovery.repair(self.volume, found)
         self.assertEqual((list(found.damaged), found.live), (["a"], {"b": other.committed()}))
         self.assertEqual(self.names(), [".quarantine-1-1", "2"])
 
     def test_no_files_left(self) -> None:
-        """Without descriptors nothing is judged, neither data nor what was set aside: no start."""
+        """Where it is not the file that fails nothing is judged, neither state nor data: no start.
+
+        Nor is what was set aside.
+        """
         self.commit(1, "a")
         self.commit(2, "b")
         self.volume.quarantine("1")
-        for kind, name in (("open", ".quarantine-1-1"), ("lstat", "2/")):
-            self.volume.close()
-            self.volume = self.open()
-            fault = self.disk.fail(kind, errno.EMFILE, name=name)
-            error = self.assertRaises(OSError, recovery.scan, self.volume)
-            self.assertEqual((error.errno, fault.seen), (errno.EMFILE, 1))
+        for number in (errno.EMFILE, errno.ETIMEDOUT):
+            for kind, name in (("open", ".quarantine-1-1"), ("open", "2/"), ("lstat", "2/")):
+                self.volume.close()
+                self.volume = self.open()
+                fault = self.disk.fail(kind, number, name=name)
+                error = self.assertRaises(OSError, recovery.scan, self.volume)
+                self.assertEqual((error.errno, fault.seen), (number, 1))
+
+    def test_passing_failure(self) -> None:
+        """A blob that can be read at the second look is not set aside."""
+        blob = self.commit(1, "a").committed()
+        for kind in ("open", "pread", "lstat"):
+            self.disk.fail(kind, errno.EIO, name="1/")
+            found = self.recover()
+            self.assertEqual((found.live, found.quarantine), ({"a": blob}, []))
 
     def test_replaced_since(self) -> None:
         """A quarantined blob whose location was written or deleted since is given up."""
