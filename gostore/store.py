@@ -189,7 +189,8 @@ class BlobStore:
             self._volume.close()
             raise
         except OSError as error:
-            self._volume.close()
+            with suppress(OSError):
+                self._volume.close()
             raise VolumeUnusable(self._volume.shown_path, str(from_os_error(error))) from error
         self._opening_seconds = time.monotonic() - begun
 
@@ -203,6 +204,7 @@ class BlobStore:
         found, self._found = self._found, recovery.Recovery()
         try:
             recovery.repair(self._volume, found)
+            self._free, total = self._volume.free()
         except (OSError, OutcomeUnknown) as error:
             reason = str(from_os_error(error) if isinstance(error, OSError) else error)
             raise VolumeUnusable(self._volume.shown_path, reason) from error
@@ -215,7 +217,6 @@ class BlobStore:
         self._generation = found.generation
         for dead in found.dead:
             self._garbage.add(dead)
-        self._free, total = self._volume.free()
         self._reserve = (
             max(total // _RESERVE_SHARE, _RESERVE_BYTES)
             if self._reserve_setting is None
@@ -727,13 +728,20 @@ class BlobStore:
 
     def _collect_in_worker(
         self, dead: Iterable[Dead], stages: Iterable[int]
-    ) -> tuple[Collected, tuple[int, int]]:
+    ) -> tuple[Collected, int | None]:
         with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
             self._volume.checkpoint()
-        return collect(self._volume, dead, stages), self._volume.free()
+        collected = collect(self._volume, dead, stages)
+        try:
+            return collected, self._volume.free()[0]
+        except OSError as error:
+            log.warn("How much room is left is not known: {error}", error=error)
+            return collected, None
 
-    def _collected(self, result: tuple[Collected, tuple[int, int]]) -> None:
-        collected, (self._free, _) = result
+    def _collected(self, result: tuple[Collected, int | None]) -> None:
+        collected, free = result
+        if free is not None:
+            self._free = free
         self._garbage.forget(collected)
         for blob_id in collected.ids:
             self._by_id.release(blob_id)

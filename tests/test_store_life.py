@@ -213,6 +213,24 @@ class StartTests(StoreCase):
             self.assertIn("EIO", str(error))
             store.close()
 
+    def test_room_unknown(self) -> None:
+        """A start that cannot tell how much room there is is refused, too."""
+        self.close()
+        store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+        store.open()
+        self.disk.fail("free")
+        self.assertRaises(VolumeUnusable, store.start)
+        store.close()
+
+    def test_room_unknown_to_collector(self) -> None:
+        """A run that cannot tell how much room there is has freed the ids all the same."""
+        (self.directory / ".new-7").mkdir()
+        self.open()
+        self.assertIn(7, self.store._by_id)
+        self.disk.fail("free")
+        self.collect()
+        self.assertNotIn(7, self.store._by_id)
+
     def test_clock_goes_back(self) -> None:
         """The newest write wins after a restart, whatever the wall clock says (bad-inputs 76)."""
         self.store_blob("a", b"first")
