@@ -72,6 +72,10 @@ class _Batch:
     payload: bytes
 
 
+class NothingWritten(OSError):
+    """A batch could not be appended, and the journal is as it was before."""
+
+
 class Journal:
     """The journal of one volume.
 
@@ -199,7 +203,8 @@ class Journal:
     def append(self, entries: Sequence[Entry]) -> None:
         """Make a batch durable that `fits`.
 
-        Never to be tried again when it fails: nobody knows then what the disk holds of it.
+        Raises NothingWritten if it has left no trace. If it fails otherwise nobody knows what the
+        disk holds of it: never to be tried again.
         """
         self.open()
         if self._made:
@@ -215,7 +220,12 @@ class Journal:
         fd = self._fds[self._turn]
         offset = self._offset
         while data:
-            written = self._disk.pwrite(fd, data, offset)
+            try:
+                written = self._disk.pwrite(fd, data, offset)
+            except OSError as error:
+                if offset == self._offset:
+                    raise NothingWritten(*error.args) from error
+                raise
             data = data[written:]
             offset += written
         self._disk.fdatasync(fd)
@@ -244,11 +254,13 @@ class Journal:
                     zeros = bytes(min(self._size - offset, 1 << 20))
                     offset += self._disk.pwrite(fds[-1], zeros, offset)
         except BaseException:
-            for fd in fds:
-                self._disk.close(fd)
+            with suppress(OSError):
+                self._close(fds)
             if not self.last:
-                with suppress(OSError):
-                    self.remove()
+                # That they are gone need not last: there is nothing in them.
+                for name in NAMES:
+                    with suppress(OSError):
+                        self._disk.unlink(name, dir_fd=self._root)
             raise
         self._fds = fds
 
@@ -260,9 +272,13 @@ class Journal:
 
     def close(self) -> None:
         """Close the files."""
+        self._close(self._fds)
+
+    def _close(self, fds: list[int]) -> None:
+        """Close files, all of them, even if that fails for one."""
         with ExitStack() as closing:
-            while self._fds:
-                closing.callback(self._disk.close, self._fds.pop())
+            while fds:
+                closing.callback(self._disk.close, fds.pop())
 
 
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

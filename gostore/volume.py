@@ -45,7 +45,7 @@ from gostore.errors import (
     VolumeUnusable,
     from_os_error,
 )
-from gostore.journal import SIZE, Entry, Journal, NotAJournal
+from gostore.journal import SIZE, Entry, Journal, NotAJournal, NothingWritten
 
 DATA = "data.raw"
 STATE = statefile.NAME
@@ -241,10 +241,12 @@ class Volume:
         try:
             yield
         except BlockingIOError:
-            self.close()
+            with suppress(OSError):
+                self.close()
             raise VolumeInUse(self.shown_path) from None
         except OSError as error:
-            self.close()
+            with suppress(OSError):
+                self.close()
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise VolumeUnusable(self.shown_path, reason) from error
 
@@ -391,16 +393,21 @@ class Volume:
                 _attempt(change, self._prepare_tombstone, False)
         good = _good(changes)
         try:
-            if good:
-                self._append([_entry(change) for change in good])
+            try:
+                if good:
+                    self._append([_entry(change) for change in good])
+            except NothingWritten as error:
+                _fail(good, error)
+                good = []
             for change in good:
                 if isinstance(change, Commit):
-                    self._break_if_failing(self._reveal_blob, change)
+                    _attempt(change, self._reveal_blob)
                 else:
-                    self._break_if_failing(self._reveal_tombstone, change)
+                    _attempt(change, self._reveal_tombstone)
             self._revealed = self.journal.last
             vanishing = [each for each in changes if isinstance(each, Delete) and each.error]
-            if vanishing:
+            # What could not be renamed is not done, and no start may find it in the journal.
+            if vanishing or len(_good(good)) < len(good):
                 self.forget_journal()
                 self._vanish_each(vanishing)
         except OutcomeUnknown as unknown:
@@ -420,10 +427,13 @@ class Volume:
                 for change in changes:
                     change.error = DiskFailed(str(unknown))
                 return False
+            except NothingWritten as error:
+                _fail(changes, error)
+                return False
         return True
 
     def _append(self, entries: Sequence[Entry]) -> None:
-        """Append a batch to the journal; raises OutcomeUnknown."""
+        """Append a batch to the journal; raises OutcomeUnknown or NothingWritten."""
         if not self.journal.fits(entries):
             if not self.journal.may_turn:
                 self.checkpoint()
@@ -452,7 +462,10 @@ class Volume:
         """
         self.checkpoint()
         if self.journal.last:
-            self._append([])
+            try:
+                self._append([])
+            except NothingWritten as error:
+                raise OutcomeUnknown(self._break(error)) from error
 
     def _commit_each(self, changes: Sequence[Change], together: bool) -> None:
         commits = [change for change in changes if isinstance(change, Commit)]
@@ -461,8 +474,6 @@ class Volume:
             _attempt(commit, self._prepare_blob, not together)
         for delete in deletes:
             _attempt(delete, self._prepare_tombstone, not together)
-        # A tombstone needs room, and a directory to stand in.  To delete, neither is needed.
-        vanishing = [delete for delete in deletes if delete.error is not None]
         if together:
             try:
                 self.disk.syncfs(self.root)
@@ -474,16 +485,22 @@ class Volume:
                 if self.journal.last:
                     self._break(error)
                 self._syncfs_trusted = False
-                for change in changes:
-                    change.error = change.error or from_os_error(error)
+                _fail(changes, error)
                 return
         for commit in commits:
             _attempt(commit, self._reveal_blob)
-        for delete in deletes:
-            _attempt(delete, self._reveal_tombstone)
         try:
-            self._sync_revealed(_good(commits), _good(deletes), together)
-            self._vanish_each(vanishing)
+            if together and deletes:
+                for delete in deletes:
+                    _attempt(delete, self._reveal_tombstone)
+                self._break_if_failing(self.disk.syncfs, self.root)
+            else:
+                if _good(commits):
+                    self.sync_root()
+                for delete in deletes:
+                    _attempt(delete, self._entomb)
+            # A tombstone needs room, and a directory to stand in.  To delete, neither is needed.
+            self._vanish_each([delete for delete in deletes if delete.error is not None])
             for change in changes:
                 if isinstance(change, Discard):
                     self.forget_journal()
@@ -520,17 +537,16 @@ class Volume:
     def _reveal_tombstone(self, delete: Delete) -> None:
         self._reveal_state(str(delete.blob.id))
 
-    def _sync_revealed(
-        self, commits: Sequence[Commit], deletes: Sequence[Delete], together: bool
-    ) -> None:
-        """Make the renames of a batch last; raises OutcomeUnknown."""
-        if together and deletes:
-            self._break_if_failing(self.disk.syncfs, self.root)
-            return
-        if commits:
-            self.sync_root()
-        for delete in deletes:
-            self._break_if_failing(self._sync_directory, str(delete.blob.id))
+    def _entomb(self, delete: Delete) -> None:
+        """Reveal a tombstone, to last; raises OutcomeUnknown, or OSError if nothing is done."""
+        # Opened before, so that to want a descriptor is not to want to know what became of it.
+        fd = self.disk.open(str(delete.blob.id), _DIRECTORY, dir_fd=self.root)
+        try:
+            self._reveal_tombstone(delete)
+            self._break_if_failing(self.disk.fsync, fd)
+        finally:
+            with suppress(OSError):  # which would say nothing about what is done
+                self.disk.close(fd)
 
     def _vanish_each(self, deletes: Sequence[Delete]) -> None:
         for delete in deletes:
@@ -570,6 +586,8 @@ class Volume:
             raise OutcomeUnknown(self.broken)
         try:
             call(what)
+        except NothingWritten:
+            raise
         except OSError as error:
             raise OutcomeUnknown(self._break(error)) from error
         # The failure of what this was to flush may have been told to another thread's syncfs.
@@ -928,6 +946,12 @@ def _attempt(change: Change, step: Callable[..., None], *arguments: object) -> N
             step(change, *arguments)
         except OSError as error:
             change.error = from_os_error(error)
+
+
+def _fail(changes: Iterable[Change], error: OSError) -> None:
+    """Say of changes that they are not done, of those that have failed earlier why."""
+    for change in changes:
+        change.error = change.error or from_os_error(error)
 
 
 def _is_small(change: Change) -> TypeGuard[Commit | Delete]:

@@ -15,7 +15,7 @@ from gostore import journal as format_
 from gostore import recovery
 from gostore.blob import Blob
 from gostore.disk import Disk, UnsyncedDisk
-from gostore.errors import ReadOnly, VolumeUnusable
+from gostore.errors import Busy, DiskFailed, NoSpace, ReadOnly, VolumeUnusable
 from gostore.journal import NAMES, SIZE, Entry, Journal, NotAJournal
 from gostore.sweep import Dead, collect
 from gostore.volume import DATA, STATE, Commit, Discard, OutcomeUnknown, Volume
@@ -242,9 +242,12 @@ class JournalTests(SynchronousTestCase):
         """If there is no room for the files nothing stays open, and append fails."""
         journal = self.open(self.disk)
         self.disk.fail("pwrite", errno.ENOSPC)
-        self.assertRaises(OSError, journal.append, [entry(1)])
-        self.assertEqual(self.disk.open_files, [])
-        self.assertEqual(os.listdir(self.path), [])
+        self.disk.fail("pwrite", errno.ENOSPC, nth=10)  # the next time, in the second file
+        self.disk.fail("close", errno.EIO, nth=2)
+        for _ in range(2):
+            self.assertRaises(OSError, journal.append, [entry(1)])
+            self.assertEqual(self.disk.open_files, [])
+            self.assertEqual(os.listdir(self.path), [])
 
     def test_small_disk(self) -> None:
         """The files are not made where they would take the room of the blobs."""
@@ -629,14 +632,44 @@ class RedoTests(VolumeCase):
         self.assertEqual(sorted(self.restart().live), ["a", "b3"])
 
     def test_rename_fails(self) -> None:
-        """A rename that fails after the flush: the outcome is unknown until a start decides."""
-        self.disk.fail("rename", errno.EIO)
-        change = Commit(self.blob(1, "a", b"x"), b"x")
-        self.volume.commit([change])
-        self.assertIsNotNone(change.error)
-        self.assertIsNotNone(self.volume.broken)
+        """What cannot be renamed after the flush is not done, and no start does it again."""
+        self.disk.fail("rename", errno.ENOSPC)
+        changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (1, 2)]
+        self.volume.commit(changes)
+        self.assertIsInstance(changes[0].error, NoSpace)
+        self.assertEqual((changes[1].error, self.volume.broken), (None, None))
         self.crash()
-        self.assertEqual(list(self.restart().live), ["a"])
+        self.assertEqual(list(self.restart().live), ["b2"])
+
+    def test_tombstone_rename_fails(self) -> None:
+        """A tombstone that cannot be renamed is done without."""
+        blob = self.commit(1, "a", b"x")
+        self.disk.fail("rename", errno.ENOSPC)
+        self.delete(blob)
+        self.assertFalse(os.path.exists(self.file("1")))
+        self.crash()
+        self.assertEqual(self.restart().live, {})
+
+    def test_nothing_written(self) -> None:
+        """Changes fail alone when the journal takes none of their batch."""
+        self.commit(1, "a", b"x")
+        self.disk.fail("pwrite", errno.ENOMEM)
+        change = Commit(self.blob(2, "b", b"x"), b"x")
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, Busy)
+        self.commit(3, "c", b"x")
+        self.crash()
+        self.assertEqual(sorted(self.restart().live), ["a", "c"])
+
+    def test_partly_written(self) -> None:
+        """A batch that is in the journal in part leaves the outcome unknown."""
+        self.commit(1, "a", b"x")
+        self.disk.shorten("pwrite", 100)
+        self.disk.fail("pwrite", errno.EIO, nth=2)
+        change = Commit(self.blob(2, "b", b"x"), b"x")
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertIsNotNone(self.volume.broken)
 
     def test_full_disk(self) -> None:
         """A blob deleted without a tombstone, for want of room, does not come back either."""

@@ -367,6 +367,7 @@ class DeleteTests(VolumeCase):
         """A blob whose tombstone stands, though its rename was reported as failed, is deleted."""
         blob = self.commit(1, "a")
         self.disk.fail("rename", after=True)
+        self.disk.fail("rename", nth=2)  # so that it cannot do without a tombstone either
         failed = Delete(blob.committed(), [])
         self.volume.commit([failed])
         self.assertIsInstance(failed.error, DiskFailed)
@@ -376,6 +377,16 @@ class DeleteTests(VolumeCase):
         self.assertEqual((again.error, beside.error), (None, None))
         found = self.restart()
         self.assertEqual(([dead.id for dead in found.dead], list(found.live)), ([1], ["b"]))
+
+    def test_tombstone_not_reached(self) -> None:
+        """Without a descriptor to flush a tombstone by, it is not revealed, nor is it needed."""
+        blob = self.commit(1, "a")
+        self.disk.clear()
+        self.disk.fail("open", errno.EMFILE, nth=3)
+        self.delete(blob)
+        self.assertIsNone(self.volume.broken)
+        self.assertEqual(self.disk.trace("rename"), ["rename 1 -> .trash-1-1"])
+        self.assertEqual(self.disk.open_files, [""])
 
     def test_broken_meanwhile(self) -> None:
         """A flush that went well while another thread's failed proves nothing."""

@@ -22,6 +22,8 @@ GENUINE = SimpleNamespace(store=gostore.store, volume=gostore.volume)
 
 POST = "POST"
 PUT = "PUT"
+#: A PUT that may make a blob.
+PUT_ANEW = "PUT anew"
 DELETE = "DELETE"
 
 LOCATIONS = ("a", "b", "c")
@@ -117,11 +119,13 @@ class World:
         modules: SimpleNamespace = GENUINE,
         *,
         sync: str = "files",
+        path: str = "/",
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         seen: Callable[[str, World], None] = lambda kind, world: None,
     ) -> None:
-        """``seen`` is called before each call to the disk, with its kind."""
+        """``path`` is the data directory's; ``seen`` is called before each call, with its kind."""
         self.disk = disk
+        self.path = path
         self.sync = sync
         self.modules = modules
         self.workers = SimulatedWorkers(rank)
@@ -146,7 +150,7 @@ class World:
     def start(self) -> World:
         """Open the store as the daemon does."""
         volume = self.modules.volume.Volume(
-            "/", disk=self.disk, now=lambda: NOW, sync=self.sync, journal_size=JOURNAL_SIZE
+            self.path, disk=self.disk, now=lambda: NOW, sync=self.sync, journal_size=JOURNAL_SIZE
         )
         self.store = self.modules.store.BlobStore(volume, self.workers, reserve=0)
         self.store._by_id._rng = Lowest()
@@ -183,7 +187,7 @@ class World:
         value = hashlib.sha256(data).digest()
         operation = Operation(verb, location, value, body, data[len(here) :])
         self.operations.append(operation)
-        ask = self.store.create if verb == POST else self.store.replace
+        ask = {POST: self.store.create, PUT: self.store.replace, PUT_ANEW: self.store.put}[verb]
         self._watch(operation, ask(location, body, self.modules.store.Details()))
         return operation
 
