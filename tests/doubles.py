@@ -250,11 +250,15 @@ CHANGES = (
 
 @define(eq=False)
 class Call:
-    """One system call: its kind and the name it is about, relative to the volume ("" the root)."""
+    """One system call: its kind and the name it is about, relative to the volume ("" the root).
+
+    ``failed``: the disk was told to let it fail.
+    """
 
     kind: str
     name: str
     created: bool = False
+    failed: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name or '/'}"
@@ -414,11 +418,13 @@ class FaultyDisk(Disk):
                 after = fault.error or 0
             else:
                 assert fault.error is not None
+                call.failed = True
                 if kind == "close":  # the kernel lets go of it all the same
                     self._do(kind, arguments, keywords)
                 raise OSError(fault.error, os.strerror(fault.error))
         result = self._do(kind, arguments, keywords)
         if after:
+            call.failed = True
             raise OSError(after, os.strerror(after))
         return result
 

@@ -1,0 +1,51 @@
+"""``python -m tests.faults`` makes every call of every deed fail, and prints figures."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from tests.faults.deeds import DEEDS, MODES
+from tests.faults.mutants import MUTANTS
+from tests.faults.trials import Figures, Trials, scratch
+from tests.simulation.world import Violation
+
+
+def main() -> int:
+    """Play all of it, and the mutants that have to be caught; 1 if anything goes wrong."""
+    wrong = 0
+    total = Figures()
+    for deed, mode in itertools.product(DEEDS, MODES):
+        begun = time.monotonic()
+        violations = []
+        with scratch() as directory:
+            trials = Trials(deed, mode, directory)
+            for fault in trials.faults():
+                try:
+                    trials.play(fault)
+                except Violation as violation:
+                    violations.append(violation)
+        wrong += len(violations)
+        total.add(trials.figures)
+        print(
+            f"{deed.name}, {mode[0]}{'' if mode[1] else ' without syncfs'}: {trials.figures}; "
+            f"{len(violations)} violations; {time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
+        for violation in violations[:5]:
+            print(f"    {violation}")
+    print(f"in all: {total}; {wrong} violations")
+    caught = 0
+    for mutant in MUTANTS:
+        try:
+            mutant.try_out()
+            print(f"survived: {mutant.name}", flush=True)
+        except Violation as violation:
+            caught += 1
+            print(f"caught: {mutant.name}: {violation}", flush=True)
+    print(f"mutants caught: {caught} of {len(MUTANTS)}")
+    return 1 if wrong or caught < len(MUTANTS) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

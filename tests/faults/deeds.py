@@ -1,0 +1,277 @@
+"""Everything the store does, as deeds to be done while a system call fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from gostore import statefile
+from gostore.blob import Blob
+from gostore.disk import UnsyncedDisk
+from gostore.volume import DATA, STATE
+from tests.doubles import CHORE, COMMIT, FILE, FaultyDisk
+from tests.simulation.world import (
+    DELETE,
+    GENUINE,
+    LARGE,
+    NOW,
+    POST,
+    PUT,
+    PUT_ANEW,
+    SMALL,
+    STAGED,
+    Value,
+    Violation,
+    World,
+)
+
+#: A body that is staged, but not sealed before its commit.
+MIDDLING = (70_000, True)
+#: One that takes several reads.
+BIG = (140_000, True)
+
+LOCATIONS = ("a", "b", "c", "d", "e", "f")
+
+#: How changes are made durable, and whether one syncfs stands for a flush of every file.
+Mode = tuple[str, bool]
+MODES: tuple[Mode, ...] = (("journal", True), ("files", True), ("files", False))
+
+
+class Life(World):
+    """A store on real files, each call of which can fail.
+
+    Nothing is really flushed: what is asked here is what an answer says, and what a kill leaves.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mode: Mode,
+        modules: SimpleNamespace = GENUINE,
+        rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
+    ) -> None:
+        sync, trusted = mode
+        disk: Any = FaultyDisk(UnsyncedDisk(), trusted=trusted)
+        super().__init__(disk, modules, sync=sync, rank=rank, path=str(path))
+        #: Why it did not start.
+        self.refusal: Exception | None = None
+        self.stopped = False
+        #: What reading deeds came to: a digest or an error, and the digest it has to be.
+        self.reads: list[tuple[object, Value]] = []
+
+    @property
+    def volume(self) -> Any:
+        """Its volume."""
+        return self.store._volume
+
+    def try_start(self) -> None:
+        """Start as the daemon does, and be refused as it is."""
+        try:
+            self.start()
+        except Exception as error:
+            self.refusal = error
+            if not self.store._started and self.disk.descriptors:
+                raise Violation("what cannot be opened is left open") from error
+            self.end()
+
+    def try_stop(self) -> None:
+        """Stop as the daemon does."""
+        self.stopped = True
+        ended: list[object] = []
+        self.store.stop().addBoth(ended.append)
+        self.workers.drain()
+        if not ended:
+            raise Violation("a stop never came to its end")
+        self.end()
+
+    def end(self) -> None:
+        """Let go of the volume and change nothing in it, as a kill does."""
+        self.serving = False
+        self.store._files.clear()
+        self.workers.drain()
+        with suppress(OSError):
+            self.store.close()
+
+    def shown(self) -> dict[str, Value]:
+        """What GETs of all locations say, as far as their heads tell."""
+        return {location: self.value(location) for location in LOCATIONS}
+
+    def found(self) -> dict[str, Value]:
+        """What GETs of all locations say, all their bytes read."""
+        return {location: self.read(location) for location in LOCATIONS}
+
+    def abandon(self, location: str) -> None:
+        """Let the client of an upload go away."""
+        operation = self.begin(POST, location, STAGED)
+        self.workers.drain()
+        assert operation.body is not None
+        operation.body.fail()
+        self.drain()
+
+    def look(self, location: str) -> None:
+        """Read a blob as a GET does, into memory before it is sent, and note what came of it."""
+        self._note(location, self.store.get(location).addCallback(self._loaded))
+
+    def verify(self, location: str) -> None:
+        """Have a blob compared with its digest, and note what came of it."""
+        verified = self.store.verify(location, lambda length: succeed(None))
+        self._note(location, verified.addCallback(lambda _: self.value(location)))
+
+    def _loaded(self, blob: Any) -> Deferred[Any]:
+        def opened(content: Any) -> Any:
+            loaded = content.load(0, content.size) or succeed(None)
+            return loaded.addBoth(closed, content)
+
+        def closed(result: Any, content: Any) -> Any:
+            content.close()
+            return result if isinstance(result, Failure) else self._read(blob)
+
+        return self.store.content(blob).addCallback(opened)  # type: ignore[no-any-return]
+
+    def _note(self, location: str, asked: Deferred[Any]) -> None:
+        value = self.value(location)
+        got: list[Any] = []
+        asked.addBoth(got.append)
+        self.workers.drain()
+        if not got:
+            raise Violation(f"a read of {location} never came to its end")
+        self.reads.append((got[0].value if isinstance(got[0], Failure) else got[0], value))
+
+
+def _make_plain(path: Path) -> None:
+    """A directory that was in use, and has no journal."""
+    life = Life(path, ("files", True)).start()
+    for location, shape in (("a", SMALL), ("b", SMALL), ("c", BIG), ("e", SMALL)):
+        life.request(POST, location, shape)
+    life.try_stop()
+
+
+def _make_ruins(path: Path) -> None:
+    """A directory after a crash, with one of each thing that a start has to mend."""
+    _make_plain(path)
+    life = Life(path, ("journal", True)).start()
+    life.request(POST, "d")
+    life.request(POST, "f")
+    damaged = life.store._by_location["f"].id
+    life.collect()
+    life.request(PUT, "a")
+    life.request(DELETE, "d")
+    life.begin(PUT, "e")
+    life.workers.run_all(COMMIT)  # and so it is not marked what it replaced
+    torn = life.store._by_location["a"].id
+    life.workers.jobs.clear()
+    life.end()
+    (path / str(torn) / STATE).write_bytes(b"BLOB_BASE64_gostore1:eyJ")
+    os.truncate(path / str(damaged) / DATA, 5)
+    for blob_id, name in ((77, ".new-77"), (88, "88")):
+        pending = Blob(blob_id, "pending")
+        pending.create(NOW)
+        pending.start_writing(NOW)
+        _put(path / name, statefile.dump(pending))
+    _put(path / "99", None)
+    _put(path / ".trash-66-1", None)
+    _put(path / ".quarantine-55-1", b"nonsense")
+
+
+def _put(directory: Path, state: bytes | None) -> None:
+    directory.mkdir()
+    (directory / DATA).write_bytes(b"half")
+    if state is not None:
+        (directory / STATE).write_bytes(state)
+
+
+def _make_nothing(path: Path) -> None:
+    """The directory itself is still to be made."""
+
+
+def _nothing(life: Life) -> None:
+    """No lead is needed."""
+
+
+@frozen
+class Deed:
+    """Something the store does: ``act``, after ``lead`` in the same life.
+
+    ``make`` lays out the directory; one that ``starts`` is itself the begin of a life.
+    """
+
+    name: str
+    act: Callable[[Life], object]
+    lead: Callable[[Life], object] = _nothing
+    make: Callable[[Path], None] = _make_plain
+    starts: bool = False
+    rank: tuple[str, ...] = (COMMIT, FILE, CHORE)
+
+
+def _verbs() -> Iterator[Deed]:
+    for shape, how in ((SMALL, "in memory"), (MIDDLING, "staged"), (LARGE, "sealed")):
+        for verb, location in ((POST, "d"), (PUT, "a"), (PUT_ANEW, "d")):
+            yield Deed(f"{verb}, {how}", _requesting(verb, location, shape), _warm)
+    yield Deed("DELETE", _requesting(DELETE, "a"), _warm)
+    yield Deed("DELETE of what was replaced", _requesting(DELETE, "e"), _warm)
+    yield Deed("POST, the first", _requesting(POST, "d"))
+    yield Deed("DELETE, the first", _requesting(DELETE, "a"))
+    yield Deed("PUT, the journal full", _requesting(PUT, "a"), _fill)
+
+
+def _requesting(verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Callable[[Life], Any]:
+    return lambda life: life.request(verb, location, shape)
+
+
+def _warm(life: Life) -> None:
+    """What a first write has to make is made, and something can be replaced that is kept open."""
+    life.request(PUT, "e")
+    life.read("a")
+
+
+def _fill(life: Life) -> None:
+    """Write until the next batch has to begin the other file of the journal."""
+    for _ in range(5):
+        life.request(PUT, "e")
+
+
+def _at_once(shape: tuple[int, bool]) -> Callable[[Life], None]:
+    def act(life: Life) -> None:
+        # The first is flushed alone, the others together.
+        life.begin(PUT, "b", shape)
+        life.begin(PUT, "a", shape)
+        life.begin(POST, "d", shape)
+        life.begin(DELETE, "e")
+        life.drain()
+
+    return act
+
+
+def _litter(life: Life) -> None:
+    """Leave something for the collector: replaced, deleted, deleted and replaced, given up."""
+    life.request(PUT, "a")
+    life.request(PUT, "e")
+    life.request(DELETE, "e")
+    life.request(POST, "f")
+    life.request(DELETE, "f")
+    life.abandon("d")
+
+
+DEEDS = (
+    *_verbs(),
+    Deed("requests at once", _at_once(SMALL), _warm),
+    Deed("large requests at once", _at_once(MIDDLING), _warm, rank=(FILE, COMMIT, CHORE)),
+    Deed("collection", Life.collect, _litter),
+    Deed("collection, the first", Life.collect, make=_make_ruins),
+    Deed("GET, small", lambda life: life.look("a")),
+    Deed("GET, small and kept open", lambda life: life.look("a"), lambda life: life.look("a")),
+    Deed("GET, large", lambda life: life.look("c")),
+    Deed("GET, large and kept open", lambda life: life.look("c"), lambda life: life.look("c")),
+    Deed("verifying", lambda life: life.verify("c")),
+    Deed("start", Life.try_start, make=_make_ruins, starts=True),
+    Deed("start in a new directory", Life.try_start, make=_make_nothing, starts=True),
+    Deed("stop", Life.try_stop, _litter),
+)

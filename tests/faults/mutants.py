@@ -1,0 +1,227 @@
+"""The store with one thing done wrong when a call fails, to see that the trials catch it.
+
+The machinery is that of the simulation's mutants.
+"""
+
+from __future__ import annotations
+
+from tests.faults.deeds import DEEDS, MODES
+from tests.faults.trials import Trials, scratch, share
+from tests.simulation.explorer import Explorer
+from tests.simulation.mutants import Mutant
+from tests.simulation.world import Violation
+
+
+def _mutant(
+    name: str, module: str, old: str, new: str, deed: str, *more: tuple[str, str]
+) -> Mutant:
+    """Make a mutant that is caught in the deed of that name."""
+
+    def trial(explorer: Explorer) -> None:
+        (tried,) = (each for each in DEEDS if each.name == deed)
+        with scratch() as directory:
+            try:
+                modes = [Trials(tried, mode, directory, explorer.modules) for mode in MODES]
+            except Violation as violation:
+                raise RuntimeError("it goes wrong when nothing fails") from violation
+            for trials, fault in share(modes):
+                trials.play(fault)
+
+    return Mutant(name, module, old, new, trial, more)
+
+
+_SUPPRESS = "__import__('contextlib').suppress(OSError)"
+
+MUTANTS = (
+    _mutant(
+        "a failed flush of a file is passed over",
+        "volume",
+        "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
+        "            self.disk.close(fd)\n\n    def _create",
+        f"            if sync:\n                with {_SUPPRESS}:\n"
+        "                    self.disk.fsync(fd)\n        finally:\n"
+        "            self.disk.close(fd)\n\n    def _create",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a failed flush of a large body is passed over",
+        "volume",
+        "                if sync:\n                    self.disk.fsync(fd)\n",
+        f"                if sync:\n                    with {_SUPPRESS}:\n"
+        "                        self.disk.fsync(fd)\n",
+        "POST, sealed",
+    ),
+    _mutant(
+        "a failed flush of the journal is passed over",
+        "journal",
+        "        self._disk.fdatasync(fd)\n",
+        f"        with {_SUPPRESS}:\n            self._disk.fdatasync(fd)\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a failed flush is tried again",
+        "volume",
+        "            raise OutcomeUnknown(self._break(error)) from error\n        # The failure",
+        "            try:\n                call(what)\n            except OSError:\n"
+        "                raise OutcomeUnknown(self._break(error)) from error\n"
+        "        # The failure",
+        "DELETE",
+    ),
+    _mutant(
+        "a failed flush of a large body is tried again",
+        "upload",
+        "            self._start(self._workers.file(self._volume.seal, self._stage))\n",
+        "            seal, stage = self._volume.seal, self._stage\n"
+        "            def again(stage):\n"
+        "                fd = stage.fd\n"
+        "                try: self._volume.disk.fsync(fd)\n"
+        "                except OSError: pass\n"
+        "                seal(stage)\n"
+        "            self._start(self._workers.file(again, stage))\n",
+        "POST, sealed",
+    ),
+    _mutant(
+        "after a failed flush the store goes on",
+        "volume",
+        '        self.broken = f"a sync failed: {from_os_error(error)}"\n'
+        '        log.critical("Read-only until a restart: {reason}", reason=self.broken)\n'
+        "        return self.broken\n",
+        '        return "a sync failed"\n',
+        "PUT, in memory",
+    ),
+    _mutant(
+        "it is answered before it is flushed",
+        "committer",
+        "        flushed = self._workers.commit(",
+        "        for turn, _ in batch:\n"
+        "            turn.done.callback(turn.switch())\n"
+        "        flushed = self._workers.commit(",
+        "PUT, in memory",
+        (
+            "            if isinstance(result, Failure):\n",
+            "            if turn.done.called:\n                pass\n"
+            "            elif isinstance(result, Failure):\n",
+        ),
+    ),
+    _mutant(
+        "a full disk is passed over",
+        "volume",
+        "            step(change, *arguments)\n        except OSError as error:\n",
+        "            step(change, *arguments)\n        except OSError as error:\n"
+        "            if error.errno == errno.ENOSPC:\n                return\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a full disk is a broken one",
+        "upload",
+        "            error = from_os_error(error)\n",
+        "            error = DiskFailed(str(error))\n",
+        "POST, staged",
+    ),
+    _mutant(
+        "a file that cannot be written is left open",
+        "volume",
+        "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
+        "            self.disk.close(fd)\n\n    def _create",
+        "            if sync:\n                self.disk.fsync(fd)\n"
+        "            self.disk.close(fd)\n        finally:\n            pass\n\n    def _create",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a blob that cannot be looked at is left open",
+        "volume",
+        "        except BaseException:\n            self.disk.close(fd)\n            raise\n",
+        "        except BaseException:\n            raise\n",
+        "GET, large",
+    ),
+    _mutant(
+        "the stage of a failed upload is forgotten",
+        "store",
+        "        self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))\n",
+        "        self._count(dropped)\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "the number of a removed stage is lost",
+        "sweep",
+        "        if volume.remove(stage_name(blob_id)):\n            done.ids.append(blob_id)\n",
+        "        volume.remove(stage_name(blob_id))\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "the numbers a run has freed are lost when it cannot tell the room",
+        "store",
+        "        try:\n            return collected, self._volume.free()[0]\n"
+        "        except OSError as error:\n",
+        "        try:\n            return collected, self._volume.free()[0]\n"
+        "        except ZeroDivisionError as error:\n",
+        "collection, the first",
+    ),
+    _mutant(
+        "a write that is cut short is not completed",
+        "volume",
+        "            written = self.disk.writev(fd, left[:_PIECES])\n",
+        "            written = self.disk.writev(fd, left[:_PIECES])\n            break\n",
+        "POST, staged",
+    ),
+    _mutant(
+        "a read that is cut short is not completed",
+        "volume",
+        "            length -= len(piece)\n",
+        "            break\n",
+        "GET, large",
+    ),
+    _mutant(
+        "a rename that failed is done at the next start",
+        "volume",
+        "            if vanishing or len(_good(good)) < len(good):\n",
+        "            if vanishing:\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a rename that failed makes the store read-only",
+        "volume",
+        "                if isinstance(change, Commit):\n"
+        "                    _attempt(change, self._reveal_blob)\n",
+        "                if isinstance(change, Commit):\n"
+        "                    self._break_if_failing(self._reveal_blob, change)\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "to have no descriptor makes the store read-only",
+        "volume",
+        "                    _attempt(delete, self._entomb)\n",
+        "                    _attempt(delete, self._reveal_tombstone)\n"
+        "                    self._break_if_failing(self._sync_directory, str(delete.blob.id))\n",
+        "DELETE",
+    ),
+    _mutant(
+        "a journal that could not be written makes the store read-only",
+        "journal",
+        "                if offset == self._offset:\n",
+        "                if False:\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a blob is set aside for a failure that passes",
+        "recovery",
+        "        return look(*arguments)\n    except OSError as error:\n"
+        "        if error.errno not in OF_THE_FILE:\n            raise\n",
+        "        return look(*arguments)\n    except ZeroDivisionError:\n        pass\n",
+        "start",
+    ),
+    _mutant(
+        "what cannot be served stays locked",
+        "volume",
+        "            with suppress(OSError):\n                self.close()\n            reason =",
+        "            reason =",
+        "start",
+    ),
+    _mutant(
+        "an upload that failed keeps its place",
+        "store",
+        "        self._uploads -= 1\n",
+        "        self._uploads -= not isinstance(result, Failure)\n",
+        "POST, staged",
+    ),
+)

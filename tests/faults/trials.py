@@ -1,0 +1,327 @@
+"""One system call after another is made to fail, and the store is held to its promise.
+
+A deed is done once to count its calls. Then it is done again and again on a copy of the same
+directory, and each time another call fails or is cut short, once or from then on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from attrs import define, field, frozen
+
+from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, from_os_error
+from tests.doubles import FOR_EVER, Call, FaultyDisk
+from tests.faults.deeds import Deed, Life, Mode
+from tests.simulation.world import GENUINE, POST, Operation, Value, Violation
+
+ERRORS = (
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.EINTR,
+    errno.ENOMEM,
+)
+
+#: The calls that move bytes, and may move fewer than they were asked to.
+MOVING = ("writev", "pwrite", "pread", "preadv")
+FLUSHES = ("fsync", "fdatasync", "syncfs")
+
+#: How many bytes are moved by a call that is cut short: once, and from then on.
+CUT = 1
+CUT_FOR_EVER = 1000
+
+#: Where a write is tried when all is well again.
+NEXT = "next"
+
+#: What each location has, or may have.
+Values = Mapping[str, Value]
+Allowed = Mapping[str, frozenset[Value]]
+
+
+@frozen
+class Fault:
+    """The ``nth`` call of a deed fails with ``error``, or is cut short if that is None."""
+
+    nth: int
+    error: int | None
+    for_ever: bool = False
+
+    def __str__(self) -> str:
+        what = "cut short" if self.error is None else errno.errorcode[self.error]
+        return f"call {self.nth}{' and all after it' if self.for_ever else ''}: {what}"
+
+    def arm(self, disk: FaultyDisk, kinds: Sequence[str]) -> None:
+        """Let it happen to the calls from now on, which would be of these kinds."""
+        times = FOR_EVER if self.for_ever else 1
+        if self.error is not None:
+            disk.fail(None, self.error, nth=self.nth, times=times)
+        elif self.for_ever:
+            for kind in MOVING:
+                before = kinds[: self.nth - 1].count(kind)
+                disk.shorten(kind, CUT_FOR_EVER, nth=before + 1, times=times)
+        else:
+            kind = kinds[self.nth - 1]
+            disk.shorten(kind, CUT, nth=kinds[: self.nth].count(kind))
+
+
+@define
+class Figures:
+    """How much has been tried."""
+
+    trials: int = 0
+    #: Calls that failed, by the error.
+    failed: Counter[int] = field(factory=Counter)
+    #: Trials in which calls were cut short.
+    cut: int = 0
+
+    def add(self, other: Figures) -> None:
+        """Add those of other trials."""
+        self.trials += other.trials
+        self.failed += other.failed
+        self.cut += other.cut
+
+    def __str__(self) -> str:
+        each = ", ".join(
+            f"{errno.errorcode[one]} {self.failed[one]}" for one in sorted(self.failed)
+        )
+        return (
+            f"{self.trials} trials, {sum(self.failed.values())} calls failed ({each}), "
+            f"{self.cut} trials with calls cut short"
+        )
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory for a while, in memory where there is one: no trial is about a real disk."""
+    memory = "/dev/shm"
+    where = memory if os.path.isdir(memory) else None
+    with tempfile.TemporaryDirectory(dir=where) as directory:
+        yield Path(directory)
+
+
+class Trials:
+    """One deed in one mode, to be done again and again in a directory for scratch."""
+
+    def __init__(
+        self, deed: Deed, mode: Mode, directory: Path, modules: SimpleNamespace = GENUINE
+    ) -> None:
+        self.deed = deed
+        self.mode = mode
+        self.modules = modules
+        self.figures = Figures()
+        self._directory = directory
+        self._copies = 0
+        self._template = directory / f"{deed.name}, {mode}"
+        deed.make(self._template)
+        #: What the locations have before a deed that is a start.
+        self._given: Values = {}
+        if deed.starts:
+            life = Life(self._copy(self._template), mode, modules).start()
+            self._given = life.found()
+            life.end()
+        #: The kinds of the calls of the deed, when nothing goes wrong.
+        self.kinds: Sequence[str] = [call.kind for call in self.play(None)]
+
+    def faults(self, errors: Sequence[int] = ERRORS) -> Iterator[Fault]:
+        """All there are."""
+        for nth, kind in enumerate(self.kinds, 1):
+            for error in (*errors, *((None,) if kind in MOVING else ())):
+                for for_ever in (False, True):
+                    yield Fault(nth, error, for_ever)
+
+    def play(self, fault: Fault | None) -> Sequence[Call]:
+        """Do the deed with something going wrong; raises Violation, or returns its calls."""
+        path = self._copy(self._template)
+        try:
+            return self._play(path, fault)
+        except Exception as error:
+            raise Violation(f"{self.deed.name}, {self.mode}, {fault}: {error}") from error
+        finally:
+            for name in self._directory.glob("copy-*"):
+                shutil.rmtree(name)
+
+    def _copy(self, path: Path) -> Path:
+        self._copies += 1
+        copy = self._directory / f"copy-{self._copies}"
+        if path.exists():
+            shutil.copytree(path, copy)
+        return copy
+
+    def _play(self, path: Path, fault: Fault | None) -> Sequence[Call]:
+        open_before = _open_files()
+        life = Life(path, self.mode, self.modules, self.deed.rank)
+        before = self._given
+        if not self.deed.starts:
+            life.start()
+            self.deed.lead(life)
+            before = life.shown()
+        begun = len(life.operations)
+        disk: FaultyDisk = life.disk  # type: ignore[assignment]
+        disk.clear()
+        if fault is not None:
+            fault.arm(disk, self.kinds)
+        self.deed.act(life)
+        calls = list(disk.calls)
+        disk.heal()
+        self.figures.trials += fault is not None
+        if fault is not None and fault.error is not None:
+            self.figures.failed[fault.error] += sum(call.failed for call in calls)
+        elif fault is not None:
+            self.figures.cut += 1
+        done = life.operations[begun:]
+        _check_answers(life, done, fault)
+        _check_success(done, calls)
+        expected = {**before, **{each.location: each.value for each in done if not each.error}}
+        unknown = [each for each in done if each.error is not None and life.volume.broken]
+        allowed = {location: {value} for location, value in expected.items()}
+        for each in unknown:
+            allowed[each.location].add(each.value)
+        if life.serving:
+            self._check_restart(self._copy(path), allowed)
+            _equal("what is shown", life.found(), expected)
+            allowed[NEXT] = {self._check_next(life)}
+            if life.volume.broken is None:
+                life.collect()
+                _check_leaks(life, path)
+            life.end()
+        _check_flushes(life, disk.calls)
+        _equal("open", (disk.descriptors, _open_files()), ({}, open_before))
+        self._check_restart(path, allowed)
+        return calls
+
+    def _check_next(self, life: Life) -> Value:
+        """The next write works, unless the store is read-only."""
+        operation = life.request(POST, NEXT)
+        wanted = type(None) if life.volume.broken is None else ReadOnly
+        _equal("the next write", type(operation.error), wanted)
+        return None if operation.error else operation.value
+
+    def _check_restart(self, path: Path, allowed: Allowed) -> None:
+        """A start with a healthy disk finds what it may, and tidies up."""
+        life = Life(path, self.mode, self.modules).start()
+        for location, values in allowed.items():
+            if (value := life.read(location)) not in values:
+                raise Violation(f"{location} has {value!r} after a restart, and not {values}")
+        life.collect()
+        _check_leaks(life, path)
+        life.end()
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _equal(what: str, got: object, wanted: object) -> None:
+    if got != wanted:
+        raise Violation(f"{what}: {got!r}, and not {wanted!r}")
+
+
+def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None) -> None:
+    """Whatever failed says what it failed of; a call that is cut short is no failure."""
+    errors = [each.error for each in done if each.error is not None]
+    for got, wanted in life.reads:
+        if isinstance(got, Exception):
+            errors.append(got)
+        else:
+            _equal("read", got, wanted)
+    if life.refusal is not None:
+        _equal("the refusal", type(life.refusal), VolumeUnusable)
+    if fault is None or fault.error is None:
+        _equal("errors", (errors, life.refusal), ([], None))
+        return
+    natural = type(from_os_error(OSError(fault.error, "")))
+    for error in errors:
+        if type(error) is not natural and not (
+            life.volume.broken and isinstance(error, (DiskFailed, ReadOnly))
+        ):
+            raise Violation(f"{error!r} instead of {natural}")
+
+
+def _check_success(done: Sequence[Operation], calls: Sequence[Call]) -> None:
+    """Nobody is told of a success whose flush failed."""
+    lost = [
+        call
+        for call in calls
+        if call.failed and call.kind in FLUSHES and re.match(r"$|\.journal-|\.new-", call.name)
+    ]
+    if done and lost and not any(each.error for each in done):
+        raise Violation(f"{lost[0]} failed, and was passed over")
+
+
+def _check_flushes(life: Life, calls: Sequence[Call]) -> None:
+    """No flush is tried again, and the store is read-only exactly if one failed that matters."""
+    made: Counter[str] = Counter()
+    failed: set[tuple[str, int]] = set()
+    must = may = False
+    for call in calls:
+        made[call.name] += call.created
+        # At the end there is no way to go on without what the journal has to say.
+        may = may or (call.kind == "pwrite" and call.failed and life.stopped)
+        if call.kind not in FLUSHES:
+            continue
+        # A file made anew under the same name is another file.
+        file = ("the file system", 0) if call.kind == "syncfs" else (call.name, made[call.name])
+        if file in failed:
+            raise Violation(f"{call} is tried again")
+        if call.failed:
+            failed.add(file)
+            if call.kind == "syncfs" and life.sync == "files":
+                may = True
+            elif call.kind == "syncfs" or re.fullmatch(r"|\.journal-.|\d+", call.name):
+                must = True
+    broken = life.volume.broken is not None or life.refusal is not None
+    if life.refusal is None and broken and not (must or may):
+        raise Violation(f"read-only for nothing: {life.volume.broken}")
+    if must and not broken:
+        raise Violation("not read-only")
+
+
+def _check_leaks(life: Life, path: Path) -> None:
+    """There are the blobs that are served, and nothing else; no number is taken by nobody."""
+    live = {blob.id for blob in life.store._by_location.values()}
+    names = {
+        name for name in os.listdir(path) if not name.startswith((".journal-", ".quarantine-"))
+    }
+    _equal("directories", names, {str(blob_id) for blob_id in live})
+    _equal("numbers", set(life.store._by_id._taken), live)
+    counts = (
+        life.store._uploads,
+        life.store._announced,
+        life.store._in_memory,
+        life.store._working,
+        life.store._creating,
+    )
+    _equal("what is on its way", counts, (0, 0, 0, 0, set()))
+
+
+def share(modes: Sequence[Trials]) -> Iterator[tuple[Trials, Fault]]:
+    """Some of what there is to try of a deed in each mode.
+
+    Each call of the first mode, and each flush of all, with EIO; each call of the first mode that
+    moves bytes cut short; each kind of call with each error, in one mode or another.
+    """
+    first = modes[0]
+    for trials in modes:
+        for nth, kind in enumerate(trials.kinds, 1):
+            if trials is first or kind in FLUSHES:
+                yield trials, Fault(nth, errno.EIO)
+            if trials is first and kind in MOVING:
+                yield trials, Fault(nth, None)
+    for at, kind in enumerate(sorted({kind for trials in modes for kind in trials.kinds})):
+        having = [trials for trials in modes if kind in trials.kinds]
+        for number, error in enumerate((*ERRORS, *((None,) if kind in MOVING else ()))):
+            turn, which = divmod(number + at, len(having))
+            trials = having[which]
+            calls = [nth for nth, other in enumerate(trials.kinds, 1) if other == kind]
+            yield trials, Fault(calls[number % len(calls)], error, for_ever=turn % 2 == 0)

@@ -1,0 +1,78 @@
+"""Every system call fails, under everything the store does.
+
+Per commit a share of it; ``GOSTORE_SOAK=1`` tries all, and ``python -m tests.faults`` prints
+figures.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.e2e.daemon import SOAK
+from tests.faults.deeds import DEEDS, MODES
+from tests.faults.mutants import MUTANTS
+from tests.faults.trials import Figures, Trials, scratch, share
+from tests.simulation.world import Violation
+
+
+class FaultTests(SynchronousTestCase):
+    """No false success, nothing lost, nothing leaked, no flush tried again, whatever fails."""
+
+    def fail_calls(self, *names: str) -> None:
+        """Play the deeds whose names begin so."""
+        figures = Figures()
+        for deed in DEEDS:
+            if not deed.name.startswith(names):
+                continue
+            with scratch() as directory:
+                modes = [Trials(deed, mode, directory) for mode in MODES]
+                if SOAK:
+                    faults = [(trials, fault) for trials in modes for fault in trials.faults()]
+                else:
+                    faults = list(share(modes))
+                for trials, fault in faults:
+                    trials.play(fault)
+                for trials in modes:
+                    figures.add(trials.figures)
+        self.flushLoggedErrors()
+        print(f"{', '.join(names)}: {figures}")
+        self.assertGreater(figures.trials, 100)
+
+    def test_post(self) -> None:
+        """A POST whose body waits in memory, is staged, or staged and sealed."""
+        self.fail_calls("POST")
+
+    def test_put(self) -> None:
+        """A PUT over a blob, or of a new one; one that needs the journal to turn."""
+        self.fail_calls("PUT")
+
+    def test_delete(self) -> None:
+        """A DELETE."""
+        self.fail_calls("DELETE")
+
+    def test_at_once(self) -> None:
+        """Requests that share a flush."""
+        self.fail_calls("requests", "large requests")
+
+    def test_collection(self) -> None:
+        """A collection run, in the middle of a life and after a crash."""
+        self.fail_calls("collection")
+
+    def test_reading(self) -> None:
+        """A GET, and what verifies in the background."""
+        self.fail_calls("GET", "verifying")
+
+    def test_start_and_stop(self) -> None:
+        """A start after a crash, and in a new directory; a stop."""
+        self.fail_calls("start", "stop")
+
+
+class MutantTests(SynchronousTestCase):
+    """The trials can fail."""
+
+    def test_caught(self) -> None:
+        """The store with any one thing done wrong is caught."""
+        for mutant in MUTANTS:
+            with self.assertRaises(Violation, msg=mutant.name):
+                mutant.try_out()
+        self.flushLoggedErrors()
