@@ -17,7 +17,7 @@ from gostore import errors, listing
 from gostore.blob import Committed
 from gostore.conditions import Conditions, Outcome, holds_if_range
 from gostore.content import Content
-from gostore.description import DOCUMENT
+from gostore.description import document
 from gostore.digests import announced_digests
 from gostore.ranges import Span, multipart, spans_of
 from gostore.refusals import Refusal
@@ -208,7 +208,7 @@ class Api:
     @app.route("/openapi.json", methods=["GET"])
     def describe(self, request: Request) -> Answer:
         """This interface, described in OpenAPI."""
-        return _response(200, {**JSON, b"cache-control": b"no-cache"}, DOCUMENT)
+        return _response(200, {**JSON, b"cache-control": b"no-cache"}, document())
 
     # Dispatch.
 

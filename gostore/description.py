@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import resources
 
-import yaml
 
-# The loader in C, where there is one, is ten times as fast.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+@cache
+def document() -> bytes:
+    """The document. It is read when it is first asked for: hardly a daemon ever is."""
+    import yaml
 
-
-def _read() -> bytes:
+    # The loader in C, where there is one, is ten times as fast.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = resources.files("gostore").joinpath("openapi.yaml").read_text(encoding="utf-8")
-    whole = yaml.load(text, _Loader)
+    whole = yaml.load(text, loader)
     # What is there only to be repeated in YAML is everywhere in JSON.
     wanted = {key: value for key, value in whole.items() if not key.startswith("x-")}
     return json.dumps(wanted, ensure_ascii=False).encode("utf-8")
-
-
-#: The document; part of the code, and so read with it.
-DOCUMENT = _read()

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import gostore
 from gostore import errors
 from gostore.api import STATUS, Api
-from gostore.description import DOCUMENT
+from gostore.description import document
 from tests.fake_request import FakeRequest
 from tests.memory_store import MemoryStore
 
@@ -25,7 +25,7 @@ METHODS = {"get", "head", "post", "put", "delete", "options"}
 
 def described() -> dict[str, set[str]]:
     """The methods of each path in the document, as Klein writes paths."""
-    paths = json.loads(DOCUMENT)["paths"]
+    paths = json.loads(document())["paths"]
     return {
         re.sub(r"\{(\w+)\}", r"<path:\1>", path): {name.upper() for name in METHODS & set(item)}
         for path, item in paths.items()
@@ -45,7 +45,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_valid(self) -> None:
         """It is OpenAPI 3.1."""
-        validate(json.loads(DOCUMENT))
+        validate(json.loads(document()))
 
     def test_routes(self) -> None:
         """Every route and method of the application is described, and no others."""
@@ -61,35 +61,35 @@ class DescriptionTests(SynchronousTestCase):
         request = FakeRequest("GET", "/openapi.json")
         Api(MemoryStore()).dispatch(request)
         self.assertEqual(request.code, 200)
-        self.assertEqual(request.content, DOCUMENT)
+        self.assertEqual(request.content, document())
 
     def test_statuses(self) -> None:
         """Every status that an error of the store becomes is described for the writes."""
-        put = json.loads(DOCUMENT)["paths"]["/store/{location}"]["put"]["responses"]
+        put = json.loads(document())["paths"]["/store/{location}"]["put"]["responses"]
         codes = {str(code) for error, code in STATUS.items() if error is not errors.AlreadyExists}
         self.assertLessEqual(codes, set(put))
 
     def test_version(self) -> None:
         """Its version is the package's."""
-        self.assertEqual(json.loads(DOCUMENT)["info"]["version"], gostore.__version__)
+        self.assertEqual(json.loads(document())["info"]["version"], gostore.__version__)
 
     def test_components(self) -> None:
         """Each component is used, and nothing of YAML's own is served."""
-        document = json.loads(DOCUMENT)
+        whole = json.loads(document())
         defined = {
             f"#/components/{kind}/{name}"
-            for kind, members in document["components"].items()
+            for kind, members in whole["components"].items()
             for name in members
         }
-        self.assertEqual(defined, references(document))
-        self.assertEqual([key for key in document if key.startswith("x-")], [])
+        self.assertEqual(defined, references(whole))
+        self.assertEqual([key for key in whole if key.startswith("x-")], [])
 
     def test_links(self) -> None:
         """Each link leads to an operation that there is, with parameters that it has."""
-        document = json.loads(DOCUMENT)
-        shared = document["components"]["parameters"]
+        whole = json.loads(document())
+        shared = whole["components"]["parameters"]
         operations: dict[str, set[str]] = {}
-        for item in document["paths"].values():
+        for item in whole["paths"].values():
             for method in METHODS & set(item):
                 own = item.get("parameters", []) + item[method].get("parameters", [])
                 each = [
@@ -97,5 +97,5 @@ class DescriptionTests(SynchronousTestCase):
                 ]
                 names = {f"{one['in']}.{one['name']}" for one in each}
                 operations[item[method]["operationId"]] = names
-        for name, link in document["components"]["links"].items():
+        for name, link in whole["components"]["links"].items():
             self.assertLessEqual(set(link["parameters"]), operations[link["operationId"]], name)
