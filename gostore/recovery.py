@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import re
+import stat
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -123,13 +124,6 @@ class _Rival:
         return generation, lives, tombstone, self.blob.modified, self.quarantined is None
 
 
-def _undone(volume: Volume) -> dict[int, Entry]:
-    """Return what the journal holds and the directory lacks, has torn, or has of before that."""
-    # Of each blob the newest entry: it may have been deleted after it was committed.
-    newest = {entry.blob_id: entry for entry in volume.read_journal()}
-    return {number: entry for number, entry in newest.items() if not _is_done(volume, entry)}
-
-
 def _is_done(volume: Volume, entry: Entry) -> bool:
     """Whether the directory has a change whole, or something newer."""
     name = str(entry.blob_id)
@@ -154,20 +148,29 @@ def scan(volume: Volume) -> Recovery:
     """
     found = Recovery()
     rivals: dict[str, list[_Rival]] = {}
-    undone = _undone(volume)
+    # Of each blob the newest entry: it may have been deleted after it was committed.
+    undone = {entry.blob_id: entry for entry in volume.read_journal()}
     standing: set[int] = set()
     for name, is_directory in volume.disk.listdir(volume.root):
         if _ID.fullmatch(name) and int(name) <= MAX_ID:
             # Whatever bears the number, no new blob can take it.
             found.ids.add(int(name))
             if not is_directory:
-                found.foreign.append(name)
+                if _is_link(volume, name):
+                    # What it leads to may be a blob that somebody has moved.
+                    found.quarantine.append((int(name), "it is a symbolic link", False))
+                else:
+                    found.foreign.append(name)
                 continue
             standing.add(int(name))
+            if int(name) in undone and _is_done(volume, undone[int(name)]):
+                del undone[int(name)]
             if int(name) not in undone:
                 _scan_blob(volume, int(name), found, rivals)
         elif not is_directory:
-            if name not in JOURNAL:
+            if _QUARANTINED.fullmatch(name) and _is_link(volume, name):
+                found.quarantined.append(name)
+            elif name not in JOURNAL:
                 found.foreign.append(name)
         elif match := _STAGE.fullmatch(name):
             found.leftover.append(name)
@@ -193,8 +196,11 @@ def scan(volume: Volume) -> Recovery:
             group.append(_Rival(found.live.pop(location)))
         _decide(location, group, found)
     found.overtaken = [blob_id for blob_id in found.overtaken if blob_id in standing]
-    again = {stage_name(entry.blob_id) for entry in found.undone}
-    found.leftover = [name for name in found.leftover if name not in again]
+    again = {entry.blob_id for entry in found.undone}
+    stages = set(map(stage_name, again))
+    found.leftover = [name for name in found.leftover if name not in stages]
+    # A link in its place is set aside when it is restored.
+    found.quarantine = [one for one in found.quarantine if one[0] not in again]
     return found
 
 
@@ -206,6 +212,10 @@ def _twice(look: Callable[..., T], *arguments: object) -> T:
         if error.errno not in OF_THE_FILE:
             raise
     return look(*arguments)
+
+
+def _is_link(volume: Volume, name: str) -> bool:
+    return stat.S_ISLNK(volume.disk.lstat(name, volume.root).st_mode)
 
 
 def _scan_blob(

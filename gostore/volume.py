@@ -373,12 +373,15 @@ class Volume:
             self.journal.open()
         except OSError as error:
             # A small disk, or a full one. It is not tried again: to find out costs as much as it.
-            self._journaled = False
-            log.warn(
-                "No room for a journal ({error}): small blobs are stored more slowly",
-                error=from_os_error(error),
-            )
+            self._do_without_journal(error)
         return self._journaled
+
+    def _do_without_journal(self, error: OSError) -> None:
+        self._journaled = False
+        log.warn(
+            "No room for a journal ({error}): small blobs are stored more slowly",
+            error=from_os_error(error),
+        )
 
     def _commit_small(self, changes: Sequence[Commit | Delete]) -> None:
         """Make small changes durable by one flush, of the redo journal.
@@ -633,9 +636,9 @@ class Volume:
         room.  If it fails, what it has written is in the trash, and it may be tried again.
         """
         name, stage = str(entry.blob_id), stage_name(entry.blob_id)
-        self.trash(name)
+        self._clear(name)
         if not self._is_whole(stage, entry):
-            self.trash(stage)
+            self._clear(stage)
             try:
                 self._restage(stage, entry)
             except OSError:
@@ -643,7 +646,19 @@ class Volume:
                 raise
         self.disk.rename(stage, name, self.root)
 
+    def _clear(self, name: str) -> None:
+        """Make way for a directory; what is none, a link say, is not ours to remove."""
+        (self.trash if self._is_directory(name) else self.quarantine)(name)
+
+    def _is_directory(self, name: str) -> bool:
+        try:
+            return stat.S_ISDIR(self.disk.lstat(name, self.root).st_mode)
+        except FileNotFoundError:
+            return False
+
     def _is_whole(self, name: str, entry: Entry) -> bool:
+        if not self._is_directory(name):
+            return False
         try:
             return self.read_state(name) == entry.state and self.holds(name, entry.data)
         except (FileNotFoundError, BadRecord):
@@ -667,10 +682,13 @@ class Volume:
         self.sync_root()
         self._revealed = self.journal.synced = self.journal.last
         if self._journaled and self._syncfs_trusted and self._open_journal():
-            self._append([])
-        else:
-            self.journal.remove()
-            self._revealed = 0
+            try:
+                self._append([])
+                return
+            except NothingWritten as error:
+                self._do_without_journal(error)
+        self.journal.remove()
+        self._revealed = 0
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -497,6 +497,25 @@ class RedoTests(VolumeCase):
         self.assertEqual(self.data(2), b"data")
         self.assertLess(old.generation, blob.generation)
 
+    def test_link(self) -> None:
+        """A link in its place, or its stage's, is not followed, and what it leads to stays."""
+        for taken in ("{}", ".new-{}"):
+            blob = self.commit(self.generation + 1, "a", b"data")
+            self.crash()
+            moved = f"moved-{blob.id}"
+            os.rename(self.file(str(blob.id)), self.file(moved))
+            os.symlink(moved, self.file(taken.format(blob.id)))
+            found = self.restart()
+            self.assertEqual(found.live, {"a": blob.committed()})
+            self.assertEqual(found.quarantine, [])
+            for name in self.volume.trashed:
+                self.volume.remove(name)
+            [aside] = [name for name in self.names() if name.startswith(f".quarantine-{blob.id}-")]
+            self.assertTrue(os.path.islink(self.file(aside)))
+            self.assertFalse(os.path.islink(self.file(str(blob.id))))
+            for path in (str(blob.id), moved):
+                self.assertEqual(sorted(os.listdir(self.file(path))), [STATE, DATA])
+
     def test_no_room_at_all(self) -> None:
         """If there is no room even then there is no start, but a reason, and nothing is lost."""
         blob = self.commit(1, "a", b"data")
@@ -522,6 +541,15 @@ class RedoTests(VolumeCase):
         self.disk.clear()
         self.commit(2, "b", b"data")
         self.assertIn("fsync .new-2/data.raw", self.disk.trace())
+
+    def test_no_room_in_the_journal(self) -> None:
+        """Nor does it need one whose blocks are shared, so that to write in it takes room."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        self.disk.fail("pwrite", errno.ENOSPC, times=FOR_EVER)
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+        self.assertEqual(self.names(), ["1"])
+        self.commit(2, "b", b"data")
 
     def test_not_trusted(self) -> None:
         """Where a syncfs flushes nothing, each file that is written again is flushed."""

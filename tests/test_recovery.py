@@ -322,12 +322,18 @@ class DamageTests(RecoveryCase):
             self.assertEqual((set(found.live), len(found.quarantine)), ({"b"}, 1))
 
     def test_link_for_a_directory(self) -> None:
-        """A link in the place of `<id>` is foreign, and not followed."""
+        """A link in the place of `<id>` is not followed, but set aside; a file is foreign."""
         self.commit(1, "a")
         os.rename(self.file("1"), self.file("elsewhere"))
         os.symlink("elsewhere", self.file("1"))
+        self.put("", b"", "2")
         found = self.recover()
-        self.assertEqual((found.live, sorted(found.foreign)), ({}, ["1", "elsewhere"]))
+        self.assertEqual((found.live, sorted(found.foreign)), ({}, ["2", "elsewhere"]))
+        self.assertEqual(self.names(), [".quarantine-1-1", "2", "elsewhere"])
+        found = self.recover()
+        self.assertEqual((found.live, found.damaged), ({}, {}))
+        self.assertEqual(found.quarantined, [".quarantine-1-1"])
+        self.assertEqual(sorted(os.listdir(self.file("elsewhere"))), [STATE, DATA])
 
     def test_no_record(self) -> None:
         """A directory without a state file was never committed, and is removed."""
