@@ -1,0 +1,145 @@
+"""``gostore fsck`` as a process, on a directory that a daemon has written and somebody spoiled."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import PATIENCE, STATE, Daemon, environment
+
+DATA = "data.raw"
+
+
+def fsck(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run it until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "gostore.cli", "fsck", "--dir", str(directory), *options],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def findings(directory: Path) -> tuple[int, dict[str, Any]]:
+    """Its exit status, and each finding by the name of its directory."""
+    ended = fsck(directory, "--json")
+    assert ended.stderr == ""
+    report = json.loads(ended.stdout)
+    assert report["clean"] == (ended.returncode == 0)
+    return ended.returncode, {each["name"]: each for each in report["findings"]}
+
+
+def stored(make_daemon: Make, *locations: str) -> tuple[Daemon, dict[str, Path]]:
+    """A daemon that has been stopped, and the directory of each of its blobs."""
+    daemon = make_daemon().start()
+    for location in locations:
+        assert daemon.ask("POST", location, location.encode() * 50_000).status == 204
+    assert daemon.stop() == 0
+    return daemon, {
+        record.location: daemon.directory / name for name, record in daemon.records().items()
+    }
+
+
+def everything(directory: Path) -> dict[str, bytes | str]:
+    """All there is: files with their bytes, links with where they lead."""
+    paths = sorted(directory.rglob("*"))
+    links = {str(path): os.readlink(path) for path in paths if path.is_symlink()}
+    return {**links, **{str(path): path.read_bytes() for path in paths if path.is_file()}}
+
+
+def test_spoiled(make_daemon: Make, tmp_path: Path) -> None:
+    """60, 62, 64: each kind of damage is found, told, and changed only by a repair."""
+    places = ("linked-state", "linked", "short", "torn", "whole")
+    daemon, at = stored(make_daemon, *places)
+    assert findings(daemon.directory) == (0, {})
+    assert fsck(daemon.directory).stdout.endswith("\nClean\n")
+
+    state = at["linked-state"] / STATE
+    state.rename(tmp_path / "moved-state")
+    state.symlink_to(tmp_path / "moved-state")
+    at["linked"].rename(tmp_path / "moved")
+    at["linked"].symlink_to(tmp_path / "moved")
+    os.truncate(at["short"] / DATA, 100)
+    torn = (at["torn"] / STATE).read_bytes()
+    (at["torn"] / STATE).write_bytes(torn[: len(torn) // 3])
+
+    before = everything(tmp_path)
+    status, found = findings(daemon.directory)
+    assert status == 1
+    assert {each["kind"] for each in found.values()} == {"damaged"}
+    told = {
+        location: (found[path.name]["location"], found[path.name]["reason"])
+        for location, path in at.items()
+        if path.name in found
+    }
+    size = len("short") * 50_000
+    assert told.pop("short") == ("short", f"data.raw has 100 bytes instead of {size}")
+    where, reason = told.pop("linked-state")
+    assert where is None and "it is not a regular file" in reason
+    assert told.pop("linked") == (None, "it is a symbolic link")
+    where, reason = told.pop("torn")
+    assert where is None and "cannot be believed" in reason
+    assert told == {}
+    said = fsck(daemon.directory)
+    assert said.returncode == 1 and "4 damaged, 0 other findings; --repair mends it" in said.stdout
+    assert everything(tmp_path) == before
+
+    repaired = fsck(daemon.directory, "--repair")
+    assert repaired.returncode == 1
+    assert "4 damaged, 0 other findings; repaired" in repaired.stdout
+    assert daemon.names() == {at["whole"].name, *aside(daemon)}
+    assert len(aside(daemon)) == 4
+    # What the links led to is not touched.
+    assert (tmp_path / "moved-state").exists()
+    assert {path.name for path in (tmp_path / "moved").iterdir()} == {STATE, DATA}
+    # What still knows its location stands for it until somebody writes there.
+    status, found = findings(daemon.directory)
+    assert status == 1
+    kinds = sorted((each["kind"], each["location"]) for each in found.values())
+    assert kinds == [("damaged", "short"), *[("quarantined", None)] * 3]
+
+    daemon.start()
+    assert daemon.ask("GET", "whole").body == b"whole" * 50_000
+    assert daemon.ask("GET", "short").status == 500
+    for location in ("linked-state", "linked", "torn"):
+        assert daemon.ask("GET", location).status == 404
+    assert daemon.ask("PUT", "short", b"anew").status == 200
+    assert daemon.stop() == 0
+    status, found = findings(daemon.directory)
+    assert (status, {each["kind"] for each in found.values()}) == (0, {"quarantined"})
+
+
+def aside(daemon: Daemon) -> set[str]:
+    """The names of what is set aside."""
+    return {name for name in daemon.names() if name.startswith(".quarantine-")}
+
+
+def test_cannot(make_daemon: Make, tmp_path: Path) -> None:
+    """A directory in use, or missing, or with a link for a journal, is status 2 and one line."""
+    daemon = make_daemon().start()
+    for options in ((), ("--repair",), ("--json",)):
+        ended = fsck(daemon.directory, *options)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert "is already served by another daemon" in ended.stderr
+    assert daemon.ask("POST", "a", b"x").status == 204
+    daemon.kill()
+    journal = daemon.directory / ".journal-1"
+    journal.unlink()
+    journal.symlink_to("/etc/passwd")
+    for directory, reason in (
+        (tmp_path / "missing", "No such file or directory"),
+        (daemon.directory, ".journal-1, of the redo journal, is not a regular file"),
+    ):
+        for option in ("--json", "--repair"):
+            ended = fsck(directory, option)
+            assert (ended.returncode, ended.stdout) == (2, "")
+            assert reason in ended.stderr and len(ended.stderr.splitlines()) == 1
+    assert not (tmp_path / "missing").exists()
