@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 from typing import Any, NoReturn, cast
 
@@ -326,6 +327,30 @@ class BuildTests(SynchronousTestCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
         self.assertEqual(service.connection_limit(Settings()), 800)
         self.assertEqual(service.connection_limit(Settings(max_connections=7)), 7)
+
+    def test_collections(self) -> None:
+        """What is there is not looked at again, nor is what a full collection took long over."""
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
+        service.keep_collections_short(0)
+        frozen = gc.get_freeze_count()
+        self.assertGreater(frozen, 1000)
+        kept: list[list[int]] = [[] for _ in range(1000)]
+        gc.collect(1)
+        self.assertLess(gc.get_freeze_count(), frozen + len(kept))
+        gc.collect()
+        self.assertGreater(gc.get_freeze_count(), frozen + len(kept))
+
+    def test_collections_paused(self) -> None:
+        """There are none while blobs are read, and there are again after it, even if it fails."""
+
+        def read() -> None:
+            with service.collections_paused():
+                self.assertFalse(gc.isenabled())
+                raise OSError
+
+        self.assertRaises(OSError, read)
+        self.assertTrue(gc.isenabled())
 
     def test_file_limit(self) -> None:
         """As many files may be open as the hard limit allows."""
