@@ -335,7 +335,7 @@ def repair(volume: Volume, found: Recovery) -> None:
         if stage := _STAGE.fullmatch(name):
             _log_pending_stage(volume, name)
             # A copy that was taken under a running daemon may have the blob, too.
-            if stage[1] != PROBE and not _exists(volume, stage[1]):
+            if stage[1] != PROBE and not volume.stands(stage[1]):
                 volume.trashed[name] = int(stage[1])
     _redo(volume, found)
     for blob in found.pending:
@@ -420,14 +420,6 @@ def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
         # On a full disk this makes room. Nothing needs the mark: it never was at its location.
         log.warn("Blob {id} is removed unmarked: {error}", id=blob.id, error=error)
         volume.trash(name, blob.id)
-        return False
-    return True
-
-
-def _exists(volume: Volume, name: str) -> bool:
-    try:
-        volume.disk.lstat(name, volume.root)
-    except FileNotFoundError:
         return False
     return True
 

@@ -490,9 +490,9 @@ class Volume:
                 self._syncfs_trusted = False
                 _fail(changes, error)
                 return
-        for commit in commits:
-            _attempt(commit, self._reveal_blob)
         try:
+            for commit in commits:
+                _attempt(commit, self._reveal_blob)
             if together and deletes:
                 for delete in deletes:
                     _attempt(delete, self._reveal_tombstone)
@@ -527,7 +527,7 @@ class Volume:
             self._sync_directory(name)
 
     def _reveal_blob(self, commit: Commit) -> None:
-        self.disk.rename(stage_name(commit.blob.id), str(commit.blob.id), self.root)
+        self._rename(stage_name(commit.blob.id), str(commit.blob.id))
 
     def _prepare_tombstone(self, delete: Delete, sync: bool) -> None:
         blob = self.record_of(delete.blob)
@@ -597,8 +597,8 @@ class Volume:
         if self.broken is not None:
             raise OutcomeUnknown(self.broken)
 
-    def _break(self, error: OSError) -> str:
-        self.broken = f"a sync failed: {from_os_error(error)}"
+    def _break(self, error: OSError, call: str = "a sync") -> str:
+        self.broken = f"{call} failed: {from_os_error(error)}"
         log.critical("Read-only until a restart: {reason}", reason=self.broken)
         return self.broken
 
@@ -886,7 +886,7 @@ class Volume:
             self._serial += 1
             target = f"{prefix}{stem}-{self._serial}{suffix}"
             try:
-                self.disk.rename(name, target, self.root)
+                self._rename(name, target)
             except FileNotFoundError:
                 return None
             except (FileExistsError, NotADirectoryError):
@@ -913,6 +913,31 @@ class Volume:
             pass
         except OSError as error:
             log.warn("{name} is not removed: {error}", name=name, error=error)
+            return False
+        return True
+
+    def _rename(self, source: str, target: str) -> None:
+        """Rename a directory to a name that is free; raises OSError if that is not done.
+
+        What is done may be reported as failed all the same, over a network say. Were it believed, a
+        blob would stand that nobody knows of, and come back when its successors are deleted. Raises
+        OutcomeUnknown, and sets `broken`, where the disk does not tell.
+        """
+        try:
+            self.disk.rename(source, target, self.root)
+        except OSError as error:
+            try:
+                done = self.stands(target) and not self.stands(source)
+            except OSError as unknown:
+                raise OutcomeUnknown(self._break(error, "a rename")) from unknown
+            if not done:
+                raise
+
+    def stands(self, name: str) -> bool:
+        """Say whether there is something of this name in the data directory."""
+        try:
+            self.disk.lstat(name, self.root)
+        except FileNotFoundError:
             return False
         return True
 

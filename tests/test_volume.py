@@ -378,6 +378,24 @@ class DeleteTests(VolumeCase):
         found = self.restart()
         self.assertEqual(([dead.id for dead in found.dead], list(found.live)), ([1], ["b"]))
 
+    def test_renamed_all_the_same(self) -> None:
+        """A rename that is done, and reported as failed, is seen to be done."""
+        self.disk.fail("rename", after=True)
+        blob = self.commit(1, "a")
+        self.assertEqual(list(self.restart().live), ["a"])
+        self.disk.fail("rename", after=True)
+        self.assertTrue(self.volume.trash("1", blob.id))
+        self.assertEqual(self.volume.trashed, {".trash-1-1": 1})
+
+    def test_rename_unknown(self) -> None:
+        """Where the disk does not tell either, the outcome is unknown, and the volume read-only."""
+        change = self.change(1, "a")
+        self.disk.fail("rename", errno.EIO)
+        self.disk.fail("lstat", errno.EIO)
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertIn("a rename failed", self.volume.broken or "")
+
     def test_tombstone_not_reached(self) -> None:
         """Without a descriptor to flush a tombstone by, it is not revealed, nor is it needed."""
         blob = self.commit(1, "a")
