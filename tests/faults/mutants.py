@@ -83,7 +83,7 @@ MUTANTS = (
     _mutant(
         "after a failed flush the store goes on",
         "volume",
-        '        self.broken = f"a sync failed: {from_os_error(error)}"\n'
+        '        self.broken = f"{call} failed: {from_os_error(error)}"\n'
         '        log.critical("Read-only until a restart: {reason}", reason=self.broken)\n'
         "        return self.broken\n",
         '        return "a sync failed"\n',
@@ -185,6 +185,20 @@ MUTANTS = (
         "                    _attempt(change, self._reveal_blob)\n",
         "                if isinstance(change, Commit):\n"
         "                    self._break_if_failing(self._reveal_blob, change)\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a rename that is reported as failed is taken to be",
+        "volume",
+        "                done = self.stands(target) and not self.stands(source)\n",
+        "                done = False\n",
+        "POST, in memory",
+    ),
+    _mutant(
+        "a rename onto something that stands is taken to be done",
+        "volume",
+        "                done = self.stands(target) and not self.stands(source)\n",
+        "                done = True\n",
         "POST, in memory",
     ),
     _mutant(

@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, from_os_error
 from tests.doubles import FOR_EVER, Call, FaultyDisk
 from tests.faults.deeds import Deed, Life, Mode
-from tests.simulation.world import GENUINE, POST, Operation, Value, Violation
+from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
 
 ERRORS = (
     errno.EIO,
@@ -36,6 +36,8 @@ ERRORS = (
 #: The calls that move bytes, and may move fewer than they were asked to.
 MOVING = ("writev", "pwrite", "pread", "preadv")
 FLUSHES = ("fsync", "fdatasync", "syncfs")
+#: Those that may be done though they are reported as failed, over a network say.
+CHANGING = ("mkdir", "rename", "unlink", "rmdir")
 
 #: How many bytes are moved by a call that is cut short: once, and from then on.
 CUT = 1
@@ -56,16 +58,19 @@ class Fault:
     nth: int
     error: int | None
     for_ever: bool = False
+    #: It is done, and reported as failed all the same.
+    done: bool = False
 
     def __str__(self) -> str:
         what = "cut short" if self.error is None else errno.errorcode[self.error]
-        return f"call {self.nth}{' and all after it' if self.for_ever else ''}: {what}"
+        more = " and all after it" if self.for_ever else ""
+        return f"call {self.nth}{more}: {what}{' when it is done' if self.done else ''}"
 
     def arm(self, disk: FaultyDisk, kinds: Sequence[str]) -> None:
         """Let it happen to the calls from now on, which would be of these kinds."""
         times = FOR_EVER if self.for_ever else 1
         if self.error is not None:
-            disk.fail(None, self.error, nth=self.nth, times=times)
+            disk.fail(None, self.error, nth=self.nth, times=times, after=self.done)
         elif self.for_ever:
             for kind in MOVING:
                 before = kinds[: self.nth - 1].count(kind)
@@ -136,6 +141,8 @@ class Trials:
     def faults(self, errors: Sequence[int] = ERRORS) -> Iterator[Fault]:
         """All there are."""
         for nth, kind in enumerate(self.kinds, 1):
+            if kind in CHANGING:
+                yield Fault(nth, errno.EIO, done=True)
             for error in (*errors, *((None,) if kind in MOVING else ())):
                 for for_ever in (False, True):
                     yield Fault(nth, error, for_ever)
@@ -180,17 +187,20 @@ class Trials:
         elif fault is not None:
             self.figures.cut += 1
         done = life.operations[begun:]
+        _check_flushes(life, calls)
         _check_answers(life, done, fault)
         _check_success(done, calls)
         expected = {**before, **{each.location: each.value for each in done if not each.error}}
-        unknown = [each for each in done if each.error is not None and life.volume.broken]
         allowed = {location: {value} for location, value in expected.items()}
-        for each in unknown:
-            allowed[each.location].add(each.value)
+        for each in done:
+            if life.volume.broken or (fault is not None and fault.done):
+                allowed[each.location].add(each.value)
         if life.serving:
             self._check_restart(self._copy(path), allowed)
             _equal("what is shown", life.found(), expected)
             allowed[NEXT] = {self._check_next(life)}
+            if fault is not None and fault.done:
+                allowed.update(self._check_deleted(life, done))
             if life.volume.broken is None:
                 life.collect()
                 _check_leaks(life, path)
@@ -206,6 +216,17 @@ class Trials:
         wanted = type(None) if life.volume.broken is None else ReadOnly
         _equal("the next write", type(operation.error), wanted)
         return None if operation.error else operation.value
+
+    def _check_deleted(self, life: Life, done: Sequence[Operation]) -> dict[str, set[Value]]:
+        """What may have been stored though nobody was told so does not survive a deletion."""
+        deleted: dict[str, set[Value]] = {}
+        for each in done:
+            if each.error is not None and life.volume.broken is None:
+                if life.value(each.location) is None:
+                    _equal("a POST", life.request(POST, each.location).error, None)
+                _equal("a DELETE", life.request(DELETE, each.location).error, None)
+                deleted[each.location] = {None}
+        return deleted
 
     def _check_restart(self, path: Path, allowed: Allowed) -> None:
         """A start with a healthy disk finds what it may, and tidies up."""
@@ -264,10 +285,14 @@ def _check_flushes(life: Life, calls: Sequence[Call]) -> None:
     made: Counter[str] = Counter()
     failed: set[tuple[str, int]] = set()
     must = may = False
+    before = ""
     for call in calls:
         made[call.name] += call.created
-        # At the end there is no way to go on without what the journal has to say.
-        may = may or (call.kind == "pwrite" and call.failed and life.stopped)
+        # At the end there is no way to go on without what the journal has to say; nor is there
+        # one without an answer to whether a rename that failed is done.
+        may = may or (call.failed and call.kind == "pwrite" and life.stopped)
+        may = may or (call.failed and call.kind == "lstat" and before.startswith("rename"))
+        before = str(call)
         if call.kind not in FLUSHES:
             continue
         # A file made anew under the same name is another file.
@@ -318,6 +343,8 @@ def share(modes: Sequence[Trials]) -> Iterator[tuple[Trials, Fault]]:
                 yield trials, Fault(nth, errno.EIO)
             if trials is first and kind in MOVING:
                 yield trials, Fault(nth, None)
+            if trials is first and kind in CHANGING:
+                yield trials, Fault(nth, errno.EIO, done=True)
     for at, kind in enumerate(sorted({kind for trials in modes for kind in trials.kinds})):
         having = [trials for trials in modes if kind in trials.kinds]
         for number, error in enumerate((*ERRORS, *((None,) if kind in MOVING else ()))):
