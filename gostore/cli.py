@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gostore import __version__
 from gostore.errors import StoreError
@@ -105,20 +106,21 @@ def run_fsck(parsed: argparse.Namespace) -> int:
     """Check, and show how far it is where there is somebody to see it."""
     console = Console(stderr=True)
     with Progress(
-        TextColumn("Verifying"),
+        TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[blobs]}"),
-        DownloadColumn(),
+        TextColumn("{task.fields[done]}"),
         TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task("", total=None, blobs="")
+        task = progress.add_task("Reading the records", total=None, done="")
 
         def tell(blobs: int, of_blobs: int, done: int, of_bytes: int) -> None:
-            text = f"{blobs}/{of_blobs} blobs"
-            progress.update(task, completed=done, total=of_bytes, blobs=text)
+            text = f"{blobs}/{of_blobs} blobs, {decimal(done)} of {decimal(of_bytes)}"
+            progress.update(
+                task, description="Verifying", completed=done, total=of_bytes, done=text
+            )
 
         report = fsck(volume(parsed.dir), mend=parsed.repair, tell=tell)
     if parsed.json:

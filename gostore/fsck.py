@@ -127,7 +127,7 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
     def count(length: int) -> None:
         nonlocal read
         read += length
-        tell(number, len(blobs), read, total)
+        tell(number - 1, len(blobs), read, total)
 
     for number, blob in enumerate(blobs, 1):
         try:

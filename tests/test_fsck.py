@@ -65,6 +65,7 @@ class FsckTests(SpoiledTestCase):
         self.assertEqual((report.blobs, report.bytes, report.verified), (3, 300_000, 3))
         self.assertEqual(report.findings, [])
         self.assertEqual(report.as_lines()[-1], "Clean")
+        self.assertEqual(told[0], (0, 3, 100_000, 300_000))
         self.assertEqual(told[-1], (3, 3, 300_000, 300_000))
 
     def test_digest(self) -> None:
