@@ -92,6 +92,12 @@ def _short(loaded: dict[str, ModuleType]) -> dict[str, ModuleType]:
     return {name.partition(".")[2]: module for name, module in loaded.items()}
 
 
+#: The renames of a batch.
+_REVEAL = """\
+            for commit in commits:
+                _attempt(commit, self._reveal_blob)
+"""
+
 MUTANTS = (
     Mutant(
         "files are not synced",
@@ -152,19 +158,18 @@ MUTANTS = (
     Mutant(
         "the root is synced before the rename",
         "volume",
-        "        for commit in commits:\n            _attempt(commit, self._reveal_blob)\n",
-        "        self.sync_root()\n        for commit in commits:\n"
-        "            _attempt(commit, self._reveal_blob)\n        commits = []\n",
+        _REVEAL,
+        f"            self.sync_root()\n{_REVEAL}            commits = []\n",
         trials.short_scripts,
     ),
     Mutant(
         "a commit joins a flush that began before its rename",
         "volume",
-        "        for commit in commits:\n            _attempt(commit, self._reveal_blob)\n",
-        "        for commit in commits[:1]:\n            _attempt(commit, self._reveal_blob)\n"
-        "        if len(commits) > 1:\n            self.sync_root()\n"
-        "        for commit in commits[1:]:\n            _attempt(commit, self._reveal_blob)\n"
-        "        commits = commits[:1]\n        if len(changes) > 1:\n            commits = []\n",
+        _REVEAL,
+        _REVEAL.replace("commits:", "commits[:1]:")
+        + "            if len(commits) > 1:\n                self.sync_root()\n"
+        + _REVEAL.replace("commits:", "commits[1:]:")
+        + "            commits = [] if len(changes) > 1 else commits[:1]\n",
         trials.pairs,
     ),
     Mutant(
