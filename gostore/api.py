@@ -272,6 +272,8 @@ def _refusal(error: BaseException | None) -> Refusal:
     """What an exception is in HTTP. The text of one that nobody foresaw is not told."""
     if isinstance(error, Refusal):
         return error
+    if isinstance(error, MemoryError):
+        error = errors.from_os_error(error)
     code = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if code is None:
         return Refusal(500, "Something went wrong")

@@ -109,11 +109,11 @@ class Committer:
         # Still flushing, for `_enter`: what the turns below bring makes up one batch, not several.
         for turn, change in batch:
             if isinstance(result, Failure):
-                turn.done.errback(result)
+                self._lost(turn, result)
             elif change.error is not None:
                 turn.done.errback(Failure(change.error))
             else:
-                turn.done.callback(turn.switch())
+                self._switch(turn)
             self._enter(turn.location)
         if self._volume.checkpoint_due and not self._checkpointing:
             self._checkpointing = True
@@ -121,6 +121,19 @@ class Committer:
         self._flushing = bool(self._ready)
         if self._ready:
             self._flush()
+
+    def _switch(self, turn: _Turn) -> None:
+        try:
+            result = turn.switch()
+        except Exception:
+            self._lost(turn, Failure())
+        else:
+            turn.done.callback(result)
+
+    def _lost(self, turn: _Turn, failure: Failure) -> None:
+        """Stop writing: by a failure that nobody foresaw the maps may not show what is durable."""
+        self._volume.give_up(f"a commit failed: {type(failure.value).__name__}")
+        turn.done.errback(failure)
 
     def _checkpointed(self, result: Failure | None) -> None:
         # One that failed has made the volume read-only, and has said so.

@@ -200,12 +200,12 @@ class IllegalTransition(StoreError):
         return f"Blob {self.blob_id} cannot go from {self.from_state} to {self.to_state}"
 
 
-def from_os_error(error: OSError) -> StoreError:
-    """Say what a failed system call means to the store.
+def from_os_error(error: OSError | MemoryError) -> StoreError:
+    """Say what a failed system call means to the store, or that there was no memory for one.
 
     Only the name of the errno goes into the reason, never the error's file name.
     """
-    match error.errno:
+    match errno.ENOMEM if isinstance(error, MemoryError) else error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return NoSpace()
         case errno.EMFILE | errno.ENFILE:

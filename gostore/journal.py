@@ -213,10 +213,13 @@ class Journal:
             self._disk.fsync(self._root)
             self._made = False
         number, synced = self.last + 1, self.synced
-        payload = b"".join([_pack(entry) for entry in entries])
-        head = (number, synced, len(payload))
-        batch = _HEAD.pack(_MAGIC, *head, _digest(*head, payload)) + payload
-        data = batch.ljust(_blocks(len(batch)), b"\0")
+        try:
+            payload = b"".join([_pack(entry) for entry in entries])
+            head = (number, synced, len(payload))
+            batch = _HEAD.pack(_MAGIC, *head, _digest(*head, payload)) + payload
+            data = batch.ljust(_blocks(len(batch)), b"\0")
+        except MemoryError as error:  # it takes several times the size of the batch
+            raise NothingWritten(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
         fd = self._fds[self._turn]
         offset = self._offset
         while data:

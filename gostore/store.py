@@ -353,7 +353,7 @@ class BlobStore:
         if isinstance(error, (DataDamaged, FileNotFoundError)):
             self._set_aside(blob, str(error) if isinstance(error, DataDamaged) else "it is gone")
             return Failure(Damaged(blob.location))
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, MemoryError)):
             return Failure(from_os_error(error))
         return failure
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -173,6 +173,14 @@ class Upload:
         """Take the next step, unless a worker is still at the last one."""
         if self._working or self._done.called:
             return
+        try:
+            self._step()
+        except Exception:  # a MemoryError, most likely: what it was about to do is lost
+            self._failure = self._reason(Failure())
+            self._pieces.clear()
+            self._step()
+
+    def _step(self) -> None:
         if self._complete and self._failure is None and not self._pieces:
             self._check_digests()
         if self._failure is not None:
@@ -199,14 +207,16 @@ class Upload:
 
     def _not_written(self, failure: Failure) -> None:
         self._working = False
+        self._fail(self._reason(failure))
+
+    def _reason(self, failure: Failure) -> StoreError:
         error = failure.value
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, MemoryError)):
             error = from_os_error(error)
         if isinstance(error, StoreError):
-            self._fail(error)
-        else:
-            log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
-            self._fail(DiskFailed(type(error).__name__))
+            return error
+        log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
+        return DiskFailed(type(error).__name__)
 
     def _check_digests(self) -> None:
         for name, wanted in self._digests.items():
@@ -218,7 +228,7 @@ class Upload:
 
     def _give_up(self, error: StoreError) -> None:
         self._working = True
-        self.drop(error).addBoth(lambda _: self._done.errback(error))
+        maybeDeferred(self.drop, error).addBoth(lambda _: self._done.errback(error))
 
     def drop(self, error: StoreError) -> Deferred[None]:
         """Make the blob Failure, because of ``error``, and close its stage if it has one."""

@@ -371,12 +371,12 @@ class Volume:
         """Have the journal ready; without one, small changes are flushed as large ones are."""
         try:
             self.journal.open()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             # A small disk, or a full one. It is not tried again: to find out costs as much as it.
             self._do_without_journal(error)
         return self._journaled
 
-    def _do_without_journal(self, error: OSError) -> None:
+    def _do_without_journal(self, error: OSError | MemoryError) -> None:
         self._journaled = False
         log.warn(
             "No room for a journal ({error}): small blobs are stored more slowly",
@@ -591,16 +591,20 @@ class Volume:
             call(what)
         except NothingWritten:
             raise
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise OutcomeUnknown(self._break(error)) from error
         # The failure of what this was to flush may have been told to another thread's syncfs.
         if self.broken is not None:
             raise OutcomeUnknown(self.broken)
 
-    def _break(self, error: OSError, call: str = "a sync") -> str:
-        self.broken = f"{call} failed: {from_os_error(error)}"
-        log.critical("Read-only until a restart: {reason}", reason=self.broken)
-        return self.broken
+    def _break(self, error: OSError | MemoryError, call: str = "a sync") -> str:
+        return self.give_up(f"{call} failed: {from_os_error(error)}")
+
+    def give_up(self, reason: str) -> str:
+        """Let nothing be written any more, since nobody can say what is on the disk."""
+        self.broken = reason
+        log.critical("Read-only until a restart: {reason}", reason=reason)
+        return reason
 
     # -- what recovery does again ---------------------------------------------------------------
 
@@ -987,7 +991,7 @@ def _attempt(change: Change, step: Callable[..., None], *arguments: object) -> N
     if change.error is None:
         try:
             step(change, *arguments)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             change.error = from_os_error(error)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from contextlib import suppress
 from typing import Protocol
 
 from httptools import HttpParserError, HttpRequestParser
@@ -209,18 +210,23 @@ class Body:
 
     def flow(self) -> None:
         """Give the sink what it is due."""
-        if self._flowing or self._sink is None:
+        sink = self._sink
+        if self._flowing or sink is None:
             return
         self._flowing = True
         try:
-            while self._flow_once(self._sink):
+            while self._flow_once(sink):
                 pass
         except Exception:
             log.failure("What takes a request body raised an exception")
-            self._settled = True
+            told, self._settled = self._settled, True
             self._pieces.clear()
             self._kept = 0
             self._reader.body_broke(self)
+            if not told:
+                # It may hold things that others wait for.
+                with suppress(Exception):
+                    sink.failed("Something went wrong")
         finally:
             self._flowing = False
             if self._settled:

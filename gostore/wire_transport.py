@@ -17,6 +17,9 @@ from twisted.internet.interfaces import IListeningPort
 #: What is read at once, in bytes, from a client that has sent more than is read otherwise.
 READ_MOST = 256 * 1024
 
+#: What is read at once when there is no memory for more.
+READ_LEAST = 4096
+
 #: After so many bytes of a file others have their turn.
 TURN = 1024 * 1024
 
@@ -34,6 +37,11 @@ class EagerServer(tcp.Server):
             return None
         except OSError:
             return main.CONNECTION_LOST
+        except MemoryError:
+            if self._read_size == READ_LEAST:
+                return main.CONNECTION_LOST
+            self._read_size = READ_LEAST
+            return None
         self._read_size = READ_MOST if len(data) == self._read_size else self.bufferSize
         return self._dataReceived(data)
 

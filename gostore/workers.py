@@ -28,7 +28,8 @@ class Workers:
         self._reactor = reactor
         self._commits = ThreadPool(1, 1, "commits")
         self._chores = ThreadPool(1, 1, "chores")
-        self._files = ThreadPool(0, FILE_THREADS, "files")
+        # All of them at once: when they are needed there may be no memory to start one.
+        self._files = ThreadPool(FILE_THREADS, FILE_THREADS, "files")
 
     def start(self) -> None:
         """Start the threads."""

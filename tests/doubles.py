@@ -106,6 +106,8 @@ class ManualWorkers(ThreadlessWorkers):
     def __init__(self) -> None:
         super().__init__()
         self.jobs: list[Job] = []
+        #: What the next request for a job fails with.
+        self.refusal: Exception | None = None
 
     def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return self._queue(COMMIT, function, arguments)
@@ -119,6 +121,9 @@ class ManualWorkers(ThreadlessWorkers):
     def _queue(
         self, room: str, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> Deferred[Any]:
+        if self.refusal is not None:
+            refusal, self.refusal = self.refusal, None
+            raise refusal
         job = Job(room, function, arguments)
         self.jobs.append(job)
         return job.result

@@ -490,6 +490,7 @@ class ErrorTests(ApiCase):
         for error, seconds in [
             (errors.Busy("Too many uploads are in progress", retry_after=3), "3"),
             (errors.Stopping(), "10"),
+            (MemoryError(), "1"),
         ]:
             self.store.failure = error
             request = self.ask("POST", "/store/foo", body=b"data")

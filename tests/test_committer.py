@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from gostore.committer import BATCH, Committer
-from gostore.errors import NoSpace
+from gostore.errors import NoSpace, ReadOnly
 from gostore.store import Details
 from gostore.volume import Change, Discard
 from tests.doubles import COMMIT, FakeBody
@@ -94,14 +94,28 @@ class CommitterTests(StoreCase):
         self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_fails(self) -> None:
-        """A flush that fails in no foreseen way fails its changes, and the next goes on."""
+        """A flush that fails in no foreseen way fails its changes, and is the last."""
         asked = [self.change("a"), self.change("b"), self.change("a", "2")]
         self.workers.take(COMMIT).result.errback(ZeroDivisionError())
         self.failureResultOf(asked[0], ZeroDivisionError)
         self.workers.run_all()
-        self.successResultOf(asked[1])
-        self.successResultOf(asked[2])
+        for one in asked[1:]:
+            self.failureResultOf(one, ReadOnly)
         self.assertNotIn("switch a", self.done)
+
+    def test_not_shown(self) -> None:
+        """When the maps cannot show what is durable nothing is written any more."""
+
+        def switch() -> None:
+            raise MemoryError
+
+        asked = self.committer.change("a", self.decide("decide a"), switch)
+        others = [self.change("a", "2"), self.change("b")]
+        self.workers.run_all()
+        self.failureResultOf(asked, MemoryError)
+        for one in others:
+            self.failureResultOf(one, ReadOnly)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
 
     def test_hold(self) -> None:
         """Other work on a location has its turn like a change, without a flush, and ends it."""

@@ -76,9 +76,10 @@ class OSErrorTests(SynchronousTestCase):
             self.assertIs(type(errors.from_os_error(OSError(number, "full"))), errors.NoSpace)
 
     def test_no_descriptors_and_no_memory_are_busy(self) -> None:
-        """EMFILE, ENFILE and ENOMEM are Busy, worth another try after a second."""
-        for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            error = errors.from_os_error(OSError(number, "many"))
+        """EMFILE, ENFILE, ENOMEM and MemoryError are Busy, worth another try after a second."""
+        calls = [OSError(number, "many") for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)]
+        for failed in (*calls, MemoryError()):
+            error = errors.from_os_error(failed)
             assert isinstance(error, errors.Busy)
             self.assertEqual(error.retry_after, 1)
 

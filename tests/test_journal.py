@@ -16,7 +16,7 @@ from gostore import recovery
 from gostore.blob import Blob
 from gostore.disk import Disk, UnsyncedDisk
 from gostore.errors import Busy, DiskFailed, NoSpace, ReadOnly, VolumeUnusable
-from gostore.journal import NAMES, SIZE, Entry, Journal, NotAJournal
+from gostore.journal import NAMES, SIZE, Entry, Journal, NotAJournal, NothingWritten
 from gostore.sweep import Dead, collect
 from gostore.volume import DATA, STATE, Commit, Discard, OutcomeUnknown, Volume
 from tests.doubles import FOR_EVER, FaultyDisk
@@ -64,6 +64,21 @@ class JournalTests(SynchronousTestCase):
         again = self.open()
         self.assertEqual(again.read(), entries)
         self.assertEqual(again.last, 2)
+
+    def test_no_memory(self) -> None:
+        """A batch for which there is no memory leaves no trace, and the next follows the last."""
+
+        class Large(bytes):
+            def __len__(self) -> int:
+                raise MemoryError
+
+        journal = self.open()
+        journal.append([entry(1)])
+        with self.assertRaises(NothingWritten) as caught:
+            journal.append([Entry(2, b"two", Large())])
+        self.assertEqual(caught.exception.errno, errno.ENOMEM)
+        journal.append([entry(3)])
+        self.assertEqual(self.open().read(), [entry(1), entry(3)])
 
     def test_flushed(self) -> None:
         """A batch is written and then flushed before append returns, with one fdatasync."""

@@ -339,6 +339,27 @@ class DiskTests(UploadCase):
         (failure,) = self.flushLoggedErrors(OSError)
         self.assertEqual(failure.value.errno, errno.EIO)
 
+    def test_no_memory(self) -> None:
+        """A worker that finds no memory fails the upload, for a while."""
+
+        def none() -> None:
+            raise MemoryError
+
+        self.disk.before("writev", none)
+        self.gives_up(self.upload(FakeBody(LARGE)), Busy)
+        self.assertEqual(self.wait(self.upload(FakeBody(LARGE))).size, len(LARGE))
+
+    def test_no_worker(self) -> None:
+        """Bytes that no worker could be asked to write are missed: the upload fails."""
+        body = FakeBody(LARGE, complete=False, length=None)
+        stored = self.upload(body)
+        body.feed(b"missed")
+        self.workers.refusal = MemoryError()
+        self.workers.run(FILE)
+        body.feed(b"too late")
+        body.finish()
+        self.gives_up(stored, Busy)
+
     def test_no_system_call(self) -> None:
         """A worker that fails in no foreseen way is logged, and fails only that upload."""
         asked = self.upload(FakeBody(LARGE))

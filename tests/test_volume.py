@@ -464,6 +464,49 @@ class TogetherTests(VolumeCase):
         self.assertEqual(self.disk.trace()[-1], "syncfs /")
 
 
+def no_memory() -> None:
+    """What a call comes to for which there is no memory."""
+    raise MemoryError
+
+
+class NoMemoryTests(VolumeCase):
+    """Changes for which there is too little memory."""
+
+    trusted = True
+
+    def setUp(self) -> None:
+        """Use the redo journal."""
+        super().setUp()
+        self.volume.close()
+        self.volume = self.open("journal")
+
+    def test_preparing(self) -> None:
+        """A change that cannot be prepared is not done; the others of its batch are."""
+        self.disk.before("mkdir", no_memory, name=".new-1")
+        changes = [self.change(number, f"b{number}") for number in (1, 2)]
+        self.volume.commit(changes)
+        self.assertEqual([type(change.error) for change in changes], [Busy, type(None)])
+        self.assertIsNone(self.volume.broken)
+
+    def test_no_journal(self) -> None:
+        """Without memory for a journal blobs are stored without one."""
+        self.disk.before("pwrite", no_memory)
+        self.commit(1, "a")
+        self.assertEqual(self.names(), ["1"])
+
+    def test_unknown(self) -> None:
+        """Where nobody can say what was done nothing is written any more."""
+        for number, kind in enumerate(("pwrite", "fdatasync")):
+            self.commit(10 + number, "before")
+            self.disk.before(kind, no_memory)
+            change = self.change(number, f"b{number}")
+            self.volume.commit([change])
+            self.assertIsInstance(change.error, DiskFailed)
+            self.assertIsNotNone(self.volume.broken)
+            self.volume.close()
+            self.volume = self.open("journal")
+
+
 class ReadTests(VolumeCase):
     """Reading data and records."""
 

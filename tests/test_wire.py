@@ -1166,6 +1166,20 @@ class BodyTests(SynchronousTestCase):
         client.send(b"world")
         client.lose()
 
+    def test_broken_sink_is_told(self) -> None:
+        """A sink that raises is told that no more will come: it may hold what others wait for."""
+
+        class Broken(Collector):
+            def received(self, data: bytes) -> None:
+                raise RuntimeError
+
+        client, request = self.held(self.put(b"Content-Length: 10") + b"hello")
+        sink = Broken()
+        request.body.deliver(sink)
+        client.lose()
+        self.assertEqual(sink.reasons, ["Something went wrong"])
+        self.flushLoggedErrors(RuntimeError)
+
     def test_broken_after_answer(self) -> None:
         """A sink that raises when it is told of the answer does no harm to the answer."""
 

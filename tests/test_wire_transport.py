@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.wire_transport import TURN, EagerServer, make_eager
+from gostore.wire_transport import READ_LEAST, TURN, EagerServer, make_eager
 
 
 class Reactor:
@@ -49,6 +49,19 @@ class Producer:
     def resumeProducing(self) -> None:
         """Resumed."""
         self.resumed += 1
+
+
+class ShortOfMemory:
+    """A socket with a lot to read, and memory for no more than so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def recv(self, size: int) -> bytes:
+        """Receive."""
+        if size > self.most:
+            raise MemoryError
+        return bytes(size)
 
 
 class EagerServerTests(SynchronousTestCase):
@@ -157,6 +170,18 @@ class EagerServerTests(SynchronousTestCase):
             for _ in range(3):
                 self.assertIsNone(self.transport.doRead())
         self.assertEqual(sizes, [65536, 134_464, 65536, 34_464])
+
+    def test_no_memory(self) -> None:
+        """Without memory for what is read otherwise less is read; without that, it is the end."""
+        self.transport.socket = ShortOfMemory(READ_LEAST)
+        with mock.patch.object(self.transport, "_dataReceived", return_value=None) as received:
+            self.assertIsNone(self.transport.doRead())
+            received.assert_not_called()
+            self.assertIsNone(self.transport.doRead())
+            received.assert_called_once_with(bytes(READ_LEAST))
+        self.transport.socket = ShortOfMemory(0)
+        self.assertIsNone(self.transport.doRead())
+        self.assertIs(self.transport.doRead(), main.CONNECTION_LOST)
 
     def test_read_end(self) -> None:
         """A client who has gone, or whose connection is broken, is told from one who is silent."""

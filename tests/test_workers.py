@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.workers import Workers
+from gostore.workers import FILE_THREADS, Workers
 
 PATIENCE = 60.0
 
@@ -87,6 +87,15 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(threading.active_count(), before)
         self.start(workers)
         self.assertEqual(self.result_of(asked), 7)
+
+    def test_all_at_once(self) -> None:
+        """All threads are there from the start: later there may be no memory for one."""
+        before = threading.active_count()
+        workers = self.start(Workers(self.turns))
+        started = threading.active_count() - before
+        self.assertEqual(started, FILE_THREADS + 2)
+        self.result_of(gatherResults([workers.file(threading.get_ident) for _ in range(100)]))
+        self.assertEqual(threading.active_count() - before, started)
 
     def test_soon(self) -> None:
         """soon waits for the end of the reactor's turn."""
