@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,7 +12,7 @@ from twisted.internet.defer import Deferred
 from gostore.blob import State
 from gostore.errors import BodyFailed, Busy, DigestMismatch, DiskFailed, NoSpace, TooLarge
 from gostore.store import Details
-from gostore.upload import SEALED, SMALL, WAITING, WAITING_ALONE
+from gostore.upload import PATIENCE, SEALED, SMALL, WAITING, WAITING_ALONE
 from tests.doubles import COMMIT, FILE, FakeBody
 from tests.store_support import LARGE, StoreCase
 
@@ -122,6 +123,67 @@ class ArrivalTests(UploadCase):
         name = self.stage()
         self.workers.run(COMMIT)
         self.assertEqual(self.disk.trace("fsync")[0], f"fsync {name}/data.raw")
+
+
+class PatienceTests(UploadCase):
+    """A small body that follows its head in a packet of its own is waited for, in memory."""
+
+    def setUp(self) -> None:
+        """Let the test say when it has been long enough."""
+        super().setUp()
+        self.later: list[tuple[Callable[[], None], float]] = []
+        self.workers.soon = lambda function, seconds=0: self.later.append((function, seconds))
+
+    def test_comes(self) -> None:
+        """If it comes it has no stage, and what was to happen otherwise does nothing."""
+        body = FakeBody(b"12", complete=False, length=4)
+        stored = self.upload(body)
+        body.finish(b"34")
+        ((end, seconds), (flush, _)) = self.later
+        self.assertEqual(seconds, PATIENCE)
+        end()
+        self.assertEqual((self.workers.jobs, self.disk.trace()), ([], []))
+        flush()
+        blob = self.wait(stored)
+        self.assertEqual(self.data(blob).read_bytes(), b"1234")
+        self.assertEqual(blob.sha256, hashlib.sha256(b"1234").digest())
+
+    def test_does_not_come(self) -> None:
+        """If it does not, it has a stage, as any other."""
+        body = FakeBody(b"12", complete=False, length=4)
+        stored = self.upload(body)
+        self.assertEqual(self.workers.jobs, [])
+        self.later.pop()[0]()
+        self.workers.run_all()
+        self.assertIs(self.record(self.stage()).state, State.PENDING)
+        body.finish(b"34")
+        self.workers.run_all()
+        self.later.pop()[0]()
+        self.assertEqual(self.data(self.wait(stored)).read_bytes(), b"1234")
+
+    def test_large(self) -> None:
+        """One that is announced to be large, or not announced, is not waited for."""
+        for location, length in (("a", SMALL + 1), ("b", None)):
+            body = FakeBody(b"1", complete=False, length=length)
+            self.store.create(location, body, Details())
+        self.assertEqual((self.workers.names(), self.later), (["_write"] * 2, []))
+
+    def test_breaks(self) -> None:
+        """If it breaks meanwhile nothing was written, and nothing is left."""
+        body = FakeBody(b"12", complete=False, length=4)
+        stored = self.upload(body)
+        body.fail("Client went away after 2 of 4 bytes")
+        self.later.pop()[0]()
+        self.assertEqual(self.disk.trace(), [])
+        reason = self.gives_up(stored, BodyFailed)
+        self.assertEqual(reason, "Client went away after 2 of 4 bytes")
+
+    def test_wrong(self) -> None:
+        """It has to have the digest that was announced."""
+        body = FakeBody(b"12", complete=False, length=4)
+        stored = self.upload(body, md5=b"0" * 16)
+        body.finish(b"34")
+        self.gives_up(stored, DigestMismatch)
 
 
 class PauseTests(UploadCase):
