@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.error import ReactorNotRunning
@@ -153,6 +154,9 @@ def makeService(options: Options) -> IService:
 
     from gostore.service import build
 
+    # Twisted counts by the wall clock: were that set back by a year, no deadline would come for a
+    # year, and nothing be collected.
+    cast(Any, reactor).seconds = time.monotonic
     # What twistd itself was told; None outside of it.
     twistd: Mapping[str, Any] = options.parent if options.parent is not None else {}
     service = Process(reactor, None if options.settings.debug else quiet_observer(twistd))

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -168,7 +169,13 @@ class ProcessTests(SynchronousTestCase):
     """What concerns the process as a whole."""
 
     def test_make_service(self) -> None:
-        """makeService makes the daemon, and neither starts it nor touches the disk."""
+        """makeService makes the daemon, and neither starts it nor touches the disk.
+
+        The reactor's time is then one that nobody can set.
+        """
+        from twisted.internet import reactor
+
+        self.addCleanup(setattr, reactor, "seconds", cast(Any, reactor).seconds)
         options = Options()
         directory = temporary(self) / "data"
         options.parseOptions(["-d", str(directory), "-s", "tcp:0"])
@@ -176,6 +183,7 @@ class ProcessTests(SynchronousTestCase):
         assert isinstance(service, Process)
         self.assertEqual([each.name for each in service], ["gostore"])
         self.assertFalse(directory.exists())
+        self.assertIs(cast(Any, reactor).seconds, time.monotonic)
 
     def test_signals(self) -> None:
         """SIGINT and SIGTERM stop the reactor, once, so that the status is 0 and not the signal."""

@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -21,10 +20,9 @@ from urllib.parse import quote
 import pytest
 from attrs import define
 
+from tests.e2e import shims
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import FIXTURES, PATIENCE, SOAK, Daemon, eventually
-
-SOURCE = Path(__file__).parent / "killshim.c"
 
 SMALL = 1_000
 #: Too much to be taken in one piece: the stage shows itself as Pending while the body arrives.
@@ -39,16 +37,11 @@ GO_BLOBS = {"foo": "13342", "picture.bin": "39822", "empty": "2422", "café menu
 #: A body, or None for no blob.
 Content = bytes | None
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """killshim.so, built."""
-    built = tmp_path_factory.mktemp("killshim") / "killshim.so"
-    command = ["cc", "-shared", "-fPIC", "-O2", "-Wall", "-o", str(built), str(SOURCE), "-ldl"]
-    subprocess.run(command, check=True, timeout=PATIENCE)
-    return built
+    return shims.build("killshim", tmp_path_factory.mktemp("killshim"))
 
 
 @define(eq=False)

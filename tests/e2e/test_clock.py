@@ -1,0 +1,102 @@
+"""A wall clock that is set while the daemon runs: it dates things, and decides nothing."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from attrs import define
+
+from tests.e2e import shims
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import PATIENCE, Daemon, ask, eventually
+
+YEAR = 365 * 24 * 3600
+
+
+@define(eq=False)
+class Clock:
+    """The wall clock of the daemons that are started with its `environment`."""
+
+    offset: Path
+    environment: dict[str, str]
+    ahead: int = 0
+
+    def jump(self, seconds: int) -> None:
+        """Set it back or forth."""
+        self.ahead += seconds
+        with self.offset.open("r+b") as file:
+            file.write(struct.pack("=q", self.ahead))
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A clock that is right, so far."""
+    offset = tmp_path / "offset"
+    offset.write_bytes(bytes(8))
+    shim = shims.build("clockshim", tmp_path)
+    return Clock(offset, {"LD_PRELOAD": str(shim), "CLOCKSHIM_OFFSET": str(offset)})
+
+
+def begin(daemon: Daemon, text: bytes) -> socket.socket:
+    """Connect, and say something that is no whole request."""
+    connection = socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
+    connection.sendall(text)
+    return connection
+
+
+def upload(daemon: Daemon, location: str) -> socket.socket:
+    """Begin an upload of "begun" and "done"."""
+    head = f"PUT /store/{location} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    return begin(daemon, head.encode() + b"begun")
+
+
+def test_jumps(make_daemon: Make, clock: Clock) -> None:
+    """76: after a jump all goes on: nobody is timed out early or for ever, the dead are removed.
+
+    The newest write wins, before and after a restart; an end takes as long as it may.
+    """
+    daemon = make_daemon(
+        *("--gc-interval", "0.2", "--head-timeout", "1", "--shutdown-grace", "1"),
+        *("--body-window", "600", "--idle-timeout", "600"),
+        env=clock.environment,
+    ).start()
+    assert daemon.ask("POST", "it", b"old").status == 204
+    begun, kept = upload(daemon, "it"), daemon.connect()
+    for seconds in (-25 * YEAR, 50 * YEAR):
+        assert ask(kept, "GET", "/store/it").status == 200
+        slow = begin(daemon, b"GET /store/it HTTP/1.1\r\n")
+        clock.jump(seconds)
+        assert ask(kept, "GET", "/store/it").status == 200
+        assert daemon.ask("PUT", "it", b"%d" % seconds).status == 200
+        assert daemon.ask("POST", "gone", b"x").status == 204
+        assert daemon.ask("DELETE", "gone").status == 200
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+        slow.close()
+        assert daemon.ask("GET", "it").body == b"%d" % seconds
+        # Nothing is left but the blob and the upload.
+        eventually(lambda: len(daemon.records()) == 2, "the dead are collected")
+    kept.close()
+    begun.sendall(b"done")
+    assert begun.recv(1000).startswith(b"HTTP/1.1 200 ")
+    begun.close()
+    clock.jump(-40 * YEAR)
+    assert daemon.ask("GET", "it").body == b"begundone"
+    assert daemon.ask("PUT", "it", b"newest").status == 200
+    assert daemon.ask("POST", "gone", b"x").status == 204
+    assert daemon.ask("DELETE", "gone").status == 200
+    daemon.kill()
+    clock.jump(-10 * YEAR)
+    daemon.start()
+    assert daemon.ask("GET", "it").body == b"newest"
+    assert daemon.ask("GET", "gone").status == 404
+    never = upload(daemon, "it")
+    eventually(lambda: len(daemon.names()) == 2, "the upload has begun")
+    daemon.send(signal.SIGTERM)
+    daemon.wait_for("Shutting down")
+    clock.jump(-YEAR)
+    assert daemon.ended() == 0
+    never.close()
