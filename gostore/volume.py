@@ -732,7 +732,8 @@ class Volume:
         try:
             check_data(self.disk.fstat(fd), blob.size)
         except (OSError, DataDamaged):
-            self.disk.close(fd)
+            with suppress(OSError):
+                self.disk.close(fd)
             return None
         return fd
 

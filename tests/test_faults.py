@@ -6,12 +6,14 @@ figures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.daemon import SOAK
-from tests.faults.deeds import DEEDS, MODES
+from tests.faults.deeds import DEEDS, MODES, REQUESTS, Deed
 from tests.faults.mutants import MUTANTS
-from tests.faults.trials import Figures, Trials, scratch, share
+from tests.faults.trials import Figures, PowerCuts, Trials, scratch
 from tests.simulation.world import Violation
 
 
@@ -19,23 +21,25 @@ class FaultTests(SynchronousTestCase):
     """No false success, nothing lost, nothing leaked, no flush tried again, whatever fails."""
 
     def fail_calls(self, *names: str) -> None:
-        """Play the deeds whose names begin so."""
+        """Let calls fail in the deeds whose names begin so."""
+        self.play(Trials, [deed for deed in DEEDS if deed.name.startswith(names)])
+
+    def play(self, kind: type[Trials], deeds: Sequence[Deed]) -> None:
+        """Play trials of a kind, and say how many there were."""
         figures = Figures()
-        for deed in DEEDS:
-            if not deed.name.startswith(names):
-                continue
+        for deed in deeds:
             with scratch() as directory:
-                modes = [Trials(deed, mode, directory) for mode in MODES]
+                modes = [kind(deed, mode, directory) for mode in MODES]
                 if SOAK:
-                    faults = [(trials, fault) for trials in modes for fault in trials.faults()]
+                    faults = ((trials, fault) for trials in modes for fault in trials.faults())
                 else:
-                    faults = list(share(modes))
+                    faults = kind.share(modes)
                 for trials, fault in faults:
                     trials.play(fault)
                 for trials in modes:
                     figures.add(trials.figures)
         self.flushLoggedErrors()
-        print(f"{', '.join(names)}: {figures}")
+        print(f"{kind.__name__}, {deeds[0].name} and others: {figures}")
         self.assertGreater(figures.trials, 100)
 
     def test_post(self) -> None:
@@ -62,6 +66,10 @@ class FaultTests(SynchronousTestCase):
         """A GET, and what verifies in the background."""
         self.fail_calls("GET", "verifying")
 
+    def test_power_cuts(self) -> None:
+        """A request, and then a power cut, which takes what a failed flush was to write."""
+        self.play(PowerCuts, REQUESTS)
+
     def test_start_and_stop(self) -> None:
         """A start after a crash, and in a new directory; a stop."""
         self.fail_calls("start", "stop")
@@ -72,7 +80,12 @@ class MutantTests(SynchronousTestCase):
 
     def test_caught(self) -> None:
         """The store with any one thing done wrong is caught."""
-        for mutant in MUTANTS:
+        for mutant in MUTANTS if SOAK else MUTANTS[::3]:
             with self.assertRaises(Violation, msg=mutant.name):
                 mutant.try_out()
         self.flushLoggedErrors()
+
+    def test_apply(self) -> None:
+        """Every mutant still finds the code that it changes."""
+        for mutant in MUTANTS:
+            mutant.load()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 
-from tests.faults.deeds import DEEDS, MODES
+from tests.faults.deeds import DEEDS, MODES, REQUESTS
 from tests.faults.mutants import MUTANTS
-from tests.faults.trials import Figures, Trials, scratch
+from tests.faults.trials import Figures, PowerCuts, Trials, scratch
 from tests.simulation.world import Violation
 
 
@@ -15,11 +15,14 @@ def main() -> int:
     """Play all of it, and the mutants that have to be caught; 1 if anything goes wrong."""
     wrong = 0
     total = Figures()
-    for deed, mode in itertools.product(DEEDS, MODES):
+    for kind, deed, mode in (
+        *itertools.product([Trials], DEEDS, MODES),
+        *itertools.product([PowerCuts], REQUESTS, MODES),
+    ):
         begun = time.monotonic()
         violations = []
         with scratch() as directory:
-            trials = Trials(deed, mode, directory)
+            trials = kind(deed, mode, directory)
             for fault in trials.faults():
                 try:
                     trials.play(fault)
@@ -27,8 +30,9 @@ def main() -> int:
                     violations.append(violation)
         wrong += len(violations)
         total.add(trials.figures)
+        name = f"{kind.__name__}, {deed.name}, {mode[0]}{'' if mode[1] else ' without syncfs'}"
         print(
-            f"{deed.name}, {mode[0]}{'' if mode[1] else ' without syncfs'}: {trials.figures}; "
+            f"{name}: {trials.figures}; "
             f"{len(violations)} violations; {time.monotonic() - begun:.0f} s",
             flush=True,
         )

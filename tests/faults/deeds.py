@@ -45,8 +45,17 @@ Mode = tuple[str, bool]
 MODES: tuple[Mode, ...] = (("journal", True), ("files", True), ("files", False))
 
 
+class ReadyDisk(UnsyncedDisk):
+    """Real files, never flushed, that can be read at once on any file system."""
+
+    @staticmethod
+    def preadv(fd: int, buffers: list[bytearray], offset: int, flags: int = 0) -> int:
+        """Read without asking the kernel for what some file systems cannot tell."""
+        return os.preadv(fd, buffers, offset)
+
+
 class Life(World):
-    """A store on real files, each call of which can fail.
+    """A store on real files, or another disk, each call of which can fail.
 
     Nothing is really flushed: what is asked here is what an answer says, and what a kill leaves.
     """
@@ -57,10 +66,11 @@ class Life(World):
         mode: Mode,
         modules: SimpleNamespace = GENUINE,
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
+        disk: FaultyDisk | None = None,
     ) -> None:
         sync, trusted = mode
-        disk: Any = FaultyDisk(UnsyncedDisk(), trusted=trusted)
-        super().__init__(disk, modules, sync=sync, rank=rank, path=str(path))
+        on: Any = disk or FaultyDisk(ReadyDisk(), trusted=trusted)
+        super().__init__(on, modules, sync=sync, rank=rank, path=str(path))
         #: Why it did not start.
         self.refusal: Exception | None = None
         self.stopped = False
@@ -250,6 +260,18 @@ def _at_once(shape: tuple[int, bool]) -> Callable[[Life], None]:
     return act
 
 
+def _open_at_once(life: Life) -> None:
+    """What is in memory need not wait for a thread."""
+    disk: Any = life.disk
+    disk.opens_now = True
+
+
+def _forget_data(life: Life) -> None:
+    """Nothing is in memory."""
+    disk: Any = life.disk
+    disk.cached = False
+
+
 def _litter(life: Life) -> None:
     """Leave something for the collector: replaced, deleted, deleted and replaced, given up."""
     life.request(PUT, "a")
@@ -260,15 +282,21 @@ def _litter(life: Life) -> None:
     life.abandon("d")
 
 
-DEEDS = (
+REQUESTS = (
     *_verbs(),
     Deed("requests at once", _at_once(SMALL), _warm),
     Deed("large requests at once", _at_once(MIDDLING), _warm, rank=(FILE, COMMIT, CHORE)),
+)
+
+DEEDS = (
+    *REQUESTS,
     Deed("collection", Life.collect, _litter),
     Deed("collection, the first", Life.collect, make=_make_ruins),
     Deed("GET, small", lambda life: life.look("a")),
+    Deed("GET, small and opened at once", lambda life: life.look("a"), _open_at_once),
     Deed("GET, small and kept open", lambda life: life.look("a"), lambda life: life.look("a")),
-    Deed("GET, large", lambda life: life.look("c")),
+    Deed("GET, large", lambda life: life.look("c"), _forget_data),
+    Deed("GET, large and opened at once", lambda life: life.look("c"), _open_at_once),
     Deed("GET, large and kept open", lambda life: life.look("c"), lambda life: life.look("c")),
     Deed("verifying", lambda life: life.verify("c")),
     Deed("start", Life.try_start, make=_make_ruins, starts=True),

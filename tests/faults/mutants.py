@@ -6,25 +6,31 @@ The machinery is that of the simulation's mutants.
 from __future__ import annotations
 
 from tests.faults.deeds import DEEDS, MODES
-from tests.faults.trials import Trials, scratch, share
+from tests.faults.trials import PowerCuts, Trials, scratch
 from tests.simulation.explorer import Explorer
 from tests.simulation.mutants import Mutant
 from tests.simulation.world import Violation
 
 
 def _mutant(
-    name: str, module: str, old: str, new: str, deed: str, *more: tuple[str, str]
+    name: str,
+    module: str,
+    old: str,
+    new: str,
+    deed: str,
+    *more: tuple[str, str],
+    kind: type[Trials] = Trials,
 ) -> Mutant:
-    """Make a mutant that is caught in the deed of that name."""
+    """Make a mutant that is caught in the deed of that name, in trials of that kind."""
 
     def trial(explorer: Explorer) -> None:
         (tried,) = (each for each in DEEDS if each.name == deed)
         with scratch() as directory:
             try:
-                modes = [Trials(tried, mode, directory, explorer.modules) for mode in MODES]
+                modes = [kind(tried, mode, directory, explorer.modules) for mode in MODES]
             except Violation as violation:
                 raise RuntimeError("it goes wrong when nothing fails") from violation
-            for trials, fault in share(modes):
+            for trials, fault in kind.share(modes):
                 trials.play(fault)
 
     return Mutant(name, module, old, new, trial, more)
@@ -237,5 +243,37 @@ MUTANTS = (
         "        self._uploads -= 1\n",
         "        self._uploads -= not isinstance(result, Failure)\n",
         "POST, staged",
+    ),
+    _mutant(
+        "a blob that is opened at once, and cannot be looked at, is a surprise",
+        "volume",
+        "            with suppress(OSError):\n                self.disk.close(fd)\n"
+        "            return None\n",
+        "            self.disk.close(fd)\n            return None\n",
+        "GET, small and opened at once",
+    ),
+    _mutant(
+        "a write to the journal that is cut short is not completed",
+        "journal",
+        "            data = data[written:]\n",
+        '            data = b""\n',
+        "POST, in memory",
+        kind=PowerCuts,
+    ),
+    _mutant(
+        "a failed flush of a batch is passed over",
+        "volume",
+        "                _fail(changes, error)\n                return\n        try:\n",
+        "        try:\n",
+        "requests at once",
+        kind=PowerCuts,
+    ),
+    _mutant(
+        "a failed flush of the root is passed over",
+        "volume",
+        "            raise OutcomeUnknown(self._break(error)) from error\n        # The failure",
+        "            self._break(error)\n            return\n        # The failure",
+        "POST, staged",
+        kind=PowerCuts,
     ),
 )

@@ -7,6 +7,7 @@ directory, and each time another call fails or is cut short, once or from then o
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -16,12 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from attrs import define, field, frozen
 
 from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, from_os_error
 from tests.doubles import FOR_EVER, Call, FaultyDisk
 from tests.faults.deeds import Deed, Life, Mode
+from tests.simulation.disk import SimulatedDisk, Tree
 from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
 
 ERRORS = (
@@ -43,12 +46,15 @@ CHANGING = ("mkdir", "rename", "unlink", "rmdir")
 CUT = 1
 CUT_FOR_EVER = 1000
 
+#: How many of the states are looked at that a power cut may leave, all kept and all lost first.
+CUTS = 4
+
 #: Where a write is tried when all is well again.
 NEXT = "next"
 
 #: What each location has, or may have.
 Values = Mapping[str, Value]
-Allowed = Mapping[str, frozenset[Value]]
+Allowed = Mapping[str, set[Value]]
 
 
 @frozen
@@ -147,6 +153,30 @@ class Trials:
                 for for_ever in (False, True):
                     yield Fault(nth, error, for_ever)
 
+    @staticmethod
+    def share(modes: Sequence[Trials]) -> Iterator[tuple[Trials, Fault]]:
+        """Some of what there is to try of a deed in each mode.
+
+        Each call of the first mode, and each flush of all, with EIO; each call of the first mode
+        that moves bytes cut short; each kind of call with each error, in one mode or another.
+        """
+        first = modes[0]
+        for trials in modes:
+            for nth, kind in enumerate(trials.kinds, 1):
+                if trials is first or kind in FLUSHES:
+                    yield trials, Fault(nth, errno.EIO)
+                if trials is first and kind in MOVING:
+                    yield trials, Fault(nth, None)
+                if trials is first and kind in CHANGING:
+                    yield trials, Fault(nth, errno.EIO, done=True)
+        for at, kind in enumerate(sorted({kind for trials in modes for kind in trials.kinds})):
+            having = [trials for trials in modes if kind in trials.kinds]
+            for number, error in enumerate((*ERRORS, *((None,) if kind in MOVING else ()))):
+                turn, which = divmod(number + at, len(having))
+                trials = having[which]
+                calls = [nth for nth, other in enumerate(trials.kinds, 1) if other == kind]
+                yield trials, Fault(calls[number % len(calls)], error, for_ever=turn % 2 == 0)
+
     def play(self, fault: Fault | None) -> Sequence[Call]:
         """Do the deed with something going wrong; raises Violation, or returns its calls."""
         path = self._copy(self._template)
@@ -168,13 +198,33 @@ class Trials:
     def _play(self, path: Path, fault: Fault | None) -> Sequence[Call]:
         open_before = _open_files()
         life = Life(path, self.mode, self.modules, self.deed.rank)
+        calls, done, expected, allowed = self._do(life, fault)
+        if life.serving:
+            self._check_restart(self._copy(path), allowed)
+            _equal("what is shown", life.found(), expected)
+            allowed[NEXT] = {self._check_next(life)}
+            if fault is not None and fault.done:
+                allowed.update(self._check_deleted(life, done))
+            if life.volume.broken is None:
+                life.collect()
+                _check_leaks(life, path)
+            life.end()
+        _check_flushes(life, life.disk.calls)
+        _equal("open", (life.disk.descriptors, _open_files()), ({}, open_before))
+        self._check_restart(path, allowed)
+        return calls
+
+    def _do(
+        self, life: Life, fault: Fault | None
+    ) -> tuple[Sequence[Call], Sequence[Operation], Values, dict[str, set[Value]]]:
+        """Do the deed; return its calls and requests, and what there is, or may be, at the end."""
         before = self._given
         if not self.deed.starts:
             life.start()
             self.deed.lead(life)
             before = life.shown()
         begun = len(life.operations)
-        disk: FaultyDisk = life.disk  # type: ignore[assignment]
+        disk = life.disk
         disk.clear()
         if fault is not None:
             fault.arm(disk, self.kinds)
@@ -195,20 +245,7 @@ class Trials:
         for each in done:
             if life.volume.broken or (fault is not None and fault.done):
                 allowed[each.location].add(each.value)
-        if life.serving:
-            self._check_restart(self._copy(path), allowed)
-            _equal("what is shown", life.found(), expected)
-            allowed[NEXT] = {self._check_next(life)}
-            if fault is not None and fault.done:
-                allowed.update(self._check_deleted(life, done))
-            if life.volume.broken is None:
-                life.collect()
-                _check_leaks(life, path)
-            life.end()
-        _check_flushes(life, disk.calls)
-        _equal("open", (disk.descriptors, _open_files()), ({}, open_before))
-        self._check_restart(path, allowed)
-        return calls
+        return calls, done, expected, allowed
 
     def _check_next(self, life: Life) -> Value:
         """The next write works, unless the store is read-only."""
@@ -231,12 +268,64 @@ class Trials:
     def _check_restart(self, path: Path, allowed: Allowed) -> None:
         """A start with a healthy disk finds what it may, and tidies up."""
         life = Life(path, self.mode, self.modules).start()
-        for location, values in allowed.items():
-            if (value := life.read(location)) not in values:
-                raise Violation(f"{location} has {value!r} after a restart, and not {values}")
+        _check_values(life, "a restart", allowed)
         life.collect()
         _check_leaks(life, path)
         life.end()
+
+
+class Forgetful(FaultyDisk):
+    """A simulated disk; what a flush that fails was to write is lost, as Linux loses it."""
+
+    under: SimulatedDisk
+
+    def _call(self, kind: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        try:
+            return super()._call(kind, arguments, keywords)
+        except OSError:
+            lost = self.under.inodes.values() if kind == "syncfs" else ()
+            if kind in ("fsync", "fdatasync"):
+                lost = (self.under.inodes[self.under.descriptors[arguments[0]].inode],)
+            for one in lost:
+                one.pending = ()
+            raise
+
+
+class PowerCuts(Trials):
+    """The same on a simulated disk, with a power cut at the end of each deed."""
+
+    def _play(self, path: Path, fault: Fault | None) -> Sequence[Call]:
+        under = SimulatedDisk(_tree(path), trusted=self.mode[1])
+        life = Life(Path("/"), self.mode, self.modules, self.deed.rank, Forgetful(under))
+        calls, _, _, allowed = self._do(life, fault)
+        for tree in under.power_cuts(CUTS)[0][:CUTS]:
+            disk = FaultyDisk(SimulatedDisk(tree, trusted=self.mode[1]))
+            again = Life(Path("/"), self.mode, self.modules, disk=disk).start()
+            _check_values(again, "a power cut", allowed)
+        return calls
+
+    def faults(self, errors: Sequence[int] = ERRORS[:1]) -> Iterator[Fault]:
+        """What is about the disk itself: flushes, renames, bytes on their way to it."""
+        for nth, kind in enumerate(self.kinds, 1):
+            if kind in (*FLUSHES, "rename"):
+                yield from (Fault(nth, error) for error in errors)
+            elif kind in ("writev", "pwrite"):
+                yield Fault(nth, None)
+
+    @staticmethod
+    def share(modes: Sequence[Trials]) -> Iterator[tuple[Trials, Fault]]:
+        """Every other one, in each mode."""
+        for trials in modes:
+            for fault in itertools.islice(trials.faults(), 0, None, 2):
+                yield trials, fault
+
+
+def _tree(path: Path) -> Tree:
+    """A directory as a simulated disk has it."""
+    return tuple(
+        (each.name, _tree(each) if each.is_dir() else each.read_bytes())
+        for each in sorted(path.iterdir())
+    )
 
 
 def _open_files() -> int:
@@ -246,6 +335,12 @@ def _open_files() -> int:
 def _equal(what: str, got: object, wanted: object) -> None:
     if got != wanted:
         raise Violation(f"{what}: {got!r}, and not {wanted!r}")
+
+
+def _check_values(life: Life, what: str, allowed: Allowed) -> None:
+    for location, values in allowed.items():
+        if (value := life.read(location)) not in values:
+            raise Violation(f"{location} has {value!r} after {what}, and not {values}")
 
 
 def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None) -> None:
@@ -328,27 +423,3 @@ def _check_leaks(life: Life, path: Path) -> None:
         life.store._creating,
     )
     _equal("what is on its way", counts, (0, 0, 0, 0, set()))
-
-
-def share(modes: Sequence[Trials]) -> Iterator[tuple[Trials, Fault]]:
-    """Some of what there is to try of a deed in each mode.
-
-    Each call of the first mode, and each flush of all, with EIO; each call of the first mode that
-    moves bytes cut short; each kind of call with each error, in one mode or another.
-    """
-    first = modes[0]
-    for trials in modes:
-        for nth, kind in enumerate(trials.kinds, 1):
-            if trials is first or kind in FLUSHES:
-                yield trials, Fault(nth, errno.EIO)
-            if trials is first and kind in MOVING:
-                yield trials, Fault(nth, None)
-            if trials is first and kind in CHANGING:
-                yield trials, Fault(nth, errno.EIO, done=True)
-    for at, kind in enumerate(sorted({kind for trials in modes for kind in trials.kinds})):
-        having = [trials for trials in modes if kind in trials.kinds]
-        for number, error in enumerate((*ERRORS, *((None,) if kind in MOVING else ()))):
-            turn, which = divmod(number + at, len(having))
-            trials = having[which]
-            calls = [nth for nth, other in enumerate(trials.kinds, 1) if other == kind]
-            yield trials, Fault(calls[number % len(calls)], error, for_ever=turn % 2 == 0)
