@@ -19,15 +19,14 @@ import pytest
 
 from gostore import statefile
 from gostore.blob import Blob
+from gostore.disk import Disk
 from gostore.journal import NAMES as JOURNAL
+from gostore.journal import Journal
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, STATE, Daemon, ask, eventually
 from tests.e2e.mounts import ext4, fill, mounted, mounted_device, run, tmpfs
 
 MIB = 1024 * 1024
-
-#: Makes a PUT create.
-IF_NONE = {"If-None-Match": "*"}
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
@@ -152,44 +151,80 @@ def test_disk_full_of_inodes(make_daemon: Make, tmp_path: Path, kind: str) -> No
         daemon.close()
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
-def test_kill_on_a_full_disk(make_daemon: Make, tmp_path: Path, kind: str) -> None:
-    """54: killed on a full disk it starts again, with all it has answered; deletes make room."""
+@pytest.fixture(params=["tmpfs", "ext4"])
+def roomy_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for a redo journal."""
     at = tmp_path / "disk"
     with contextlib.ExitStack() as stack:
-        if kind == "tmpfs":
-            stack.enter_context(tmpfs(at, "size=96m"))
+        if request.param == "tmpfs":
+            yield stack.enter_context(tmpfs(at, "size=96m"))
         else:
-            stack.enter_context(ext4(at, tmp_path / "image", 128 * MIB))
-        daemon = make_daemon("--free-space-reserve", "0", directory=at / "data")
-        daemon.start("--gc-interval", "0.2")
-        # What the journal still holds of these has been collected meanwhile.
-        for number in range(20):
-            assert daemon.ask("POST", f"gone/{number}", b"x" * 20_000).status == 204
-            assert daemon.ask("PUT", f"kept/{number}", b"x", IF_NONE).status == 204
-            assert daemon.ask("PUT", f"kept/{number}", b"%d" % number * 9000).status == 200
-            assert daemon.ask("DELETE", f"gone/{number}").status == 200
-        daemon.clean()
-        assert (daemon.directory / JOURNAL[0]).exists()
-        fill(at)
-        daemon.kill()
-        daemon.start("--gc-interval", "60")
-        for number in range(20):
-            assert daemon.ask("GET", f"kept/{number}").body == b"%d" % number * 9000
-            assert daemon.ask("GET", f"gone/{number}").status == 404
-        assert daemon.ask("POST", "new", b"x").status == 507
-        for number in range(10):
-            assert daemon.ask("DELETE", f"kept/{number}").status == 200
-        daemon.kill()
-        daemon.start("--gc-interval", "0.2")
-        for number in range(20):
-            status = 404 if number < 10 else 200
-            assert daemon.ask("GET", f"kept/{number}").status == status
-        eventually(
-            lambda: daemon.ask("POST", "new", b"x" * 1000).status == 204,
-            "the collector has made room",
-        )
-        daemon.close()
+            yield stack.enter_context(ext4(at, tmp_path / "image", 128 * MIB))
+
+
+def test_kill_on_a_full_disk(make_daemon: Make, roomy_disk: Path) -> None:
+    """54: killed on a full disk it starts again, with all it has answered; deletes make room."""
+    daemon = make_daemon("--free-space-reserve", "0", directory=roomy_disk / "data")
+    daemon.start("--gc-interval", "0.2")
+    # What the journal still holds of these has been collected meanwhile.
+    for number in range(20):
+        assert daemon.ask("POST", f"gone/{number}", b"x" * 20_000).status == 204
+        assert daemon.ask("POST", f"kept/{number}", b"x").status == 204
+        assert daemon.ask("PUT", f"kept/{number}", b"%d" % number * 9000).status == 200
+        assert daemon.ask("DELETE", f"gone/{number}").status == 200
+    daemon.clean()
+    assert (daemon.directory / JOURNAL[0]).exists()
+    fill(roomy_disk)
+    daemon.kill()
+    daemon.start("--gc-interval", "60")
+    for number in range(20):
+        assert daemon.ask("GET", f"kept/{number}").body == b"%d" % number * 9000
+        assert daemon.ask("GET", f"gone/{number}").status == 404
+    assert daemon.ask("POST", "new", b"x").status == 507
+    for number in range(10):
+        assert daemon.ask("DELETE", f"kept/{number}").status == 200
+    daemon.kill()
+    daemon.start("--gc-interval", "0.2")
+    for number in range(20):
+        status = 404 if number < 10 else 200
+        assert daemon.ask("GET", f"kept/{number}").status == status
+    eventually(
+        lambda: daemon.ask("POST", "new", b"x" * 1000).status == 204,
+        "the collector has made room",
+    )
+    daemon.close()
+
+
+def test_torn_on_a_full_disk(make_daemon: Make, roomy_disk: Path) -> None:
+    """54: what a crash has torn is whole again, if need be in the room of what is dead."""
+    daemon = make_daemon("--free-space-reserve", "0", directory=roomy_disk / "data")
+    daemon.start("--gc-interval", "60")
+    bodies = {f"kept/{number}": b"%d" % number * 20_000 for number in range(8)}
+    for number, (location, body) in enumerate(bodies.items()):
+        assert daemon.ask("POST", location, body).status == 204
+        assert daemon.ask("POST", f"gone/{number}", body * 2).status == 204
+        assert daemon.ask("DELETE", f"gone/{number}").status == 200
+    daemon.kill()
+    root = os.open(daemon.directory, os.O_RDONLY)
+    newest = {entry.blob_id: entry for entry in Journal(Disk(), root).read()}
+    os.close(root)
+    torn = [blob_id for blob_id, entry in newest.items() if entry.data is not None]
+    assert len(torn) > 2
+    for blob_id in torn:
+        # As a file that was never flushed is after a power cut.
+        os.truncate(daemon.directory / str(blob_id) / "data.raw", 0)
+        os.truncate(daemon.directory / str(blob_id) / STATE, 0)
+    fill(roomy_disk)
+    daemon.start("--gc-interval", "0.2")
+    for number, (location, body) in enumerate(bodies.items()):
+        assert daemon.ask("GET", location).body == body
+        assert daemon.ask("GET", f"gone/{number}").status == 404
+    assert daemon.ask("DELETE", "kept/0").status == 200
+    eventually(
+        lambda: daemon.ask("POST", "new", bytes(20_000)).status == 204,
+        "the collector has made room",
+    )
+    daemon.close()
 
 
 def refused(daemon: Daemon) -> str:
