@@ -79,9 +79,9 @@ class Answer:
 class Daemon:
     """One data directory, and the daemon that serves it, started as often as one likes.
 
-    ``options`` are gostore's; ``wrapper`` is a command that runs the daemon; ``host`` is where it
-    listens. One that is ``doomed`` to be killed anyway is not measured, because what it has covered
-    would die with it, and so it starts sooner.
+    ``options`` are gostore's, and ``twistd`` are twistd's; ``wrapper`` is a command that runs the
+    daemon; ``host`` is where it listens. One that is ``doomed`` to be killed anyway is not
+    measured, because what it has covered would die with it, and so it starts sooner.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Daemon:
         *options: str,
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        twistd: Sequence[str] = (),
         host: str = "127.0.0.1",
         doomed: bool = False,
     ) -> None:
@@ -97,6 +98,7 @@ class Daemon:
         self.options = options
         self.env = {**(env or {}), **({"COVERAGE_PROCESS_CONFIG": ""} if doomed else {})}
         self.wrapper = wrapper
+        self.twistd = twistd
         self.host = host
         self.doomed = doomed
         self.log: list[str] = []
@@ -114,7 +116,7 @@ class Daemon:
         self.log = []
         self.port = 0
         self._ended = False
-        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", "gostore"]
+        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", *self.twistd, "gostore"]
         command += ["-s", f"tcp:0:interface={self.host}"]
         command += ["--dir", str(self.directory), *self.options, *options]
         self._process = subprocess.Popen(
