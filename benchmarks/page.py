@@ -49,7 +49,7 @@ def filled(text: str, parts: Mapping[str, str]) -> str:
     def part(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]]}\n<!-- end -->"
 
-    return re.sub(r"<!-- (\w+) -->\n(?:.*?\n)?<!-- end -->", part, text, flags=re.DOTALL)
+    return re.sub(r"<!-- (\w+) -->\n(?:.*?\n)??<!-- end -->", part, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -282,10 +282,10 @@ class PageTests(SynchronousTestCase):
 
     def test_parts(self) -> None:
         """Whatever stands between markers is replaced, and nothing else."""
-        text = "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\n<!-- end -->\n"
+        text = "a\n<!-- one -->\n<!-- end -->\nb\n<!-- two -->\nold\n<!-- end -->\nc\n"
         self.assertEqual(
             page.filled(text, {"one": "1", "two": "2"}),
-            "a\n<!-- one -->\n1\n<!-- end -->\nb\n<!-- two -->\n2\n<!-- end -->\n",
+            "a\n<!-- one -->\n1\n<!-- end -->\nb\n<!-- two -->\n2\n<!-- end -->\nc\n",
         )
 
     def test_every_table_has_its_place(self) -> None:
