@@ -121,31 +121,28 @@ def dump(blob: Blob) -> bytes:
 
 def _dump(blob: Blob, log: list[Transition]) -> bytes:
     times = [format_time(entry.when) for entry in log]
-    record: dict[str, object] = {
-        "id": blob.id,
-        "location": blob.location,
-        "options": {"map": None},
-        "status": {
-            "log": [
-                {"status": {"code": entry.state.value, "msg": entry.message}, "timestamp": time}
-                for entry, time in zip(log, times, strict=True)
-            ],
-            "index": len(log) % LOG_LENGTH,
-        },
-        "UpdateMU": {},
-        "generation": blob.generation,
-    }
+    entries = ",".join(
+        f'{{"status":{{"code":{entry.state.value},"msg":{_to_json(entry.message)}}},'
+        f'"timestamp":"{time}"}}'
+        for entry, time in zip(log, times, strict=True)
+    )
+    # Written out member by member, which takes half of what a dict and the encoder for it do.
+    members = [
+        f'{{"id":{blob.id},"location":{_to_json(blob.location)},"options":{{"map":null}},'
+        f'"status":{{"log":[{entries}],"index":{len(log) % LOG_LENGTH}}},"UpdateMU":{{}},'
+        f'"generation":{blob.generation}'
+    ]
     if blob.size is not None:
-        record["size"] = blob.size
+        members.append(f'"size":{blob.size}')
     if blob.sha256 is not None:
-        record["sha256"] = blob.sha256.hex()
+        members.append(f'"sha256":"{blob.sha256.hex()}"')
     if blob.created is not None:
-        record["created"] = format_time(blob.created)
+        members.append(f'"created":"{format_time(blob.created)}"')
     if blob.content_type is not None:
-        record["contentType"] = blob.content_type
+        members.append(f'"contentType":{_to_json(blob.content_type)}')
     if blob.metadata:
-        record["metadata"] = blob.metadata
-    text = _to_json(record).encode("utf-8")
+        members.append(f'"metadata":{_to_json(blob.metadata)}')
+    text = (",".join(members) + "}").encode("utf-8")
     checksum = sha256(_HEAD + text).hexdigest().encode("ascii")
     encoded = b2a_base64(b'%s%s%s"}' % (text[:-1], _CHECKSUM, checksum))
     lines = [
