@@ -89,10 +89,8 @@ MUTANTS = (
     _mutant(
         "after a failed flush the store goes on",
         "volume",
-        '        self.broken = f"{call} failed: {from_os_error(error)}"\n'
-        '        log.critical("Read-only until a restart: {reason}", reason=self.broken)\n'
-        "        return self.broken\n",
-        '        return "a sync failed"\n',
+        "        self.broken = reason\n",
+        "",
         "PUT, in memory",
     ),
     _mutant(
@@ -112,9 +110,10 @@ MUTANTS = (
     _mutant(
         "a full disk is passed over",
         "volume",
-        "            step(change, *arguments)\n        except OSError as error:\n",
-        "            step(change, *arguments)\n        except OSError as error:\n"
-        "            if error.errno == errno.ENOSPC:\n                return\n",
+        "            step(change, *arguments)\n",
+        "            try:\n                step(change, *arguments)\n"
+        "            except OSError as error:\n"
+        "                if error.errno != errno.ENOSPC:\n                    raise\n",
         "POST, in memory",
     ),
     _mutant(
