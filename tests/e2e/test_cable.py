@@ -87,7 +87,8 @@ def test_cable(make_daemon: Make, cable: Cable) -> None:
     """
     daemon = make_daemon(
         *("--gc-interval", "0.2", "--max-uploads", "4", "--max-connections", "12"),
-        *("--body-window", "1", "--send-timeout", "1", "--idle-timeout", "2"),
+        # Time enough for a slow machine to come to the pulling.
+        *("--body-window", "4", "--send-timeout", "4", "--idle-timeout", "5"),
         host=cable.host,
     ).start()
     alone = daemon.sockets()
