@@ -13,6 +13,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 from benchmarks.loads import Sample, connections
+from benchmarks.report import number
 from benchmarks.results import Results
 
 # The same text gives the same file; letters stay letters.
@@ -74,13 +75,7 @@ def _bars(found: Results, unit: str, figure: Figure) -> Any:
             alpha=0.5,
         )
         for row, value in enumerate(middle):
-            panel.text(
-                0,
-                row,
-                f" {value:,.0f}" if value >= 100 else f" {value:.3g}",
-                va="center",
-                ha="left",
-            )
+            panel.text(0, row, f" {number(value)}", va="center", ha="left")
         panel.set_title(load, fontsize=9)
         panel.set_xlabel(unit)
         panel.xaxis.set_major_locator(pyplot.MaxNLocator(5))

@@ -48,6 +48,11 @@ def ratios(samples: Iterable[Sample], server: str, base: str, load: str) -> Spre
     return spread(found) if found else None
 
 
+def number(value: float) -> str:
+    """Three digits at least, and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(samples: list[Sample], base: str = BASE) -> str:
     """All there is, as a Markdown table: medians over the rounds, and the ratio to ``base``."""
     lines = [
@@ -60,9 +65,10 @@ def table(samples: list[Sample], base: str = BASE) -> str:
             mine = [s for s in samples if (s.load, s.server) == (load, server)]
             ratio = ratios(samples, server, base, load)
             lines.append(
-                f"| {load} | {server} | {median(s.per_second for s in mine):.4g} | {ratio or '-'} "
+                f"| {load} | {server} | {number(median(s.per_second for s in mine))} "
+                f"| {ratio or '-'} "
                 f"| {median(s.p50_ms for s in mine):.2f} | {median(s.p99_ms for s in mine):.2f} "
-                f"| {median(s.cpu_us for s in mine):.0f} "
+                f"| {number(median(s.cpu_us for s in mine))} "
                 f"| {median(s.peak_kib for s in mine) / 1024:.0f} | {sum(s.errors for s in mine)} |"
             )
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from benchmarks.collection import Collection
 from benchmarks.growth import Growth
 from benchmarks.holds import Hold
 from benchmarks.loads import Sample
-from benchmarks.report import Spread, ratios, spread, table
+from benchmarks.report import Spread, number, ratios, spread, table
 from benchmarks.results import Results
 from benchmarks.targets import Limit, limits
 from benchmarks.watched import Watch
@@ -59,6 +59,12 @@ class RatioTests(SynchronousTestCase):
         samples = [sample("a", "GET", 0, 6, errors=7), sample("b", "GET", 0, 3)]
         self.assertIsNone(ratios(samples, "a", "b", "GET"))
         self.assertIn("| GET | a | 6 | - | 1.00 | 2.00 | 3 | 4 | 7 |", table(samples, "b"))
+
+    def test_numbers(self) -> None:
+        """Figures are written without exponents, large ones with commas."""
+        self.assertEqual(
+            [number(each) for each in (12345.6, 100, 56.71)], ["12,346", "100", "56.7"]
+        )
 
     def test_connections(self) -> None:
         """How many connections a load has is read from its name; the plain one has 32."""
