@@ -63,6 +63,7 @@ class Disk:
     fsync = staticmethod(os.fsync)
     fdatasync = staticmethod(os.fdatasync)
     fstat = staticmethod(os.fstat)
+    ftruncate = staticmethod(os.ftruncate)
     mkdir = staticmethod(os.mkdir)
     unlink = staticmethod(os.unlink)
     rmdir = staticmethod(os.rmdir)

@@ -97,8 +97,9 @@ class Journal:
         self._made = False
         self._turn = 0
         self._offset = 0
-        #: The number of the newest batch in each file.
+        #: The number of the newest batch in each file, and where `read` has found its chain to end.
         self._newest = [0, 0]
+        self._ends = [0, 0]
         self.last = 0
         self.synced = 0
         self.told = 0
@@ -111,10 +112,12 @@ class Journal:
         Raises NotAJournal.
         """
         batches: dict[int, _Batch] = {}
+        self._ends = [0, 0]
         for turn, name in enumerate(NAMES):
             for batch in self._chain(name):
                 batches[batch.number] = batch
                 self._newest[turn] = batch.number
+                self._ends[turn] += _blocks(_HEAD.size + len(batch.payload))
         self.last = max(self._newest)
         self.synced = self.told = max((batch.synced for batch in batches.values()), default=0)
         # The next batch begins the file that is older, so that the newest chain stays whole.
@@ -168,6 +171,16 @@ class Journal:
                 break
             data += piece
         return data
+
+    def shrink(self) -> None:
+        """Give back the room behind the chains that `read` has found; it would find the same."""
+        for turn, name in enumerate(NAMES):
+            with suppress(FileNotFoundError):
+                fd = self._disk.open(name, os.O_RDWR | _SAFELY, dir_fd=self._root)
+                try:
+                    self._disk.ftruncate(fd, self._ends[turn])
+                finally:
+                    self._disk.close(fd)
 
     def remove(self) -> None:
         """Remove the files, whose changes are all `synced`.

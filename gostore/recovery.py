@@ -372,13 +372,7 @@ def _redo(volume: Volume, found: Recovery) -> None:
     for name in found.obsolete:
         volume.trash(name)
     for entry in found.undone:
-        try:
-            volume.restore(entry)
-        except OSError as error:
-            if not isinstance(from_os_error(error), NoSpace):
-                raise
-            _make_room(volume, found)
-            _restore_in_room(volume, entry)
+        _restore(volume, found, entry)
     if volume.journal.last:
         volume.redone()
         log.info("Journal: {count} blobs written again", count=len(found.undone))
@@ -386,7 +380,16 @@ def _redo(volume: Volume, found: Recovery) -> None:
         volume.sync_root()
 
 
-def _restore_in_room(volume: Volume, entry: Entry) -> None:
+def _restore(volume: Volume, found: Recovery, entry: Entry) -> None:
+    """Write a blob again; on a full disk, in the room of what is not needed."""
+    for make_room in (_collect_early, _shrink_journal):
+        try:
+            volume.restore(entry)
+            return
+        except OSError as error:
+            if not isinstance(from_os_error(error), NoSpace):
+                raise
+        make_room(volume, found)
     try:
         volume.restore(entry)
     except OSError as error:
@@ -399,15 +402,17 @@ def _restore_in_room(volume: Volume, entry: Entry) -> None:
         raise VolumeUnusable(volume.shown_path, reason) from error
 
 
-def _make_room(volume: Volume, found: Recovery) -> None:
-    """On a full disk, have the collector come before its time.
-
-    What it removes was dead, or torn, and is superseded by what is on the disk or in the journal.
-    """
+def _collect_early(volume: Volume, found: Recovery) -> None:
+    """What this removes was dead, or torn, and is superseded on the disk or in the journal."""
     volume.sync_root()
     collected = collect(volume, found.dead)
     found.dead = [one for one in found.dead if one not in collected.blobs]
     found.ids.difference_update(collected.ids)
+
+
+def _shrink_journal(volume: Volume, _found: Recovery) -> None:
+    """Without the room behind its batches the journal is good for this one start."""
+    volume.journal.shrink()
 
 
 def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:

@@ -227,6 +227,7 @@ KINDS = (
     "fsync",
     "fdatasync",
     "fstat",
+    "ftruncate",
     "mkdir",
     "unlink",
     "rmdir",

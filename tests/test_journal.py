@@ -205,6 +205,24 @@ class JournalTests(SynchronousTestCase):
             self.assertIn(f"{NAMES[1]}, of the redo journal, is not a regular file", str(error))
             self.assertEqual(self.disk.open_files, [])
 
+    def test_shrunk(self) -> None:
+        """What lies behind the batches is given back, and the same is read as before."""
+        journal = self.open()
+        journal.append([entry(1, 5000)])
+        journal.synced = 1
+        journal.turn()
+        journal.append([entry(2)])
+        again = self.open(self.disk)
+        wanted = again.read()
+        again.shrink()
+        self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [8192, 4096])
+        self.assertEqual(self.disk.open_files, [])
+        third = self.open()
+        self.assertEqual(third.read(), wanted)
+        os.unlink(self.file(0))
+        third.shrink()
+        self.assertEqual(third.read(), wanted)
+
     def test_removed(self) -> None:
         """remove takes both files away, and does not mind if they are not there."""
         journal = self.open()
@@ -530,6 +548,18 @@ class RedoTests(VolumeCase):
             self.assertFalse(os.path.islink(self.file(str(blob.id))))
             for path in (str(blob.id), moved):
                 self.assertEqual(sorted(os.listdir(self.file(path))), [STATE, DATA])
+
+    def test_room_in_the_journal(self) -> None:
+        """If nothing is dead the journal gives back what it does not need, and is done without."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        self.truncate("1", STATE)
+        self.fill()
+        self.disk.before("ftruncate", self.disk.heal, nth=2)
+        self.disk.room = (0, 1 << 30)
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+        self.assertEqual(self.data(1), b"data")
+        self.assertEqual(self.names(), ["1"])
 
     def test_no_room_at_all(self) -> None:
         """If there is no room even then there is no start, but a reason, and nothing is lost."""

@@ -195,15 +195,20 @@ def test_kill_on_a_full_disk(make_daemon: Make, roomy_disk: Path) -> None:
     daemon.close()
 
 
-def test_torn_on_a_full_disk(make_daemon: Make, roomy_disk: Path) -> None:
-    """54: what a crash has torn is whole again, if need be in the room of what is dead."""
+@pytest.mark.parametrize("dead", [True, False], ids=["dead", "none dead"])
+def test_torn_on_a_full_disk(make_daemon: Make, roomy_disk: Path, dead: bool) -> None:
+    """54: what a crash has torn is whole again, if need be in the room of the dead, or the journal.
+
+    A journal that has given its room is done without.
+    """
     daemon = make_daemon("--free-space-reserve", "0", directory=roomy_disk / "data")
     daemon.start("--gc-interval", "60")
     bodies = {f"kept/{number}": b"%d" % number * 20_000 for number in range(8)}
     for number, (location, body) in enumerate(bodies.items()):
         assert daemon.ask("POST", location, body).status == 204
-        assert daemon.ask("POST", f"gone/{number}", body * 2).status == 204
-        assert daemon.ask("DELETE", f"gone/{number}").status == 200
+        if dead:
+            assert daemon.ask("POST", f"gone/{number}", body * 2).status == 204
+            assert daemon.ask("DELETE", f"gone/{number}").status == 200
     daemon.kill()
     root = os.open(daemon.directory, os.O_RDONLY)
     newest = {entry.blob_id: entry for entry in Journal(Disk(), root).read()}
@@ -216,12 +221,13 @@ def test_torn_on_a_full_disk(make_daemon: Make, roomy_disk: Path) -> None:
         os.truncate(daemon.directory / str(blob_id) / STATE, 0)
     fill(roomy_disk)
     daemon.start("--gc-interval", "0.2")
+    assert (daemon.directory / JOURNAL[0]).exists() == dead
     for number, (location, body) in enumerate(bodies.items()):
         assert daemon.ask("GET", location).body == body
         assert daemon.ask("GET", f"gone/{number}").status == 404
     assert daemon.ask("DELETE", "kept/0").status == 200
     eventually(
-        lambda: daemon.ask("POST", "new", bytes(20_000)).status == 204,
+        lambda: daemon.ask("POST", "new", bytes(10_000)).status == 204,
         "the collector has made room",
     )
     daemon.close()

@@ -371,7 +371,7 @@ class SimulatedDisk(Disk):
     def pwritev(self, fd: int, pieces: Sequence[bytes], offset: int) -> int:
         return self.pwrite(fd, b"".join(pieces), offset)
 
-    def ftruncate(self, fd: int, length: int) -> None:
+    def ftruncate(self, fd: int, length: int) -> None:  # type: ignore[override]
         self._call("ftruncate", fd)
         self._file(fd).apply(length, None)
 

@@ -456,8 +456,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "nothing is done again",
         "recovery",
-        "            volume.restore(entry)\n",
-        "            pass\n",
+        "        _restore(volume, found, entry)\n",
+        "        pass\n",
         trials.long_scripts,
     ),
     _journal(
@@ -470,8 +470,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "no room is made for what is torn",
         "recovery",
-        "            _make_room(volume, found)\n",
-        "",
+        "(_collect_early, _shrink_journal)",
+        "()",
         trials.full_disk,
     ),
     _journal(
