@@ -121,6 +121,9 @@ class Options(usage.Options):
         # Here, since daemonizing changes the working directory.
         values["dir"] = os.path.abspath(str(values.get("dir", TABLE["dir"].default)))
         self.settings = make_settings(values)
+        # Here, since twistd looks at it next.
+        if self.parent is not None and self.parent.get("pidfile"):
+            forget_stale_pid(self.parent["pidfile"])
 
     def getUsage(self, width: int | None = None) -> str:
         """The options, and after them the examples, whose lines must stay as they are."""
@@ -146,6 +149,35 @@ def read_config(path: str) -> Mapping[str, object]:
         raise usage.UsageError(f"{path}: {error.strerror}") from error
     except BadSetting as error:
         raise usage.UsageError(str(error)) from error
+
+
+#: No process of Linux has a higher number.
+_PID_MAX = 1 << 22
+
+
+def forget_stale_pid(path: str) -> None:
+    """Remove a pid file that names no twistd: beside an empty or torn one twistd does not start.
+
+    Nor beside one whose number another process bears by now. The file guards nothing that the lock
+    on the data directory does not.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(64)
+    except OSError:
+        return  # there is none; or twistd will say what is wrong with it
+    pid = int(text) if text.strip().isdigit() else 0
+    if 0 < pid <= _PID_MAX and pid != os.getpid():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                command = file.read()
+        except OSError:
+            return  # gone, which twistd knows to see
+        if b"twistd" in command or b"gostore" in command:
+            return
+    log.warn("Removing the stale pid file {path}", path=path)
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def makeService(options: Options) -> IService:

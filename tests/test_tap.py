@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore import __version__
 from gostore.settings import TABLE, Settings
-from gostore.tap import Options, Process, makeService, quiet_observer, refuse
+from gostore.tap import Options, Process, forget_stale_pid, makeService, quiet_observer, refuse
 
 
 def temporary(test: SynchronousTestCase) -> Path:
@@ -163,6 +164,52 @@ class ProcessReactor:
         self.stops += 1
         if self.stops > 1:
             raise ReactorNotRunning("Can't stop reactor that isn't running.")
+
+
+class StalePidTests(SynchronousTestCase):
+    """The pid file of a daemon that is no more."""
+
+    def is_kept(self, text: str) -> bool:
+        """Whether a pid file with this in it is left for twistd to judge."""
+        file = temporary(self) / "twistd.pid"
+        file.write_text(text)
+        parent = UsageOptions()
+        parent["pidfile"] = str(file)
+        options = Options()
+        options.parent = parent
+        options.parseOptions([])
+        return file.exists()
+
+    def test_no_number(self) -> None:
+        """One that holds no number of a process is removed."""
+        for text in ("", "\0\0", "12 34", "-5", "0", "9" * 100, "4194305", "none"):
+            self.assertFalse(self.is_kept(text), text)
+
+    def test_own(self) -> None:
+        """So is one with our own number, as in a container that was started again."""
+        self.assertFalse(self.is_kept(f"{os.getpid()}\n"))
+
+    def test_other(self) -> None:
+        """One that names another process is removed if that is no twistd."""
+        with subprocess.Popen(["sleep", "600"]) as foreign:
+            try:
+                self.assertFalse(self.is_kept(str(foreign.pid)))
+            finally:
+                foreign.kill()
+        self.assertTrue(self.is_kept(str(foreign.pid)), "gone: twistd sees to it")
+
+    def test_twistd(self) -> None:
+        """One that names a twistd is kept."""
+        with subprocess.Popen(["sh", "-c", "read twistd"], stdin=subprocess.PIPE) as running:
+            self.assertTrue(self.is_kept(str(running.pid)))
+            assert running.stdin is not None
+
+    def test_none(self) -> None:
+        """Without one there is nothing to do, nor where it cannot be read."""
+        directory = str(temporary(self))
+        forget_stale_pid(f"{directory}/missing")
+        forget_stale_pid(directory)
+        self.assertEqual(os.listdir(directory), [])
 
 
 class ProcessTests(SynchronousTestCase):

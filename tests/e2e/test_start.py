@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,30 @@ def test_background(tmp_path: Path) -> None:
     eventually(ended(pid), "it ends")
     assert not (tmp_path / "its.pid").exists()
     assert "Shut down" in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_stale_pid(tmp_path: Path) -> None:
+    """81: an empty pid file, or one of a foreign process, does not refuse a start; a daemon's does.
+
+    The other kinds are in test_tap.py.
+    """
+    file, log = tmp_path / "its.pid", tmp_path / "its.log"
+    with subprocess.Popen(["sleep", "600"]) as foreign:
+        try:
+            for stale in ("", str(foreign.pid)):
+                file.write_text(stale)
+                pid = in_background(tmp_path, "-s", f"unix:{tmp_path}/socket")
+                assert file.read_text() == str(pid)
+                if stale == str(foreign.pid):
+                    command = ["--pidfile=its.pid", "gostore", "-d", "other", "-s", ANY_PORT]
+                    assert "is running" in run_twistd(command, tmp_path).stderr
+                    assert file.read_text() == str(pid)
+                os.kill(pid, signal.SIGTERM)
+                eventually(ended(pid), "it ends")
+            assert foreign.poll() is None
+        finally:
+            foreign.kill()
+    assert "Traceback" not in log.read_text()
 
 
 def test_background_refused(daemon: Daemon, tmp_path: Path) -> None:
