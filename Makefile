@@ -104,6 +104,7 @@ $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 	@.ci/have strace
 	@.ci/have cc gcc
 	@.ci/have ip iproute2
+	@.ci/have bindfs
 	@$(BIN)/pip install --quiet --requirement requirements/test.txt
 	@touch $@
 

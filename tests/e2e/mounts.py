@@ -48,6 +48,22 @@ def tmpfs(at: Path, options: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def fuse(at: Path, below: Path) -> Iterator[Path]:
+    """What is in a directory, once more, through FUSE."""
+    at.mkdir()
+    try:
+        done = subprocess.run(["bindfs", below, at], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("NOT TESTED, no FUSE: there is no program bindfs")
+    if done.returncode:
+        pytest.skip(f"NOT TESTED, no FUSE: {done.stdout}{done.stderr}")
+    try:
+        yield at
+    finally:
+        run("umount", "--lazy", at)
+
+
+@contextlib.contextmanager
 def ext4(at: Path, image: Path, size: int, *options: str) -> Iterator[Path]:
     """An ext4 with a journal in a sparse file of so many bytes; ``options`` are mke2fs's."""
     make_ext4(image, size, *options)

@@ -1,0 +1,57 @@
+"""71: where the data directory may lie: on FUSE, behind a link, under any name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gostore.journal import NAMES as JOURNAL
+from tests.e2e.conftest import Make
+from tests.e2e.daemon import eventually
+from tests.e2e.mounts import fuse
+
+MIB = 1 << 20
+
+
+def test_fuse(make_daemon: Make, tmp_path: Path) -> None:
+    """On FUSE, where one flush does not stand for all, there is no journal; the promise holds."""
+    below = tmp_path / "below"
+    below.mkdir()
+    with fuse(tmp_path / "fuse", below) as at:
+        daemon = make_daemon("--gc-interval", "0.2", directory=at / "data").start()
+        blobs = {f"{number}": b"%d" % number * 7000**number for number in range(3)}
+        for location, body in blobs.items():
+            assert daemon.ask("POST", location, b"old").status == 204
+            assert daemon.ask("PUT", location, body).status == 200
+        assert daemon.ask("POST", "gone", b"x").status == 204
+        assert daemon.ask("DELETE", "gone").status == 200
+        daemon.kill()
+        assert not set(os.listdir(below / "data")) & set(JOURNAL)
+        daemon.start()
+        for location, body in blobs.items():
+            assert daemon.ask("GET", location).body == body
+        assert daemon.ask("GET", "gone").status == 404
+        daemon.clean()
+        assert len(daemon.names()) == len(blobs)
+        assert daemon.stop() == 0
+
+
+def test_link(make_daemon: Make, tmp_path: Path) -> None:
+    """A link, of a name that is not UTF-8, is followed at start and never again."""
+    link = tmp_path / os.fsdecode(b"\xff")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for one in (first, second):
+        one.mkdir()
+    link.symlink_to(first)
+    daemon = make_daemon("--gc-interval", "0.2", directory=link).start()
+    assert rf"Keeping blobs in {tmp_path}/\xff" in daemon.said
+    assert daemon.ask("POST", "before", b"1").status == 204
+    link.unlink()
+    link.symlink_to(second)
+    assert daemon.ask("POST", "after", bytes(MIB)).status == 204
+    assert daemon.ask("PUT", "before", b"2").status == 200
+    assert daemon.ask("GET", "before").body == b"2"
+    eventually(lambda: len(set(os.listdir(first)) - set(JOURNAL)) == 2, "the old one is collected")
+    assert daemon.stop() == 0
+    assert os.listdir(second) == []
+    assert len(set(os.listdir(first)) - set(JOURNAL)) == 2
