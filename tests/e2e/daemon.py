@@ -79,9 +79,9 @@ class Answer:
 class Daemon:
     """One data directory, and the daemon that serves it, started as often as one likes.
 
-    ``options`` are gostore's, and ``twistd`` are twistd's; ``wrapper`` is a command that runs the
-    daemon; ``host`` is where it listens. One that is ``doomed`` to be killed anyway is not
-    measured, because what it has covered would die with it, and so it starts sooner.
+    ``options`` are gostore's; ``wrapper`` is a command that runs the daemon; ``host`` is where it
+    listens. One that is ``doomed`` to be killed anyway is not measured, because what it has covered
+    would die with it, and so it starts sooner.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class Daemon:
         *options: str,
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
-        twistd: Sequence[str] = (),
         host: str = "127.0.0.1",
         doomed: bool = False,
     ) -> None:
@@ -98,7 +97,6 @@ class Daemon:
         self.options = options
         self.env = {**(env or {}), **({"COVERAGE_PROCESS_CONFIG": ""} if doomed else {})}
         self.wrapper = wrapper
-        self.twistd = twistd
         self.host = host
         self.doomed = doomed
         self.log: list[str] = []
@@ -110,13 +108,13 @@ class Daemon:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def launch(self, *options: str) -> Daemon:
-        """Start the process, and do not wait for it to be ready."""
+    def launch(self, *options: str, twistd: Sequence[str] = ()) -> Daemon:
+        """Start the process and wait for nothing; ``twistd`` are twistd's options."""
         assert self._process is None, "it runs already"
         self.log = []
         self.port = 0
         self._ended = False
-        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", *self.twistd, "gostore"]
+        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", *twistd, "gostore"]
         command += ["-s", f"tcp:0:interface={self.host}"]
         command += ["--dir", str(self.directory), *self.options, *options]
         self._process = subprocess.Popen(
@@ -140,6 +138,13 @@ class Daemon:
         self.port = int(line.rpartition(":")[2])
         # The last of what it says before it serves.
         self.wait_for("Recovery: ")
+        return self
+
+    def start_with_log(self, log: Path) -> Daemon:
+        """Start it with its log in a file, which nothing here reads but this."""
+        self.launch(twistd=("--logfile", str(log)))
+        eventually(lambda: log.exists() and "Recovery: " in log.read_text(), "it serves")
+        self.port = int(log.read_text().partition(f"http://{self.host}:")[2].split()[0])
         return self
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import socket
 from pathlib import Path
 from urllib.parse import quote
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, Daemon, ask, eventually
+from tests.e2e.daemon import PATIENCE, ask, eventually
 from tests.e2e.mounts import fill, tmpfs
 
 
@@ -59,20 +58,11 @@ def test_no_output(make_daemon: Make, tmp_path: Path, where: str) -> None:
     assert daemon.stop() == 0
 
 
-def start_with_log(daemon: Daemon, log: Path) -> None:
-    """Start a daemon that writes its log there, and wait until it is ready."""
-    daemon.launch()
-    eventually(lambda: log.exists() and "Recovery: " in log.read_text(), "it serves")
-    [port] = re.findall(r"Listening on http://127\.0\.0\.1:([0-9]+)", log.read_text())
-    daemon.port = int(port)
-
-
 def test_log_disk_full(make_daemon: Make, tmp_path: Path) -> None:
     """82: when the disk of the log is full all goes on, and so does the log when there is room."""
     with tmpfs(tmp_path / "disk", "size=64k") as disk:
         log = disk / "its.log"
-        daemon = make_daemon("-D", "--gc-interval", "0.2", twistd=("--logfile", str(log)))
-        start_with_log(daemon, log)
+        daemon = make_daemon("-D", "--gc-interval", "0.2").start_with_log(log)
         filler = fill(disk)
         before = log.stat().st_size
         for number in range(200):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, Daemon, eventually
+from tests.e2e.daemon import PATIENCE, SOAK, Daemon, ask, eventually
 
 
 def begin(daemon: Daemon, location: str, sent: bytes, length: int) -> socket.socket:
@@ -90,18 +92,51 @@ def test_commits(make_daemon: Make) -> None:
         assert daemon.ask("GET", location).body == location.encode()
 
 
-def test_stopped_and_continued(daemon: Daemon) -> None:
-    """SIGSTOP and SIGCONT hurt nobody, SIGPIPE and SIGHUP lose nothing."""
+def test_stopped_and_continued(make_daemon: Make) -> None:
+    """78: time in which it was stopped is held against nobody (SIGSTOP, SIGCONT).
+
+    With GOSTORE_SOAK=1 it is stopped for 90 seconds, and has the deadlines that it has by default.
+    """
+    quick = ("--body-window", "2", "--head-timeout", "2", "--idle-timeout", "2")
+    daemon = make_daemon(*(() if SOAK else quick)).start()
+    idle = daemon.connect()
     upload = begin(daemon, "a", b"half", 8)
+    head = socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
+    head.sendall(b"GET /store/a HTTP/1.1\r\n")
     staged(daemon, 1)
+    assert ask(idle, "GET", "/healthz").status == 200
     daemon.send(signal.SIGSTOP)
+    end = time.monotonic() + (90 if SOAK else 4)
+    eventually(lambda: time.monotonic() > end, "they would all be too late", 100)
     upload.sendall(b"half")
     daemon.send(signal.SIGCONT)
     assert upload.recv(1000).startswith(b"HTTP/1.1 204 ")
-    upload.close()
+    head.sendall(b"Host: x\r\n\r\n")
+    assert head.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert ask(idle, "GET", "/store/a").body == b"halfhalf"
+    for connection in (idle, upload, head):
+        connection.close()
+
+
+def test_other_signals(make_daemon: Make, tmp_path: Path) -> None:
+    """78: SIGPIPE is nothing, SIGUSR1 begins a new log, SIGHUP ends it at once and loses nothing.
+
+    SIGUSR1 ends it, too, if it has no log to begin anew.
+    """
+    log = tmp_path / "its.log"
+    daemon = make_daemon().start_with_log(log)
+    upload = begin(daemon, "a", b"half", 8)
+    staged(daemon, 1)
     daemon.send(signal.SIGPIPE)
-    assert daemon.ask("GET", "a").body == b"halfhalf"
-    daemon.send(signal.SIGHUP)
-    assert daemon.ended() == -signal.SIGHUP
-    daemon.start()
+    daemon.send(signal.SIGUSR1)
+    eventually(lambda: "Recovery: " not in log.read_text(), "the log is a new one")
+    assert "Recovery: " in (tmp_path / "its.log.1").read_text()
+    upload.sendall(b"half")
+    assert upload.recv(1000).startswith(b"HTTP/1.1 204 ")
+    upload.close()
+    for ending in (signal.SIGHUP, signal.SIGUSR1):
+        assert daemon.ask("GET", "a").body == b"halfhalf"
+        daemon.send(ending)
+        assert daemon.ended() == -ending
+        daemon.start()
     assert daemon.ask("GET", "a").body == b"halfhalf"
