@@ -10,19 +10,24 @@ from pathlib import Path
 from benchmarks import calls, collection, growth, holds, report, results, targets
 from benchmarks.results import Results
 
+NOTHING = "Not measured."
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 
 def tables(found: Results) -> dict[str, str]:
     """Every table by the name of its place in the page."""
+    made = {
+        "samples": report.table(found.samples) if found.samples else None,
+        "holds": holds.table(found.holds) if found.holds else None,
+        "growth": growth.table(found.growth) if found.growth else None,
+        "collections": collection.table(found.collections) if found.collections else None,
+        "calls": calls.table(found.calls) if found.calls else None,
+    }
     return {
         "machine": found.heading,
         "targets": targets.table(found),
-        "samples": report.table(found.samples),
-        "holds": holds.table(found.holds),
-        "growth": growth.table(found.growth),
-        "collections": collection.table(found.collections),
-        "calls": calls.table(found.calls),
+        **{name: text or NOTHING for name, text in made.items()},
     }
 
 
@@ -36,7 +41,7 @@ def update(found: Results, docs: Path = DOCS) -> None:
     # Here, since all else does without matplotlib.
     from benchmarks import plots
 
-    pictures = dict.fromkeys((f"{name}_plot" for name in plots.PLOTS), "Not measured.")
+    pictures = dict.fromkeys((f"{name}_plot" for name in plots.PLOTS), NOTHING)
     for name, title in plots.draw(found, docs / "performance").items():
         pictures[f"{name}_plot"] = f"![{title}](performance/{name}.svg)"
     page = docs / "performance.md"
