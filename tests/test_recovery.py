@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from unittest import SkipTest
 
 from gostore import recovery, statefile
 from gostore.blob import Blob, State
@@ -277,6 +279,22 @@ class DamageTests(RecoveryCase):
             self.assertEqual(found.damaged["a"].name, ".quarantine-2-1", number)
             self.assertEqual(len(found.quarantine), 1, number)
             self.again(found)
+            self.empty()
+
+    def test_device(self) -> None:
+        """A device is not opened, nor read without end: it is damage like the others."""
+        for name in (DATA, STATE):
+            path = self.file("2", name)
+
+            def harm(path: str = path) -> None:
+                os.unlink(path)
+                try:
+                    os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero
+                except PermissionError as error:
+                    raise SkipTest(f"NOT TESTED, no device can be made (root?): {error}") from error
+
+            found = self.damage(harm)
+            self.assertEqual([one[0] for one in found.quarantine], [2], name)
             self.empty()
 
     def harmed_records(self, state: bytes) -> list[bytes]:
