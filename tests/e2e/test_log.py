@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, ask, eventually
+from tests.e2e.daemon import PATIENCE, SOAK, Daemon, ask, eventually
 from tests.e2e.mounts import fill, tmpfs
 
 
@@ -36,7 +36,7 @@ NOWHERE = {
 }
 
 
-@pytest.mark.parametrize("where", NOWHERE)
+@pytest.mark.parametrize("where", NOWHERE if SOAK else ["closed"])
 def test_no_output(make_daemon: Make, tmp_path: Path, where: str) -> None:
     """82: whatever stdout and stderr are, requests are served, and the end is an orderly one."""
     daemon = make_daemon("-D", wrapper=("bash", "-c", f'exec "$@" {NOWHERE[where]}', "bash"))
@@ -80,15 +80,14 @@ def test_log_disk_full(make_daemon: Make, tmp_path: Path) -> None:
         daemon.close()
 
 
-def test_what_is_logged(make_daemon: Make) -> None:
+def test_what_is_logged(daemon: Daemon) -> None:
     """82: what a client sends is escaped in the log, and starts no line of its own there."""
     location = "a\u2028\u0085\u202eb"
-    daemon = make_daemon().start()
     assert daemon.ask("POST", quote(location), b"data").status == 204
     [name] = daemon.records()
     (daemon.directory / name / "data.raw").write_bytes(b"other")
     assert daemon.ask("GET", quote(location)).status == 500
     line = daemon.wait_for("Blob .* is damaged")
     assert r"a\u2028\x85\u202eb" in line
-    assert daemon.stop() == 0
+    assert daemon.ask("DELETE", quote(location)).status == 200
     assert not set(daemon.said) & set("\u2028\u0085\u202e\x1b")
