@@ -21,12 +21,13 @@ from benchmarks import (
     page,
     places,
     servers,
+    tricks,
 )
 from benchmarks.results import Results
 
 HERE = Path(__file__).parent
 
-PARTS = ("loads", "holds", "growth", "calls")
+PARTS = ("loads", "holds", "growth", "calls", "tricks")
 
 COLLECTED = 65_536
 """Live blobs beside which garbage is collected."""
@@ -159,6 +160,11 @@ def measure(options: argparse.Namespace, stack: ExitStack, into: Results) -> Non
         measure_holds(options, work, scratch, into)
     if "calls" in options.only:
         into.calls += calls.measure(base / "run", options.gets, options.puts)
+    if "tricks" in options.only:
+        size = options.large * 1024**2
+        for effect in tricks.measure(base / "run", scratch, options.rounds, options.seconds, size):
+            into.tricks.append(effect)
+            print(effect, flush=True)
     if "growth" in options.only:
         with ExitStack() as grown:
             place = base

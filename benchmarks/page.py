@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks import calls, collection, growth, holds, report, results, targets
+from benchmarks import calls, collection, growth, holds, report, results, targets, tricks
 from benchmarks.results import Results
 
 NOTHING = "Not measured."
@@ -23,6 +23,7 @@ def tables(found: Results) -> dict[str, str]:
         "growth": growth.table(found.growth) if found.growth else None,
         "collections": collection.table(found.collections) if found.collections else None,
         "calls": calls.table(found.calls) if found.calls else None,
+        "tricks": tricks.table(found.tricks) if found.tricks else None,
     }
     return {
         "machine": found.heading,

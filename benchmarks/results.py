@@ -12,6 +12,7 @@ from benchmarks.collection import Collection
 from benchmarks.growth import Growth
 from benchmarks.holds import Hold
 from benchmarks.loads import Sample
+from benchmarks.tricks import Effect
 
 
 @define
@@ -30,6 +31,7 @@ class Results:
     growth: list[Growth] = field(factory=list)
     collections: list[Collection] = field(factory=list)
     calls: list[Calls] = field(factory=list)
+    tricks: list[Effect] = field(factory=list)
 
     @property
     def heading(self) -> str:
@@ -56,6 +58,7 @@ def load(path: Path) -> Results:
         "growth": Growth,
         "collections": Collection,
         "calls": Calls,
+        "tricks": Effect,
     }
     for name, kind in kinds.items():
         found[name] = [kind(**each) for each in found[name]]

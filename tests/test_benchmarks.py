@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import calls, collection, growth, holds, loads, page, results, servers
+from benchmarks import calls, collection, growth, holds, loads, page, results, servers, tricks
 from benchmarks.calls import Calls
 from benchmarks.collection import Collection
 from benchmarks.growth import Growth
@@ -302,3 +302,28 @@ class PageTests(SynchronousTestCase):
             sorted(name for name in places if not name.endswith("_plot")),
             sorted(page.tables(self.FOUND)),
         )
+
+
+class TrickTests(SynchronousTestCase):
+    """What is undone to see what it brings."""
+
+    def test_there(self) -> None:
+        """Each trick is where it is undone, and what is left of its module is Python."""
+        for trick in tricks.TRICKS:
+            for module, old, new in trick.undo:
+                path = servers.ROOT / "gostore" / f"{module}.py"
+                compile(tricks.undone(path.read_text(), old, new), module, "exec")
+
+    def test_not_there(self) -> None:
+        """One that is not there, or twice, is not undone in silence."""
+        for source in ("", "a a"):
+            self.assertRaises(ValueError, tricks.undone, source, "a", "b")
+
+    def test_table(self) -> None:
+        """A row has the medians of its rounds."""
+        effects = [
+            tricks.Effect("t", "`m`", "l", at, cpu, 2 * cpu, 30.0, 10.0 * (at + 1))
+            for at, cpu in enumerate((10.0, 40.0, 20.0))
+        ]
+        row = tricks.table(effects).splitlines()[2]
+        self.assertEqual(row, "| t | `m` | l | 20 | 40 | 1.50 (1.00-3.00) |")

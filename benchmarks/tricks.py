@@ -1,0 +1,237 @@
+"""What each trick brings: gostore as it is, and a copy of it in which one of them is undone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from benchmarks import loads, servers
+from benchmarks.loads import Load
+from benchmarks.report import number, spread
+
+GET = loads.SMALL[0]
+POST = loads.SMALL[2]
+
+Undo = tuple[str, str, str]
+"""A module of gostore, a piece of its text that is there once, and what stands there without the
+trick."""
+
+
+@frozen
+class Trick:
+    """One of them, where it is, and how it is undone."""
+
+    name: str
+    load: str
+    """The name of the load that shows it; see `work`."""
+    undo: tuple[Undo, ...]
+
+    @property
+    def where(self) -> str:
+        """The modules it is in."""
+        return ", ".join(dict.fromkeys(f"`{module}`" for module, _, _ in self.undo))
+
+
+TRICKS = (
+    Trick(
+        "A response is sent when it is written, not when the socket is found writable",
+        GET.name,
+        (("wire_transport", "if isinstance(port, tcp.Port) and port", "if False and port"),),
+    ),
+    Trick(
+        "The fields of a blob's response are written out once",
+        GET.name,
+        (("representation", "if known is not None and known.blob is blob:", "if False:"),),
+    ),
+    Trick(
+        "The routes are asked once for a path, and once for what is like it",
+        GET.name,
+        (
+            ("routing", "found = self._remembered.get((method, path))", "found = None"),
+            ("routing", "self._match_location(method, path) or ", ""),
+        ),
+    ),
+    Trick(
+        "A handler needs no Deferred of its own (GET)",
+        GET.name,
+        (("api", "return _step(None, handler(", "return Deferred.fromCoroutine(handler("),),
+    ),
+    Trick(
+        "A handler is called by its name",
+        GET.name,
+        (
+            (
+                "api",
+                "self._router = Router(self.app)",
+                "self._routes = self.app; self._router = Router(self.app)",
+            ),
+            ("api", "getattr(self, endpoint)(", "self._routes.execute_endpoint(endpoint, "),
+        ),
+    ),
+    Trick(
+        "Files are kept open, or opened on the reactor if no disk is waited for",
+        GET.name,
+        (
+            ("service", "max_open_files=share_of_files(10)", "max_open_files=1"),
+            ("content", "elif self._exists(blob):", "elif False:"),
+        ),
+    ),
+    Trick(
+        "What the page cache has is read on the reactor",
+        GET.name,
+        (("store", "if file is not None:\n            try:", "if False:\n            try:"),),
+    ),
+    Trick(
+        "A large blob is sent from its file (sendfile)",
+        "GET large",
+        (("wire_connection", 'return hasattr(self.transport, "send_file")', "return False"),),
+    ),
+    Trick(
+        "What the page cache has is sent without a worker (mincore)",
+        "GET large",
+        (("content", "if self._volume.is_loaded(self._file.fd, offset, length):", "if False:"),),
+    ),
+    Trick(
+        "The disk begins to write a large body while it comes",
+        "PUT large",
+        (("volume", "if stage.size - stage.begun >= _WRITE_BACK:", "if False:"),),
+    ),
+    Trick(
+        "A large body is read and written in larger pieces",
+        "PUT large",
+        (
+            ("wire_transport", "READ_MOST if len(data) == self._read_size else ", ""),
+            ("store", "WAITING_ALONE if self._uploads < _FEW else WAITING", "WAITING"),
+        ),
+    ),
+    Trick(
+        "A handler needs no Deferred of its own (POST)",
+        POST.name,
+        (("api", "return _step(None, handler(", "return Deferred.fromCoroutine(handler("),),
+    ),
+    Trick(
+        "Small writes share one flush, of the redo journal",
+        POST.name,
+        (("volume", 'self._journaled = sync == "journal"', "self._journaled = False"),),
+    ),
+    Trick(
+        "What the reactor reads in one turn shares a flush",
+        POST.name,
+        (
+            (
+                "committer",
+                "self._flushing = True\n                self._workers.soon(self._flush)",
+                "self._flushing = True\n                self._flush()",
+            ),
+        ),
+    ),
+)
+
+
+@frozen
+class Effect:
+    """One load in one round, with all tricks and with one undone."""
+
+    trick: str
+    where: str
+    load: str
+    round: int
+    with_cpu_us: float
+    without_cpu_us: float
+    with_per_second: float
+    without_per_second: float
+
+
+def undone(source: str, old: str, new: str) -> str:
+    """The text of a module without a trick. Raises ValueError if it is not there just once."""
+    if source.count(old) != 1:
+        raise ValueError(f"{source.count(old)} times, and not once: {old!r}")
+    return source.replace(old, new)
+
+
+def copy(root: Path, undo: Iterable[Undo] = ()) -> Path:
+    """A copy of gostore and its plugin, with some pieces replaced."""
+    for part in ("gostore", "twisted"):
+        ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+        shutil.copytree(servers.ROOT / part, root / part, ignore=ignored)
+    for module, old, new in undo:
+        path = root / "gostore" / f"{module}.py"
+        path.write_text(undone(path.read_text(), old, new))
+    return root
+
+
+def work(large: int) -> dict[str, Load]:
+    """The loads that show tricks, by the names that these have for them; ``large`` in bytes."""
+    found = {GET.name: GET, POST.name: POST}
+    if large:
+        put, get = loads.large(large)
+        found |= {"PUT large": put, "GET large": get}
+    return found
+
+
+@contextmanager
+def _running(root: Path, base: Path) -> Iterator[servers.Running]:
+    command = servers.GOSTORE.command
+
+    def of_copy(base: Path, port: int) -> list[str]:
+        return ["env", f"PYTHONPATH={root}", *command(base, port)]
+
+    with servers.running(servers.Server("gostore", of_copy), base) as here:
+        yield here
+
+
+def measure(base: Path, scratch: Path, rounds: int, seconds: int, large: int) -> Iterator[Effect]:
+    """Each load on all of gostore and then on each copy that lacks what it shows, in each round."""
+    whole = copy(scratch / "whole")
+    lacking = {
+        trick: copy(scratch / f"without-{at}", trick.undo) for at, trick in enumerate(TRICKS)
+    }
+
+    def sample(root: Path, load: Load, round: int) -> loads.Sample:
+        with _running(root, base) as here:
+            if not load.connections:
+                # What is read has to be there, and what is written has something in its way.
+                put = loads.large(load.size)[0]
+                loads.run(put, here, round, seconds, scratch)
+            found = loads.run(load, here, round, seconds, scratch)
+        if found is None or found.errors:
+            raise RuntimeError(f"{load.name}: requests failed: {found}")
+        return found
+
+    for round in range(rounds):
+        for name, load in work(large).items():
+            for trick, root in lacking.items():
+                if trick.load == name:
+                    # Side by side, since what else the machine does changes meanwhile.
+                    found = [sample(each, load, round) for each in (whole, root)]
+                    yield Effect(
+                        trick.name,
+                        trick.where,
+                        load.name,
+                        round,
+                        *(each.cpu_us for each in found),
+                        *(each.per_second for each in found),
+                    )
+
+
+def table(effects: list[Effect]) -> str:
+    """Medians over the rounds, as a Markdown table."""
+    lines = [
+        "| trick | in | load | CPU us a request: with it | without it "
+        "| x requests/s: median (min-max) |",
+        "|---|---|---|--:|--:|--:|",
+    ]
+    for name in dict.fromkeys(each.trick for each in effects):
+        mine = [each for each in effects if each.trick == name]
+        gain = spread(each.with_per_second / each.without_per_second for each in mine)
+        with_it = spread(each.with_cpu_us for each in mine).median
+        without = spread(each.without_cpu_us for each in mine).median
+        lines.append(
+            f"| {name} | {mine[0].where} | {mine[0].load} "
+            f"| {number(with_it)} | {number(without)} | {gain} |"
+        )
+    return "\n".join(lines)
