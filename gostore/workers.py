@@ -9,6 +9,7 @@ has forked: a fork keeps only the thread that called it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -21,15 +22,26 @@ T = TypeVar("T")
 FILE_THREADS = 16
 
 
+class _Thread(Thread):
+    """One that keeps no process alive, where the reactor has failed and nobody stops it."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, daemon=True, **named)
+
+
+class _Pool(ThreadPool):
+    threadFactory = _Thread
+
+
 class Workers:
     """Runs functions in threads, and gives their results back to the reactor as Deferreds."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._commits = ThreadPool(1, 1, "commits")
-        self._chores = ThreadPool(1, 1, "chores")
+        self._commits = _Pool(1, 1, "commits")
+        self._chores = _Pool(1, 1, "chores")
         # All of them at once: when they are needed there may be no memory to start one.
-        self._files = ThreadPool(FILE_THREADS, FILE_THREADS, "files")
+        self._files = _Pool(FILE_THREADS, FILE_THREADS, "files")
 
     def start(self) -> None:
         """Start the threads."""

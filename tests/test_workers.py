@@ -103,3 +103,9 @@ class WorkersTests(SynchronousTestCase):
         self.workers.soon(lambda: called.callback(None))
         self.assertNoResult(called)
         self.result_of(called)
+
+    def test_no_thread_keeps_the_process(self) -> None:
+        """A process whose reactor has failed ends, though nobody has stopped its threads."""
+        pools = [each for each in threading.enumerate() if each.name.startswith("PoolThread-")]
+        self.assertGreaterEqual(len(pools), FILE_THREADS)
+        self.assertEqual([each.name for each in pools if not each.daemon], [])
