@@ -19,6 +19,7 @@ from gostore.selftest import (
     cut_short,
     fill,
 )
+from tests.e2e.mounts import tmpfs
 
 Answer = tuple[int, bytes]
 
@@ -81,13 +82,16 @@ def tried(directory: Path, spoil: Callable[[str, str, Answer], Answer] | None = 
 
 def test_good(tmp_path: Path) -> None:
     """A short trial acknowledges, kills and fills, loses nothing, and leaves what was there."""
-    (tmp_path / "mine").write_text("mine")
-    verdict = Trial(str(tmp_path), seconds=20, kills=2, seed=1).run()
+    # Of its own: another test that gives room back would keep it from being full.
+    with tmpfs(tmp_path / "disk", "size=512m") as disk:
+        (disk / "mine").write_text("mine")
+        verdict = Trial(str(disk), seconds=20, kills=2, seed=1).run()
+        left = [path.name for path in disk.iterdir()]
     assert verdict.wrong == []
     assert verdict.kills == 2
     assert verdict.acknowledged > 0 and verdict.checked > 0
     assert (verdict.refused, verdict.failed) == (1, 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert left == ["mine"]
 
 
 def test_nothing_wrong(tmp_path: Path) -> None:
