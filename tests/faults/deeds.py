@@ -272,6 +272,12 @@ def _forget_data(life: Life) -> None:
     disk.cached = False
 
 
+def _damage(life: Life) -> None:
+    """A blob loses bytes, and is found to have lost them."""
+    os.truncate(os.path.join(life.path, str(life.store._by_location["a"].id), DATA), 5)
+    life.read("a")
+
+
 def _litter(life: Life) -> None:
     """Leave something for the collector: replaced, deleted, deleted and replaced, given up."""
     life.request(PUT, "a")
@@ -290,6 +296,8 @@ REQUESTS = (
 
 DEEDS = (
     *REQUESTS,
+    Deed("DELETE of what is damaged", _requesting(DELETE, "a"), _damage),
+    Deed("PUT over what is damaged", _requesting(PUT, "a"), _damage),
     Deed("collection", Life.collect, _litter),
     Deed("collection, the first", Life.collect, make=_make_ruins),
     Deed("GET, small", lambda life: life.look("a")),
