@@ -171,7 +171,8 @@ class Trials:
                     yield trials, Fault(nth, errno.EIO, done=True)
         for at, kind in enumerate(sorted({kind for trials in modes for kind in trials.kinds})):
             having = [trials for trials in modes if kind in trials.kinds]
-            for number, error in enumerate((*ERRORS, *((None,) if kind in MOVING else ()))):
+            # With EIO it has failed, if it is one of the first mode's.
+            for number, error in enumerate(ERRORS[1:] if kind in first.kinds else ERRORS):
                 turn, which = divmod(number + at, len(having))
                 trials = having[which]
                 calls = [nth for nth, other in enumerate(trials.kinds, 1) if other == kind]
