@@ -1,41 +1,110 @@
-"""``python -m tests.simulation`` explores all there is, and prints figures."""
+"""``python -m tests.simulation`` crashes the store everywhere, and prints what it looked at."""
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 
-from tests.simulation.explorer import Explorer
+from twisted.logger import globalLogBeginner
+
+from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS
-from tests.simulation.trials import SOAK_TRIALS, TRIALS
+from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
 from tests.simulation.world import Violation
 
+_MINUTES = 10
 
-def main() -> int:
+#: Of the time that is left a trial may take this many times its part.
+_GREED = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run every trial, and every mutant in the trial that is to catch it; 1 if any goes wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=_MINUTES,
+        help="how long the trials take together, at most about; 0: until all cases are done",
+    )
+    parser.add_argument("--share", type=int, default=1, help="try 1 in SHARE cases of each trial")
+    parser.add_argument(
+        "--sample", type=int, help="look at so many states of a crash, where there are more"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="for all that is left to chance")
+    parser.add_argument("--no-mutants", action="store_true", help="leave out the mutants")
+    parser.add_argument("trials", nargs="*", help="the names of some trials, instead of all")
+    options = parser.parse_args(arguments)
+    runs: list[tuple[str, str | None, Trial]] = [
+        *(("files", None, trial) for trial in (*TRIALS, *SOAK_TRIALS)),
+        *(("journal", None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS)),
+        ("journal", "files", JOURNAL_TRIALS[0]),
+    ]
+    if options.trials:
+        runs = [run for run in runs if run[2].__name__ in options.trials]
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
+    wrong = _explore(runs, options)
+    if not options.no_mutants:
+        wrong += _try_mutants()
+    return 1 if wrong else 0
+
+
+def _explore(runs: Sequence[tuple[str, str | None, Trial]], options: argparse.Namespace) -> int:
+    print(f"Seed {options.seed}. With files: {THOROUGH}. With journal: {JOURNALED}.")
+    print(
+        "| --sync | trial | cases | scripts | crashes | of them sampled | second power cuts "
+        "| states | that stand for | recovered | violations | seconds |"
+    )
+    print("|---" * 12 + "|", flush=True)
     wrong = 0
-    for trial in (*TRIALS, *SOAK_TRIALS):
-        explorer, begun = Explorer(), time.monotonic()
+    end = time.monotonic() + options.minutes * 60
+    for at, (sync, after, trial) in enumerate(runs):
+        begun = time.monotonic()
+        until = begun + (end - begun) / (len(runs) - at) * _GREED if options.minutes else None
+        explorer = Explorer(
+            bounds=usual_bounds(sync, options.sample),
+            share=options.share,
+            sync=sync,
+            after=after,
+            seed=options.seed,
+            until=until,
+        )
+        violation = ""
         try:
             trial(explorer)
-            word = "0 violations"
-        except Violation as violation:
+        except Violation as found:
             wrong += 1
-            word = f"violation: {violation}"
-        seconds = time.monotonic() - begun
+            violation = str(found)
+        figures = explorer.figures
         print(
-            f"{trial.__name__}: {explorer.figures}; {word}; {explorer.bounds}; {seconds:.0f} s",
+            f"| {sync if after is None else f'{sync}, then {after}'} | {trial.__name__} "
+            f"| {figures.cases:,} of {figures.of:,} | {figures.scripts:,} | {figures.crashes:,} "
+            f"| {figures.sampled:,} | {figures.second:,} | {figures.states:,} "
+            f"| {_rounded(figures.stood_for)} | {figures.lives:,} "
+            f"| {1 if violation else 0} | {time.monotonic() - begun:.0f} |",
             flush=True,
         )
-    caught = 0
+        if violation:
+            print(f"\n{violation}\n", flush=True)
+    return wrong
+
+
+def _rounded(number: int) -> str:
+    return f"{number:,}" if number < 10**9 else f"{number:.1e}"
+
+
+def _try_mutants() -> int:
+    survived = 0
     for mutant in ALL_MUTANTS:
         try:
             mutant.try_out()
+            survived += 1
             print(f"survived: {mutant.name}", flush=True)
         except Violation as violation:
-            caught += 1
             print(f"caught: {mutant.name}: {str(violation)[:160]}", flush=True)
-    print(f"mutants caught: {caught} of {len(ALL_MUTANTS)}")
-    return 1 if wrong or caught < len(ALL_MUTANTS) else 0
+    print(f"mutants caught: {len(ALL_MUTANTS) - survived} of {len(ALL_MUTANTS)}")
+    return survived
 
 
 if __name__ == "__main__":

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from gostore.errors import NoSpace, StoreError
 from gostore.journal import NAMES
 from tests.doubles import CHORE, COMMIT, FILE
-from tests.simulation.disk import CHANGES, SimulatedDisk, Tree, used
+from tests.simulation.disk import CHANGES, Entries, SimulatedDisk, Tree, used
 from tests.simulation.world import (
     DAMAGED,
     DELETE,
     GENUINE,
+    JOURNAL_SIZE,
     LOCATIONS,
     POST,
     PUT,
@@ -48,21 +52,21 @@ Allowed = Mapping[str, frozenset[Value]]
 class Figures:
     """How much has been looked at."""
 
+    #: What a trial tried out, and how much of that there is.
+    cases: int = 0
+    of: int = 0
     scripts: int = 0
-    #: Crashes, and the disks they may leave: all, and different ones that were recovered.
-    power_cuts: int = 0
-    kills: int = 0
-    states: int = 0
-    distinct: int = 0
-    #: Crashes of which not all states were looked at, for they were too many.
+    #: Moments that were looked at, as a power cut and as a kill; those of which not all the states
+    #: that a power cut may leave were looked at, for they are too many; and power cuts that came
+    #: after a kill or another power cut.
+    crashes: int = 0
     sampled: int = 0
-
-    def __str__(self) -> str:
-        return (
-            f"{self.scripts} scripts, {self.power_cuts} power cuts and {self.kills} kills, "
-            f"{self.states} crash states explored, {self.distinct} distinct disk states recovered, "
-            f"{self.sampled} crashes sampled"
-        )
+    second: int = 0
+    #: States that a power cut may leave, of those that differ in what a start looks at; how many
+    #: there are with the others, for which they stand; and for how many of them a store was run.
+    states: int = 0
+    stood_for: int = 0
+    lives: int = 0
 
 
 @frozen
@@ -74,42 +78,151 @@ class Crash:
 
 
 @frozen
-class _Found:
-    """What a start finds: a tree, on a disk with ``room`` for so many blocks, None for any."""
-
-    tree: Tree
-    trusted: bool
-    room: int | None
-
-    @classmethod
-    def on(cls, disk: SimulatedDisk, tree: Tree) -> _Found:
-        """A tree that a crash left of a disk; a full one has no more room than it had."""
-        room = max(used(disk.tree), used(tree)) if disk.full else None
-        return cls(tree, disk.trusted, room)
-
-
-@frozen
 class Bounds:
-    """How far to go: states per directory at a crash, the same within a recovery.
+    """How far to go: states of a crash, and of a second one while it is being recovered from.
 
-    Of ``second`` states one is crashed a second time, while it is being recovered from; of all
-    that a crash may leave no more than ``most`` are looked at, chosen at random.
+    Where there are more, so many are chosen at random.  Of ``second`` states one is crashed a
+    second time, and every kill is, each time at one of ``calls`` calls of the recovery.
     """
 
-    states: int = 16
-    again: int = 8
-    second: int = 1
-    most: int | None = None
+    states: int
+    again: int
+    second: int
+    calls: int
 
     def __str__(self) -> str:
         return (
-            f"{self.states} states of a directory, {self.again} in a second crash of 1 of "
-            f"{self.second}, of a crash at most {self.most}"
+            f"up to {self.states} states of a crash, up to {self.again} of a second one, which "
+            f"1 in {self.second} recoveries and each after a kill has at 1 in {self.calls} calls"
         )
 
 
-#: What the redo journal has yet to flush makes for many more states.
-JOURNALED = Bounds(states=10, again=3, second=16, most=40)
+@define(eq=False)
+class _Seen:
+    """What a start has been seen to look at next, and what comes of what it finds there.
+
+    A start is deterministic: what it does depends on what it has found so far.  So two disks on
+    which it finds the same are recovered alike, whatever they have where it never looks.  ``path``
+    is None at the end, where ``found`` is what is served.
+    """
+
+    path: tuple[str, ...] | None = None
+    then: dict[Any, _Seen] = field(factory=dict)
+    found: dict[str, Value] | None = None
+
+
+class _States:
+    """The states that one power cut may leave: chosen one after another, none of them twice."""
+
+    def __init__(self, disk: SimulatedDisk, seen: _Seen, rng: random.Random) -> None:
+        self._disk = disk
+        self._seen = seen
+        self._rng = rng
+        #: For each choice that has been made, the choices after it, or None if these are all done.
+        self._tried: dict[int, Any] = {}
+        self._counts: dict[int, int] = {}
+        self._walks = 0
+        self.exhausted = False
+        self.complete = True
+
+    def choose(self) -> None:
+        """Begin with another state; follow what has been seen as far as that goes."""
+        self.at = self._seen
+        self._tried_here = self._tried
+        self._trail: list[tuple[dict[int, Any], int, int]] = []
+        self.settled: dict[int, bytes | Entries] = {}
+        self._paths: dict[int, tuple[str, ...]] = {0: ()}
+        self._numbers: dict[tuple[str, ...], int] = {(): 0}
+        self._walks += 1
+        while self.at.path is not None:
+            self._pick(self._numbers[self.at.path])
+
+    def settle(self, number: int) -> bytes | Entries:
+        """Say in what state an inode is, as was chosen or is chosen now."""
+        if number not in self.settled:
+            assert self.at.path is None and self.at.found is None, "a start is deterministic"
+            self.at.path = self._paths[number]
+            self._pick(number)
+        return self.settled[number]
+
+    def _pick(self, number: int) -> None:
+        one = self._disk.inodes[number]
+        variants = one.variants()
+        self.complete = self.complete and one.complete
+        several = len(variants)
+        # What an orderly disk would leave comes first, then what has lost everything.
+        at = 0 if self._walks == 1 or several == 1 else 1
+        if several > 1 and (self._walks > 2 or self._tried_here.get(at, 0) is None):
+            at = self._rng.choice(
+                [at for at in range(several) if self._tried_here.get(at, 0) is not None]
+            )
+        self._trail.append((self._tried_here, at, several))
+        self._tried_here = self._tried_here.setdefault(at, {})
+        state = self.settled[number] = variants[at]
+        answer: Any = state
+        if not isinstance(state, bytes):
+            answer = tuple((name, self._disk.is_directory(under)) for name, under in state)
+            path = self._paths[number]
+            for name, under in state:
+                self._paths[under] = (*path, name)
+                self._numbers[(*path, name)] = under
+        self.at = self.at.then.setdefault(answer, _Seen())
+
+    def done(self) -> int:
+        """Never choose this state again; return how many it stands for."""
+        self.exhausted = True
+        for tried, at, several in reversed(self._trail):
+            tried[at] = None
+            if len(tried) < several or any(after is not None for after in tried.values()):
+                self.exhausted = False
+                break
+        return math.prod(
+            self._count(number) for number in self._paths if number not in self.settled
+        )
+
+    def _count(self, number: int) -> int:
+        """How many states an inode may be in, with all that is below it."""
+        count = self._counts.get(number)
+        if count is None:
+            variants = self._disk.inodes[number].variants()
+            count = self._counts[number] = sum(
+                1 if isinstance(one, bytes) else math.prod(self._count(under) for _, under in one)
+                for one in variants
+            )
+        return count
+
+    @property
+    def total(self) -> int:
+        """How many states the power cut may leave."""
+        return self._count(0)
+
+    def __str__(self) -> str:
+        """The state, for people: names, and sizes where they have been looked at."""
+        return self._shown(0)
+
+    def _shown(self, number: int) -> str:
+        state = self.settled.get(number)
+        if state is None:
+            return "?"
+        if isinstance(state, bytes):
+            return str(len(state))
+        return "{" + ", ".join(f"{name}: {self._shown(under)}" for name, under in state) + "}"
+
+
+#: Of the first protocol nearly all states are looked at; the redo journal, with all that it has
+#: yet to flush, makes for too many.
+THOROUGH = Bounds(states=1000, again=8, second=1, calls=1)
+JOURNALED = Bounds(states=60, again=3, second=32, calls=5)
+
+
+def usual_bounds(sync: str, states: int | None = None) -> Bounds:
+    """Return how far to go with a protocol; ``states`` is how many of a crash, if not as usual."""
+    usual = JOURNALED if sync == "journal" else THOROUGH
+    return usual if states is None else evolve(usual, states=states)
+
+
+#: Of so many lives is kept what they looked at; more would not fit into memory.
+_LIVES_KEPT = 100_000
 
 
 class Explorer:
@@ -122,38 +235,54 @@ class Explorer:
         share: int = 1,
         sync: str = "files",
         after: str | None = None,
+        seed: int = 1,
+        until: float | None = None,
     ) -> None:
-        """``sync`` is how the volume makes changes durable, ``after`` how it does after a crash."""
+        """``sync`` is how the volume makes changes durable, ``after`` how it does after a crash.
+
+        ``share`` and ``until``, a monotonic time, are for `some`.
+        """
         self.modules = modules
         self.sync = sync
         self.after = after or sync
-        self.bounds = bounds or (JOURNALED if sync == "journal" else Bounds())
+        self.bounds = bounds or usual_bounds(sync)
         self.share = share
-        self._rng = random.Random(1)
+        self.until = until
+        self._rng = random.Random(seed)
+        #: For disks that are alike but for what they hold.
+        self._seen: dict[tuple[bool, bool, int | None], _Seen] = {}
         #: What the disk holds at first: nothing, or a journal that has been made.
         self.start: Tree = ()
+        self._journal_size = JOURNAL_SIZE
         if sync == "journal":
-            self.start = self._made()
+            self.make_journal(JOURNAL_SIZE)
         self.figures = Figures()
-        self._recovered: dict[_Found, dict[str, Value]] = {}
-        self._twice: dict[_Found, dict[str, Value]] = {}
-        self._checked: set[tuple[_Found, tuple[frozenset[Value], ...]]] = set()
+        self._kept = 0
 
     def some(self, cases: Iterable[T]) -> Iterator[T]:
-        """All cases, or of each ``share`` the first."""
-        return itertools.islice(cases, 0, None, self.share)
+        """All cases, or of each ``share`` the first; with ``until`` in any order, until then."""
+        every = list(cases)
+        self.figures.of += len(every)
+        some = every[:: self.share]
+        if self.until is not None:
+            self._rng.shuffle(some)
+        for case in some:
+            if self.until is not None and time.monotonic() > self.until:
+                return
+            self.figures.cases += 1
+            yield case
 
-    def _made(self) -> Tree:
-        world = World(SimulatedDisk(), self.modules, sync="journal").start()
+    def make_journal(self, size: int) -> None:
+        """Let the disk hold a journal at first, whose files have so many bytes each."""
+        self._journal_size = size
+        world = World(
+            SimulatedDisk(), self.modules, sync="journal", journal_size=self._journal_size
+        ).start()
         world.request(POST, "a")
         world.request(DELETE, "a")
         world.stop()
-        return world.disk.tree
-
-    def _some_calls(self, crashes: Sequence[Crash]) -> Sequence[Crash]:
-        """All crashes, or those that are to be looked at of a recovery; always the last."""
-        step = 1 if self.bounds.second == 1 else 5
-        return crashes[::-step]
+        self.start = world.disk.tree
+        self._seen.clear()
 
     # -- scripts ------------------------------------------------------------------------------
 
@@ -201,12 +330,15 @@ class Explorer:
         collect: bool = False,
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         preempt: int | None = None,
-    ) -> int:
+        then: Script = (),
+    ) -> list[str]:
         """Let requests be under way at once, crash at each call, and end with a restart.
 
         ``backwards``: the last to begin is the first whose body is here; ``collect``: the
         collector runs beside them; ``preempt``: see `World.preempt`, counted from the first
-        request.  Returns how many calls there were.
+        request; ``then``: what comes after them, one step after another, and is crashed instead of
+        them, as is what runs while a thread is held up.  Returns the kinds of the calls that the
+        requests and the collector brought.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -216,9 +348,9 @@ class Explorer:
         ).start()
         for step in before:
             self._step(world, step, crashes, lambda: on)
-        on = True
-        first = world.calls
-        world.preempt = None if preempt is None else first + preempt
+        on = not then
+        world.calls = []
+        world.preempt = preempt
         operations = [world.begin(verb, location, shape) for verb, location in requests]
         if backwards:
             # The first body ends only when the others have been answered.
@@ -230,9 +362,12 @@ class Explorer:
         if collect:
             world.store.collect()
         world.drain()
-        calls = world.calls - first
+        calls = world.calls
+        on = True
+        for step in then:
+            self._step(world, step, crashes, lambda: on)
         crashes.append(Crash(world.disk.copy(), world.allowed()))
-        what = f"{requests} after {before}, {backwards=}, {collect=}, {rank=}, {preempt=}"
+        what = f"{requests} after {before}, {backwards=}, {collect=}, {rank=}, {preempt=}, {then=}"
         self.check(crashes, what)
         on = False
         try:
@@ -240,6 +375,46 @@ class Explorer:
         except Violation as violation:
             raise Violation(f"{what}: {violation}") from None
         return calls
+
+    def failing(
+        self,
+        requests: Sequence[tuple[str, str]],
+        *,
+        before: Script,
+        collect: bool,
+        then: Script,
+        fails_after: int,
+        loses: bool,
+    ) -> bool:
+        """Let one of the syncs fail that requests at once, and what comes ``then``, bring.
+
+        ``fails_after``, ``loses``: see `SimulatedDisk`.  After it nothing may be committed, and
+        what was answered before has to survive.  Returns whether there was such a sync.
+        """
+        self.figures.scripts += 1
+        crashes: list[Crash] = []
+        disk = SimulatedDisk(self.start)
+        armed = False
+        world = self._world(disk, crashes, lambda: armed and disk.fails_after is None).start()
+        for step in before:
+            self._step(world, step, crashes, lambda: False)
+        disk.fails_after, disk.loses = fails_after, loses
+        armed = True
+        for verb, location in requests:
+            world.begin(verb, location)
+        if collect:
+            world.store.collect()
+        world.drain()
+        for step in then:
+            if step == COLLECT:
+                world.collect()
+            else:
+                world.request(*step)
+        crashes.append(Crash(disk.copy(), world.allowed()))
+        what = f"{requests} after {before}, {collect=}, {then=}, {fails_after=}, {loses=}"
+        # What a mere kill leaves shows in the cache what the disk may have lost: nobody can tell.
+        self.check(crashes if disk.fails_after is None else (), what, kill=False)
+        return disk.fails_after is None
 
     def _step(
         self,
@@ -284,135 +459,158 @@ class Explorer:
         last = nothing if before is None else before.allowed()
 
         def seen(kind: str, world: World) -> None:
-            if kind in CHANGES and on():
+            if kind in CHANGES and (on() or world.held_up):
                 crashes.append(Crash(disk.copy(), world.allowed() if world.serving else last))
 
-        world = World(disk, self.modules, sync=sync or self.sync, rank=rank, seen=seen)
+        world = World(
+            disk,
+            self.modules,
+            sync=sync or self.sync,
+            rank=rank,
+            seen=seen,
+            journal_size=self._journal_size,
+        )
         if before is not None:
             world.operations = before.operations
         return world
 
     # -- crashes ------------------------------------------------------------------------------
 
-    def check(self, crashes: Iterable[Crash], what: str) -> None:
-        """Recover from each crash, as a power cut and as a kill; raises Violation."""
+    def check(self, crashes: Iterable[Crash], what: str, kill: bool = True) -> None:
+        """Recover from each crash, as a power cut and as a ``kill``; raises Violation."""
         for number, crash in enumerate(crashes):
+            self.figures.crashes += 1
             try:
                 self._cut(crash)
-                self._kill(crash)
+                if kill:
+                    self._kill(crash)
             except Violation as violation:
                 raise Violation(f"{what}, crash {number}: {violation}") from None
 
-    def _states(self, disk: SimulatedDisk, limit: int) -> tuple[list[Tree], bool]:
-        trees, complete = disk.power_cuts(limit)
-        most = self.bounds.most
-        if most is not None:
-            # Within a recovery as much fewer as there are fewer of each directory.
-            most = most * limit // self.bounds.states
-        if most is None or len(trees) <= most:
-            return trees, complete
-        return [*trees[:2], *self._rng.sample(trees[2:], most - 2)], False
+    def _each(
+        self,
+        disk: SimulatedDisk,
+        limit: int,
+        hold: Callable[[dict[str, Value], _States], None],
+        second: int | None = None,
+    ) -> bool:
+        """Let ``hold`` see what is served after each state that a power cut may leave.
+
+        Returns whether these were all.  Of ``second`` starts that have not been seen yet, one is
+        crashed a second time at each call.
+        """
+        if self._kept > _LIVES_KEPT:
+            self._seen.clear()
+            self._kept = 0
+        # What a start finds beside the tree: what its disk is like, and how much room it has.
+        room = used(disk.tree) if disk.full else disk.room
+        seen = self._seen.setdefault((disk.trusted, disk.full, room), _Seen())
+        states = _States(disk, seen, self._rng)
+        stood_for = 0
+        while not states.exhausted and limit:
+            limit -= 1
+            states.choose()
+            found = states.at.found
+            if found is None:
+                self.figures.lives += 1
+                self._kept += 1
+                twice = second is not None and self.figures.lives % second == 0
+                found = self._live(disk, states, twice)
+            stood_for += states.done()
+            self.figures.states += 1
+            hold(found, states)
+        self.figures.stood_for += stood_for
+        if states.exhausted:
+            assert stood_for == states.total, "no state is missed, and none is counted twice"
+        return states.exhausted and states.complete
 
     def _cut(self, crash: Crash) -> None:
-        self.figures.power_cuts += 1
-        trees, complete = self._states(crash.disk, self.bounds.states)
+        complete = self._each(
+            crash.disk,
+            self.bounds.states,
+            partial(_hold, crash.allowed),
+            self.bounds.second,
+        )
         self.figures.sampled += not complete
-        self.figures.states += len(trees)
-        key = tuple(crash.allowed[location] for location in LOCATIONS)
-        for tree in trees:
-            found = _Found.on(crash.disk, tree)
-            if (found, key) not in self._checked:
-                self._checked.add((found, key))
-                twice = len(self._checked) % self.bounds.second == 0
-                values = (self._recover_twice if twice else self._recover)(found)
-                _hold(values, crash.allowed, tree)
 
     def _kill(self, crash: Crash) -> None:
         """A mere kill keeps all; what is served then has to survive a power cut after it."""
-        self.figures.kills += 1
         served: dict[str, Value] = {}
         crashes: list[Crash] = []
         disk = crash.disk.copy()
+        state = shown(disk.tree)
 
         def seen(kind: str, world: World) -> None:
             if kind in CHANGES:
                 crashes.append(Crash(disk.copy(), _only(served) if served else crash.allowed))
 
-        world = World(disk, self.modules, sync=self.after, seen=seen)
-        self._start(world, disk.tree)
+        world = World(
+            disk, self.modules, sync=self.after, seen=seen, journal_size=self._journal_size
+        )
+        self._start(world, state)
         served.update(world.values())
-        _hold(served, crash.allowed, disk.tree)
+        _hold(crash.allowed, served, state)
         crashes.append(Crash(disk.copy(), _only(served)))
         world.collect()
         crashes.append(Crash(disk.copy(), _only(served)))
-        for after in self._some_calls(crashes):
-            trees, _ = self._states(after.disk, self.bounds.again)
-            self.figures.states += len(trees)
-            for tree in trees:
-                _hold(self._recover(_Found.on(after.disk, tree)), after.allowed, tree)
+        for after in crashes[:: -self.bounds.calls]:
+            self.figures.second += 1
+            self._each(
+                after.disk,
+                self.bounds.again,
+                partial(_hold, after.allowed),
+            )
 
-    def _start(self, world: World, tree: Tree) -> None:
+    def _start(self, world: World, state: str) -> None:
         try:
             world.start()
         except (StoreError, OSError) as error:
-            raise Violation(f"no start: {error!r} from {shown(tree)}") from error
+            raise Violation(f"no start: {error!r} from {state}") from error
 
-    def _recover(self, found: _Found) -> dict[str, Value]:
-        """Recover; return what is there then, before and after a collection."""
-        known = self._recovered.get(found)
-        if known is None:
-            self.figures.distinct += 1
-            known = self._recovered[found] = self._life(found, None)
-        return known
+    def _live(self, disk: SimulatedDisk, states: _States, twice: bool) -> dict[str, Value]:
+        """Recover from a state; return what is there then, before and after a collection.
 
-    def _recover_twice(self, found: _Found) -> dict[str, Value]:
-        """Recover, with one more power cut at each call of the recovery and of what follows it."""
-        known = self._twice.get(found)
-        if known is not None:
-            return known
+        With ``twice`` the power is cut once more at each call of that.
+        """
+        cut = disk.cut(states.settle)
         disks: list[SimulatedDisk] = []
-        self.figures.distinct += found not in self._recovered
-        values = self._recovered[found] = self._twice[found] = self._life(found, disks)
-        for disk in disks:
-            trees, _ = self._states(disk, self.bounds.again)
-            self.figures.states += len(trees)
-            for tree in trees:
-                again = self._recover(evolve(found, tree=tree))
-                if again != values:
-                    raise Violation(
-                        f"a second crash left {shown(tree)}, with {again} instead of {values}"
-                    )
-        return values
-
-    def _life(self, found: _Found, disks: list[SimulatedDisk] | None) -> dict[str, Value]:
-        disk = SimulatedDisk(found.tree, trusted=found.trusted, room=found.room)
 
         def seen(kind: str, world: World) -> None:
-            if disks is not None and kind in CHANGES:
-                disks.append(disk.copy())
+            if twice and kind in CHANGES:
+                disks.append(cut.copy())
 
-        world = World(disk, self.modules, sync=self.after, seen=seen)
-        self._start(world, found.tree)
-        values = world.values()
-        world.collect()
-        if world.values() != values:
-            raise Violation(f"collecting changed {values} to {world.values()}")
-        if disks is not None:
-            disks.append(disk.copy())
-        _tidy(disk, values, found.tree)
-        return values
+        world = World(
+            cut, self.modules, sync=self.after, seen=seen, journal_size=self._journal_size
+        )
+        try:
+            world.start()
+            found = world.values()
+            world.collect()
+        except (StoreError, OSError) as error:
+            raise Violation(f"no start: {error!r} from {states}") from error
+        if world.values() != found:
+            raise Violation(f"collecting changed {found} to {world.values()}")
+        if twice:
+            disks.append(cut.copy())
+        _tidy(cut.names, found, states)
+        states.at.found = found
+        for copy in disks[:: -self.bounds.calls]:
+            copy.learn(states.settled)
+            self.figures.second += 1
+            self._each(copy, self.bounds.again, partial(_hold, _only(found)))
+        return found
 
 
 def _only(values: Mapping[str, Value]) -> Allowed:
     return {location: frozenset([value]) for location, value in values.items()}
 
 
-def _hold(found: Mapping[str, Value], allowed: Allowed, tree: Tree) -> None:
+def _hold(allowed: Allowed, found: Mapping[str, Value], state: object) -> None:
     for location in LOCATIONS:
         if found[location] not in allowed[location]:
             raise Violation(
                 f"{location!r} has {_word(found[location])} instead of "
-                f"{' or '.join(map(_word, allowed[location]))} from {shown(tree)}"
+                f"{' or '.join(map(_word, allowed[location]))} from {state}"
             )
 
 
@@ -422,16 +620,15 @@ def _word(value: Value) -> str:
     return "damage" if value == DAMAGED else value.hex()[:8]
 
 
-def _tidy(disk: SimulatedDisk, found: Mapping[str, Value], tree: Tree) -> None:
+def _tidy(after: list[str], found: Mapping[str, Value], state: object) -> None:
     """After a recovery and a collection there is nothing but what is served and set aside."""
-    all_names = [name for name, _ in disk.tree if name not in NAMES]
+    all_names = [name for name in after if name not in NAMES]
     names = [name for name in all_names if not name.startswith(".quarantine-")]
-    before = any(".quarantine-" in name for name, _ in tree)
-    if len(names) < len(all_names) and not before and DAMAGED not in found.values():
-        raise Violation(f"quarantined for nothing: {shown(disk.tree)} from {shown(tree)}")
+    if len(names) < len(all_names) and DAMAGED not in found.values():
+        raise Violation(f"quarantined for nothing: {after} from {state}")
     present = [value for value in found.values() if value not in (None, DAMAGED)]
     if len(names) != len(present) or not all(name.isdecimal() for name in names):
-        raise Violation(f"left over: {names} from {shown(tree)}")
+        raise Violation(f"left over: {names} from {state}")
 
 
 def shown(tree: Tree) -> str:

@@ -332,6 +332,13 @@ MUTANTS = (
         trials.damaged,
     ),
     Mutant(
+        "what is discarded is not synced",
+        "recovery",
+        "    if volume.trash(damage.name):\n        volume.sync_root()\n",
+        "    volume.trash(damage.name)\n",
+        trials.damaged,
+    ),
+    Mutant(
         "leftovers are not collected",
         "recovery",
         "        volume.trashed[name] = None\n",
@@ -354,6 +361,12 @@ def _journal(
     return Mutant(name, module, old, new, trial, more, sync="journal", after=after)
 
 
+#: Not among them, for no crash can tell them from the genuine code: that a generation on the disk
+#: is compared with the journal's (`recovery._is_done`), since a number is given again only when the
+#: journal has been told of a flush of its first bearer (a directory put together from two backups
+#: can tell: `test_newer_stays`); that `Journal.synced` never falls, since the batches that were
+#: written say the higher number; that both files are synced when they are made, which makes an
+#: append quick; and that the committer asks for checkpoints early, which keeps one from waiting.
 JOURNAL_MUTANTS = (
     _journal(
         "a batch of the journal is not synced",
@@ -487,6 +500,121 @@ JOURNAL_MUTANTS = (
         "self._append([_entry(change) for change in good])",
         "self._append([_entry(c) for c in good if isinstance(c, Commit)])",
         trials.long_scripts,
+    ),
+    _journal(
+        "what was done again is not flushed before the journal says that it was",
+        "volume",
+        "        self._break_if_failing(self.disk.syncfs, self.root)\n"
+        "        self.sync_root()\n        self._revealed",
+        "        self._revealed",
+    ),
+    _journal(
+        "a checkpoint covers what is revealed while it lasts",
+        "volume",
+        "self.journal.synced = max(self.journal.synced, revealed)",
+        "self.journal.synced = self._revealed",
+        trials.checkpoints,
+    ),
+    _journal(
+        "a checkpoint counts before it is done",
+        "volume",
+        "            self._break_if_failing(self.disk.syncfs, self.root)\n"
+        "            self.journal.synced = max(self.journal.synced, revealed)\n",
+        "            self.journal.synced = max(self.journal.synced, revealed)\n"
+        "            self._break_if_failing(self.disk.syncfs, self.root)\n",
+        trials.checkpoints,
+    ),
+    _journal(
+        "what is not renamed yet counts as revealed",
+        "volume",
+        "            for change in good:\n",
+        "            self._revealed = self.journal.last\n            for change in good:\n",
+        trials.checkpoints,
+    ),
+    _journal(
+        "batches are written after a sync has failed",
+        "volume",
+        "        if self.broken is not None:\n            for change in changes:\n",
+        "        if False:\n            for change in changes:\n",
+        trials.failing_syncs,
+    ),
+    _journal(
+        "a failed sync is tried again",
+        "volume",
+        "        self.broken = reason\n",
+        "",
+        trials.failing_syncs,
+    ),
+    _journal(
+        "what lies before a gap is done again",
+        "journal",
+        "        wanted = []\n        number = self.last\n"
+        "        while number > self.synced and number in batches:\n"
+        "            wanted.append(batches[number])\n            number -= 1\n",
+        "        wanted = [batches[n] for n in sorted(batches, reverse=True) if n > self.synced]\n",
+        trials.begun_anew,
+    ),
+    _journal(
+        "what a batch says of the flush is not believed",
+        "journal",
+        "max((batch.synced for batch in batches.values()), default=0)",
+        "0",
+        trials.numbers,
+    ),
+    _journal(
+        "batches share blocks",
+        "journal",
+        "    return -(-size // _BLOCK) * _BLOCK\n",
+        "    return size\n",
+        trials.long_scripts,
+    ),
+    _journal(
+        "a start begins the newer file anew",
+        "journal",
+        "self._newest.index(min(self._newest))",
+        "self._newest.index(max(self._newest))",
+    ),
+    _journal(
+        "the journal's names are not synced",
+        "journal",
+        "            self._disk.fsync(self._root)\n            self._made = False\n",
+        "            self._made = False\n",
+        trials.first_journal,
+    ),
+    _journal(
+        "a blob is whole if its record is",
+        "recovery",
+        "return volume.holds(name, entry.data)",
+        "return entry.data is not None",
+        trials.long_scripts,
+    ),
+    _journal(
+        "a blob is whole though it should be a tombstone",
+        "recovery",
+        "return volume.holds(name, entry.data)",
+        "return entry.data is None or volume.holds(name, entry.data)",
+        trials.long_scripts,
+    ),
+    _journal(
+        "nothing is flushed before a blob is set aside",
+        "recovery",
+        "    volume.checkpoint()\n    name = volume.quarantine",
+        "    name = volume.quarantine",
+        trials.found_damaged,
+    ),
+    _journal(
+        "what vanishes is not synced, with a journal",
+        "volume",
+        "            if group:\n                self.sync_root()\n",
+        "",
+        trials.found_damaged,
+    ),
+    _journal(
+        "a collection makes no checkpoint",
+        "store",
+        "            self._volume.checkpoint()\n",
+        "            pass\n",
+        trials.numbers,
     ),
 )
 

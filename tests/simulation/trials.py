@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tests.doubles import CHORE, COMMIT, FILE
-from tests.simulation.disk import SimulatedDisk, Tree
-from tests.simulation.explorer import COLLECT, DAMAGE, FILES, JOURNAL, RESTART, Explorer, scripts
+from tests.simulation.disk import SYNCS, SimulatedDisk, Tree
+from tests.simulation.explorer import (
+    COLLECT,
+    DAMAGE,
+    FILES,
+    JOURNAL,
+    RESTART,
+    Explorer,
+    Script,
+    scripts,
+)
 from tests.simulation.world import (
     BLOCKS,
     DELETE,
+    JOURNAL_SIZE,
     LARGE,
     POST,
     PUT,
@@ -27,49 +37,58 @@ _BEFORE = (
     ((POST, "a"), (PUT, "a")),
 )
 
+#: What has a blob at ``a``, its first or one that replaced it.
+_WRITTEN = (((POST, "a"),), ((POST, "a"), (PUT, "a")))
+
 _REQUESTS = tuple(itertools.product((POST, PUT, DELETE), ("a", "b")))
 
 #: The orders in which the rooms of the workers are served.
 _RANKS = ((COMMIT, FILE, CHORE), (CHORE, FILE, COMMIT))
 
 
+def _scripts(*lengths: int) -> Iterator[Script]:
+    return itertools.chain.from_iterable(map(scripts, lengths))
+
+
 def short_scripts(explorer: Explorer) -> None:
     """Every script of one or two steps, with each way a body can take, on both kinds of disk."""
-    for length, shape, trusted in itertools.product((1, 2), (SMALL, STAGED, LARGE), (True, False)):
-        for script in scripts(length):
-            explorer.script(script, shape=shape, trusted=trusted)
+    for script, shape, trusted in explorer.some(
+        itertools.product(_scripts(1, 2), (SMALL, STAGED, LARGE), (True, False))
+    ):
+        explorer.script(script, shape=shape, trusted=trusted)
 
 
 def long_scripts(explorer: Explorer) -> None:
     """Every script of three steps."""
-    for script in scripts(3):
+    for script in explorer.some(scripts(3)):
         explorer.script(script)
 
 
 def longest_scripts(explorer: Explorer) -> None:
     """Every script of four steps, and of three with bodies that are staged."""
-    for script in scripts(4):
-        explorer.script(script)
-    for script in scripts(3):
-        explorer.script(script, shape=STAGED)
+    for script, shape in explorer.some(
+        (
+            *itertools.product(scripts(4), (SMALL,)),
+            *itertools.product(scripts(3), (STAGED,)),
+        )
+    ):
+        explorer.script(script, shape=shape)
 
 
 def pairs(explorer: Explorer) -> None:
     """Two requests at once, alone and in the wake of a third, so that they share a flush."""
-    for before, first, second in explorer.some(itertools.product(_BEFORE, _REQUESTS, _REQUESTS)):
-        for wake, trusted in itertools.product(((), ((POST, "c"),)), (True, False)):
-            explorer.together((*wake, first, second), before=before, trusted=trusted)
+    for before, first, second, wake, trusted in explorer.some(
+        itertools.product(_BEFORE, _REQUESTS, _REQUESTS, ((), ((POST, "c"),)), (True, False))
+    ):
+        explorer.together((*wake, first, second), before=before, trusted=trusted)
 
 
 def overtaken(explorer: Explorer) -> None:
     """Two requests for one location at once, the first with a body that takes longer."""
-    for before, first, second in explorer.some(
-        itertools.product(_BEFORE, _REQUESTS[::2], _REQUESTS[::2])
+    for before, first, second, rank in explorer.some(
+        itertools.product(_BEFORE, _REQUESTS[::2], _REQUESTS[::2], _RANKS)
     ):
-        for rank in _RANKS:
-            explorer.together(
-                (first, second), before=before, shape=STAGED, backwards=True, rank=rank
-            )
+        explorer.together((first, second), before=before, shape=STAGED, backwards=True, rank=rank)
 
 
 def held_up(explorer: Explorer, step: int = 23) -> None:
@@ -80,7 +99,7 @@ def held_up(explorer: Explorer, step: int = 23) -> None:
         calls = explorer.together(
             ((POST, "c"), first, second), before=before, collect=True, rank=rank
         )
-        for preempt in range(1, calls, step):
+        for preempt in range(1, len(calls), step):
             explorer.together(
                 ((POST, "c"), first, second),
                 before=before,
@@ -97,18 +116,17 @@ def held_up_everywhere(explorer: Explorer) -> None:
 
 def full_disk(explorer: Explorer) -> None:
     """The last step finds no room on the disk: a delete has to do without a tombstone."""
-    for script in (*scripts(2), *explorer.some(scripts(3))):
+    for script in explorer.some(_scripts(2, 3)):
         explorer.script(script, full=True)
 
 
 def damaged(explorer: Explorer) -> None:
     """A blob, replaced and not, is damaged when the store starts."""
-    for before in (((POST, "a"),), ((POST, "a"), (PUT, "a"))):
-        start = _damage(explorer, before)
-        for length in (1, 2):
-            for script in scripts(length):
-                explorer.script(script, start=start)
-                explorer.script(script, start=start, full=True)
+    starts = [_damage(explorer, before) for before in _WRITTEN]
+    for start, script, full in explorer.some(
+        itertools.product(starts, _scripts(1, 2), (False, True))
+    ):
+        explorer.script(script, start=start, full=full)
 
 
 def _damage(explorer: Explorer, before: tuple[tuple[str, str], ...]) -> Tree:
@@ -138,35 +156,110 @@ def turns(explorer: Explorer) -> None:
     The numbers of what was deleted are given again, to what is staged and to what is not; some
     batches are longer than a block; the journal is switched off and on.
     """
-    for lead, tail, shape in explorer.some(
-        itertools.product(_LEADS, _TAILS, (SMALL, BLOCKS, STAGED))
+    for lead, tail, shape, idle in explorer.some(
+        itertools.product(_LEADS, _TAILS, (SMALL, BLOCKS, STAGED), range(4))
     ):
-        for idle in range(4):
-            explorer.script(
-                ((POST, "c"), *[(PUT, "c")] * idle, *lead, *tail), shape=shape, mixed=True
-            )
+        explorer.script(((POST, "c"), *[(PUT, "c")] * idle, *lead, *tail), shape=shape, mixed=True)
 
 
 def numbers(explorer: Explorer) -> None:
-    """A staged blob gets the number of a tombstone when that of its elder is free again."""
+    """A staged blob gets the number of a tombstone when that of its elder is free again.
+
+    In a journal of another size all that is in one file, which no turn has flushed.
+    """
     deleted = (COLLECT, (POST, "a"), (PUT, "a"), (DELETE, "a"), COLLECT)
-    for tail in ((POST, "b"), (PUT, "b"), COLLECT), ((POST, "b"), (PUT, "b"), COLLECT, RESTART):
-        explorer.script((*deleted, *tail), shape=STAGED, mixed=True)
+    filled = ((), *[((POST, "c"), *[(PUT, "c")] * idle) for idle in range(4)])
+    for size, fill, tail in explorer.some(
+        itertools.product(
+            (JOURNAL_SIZE, 2 * JOURNAL_SIZE), filled, (_TAILS[-1], (*_TAILS[-1], RESTART))
+        )
+    ):
+        explorer.make_journal(size)
+        explorer.script((*fill, *deleted, *tail), shape=STAGED, mixed=True)
 
 
 def queued(explorer: Explorer) -> None:
     """Requests one after another while the other threads are not given a turn."""
     puts = ((PUT, "c"),) * 5
-    for last in ((DELETE, "c"), (PUT, "c")):
-        for beside in ((), ((POST, "a"),), ((POST, "a"), (POST, "b"))):
-            explorer.together((*puts, last, *beside), before=((POST, "c"),))
+    for last, beside in explorer.some(
+        itertools.product(
+            ((DELETE, "c"), (PUT, "c")), ((), ((POST, "a"),), ((POST, "a"), (POST, "b")))
+        )
+    ):
+        explorer.together((*puts, last, *beside), before=((POST, "c"),))
+
+
+def checkpoints(explorer: Explorer) -> None:
+    """The journal is flushed elsewhere while others commit, and after it goes on.
+
+    One thread is held up at each of its renames and syncs, from which on the others commit what the
+    flush does not cover, or flush what is not committed yet.
+    """
+    for before, first, second, rank, then in explorer.some(
+        itertools.product(
+            _BEFORE[1:],
+            _REQUESTS,
+            ((POST, "b"), (PUT, "a"), (DELETE, "a")),
+            _RANKS,
+            (((PUT, "c"),), ((POST, "b"), (PUT, "b"), (PUT, "b"))),
+        )
+    ):
+        requests = ((POST, "c"), first, second)
+        calls = explorer.together(requests, before=before, collect=True, rank=rank, then=then)
+        for at, kind in enumerate(calls, 1):
+            if kind == "rename" or kind in SYNCS:
+                explorer.together(
+                    requests, before=before, collect=True, rank=rank, then=then, preempt=at
+                )
+
+
+def begun_anew(explorer: Explorer) -> None:
+    """A file of the journal is begun anew with a batch that is longer than what it overwrites.
+
+    Of that batch only the end may be there, behind an older one that is whole still: where that
+    made ``a``, its deletion is gone, for what comes before and after it fills the two files so,
+    and no batch after the checkpoint before it tells of another one.
+    """
+    for lead, idle, later in explorer.some(
+        itertools.product(
+            (((POST, "a"), (DELETE, "a")), ((POST, "a"), (PUT, "a"), (DELETE, "a"))),
+            range(2, 6),
+            range(3),
+        )
+    ):
+        put = (PUT, "c")
+        filled = ((POST, "c"), *[put] * idle, COLLECT, *lead, *[put] * later)
+        explorer.script((*filled, (POST, "b"), COLLECT, (PUT, "b")), shape=BLOCKS, mixed=True)
+
+
+def failing_syncs(explorer: Explorer) -> None:
+    """Each sync fails once, with and without what it was for: nothing is committed after it."""
+    for before, first, second, collect, loses in explorer.some(
+        itertools.product(_BEFORE, _REQUESTS[:5:2], _REQUESTS[1::2], (False, True), (True, False))
+    ):
+        fails_after = 0
+        while explorer.failing(
+            ((POST, "c"), first, second),
+            before=before,
+            collect=collect,
+            then=((POST, "a"), (PUT, "a"), COLLECT, (DELETE, "a"), (PUT, "c")),
+            fails_after=fails_after,
+            loses=loses,
+        ):
+            fails_after += 1
+
+
+def first_journal(explorer: Explorer) -> None:
+    """The journal is made: a disk that has held nothing yet."""
+    for script in explorer.some(_scripts(1, 2)):
+        explorer.script(script, start=())
 
 
 def found_damaged(explorer: Explorer) -> None:
     """A blob that the journal still has is found damaged, and deleted or replaced."""
-    for before in ((POST, "a"),), ((POST, "a"), (PUT, "a")):
-        steps = (COLLECT, (DELETE, "a"), (PUT, "a"), RESTART)
-        for after in explorer.some(itertools.product(steps, repeat=2)):
+    steps = (COLLECT, (DELETE, "a"), (PUT, "a"), (POST, "b"), RESTART)
+    for before, *after in explorer.some(itertools.product(_WRITTEN, steps, steps)):
+        if after != [(POST, "b")] * 2:
             explorer.script((*before, DAMAGE, *after))
 
 
@@ -199,8 +292,17 @@ TRIALS: tuple[Trial, ...] = (
     held_up,
     full_disk,
     damaged,
+    failing_syncs,
 )
 SOAK_TRIALS: tuple[Trial, ...] = (longest_scripts, held_up_everywhere)
 
 #: What runs with the redo journal; those of `TRIALS` do, too.
-JOURNAL_TRIALS: tuple[Trial, ...] = (turns, numbers, queued, found_damaged)
+JOURNAL_TRIALS: tuple[Trial, ...] = (
+    turns,
+    numbers,
+    queued,
+    checkpoints,
+    begun_anew,
+    first_journal,
+    found_damaged,
+)

@@ -15,7 +15,7 @@ import gostore.store
 import gostore.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
 from tests.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
-from tests.simulation.disk import SimulatedDisk
+from tests.simulation.disk import WRITES, SimulatedDisk
 
 #: The code under test; a mutant brings modules of its own.
 GENUINE = SimpleNamespace(store=gostore.store, volume=gostore.volume)
@@ -122,6 +122,7 @@ class World:
         path: str = "/",
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         seen: Callable[[str, World], None] = lambda kind, world: None,
+        journal_size: int = JOURNAL_SIZE,
     ) -> None:
         """``path`` is the data directory's; ``seen`` is called before each call, with its kind."""
         self.disk = disk
@@ -130,11 +131,14 @@ class World:
         self.modules = modules
         self.workers = SimulatedWorkers(rank)
         self.seen = seen
+        self._journal_size = journal_size
         self.operations: list[Operation] = []
         self.serving = False
-        self.calls = 0
-        #: The number of the call at which the running job is held up while all others run.
+        #: The kinds of the calls to the disk.
+        self.calls: list[str] = []
+        #: The number of the call at which the running job is held up while all others run; from 1.
         self.preempt: int | None = None
+        self.held_up = False
         self.store: Any = None
         #: What a damaged location had, which the journal may have, too.
         self._healthy: dict[str, Value] = {}
@@ -142,15 +146,29 @@ class World:
         disk.before = self._before
 
     def _before(self, kind: str, name: str) -> None:
-        self.calls += 1
-        if self.calls == self.preempt:
+        self.calls.append(kind)
+        if len(self.calls) == self.preempt:
+            self.held_up = True
             self.workers.drain()
+            self.held_up = False
+        if kind in WRITES and self.broken is not None and COMMIT in self.workers.busy:
+            # Raised here it would be just another failure of that commit.
+            self._wrong = Failure(Violation(f"{kind} {name!r} after a sync had failed"))
         self.seen(kind, self)
+
+    @property
+    def broken(self) -> str | None:
+        """Why the volume may not be written any more, if so."""
+        return None if self.store is None else self.store._volume.broken  # type: ignore[no-any-return]
 
     def start(self) -> World:
         """Open the store as the daemon does."""
         volume = self.modules.volume.Volume(
-            self.path, disk=self.disk, now=lambda: NOW, sync=self.sync, journal_size=JOURNAL_SIZE
+            self.path,
+            disk=self.disk,
+            now=lambda: NOW,
+            sync=self.sync,
+            journal_size=self._journal_size,
         )
         self.store = self.modules.store.BlobStore(volume, self.workers, reserve=0)
         self.store._by_id._rng = Lowest()
