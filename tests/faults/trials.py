@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from attrs import define, field, frozen
 from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, from_os_error
 from tests.doubles import FOR_EVER, Call, FaultyDisk
 from tests.faults.deeds import Deed, Life, Mode
-from tests.simulation.disk import SimulatedDisk, Tree
+from tests.simulation.disk import Entries, SimulatedDisk, Tree
 from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
 
 ERRORS = (
@@ -284,11 +285,8 @@ class Forgetful(FaultyDisk):
         try:
             return super()._call(kind, arguments, keywords)
         except OSError:
-            lost = self.under.inodes.values() if kind == "syncfs" else ()
-            if kind in ("fsync", "fdatasync"):
-                lost = (self.under.inodes[self.under.descriptors[arguments[0]].inode],)
-            for one in lost:
-                one.pending = ()
+            if kind in FLUSHES:
+                self.under.lose(None if kind == "syncfs" else arguments[0])
             raise
 
 
@@ -299,8 +297,8 @@ class PowerCuts(Trials):
         under = SimulatedDisk(_tree(path), trusted=self.mode[1])
         life = Life(Path("/"), self.mode, self.modules, self.deed.rank, Forgetful(under))
         calls, _, _, allowed = self._do(life, fault)
-        for tree in under.power_cuts(CUTS)[0][:CUTS]:
-            disk = FaultyDisk(SimulatedDisk(tree, trusted=self.mode[1]))
+        for nth in range(CUTS):
+            disk = FaultyDisk(under.cut(partial(_nth_state, under, nth)))
             again = Life(Path("/"), self.mode, self.modules, disk=disk).start()
             _check_values(again, "a power cut", allowed)
         return calls
@@ -319,6 +317,11 @@ class PowerCuts(Trials):
         for trials in modes:
             for fault in itertools.islice(trials.faults(), 0, None, 2):
                 yield trials, fault
+
+
+def _nth_state(disk: SimulatedDisk, nth: int, number: int) -> bytes | Entries:
+    states = disk.inodes[number].variants()
+    return states[min(nth, len(states) - 1)]
 
 
 def _tree(path: Path) -> Tree:

@@ -294,6 +294,12 @@ class SimulatedDisk(Disk):
         for number in self._unsettled & states.keys():
             self.inodes[number] = _lasting(states[number])
 
+    def lose(self, fd: int | None) -> None:
+        """See that what is unsynced of an open file, or of all, never lasts: its sync failed."""
+        for number in list(self.inodes) if fd is None else [self._opened(fd).inode]:
+            one: Any = self._at(number)
+            self.inodes[number] = one.synced(one, True)
+
     def is_directory(self, number: int) -> bool:
         """What kind an inode is, which no power cut changes."""
         return isinstance(self.inodes[number], Directory)
@@ -475,7 +481,8 @@ class SimulatedDisk(Disk):
         if self.fails_after is not None:
             self.fails_after = None if fails else self.fails_after - 1
         for number, one in begun.items():
-            self.inodes[number] = self.inodes[number].synced(one, fails and self.loses)  # type: ignore[arg-type]
+            now: Any = self.inodes[number]
+            self.inodes[number] = now.synced(one, fails and self.loses)
         if fails:
             raise _error(errno.EIO)
 
