@@ -479,6 +479,8 @@ class Explorer:
     def check(self, crashes: Iterable[Crash], what: str, kill: bool = True) -> None:
         """Recover from each crash, as a power cut and as a ``kill``; raises Violation."""
         for number, crash in enumerate(crashes):
+            if self.until is not None and time.monotonic() > self.until:
+                return
             self.figures.crashes += 1
             try:
                 self._cut(crash)
