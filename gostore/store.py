@@ -222,7 +222,10 @@ class BlobStore:
             if self._reserve_setting is None
             else self._reserve_setting
         )
-        self._workers.start()
+        try:
+            self._workers.start()
+        except RuntimeError as error:
+            raise VolumeUnusable(self._volume.shown_path, str(error)) from error
         seconds = self._opening_seconds + time.monotonic() - begun
         return f"Recovery: {found}, {seconds:.2f} seconds"
 

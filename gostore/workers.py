@@ -9,7 +9,7 @@ has forked: a fork keeps only the thread that called it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Thread, stack_size
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 #: Enough for a few slow disks' worth of waiting; more would only fight for the interpreter lock.
 FILE_THREADS = 16
+
+
+#: Bytes of memory that each may use for its calls; what the system gives is eight times as much.
+_STACK = 1024 * 1024
 
 
 class _Thread(Thread):
@@ -42,16 +46,22 @@ class Workers:
         self._chores = _Pool(1, 1, "chores")
         # All of them at once: when they are needed there may be no memory to start one.
         self._files = _Pool(FILE_THREADS, FILE_THREADS, "files")
+        self._running: list[_Pool] = []
 
     def start(self) -> None:
-        """Start the threads."""
-        for pool in (self._commits, self._chores, self._files):
-            pool.start()
+        """Start the threads. Raises RuntimeError if there is no room for them."""
+        before = stack_size(_STACK)
+        try:
+            for pool in (self._commits, self._chores, self._files):
+                pool.start()
+                self._running.append(pool)
+        finally:
+            stack_size(before)
 
     def stop(self) -> None:
         """Stop the threads, waiting for the functions they are in."""
-        for pool in (self._files, self._chores, self._commits):
-            pool.stop()
+        while self._running:
+            self._running.pop().stop()
 
     def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
         """Call a function on the reactor's thread, when it has seen to what it is at now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from unittest import mock
 
 from gostore.errors import (
     BodyFailed,
@@ -221,6 +222,17 @@ class StartTests(StoreCase):
         self.disk.fail("free")
         self.assertRaises(VolumeUnusable, store.start)
         store.close()
+
+    def test_no_threads(self) -> None:
+        """Without its threads a store cannot start, and says so."""
+        self.close()
+        workers = InlineWorkers()
+        workers.start = mock.Mock(side_effect=RuntimeError("can't start new thread"))
+        store = BlobStore(Volume(str(self.directory)), workers)
+        self.addCleanup(store.close)
+        store.open()
+        error = self.assertRaises(VolumeUnusable, store.start)
+        self.assertIn("can't start new thread", str(error))
 
     def test_room_unknown_to_collector(self) -> None:
         """A run that cannot tell how much room there is has freed the ids all the same."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from queue import Queue
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
@@ -96,6 +97,25 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(started, FILE_THREADS + 2)
         self.result_of(gatherResults([workers.file(threading.get_ident) for _ in range(100)]))
         self.assertEqual(threading.active_count() - before, started)
+
+    def test_no_room(self) -> None:
+        """Where not all threads can be started that is said, and a stop waits for none of them."""
+        real = threading.Thread.start
+        left = 0
+
+        def start(thread: threading.Thread) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        for least in range(FILE_THREADS + 2):
+            left = least
+            workers = Workers(self.turns)
+            with mock.patch("gostore.workers._Thread.start", start):
+                self.assertRaises(RuntimeError, workers.start)
+            workers.stop()
 
     def test_soon(self) -> None:
         """soon waits for the end of the reactor's turn."""
