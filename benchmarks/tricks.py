@@ -88,7 +88,7 @@ TRICKS = (
     Trick(
         "A large blob is sent from its file (sendfile)",
         "GET large",
-        (("wire_connection", 'return hasattr(self.transport, "send_file")', "return False"),),
+        (("wire_connection", "return isinstance(self.transport, EagerServer)", "return False"),),
     ),
     Trick(
         "What the page cache has is sent without a worker (mincore)",

@@ -12,8 +12,14 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocolNegotiationFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import ServerFactory
+from zope.interface import implementer
 
 from gostore.wire_body import Body, Sink
 from gostore.wire_connection import Connection, Request
@@ -42,6 +48,7 @@ TICK = 1.0
 _TURNED_AWAY = 64
 
 
+@implementer(IProtocolNegotiationFactory)
 class HTTPFactory(ServerFactory):
     """Listens for HTTP.
 
@@ -74,6 +81,10 @@ class HTTPFactory(ServerFactory):
         self._grace: IDelayedCall | None = None
         self._stopped: list[Deferred[None]] = []
         self._connections: set[Connection] = set()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What a TLS client may choose from (ALPN, RFC 7301)."""
+        return [b"http/1.1"]
 
     @property
     def connections(self) -> int:

@@ -60,6 +60,7 @@ from gostore.wire_response import (
     error_body,
     response_head,
 )
+from gostore.wire_transport import EagerServer
 
 log = Logger()
 
@@ -501,13 +502,13 @@ class Connection(protocol.Protocol):
 
     @property
     def sends_files(self) -> bool:
-        """Whether the transport can (wire_transport.EagerServer)."""
-        return hasattr(self.transport, "send_file")
+        """Whether the transport can: no other passes for one, as that of TLS would."""
+        return isinstance(self.transport, EagerServer)
 
     def send_file(self, fd: int, offset: int, length: int) -> int:
         """Send some of a file."""
-        sent: int = cast(Any, self.transport).send_file(fd, offset, length)
-        return sent
+        assert isinstance(self.transport, EagerServer)
+        return self.transport.send_file(fd, offset, length)
 
     def sending_failed(self, headless: bool) -> None:
         """The response cannot be sent to its end; if `headless`, nothing of it is sent yet."""
