@@ -46,6 +46,7 @@ setup(
         "tls": ["Twisted[tls]>=24.7"],
         "test": [
             "coverage>=7.10",
+            "cryptography>=42",
             "hypothesis>=6.100",
             "openapi-spec-validator>=0.7",
             "pytest>=8.0",
