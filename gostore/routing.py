@@ -122,7 +122,8 @@ def not_allowed(allow: Mapping[bytes, bytes]) -> Refusal:
 
 
 def _not_found() -> Refusal:
-    return Refusal(404, "There is nothing at this path")
+    text = "There is nothing at this path: blobs are below /store/, the rest is in /openapi.json"
+    return Refusal(404, text)
 
 
 def _allow(methods: Any) -> dict[bytes, bytes]:

@@ -58,7 +58,10 @@ class RouterTests(SynchronousTestCase):
     def test_nowhere(self) -> None:
         """What no route has is 404, never a redirect to what resembles it."""
         for path in ("/", "/store", "//store/a", "/STORE/a", "/healthz/", "store/a", "", "*"):
-            self.assertEqual(self.refused("GET", path).code, 404, path)
+            refusal = self.refused("GET", path)
+            self.assertEqual(refusal.code, 404, path)
+            # A newcomer's first request, answered with what the next could be.
+            self.assertRegex(refusal.text, " /store/, .* /openapi.json$")
 
     def test_not_allowed(self) -> None:
         """405 comes with the methods that are allowed (RFC 9110 section 15.5.6)."""
