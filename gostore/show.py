@@ -8,7 +8,7 @@ from gostore import recovery
 from gostore.blob import MAX_ID, Blob
 from gostore.errors import BadRecord, NotFound, VolumeUnusable, from_os_error
 from gostore.statefile import escape, format_time
-from gostore.volume import Volume, stage_name
+from gostore.volume import QUARANTINE, Volume, stage_name
 
 
 def show(volume: Volume, wanted: str) -> list[str]:
@@ -54,9 +54,13 @@ def _find_location(volume: Volume, wanted: str) -> str:
 
 
 def _describe(name: str, blob: Blob) -> list[str]:
+    state = blob.state.title
+    if name.startswith(QUARANTINE):
+        # Its record says what it was.
+        state += ", but set aside as damaged: it answers 500 until it is replaced or deleted"
     rows: list[tuple[str, object]] = [
         ("location", blob.location),
-        ("state", blob.state.title),
+        ("state", state),
         ("directory", name),
         ("generation", blob.generation or "none: by the first server"),
         ("size", "not recorded" if blob.size is None else f"{blob.size} bytes"),

@@ -45,3 +45,11 @@ class ShowTests(test_fsck.SpoiledTestCase):
         self.assertIn("Deleted!", self.show("a"))
         (self.directory("b") / DATA).unlink()
         self.assertIn(f"directory         {self.ids['b']}", self.show("b"))
+
+    def test_set_aside(self) -> None:
+        """Of a blob that was set aside that is said, whatever its record says of it."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        self.assertIn("OK, but set aside as damaged: it answers 500", self.show("b"))
+        self.assertIn(f"directory         .quarantine-{self.ids['b']}-", self.show("b"))
+        self.assertNotIn("set aside", self.show("a"))
