@@ -150,6 +150,8 @@ def parse_listen(text: str) -> str:
         if port is not None and not 0 <= int(port["port"]) <= 65535:
             raise ValueError(f"{port['port']} is not a port")
     except Exception as error:  # whatever a parser, possibly a plugin's, makes of nonsense
+        if isinstance(error, ModuleNotFoundError) and error.name == "OpenSSL":
+            raise ValueError(f"{text!r} needs TLS: pip install 'gostore[tls]'") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{text!r} is nothing to listen on ({reason}); try tcp:7777 or 127.0.0.1:7777"

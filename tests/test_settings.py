@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore import settings
 from gostore.settings import (
     TABLE,
     BadSetting,
@@ -129,6 +130,20 @@ class ListenTests(SynchronousTestCase):
                 parse_listen(text)
             self.assertIn("try tcp:7777", str(caught.exception), text)
             self.assertNotIn("\n", str(caught.exception))
+
+    def test_no_tls(self) -> None:
+        """Without the library for TLS it is said how to get it, not which module there is not."""
+
+        def parse(reactor: object, description: str) -> None:
+            raise ModuleNotFoundError("No module named 'OpenSSL'", name="OpenSSL")
+
+        self.patch(settings, "serverFromString", parse)
+        with self.assertRaises(ValueError) as caught:
+            parse_listen("ssl:7777:privateKey=key.pem")
+        self.assertEqual(
+            str(caught.exception),
+            "'ssl:7777:privateKey=key.pem' needs TLS: pip install 'gostore[tls]'",
+        )
 
 
 class TableTests(SynchronousTestCase):
