@@ -47,9 +47,8 @@ from gostore.wire import MAX_BODY, HTTPFactory, Limits
 from gostore.wire_transport import make_eager
 from gostore.workers import Workers
 
-
-class StartFailed(Exception):
-    """The daemon cannot start; str() of it is one line that says why."""
+PATIENCE = 1.0
+"""Seconds that a shutdown waits for requests before it says so: idle connections are gone then."""
 
 
 class Store(Protocol):
@@ -63,6 +62,10 @@ class Store(Protocol):
 
     def collect(self) -> Deferred[None]:
         """Run the garbage collector once."""
+
+    @property
+    def uploads(self) -> int:
+        """How many bodies are on their way."""
 
     def next_location(self, after: str) -> str | None:
         """Return the first location after this one that has a blob."""
@@ -134,6 +137,7 @@ class Daemon(MultiService):
         self._settings = settings
         self._store = store
         self._factory = factory
+        self._clock = clock
         self._refuse = refuse
         self._started = started
         self._opened = False
@@ -182,8 +186,9 @@ class Daemon(MultiService):
             if is_reachable(address):
                 self.log.warn(
                     "There is no authentication: whoever can reach {address} can read, replace and"
-                    " delete every blob. To keep it to this machine: -s 127.0.0.1:7777",
+                    " delete every blob. To keep it to this machine: {how}",
                     address=url(self._settings, address),
+                    how=how_to_hide(self._settings, address),
                 )
 
     @inlineCallbacks
@@ -197,7 +202,7 @@ class Daemon(MultiService):
         self.log.info("Shutting down")
         steps: list[Callable[[], object]] = [
             self._listener.stopService,
-            lambda: self._factory.stop(self._settings.shutdown_grace),
+            self._finish_requests,
             self._collector.stopService,
             self._scrubber.stopService,
             self._store.stop,
@@ -209,6 +214,24 @@ class Daemon(MultiService):
             except Exception:
                 self.log.failure("A step of the shutdown failed")
         self.log.info("Shut down")
+
+    @inlineCallbacks
+    def _finish_requests(self) -> Any:
+        """Let requests in progress end; if that takes a while, say what is waited for."""
+        grace = self._settings.shutdown_grace
+        finished = self._factory.stop(grace)
+        telling = self._clock.callLater(min(PATIENCE, grace), self._tell_waiting, grace)
+        yield finished
+        if telling.active():
+            telling.cancel()
+
+    def _tell_waiting(self, grace: float) -> None:
+        self.log.info(
+            "Waiting for {connections} connections, {uploads} uploads, at most {seconds:g} seconds",
+            connections=self._factory.connections,
+            uploads=self._store.uploads,
+            seconds=max(0.0, grace - PATIENCE),
+        )
 
 
 def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
@@ -346,6 +369,13 @@ def curl(settings: Settings, address: object) -> str:
         case UNIXAddress():
             socket = f"--unix-socket {_socket_path(address)} "
     return f"curl --request POST {socket}{_scheme(settings)}://{host}/store/hello --data 'Hello!'"
+
+
+def how_to_hide(settings: Settings, address: Any) -> str:
+    """What to tell the daemon so that only this machine can reach it, over TLS as before."""
+    if _scheme(settings) == "https":
+        return "interface=127.0.0.1 in the endpoint"
+    return f"-s 127.0.0.1:{address.port}"
 
 
 def is_reachable(address: object) -> bool:

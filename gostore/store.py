@@ -250,6 +250,11 @@ class BlobStore:
         self._workers.stop()
         self._volume.close(unmake=not self._started)
 
+    @property
+    def uploads(self) -> int:
+        """How many bodies are on their way."""
+        return self._uploads
+
     def check_health(self) -> None:
         """Raise ReadOnly or Stopping if writes are refused."""
         if self._stopping:

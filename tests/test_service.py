@@ -24,6 +24,7 @@ from gostore.settings import Settings
 from gostore.wire import HTTPFactory
 
 ANYWHERE = IPv4Address("TCP", "0.0.0.0", 7777)
+WAITING = "Waiting for 3 connections, 2 uploads, at most 9 seconds"
 
 
 class Refused(Exception):
@@ -53,6 +54,8 @@ class Journal:
 
 class JournalStore:
     """A store that only notes its life."""
+
+    uploads = 2
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -89,6 +92,8 @@ class JournalStore:
 
 class JournalFactory:
     """A factory that only notes that it is told to finish."""
+
+    connections = 3
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -224,6 +229,7 @@ class DaemonTests(SynchronousTestCase):
         assert warning is not None
         self.assertIn("no authentication", warning)
         self.assertIn("http://0.0.0.0:7777", warning)
+        self.assertTrue(warning.endswith("To keep it to this machine: -s 127.0.0.1:7777"))
         self.events.clear()
         self.daemon = self.make(IPv4Address("TCP", "127.0.0.1", 7777))
         self.start()
@@ -285,6 +291,19 @@ class DaemonTests(SynchronousTestCase):
             self.assertNoResult(stopped)
             self.journal.waiting[name].callback(None)
         self.successResultOf(stopped)
+
+    def test_stop_says_what_it_waits_for(self) -> None:
+        """What a shutdown waits for is said after a second, and not if it is over before."""
+        for seconds, wanted in ((0.9, []), (1, [WAITING])):
+            self.start()
+            self.journal.waiting["finish within 10.0"] = Deferred()
+            self.events.clear()
+            stopped = self.daemon.stopService()
+            self.clock.advance(seconds)
+            self.assertEqual(self.said()[1:], wanted)
+            self.journal.waiting["finish within 10.0"].callback(None)
+            self.successResultOf(stopped)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_waits_for_collection(self) -> None:
         """The store is not closed while a collection run is in progress."""
@@ -402,6 +421,14 @@ class AddressTests(SynchronousTestCase):
         """A TLS endpoint is an https URL."""
         settings = evolve(self.settings, listen="ssl:7777")
         self.assertEqual(service.url(settings, ANYWHERE), "https://0.0.0.0:7777")
+
+    def test_hidden(self) -> None:
+        """How to be reached from this machine only keeps the port, and keeps TLS."""
+        address = IPv4Address("TCP", "0.0.0.0", 8080)
+        self.assertEqual(service.how_to_hide(self.settings, address), "-s 127.0.0.1:8080")
+        settings = evolve(self.settings, listen="ssl:8080:privateKey=key.pem")
+        hint = service.how_to_hide(settings, address)
+        self.assertEqual(hint, "interface=127.0.0.1 in the endpoint")
 
     def test_curl(self) -> None:
         """The command to paste goes to an address that answers from this machine."""

@@ -274,8 +274,10 @@ class AdmissionTests(StoreCase):
         third = FakeBody(b"3")
         busy = self.refused(self.store.put("a", third, Details()), third, Busy)
         self.assertGreater(busy.retry_after, 0)
+        self.assertEqual(self.store.uploads, 2)
         bodies[0].finish(b"1")
         self.wait(asked[0])
+        self.assertEqual(self.store.uploads, 1)
         self.wait(self.store.put("a", third, Details()))
 
     def test_memory(self) -> None:
