@@ -1,4 +1,4 @@
-"""Damage under a daemon's feet, and before its start: never served, and mended by a write."""
+"""Damage under a daemon's feet, and before its start: found, set aside, mended by a write."""
 
 from __future__ import annotations
 
