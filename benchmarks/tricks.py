@@ -96,11 +96,6 @@ TRICKS = (
         (("content", "if self._volume.is_loaded(self._file.fd, offset, length):", "if False:"),),
     ),
     Trick(
-        "The disk begins to write a large body while it comes",
-        "PUT large",
-        (("volume", "if stage.size - stage.begun >= _WRITE_BACK:", "if False:"),),
-    ),
-    Trick(
         "A large body is read and written in larger pieces",
         "PUT large",
         (

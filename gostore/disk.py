@@ -31,9 +31,6 @@ _SYNCFS_REPORTS_ERRORS = (5, 8)
 _OPENAT2 = 437
 _RESOLVE_CACHED = 0x20
 
-#: SYNC_FILE_RANGE_WRITE of <linux/fs.h>.
-_RANGE_WRITE = 2
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (
@@ -46,7 +43,6 @@ _libc.mmap.argtypes = (
 )
 _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
@@ -117,14 +113,6 @@ class Disk:
             raise OSError(number, os.strerror(number))
 
     @staticmethod
-    def write_back(fd: int, offset: int, length: int) -> None:
-        """Have the kernel begin to write these bytes out (sync_file_range(2)), and promise nothing.
-
-        What fails then is reported by the next `fsync`.
-        """
-        _libc.sync_file_range(fd, offset, length, _RANGE_WRITE)
-
-    @staticmethod
     def is_cached(fd: int, offset: int, length: int) -> bool:
         """Say whether these bytes of a file are in the page cache (mincore(2)).
 
@@ -169,10 +157,6 @@ class UnsyncedDisk(Disk):
     @staticmethod
     def syncfs(dir_fd: object) -> None:
         """Flush nothing."""
-
-    @staticmethod
-    def write_back(fd: object, offset: object, length: object) -> None:
-        """Begin nothing."""
 
 
 def file_system(dir_fd: int, mounts: str = "/proc/self/mountinfo") -> str:

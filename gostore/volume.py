@@ -69,9 +69,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How much `Volume.load` reads at once.
 _SCRATCH = 128 * 1024
 
-#: After so many bytes of an upload the disk begins to write them.
-_WRITE_BACK = 8 * 1024 * 1024
-
 #: writev(2) takes no more pieces than this (IOV_MAX).
 _PIECES = 1024
 
@@ -88,9 +85,6 @@ class Stage:
 
     blob: Blob
     fd: int
-    #: How many bytes were written, and how many of them are on their way to the disk.
-    size: int = 0
-    begun: int = 0
 
     @property
     def name(self) -> str:
@@ -305,16 +299,8 @@ class Volume:
         return Stage(blob, self._create(f"{name}/{DATA}"))
 
     def write(self, stage: Stage, pieces: Sequence[bytes]) -> None:
-        """Append the pieces to the stage's data.raw.
-
-        The disk begins to write a large body while it is still coming: the flush at its end, which
-        somebody waits for, then finds little left to do.
-        """
+        """Append the pieces to the stage's data.raw."""
         self._write_all(stage.fd, pieces)
-        stage.size += sum(map(len, pieces))
-        if stage.size - stage.begun >= _WRITE_BACK:
-            self.disk.write_back(stage.fd, stage.begun, stage.size - stage.begun)
-            stage.begun = stage.size
 
     def seal(self, stage: Stage) -> None:
         """Sync the stage's data.raw, which is complete, and close it; `commit` need not, then."""

@@ -127,5 +127,4 @@ class DiskTests(SynchronousTestCase):
         scratch = UnsyncedDisk()
         for flush in (scratch.fsync, scratch.fdatasync, scratch.syncfs):
             flush(-1)
-        scratch.write_back(-1, 0, 1)
         self.assertIs(scratch.rename, Disk.rename)

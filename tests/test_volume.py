@@ -539,16 +539,6 @@ class ReadTests(VolumeCase):
         self.assertRaises(DataDamaged, self.volume.read_now, fd, 10)
         self.volume.close_data(fd)
 
-    def test_write_back(self) -> None:
-        """A large body is on its way to the disk before it is complete, each byte of it once."""
-        begun: list[tuple[int, int]] = []
-        self.disk.write_back = lambda fd, offset, length: begun.append((offset, length))
-        stage = self.volume.stage(self.start(1, "a"))
-        for _ in range(20):
-            self.volume.write(stage, [bytes(1 << 20)])
-        self.assertEqual(begun, [(0, 8 << 20), (8 << 20, 8 << 20)])
-        self.volume.seal(stage)
-
     def test_load(self) -> None:
         """load reads to the end of what is wanted, or says that there is none."""
         fd = self.volume.open_data(self.commit(1, "a", bytes(300_000)).committed())
