@@ -216,7 +216,7 @@ class Api:
         """Answer a request, sooner or later, once, whatever happens."""
         try:
             answer = self._handle(request)
-            if not isinstance(answer, Deferred):
+            if isinstance(answer, Response):
                 _send(answer, request)
                 return
         except Exception:
@@ -345,7 +345,7 @@ async def _body(content: Content, span: Span) -> bytes | ContentSource:
         return ContentSource(content, [span])
     try:
         data = content.read(span.start, span.length)
-        return await data if isinstance(data, Deferred) else data
+        return data if isinstance(data, bytes) else await data
     finally:
         content.close()
 
