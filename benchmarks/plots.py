@@ -78,7 +78,7 @@ def _bars(found: Results, unit: str, figure: Figure) -> Any:
             panel.text(0, row, f" {number(value)}", va="center", ha="left")
         panel.set_title(load, fontsize=9)
         panel.set_xlabel(unit)
-        panel.xaxis.set_major_locator(pyplot.MaxNLocator(5))
+        panel.xaxis.set_major_locator(pyplot.MaxNLocator(4))
         panel.xaxis.set_major_formatter(NUMBER)
         panel.spines[["top", "right"]].set_visible(False)
     return plot

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, cast
 
 from klein import Klein, Response
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger

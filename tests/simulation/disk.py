@@ -495,9 +495,6 @@ class SimulatedDisk(Disk):
     def is_cached(self, fd: int, offset: int, length: int) -> bool:  # type: ignore[override]
         return False
 
-    def write_back(self, fd: int, offset: int, length: int) -> None:  # type: ignore[override]
-        pass
-
     def _stat(self, number: int) -> os.stat_result:
         one = self._at(number)
         if isinstance(one, File):
