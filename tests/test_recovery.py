@@ -391,9 +391,10 @@ class DamageTests(RecoveryCase):
 
     def test_passing_failure(self) -> None:
         """A blob that can be read at the second look is not set aside."""
-        blob = self.commit(1, "a").committed()
+        # A number that the name of no temporary directory ends with.
+        blob = self.commit(123456789, "a").committed()
         for kind in ("open", "pread", "lstat"):
-            self.disk.fail(kind, errno.EIO, name="1/")
+            self.disk.fail(kind, errno.EIO, name="123456789/")
             found = self.recover()
             self.assertEqual((found.live, found.quarantine), ({"a": blob}, []))
 

@@ -200,9 +200,13 @@ class StalePidTests(SynchronousTestCase):
 
     def test_twistd(self) -> None:
         """One that names a twistd is kept."""
-        with subprocess.Popen(["sh", "-c", "read twistd"], stdin=subprocess.PIPE) as running:
+        pipe = subprocess.PIPE
+        # Its command line can be read when it has said something.
+        command = ["sh", "-c", "echo up; read twistd"]
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as running:
+            assert running.stdin is not None and running.stdout is not None
+            running.stdout.readline()
             self.assertTrue(self.is_kept(str(running.pid)))
-            assert running.stdin is not None
 
     def test_none(self) -> None:
         """Without one there is nothing to do, nor where it cannot be read."""
