@@ -94,7 +94,9 @@ def spoil_state(directory: Path, blob: Blob, damage: int) -> bool:
         case 1:
             return False
         case 2:
-            file.write_bytes(whole[: damage * len(whole) // 256])
+            cut = damage * len(whole) // 256
+            file.write_bytes(whole[:cut])
+            return cut > whole.index(b"\n")  # the rest is for people
         case 3:
             at = damage * 7919 % whole.index(b"\n")
             file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])

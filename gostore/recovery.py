@@ -283,6 +283,8 @@ def _scan_quarantined(
         if error.errno not in OF_THE_FILE:
             raise
         return
+    if blob.state is State.PENDING:
+        return  # it never was committed, whoever put it there
     blob.size = blob.size or 0
     found.generation = max(found.generation, blob.generation)
     rivals.setdefault(blob.location, []).append(_Rival(blob.committed(), quarantined=name))
