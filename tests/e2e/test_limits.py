@@ -389,7 +389,7 @@ def test_too_few_files(make_daemon: Make) -> None:
 
 @pytest.mark.parametrize("kind", ["data", "as"] if SOAK else ["data"])
 def test_too_little_memory(make_daemon: Make, kind: str) -> None:
-    """59: short of memory it answers 503 or nothing, or it dies; what was acknowledged is there.
+    """59: short of memory it answers 5xx or nothing, or it dies; what was acknowledged is there.
 
     With memory again it stores again, and has nothing open of what failed.
     """
@@ -419,7 +419,8 @@ def test_too_little_memory(make_daemon: Make, kind: str) -> None:
     for writer in writers:
         writer.join()
     print(f"RLIMIT_{kind.upper()}: {dict(statuses)}")
-    assert statuses.keys() <= {0, 204, 503}, statuses
+    # 500 where there is no memory even to say that there is none.
+    assert statuses.keys() <= {0, 204, 500, 503}, statuses
     if daemon.running:
         run("prlimit", f"--pid={daemon.pid}", f"--{kind}=unlimited:")
         eventually(lambda: daemon.sockets() == alone, "nobody is left")
