@@ -150,23 +150,24 @@ def scan(volume: Volume) -> Recovery:
     rivals: dict[str, list[_Rival]] = {}
     # Of each blob the newest entry: it may have been deleted after it was committed.
     undone = {entry.blob_id: entry for entry in volume.read_journal()}
-    standing: set[int] = set()
+    torn: set[int] = set()
     for name, is_directory in volume.disk.listdir(volume.root):
-        if _ID.fullmatch(name) and int(name) <= MAX_ID:
+        if _ID.fullmatch(name) and (blob_id := int(name)) <= MAX_ID:
             # Whatever bears the number, no new blob can take it.
-            found.ids.add(int(name))
+            found.ids.add(blob_id)
             if not is_directory:
                 if _is_link(volume, name):
                     # What it leads to may be a blob that somebody has moved.
-                    found.quarantine.append((int(name), "it is a symbolic link", False))
+                    found.quarantine.append((blob_id, "it is a symbolic link", False))
                 else:
                     found.foreign.append(name)
                 continue
-            standing.add(int(name))
-            if int(name) in undone and _is_done(volume, undone[int(name)]):
-                del undone[int(name)]
-            if int(name) not in undone:
-                _scan_blob(volume, int(name), found, rivals)
+            entry = undone.get(blob_id)
+            if entry is not None and not _is_done(volume, entry):
+                torn.add(blob_id)
+            else:
+                undone.pop(blob_id, None)
+                _scan_blob(volume, blob_id, found, rivals)
         elif not is_directory:
             if _QUARANTINED.fullmatch(name) and _is_link(volume, name):
                 found.quarantined.append(name)
@@ -195,7 +196,8 @@ def scan(volume: Volume) -> Recovery:
         if location in found.live:
             group.append(_Rival(found.live.pop(location)))
         _decide(location, group, found)
-    found.overtaken = [blob_id for blob_id in found.overtaken if blob_id in standing]
+    missing = undone.keys() - torn
+    found.overtaken = [blob_id for blob_id in found.overtaken if blob_id not in missing]
     again = {entry.blob_id for entry in found.undone}
     stages = set(map(stage_name, again))
     found.leftover = [name for name in found.leftover if name not in stages]
