@@ -74,8 +74,7 @@ class Disk:
         how = (ctypes.c_uint64 * 3)(flags, 0, _RESOLVE_CACHED)
         fd: int = _libc.syscall(_OPENAT2, dir_fd, os.fsencode(name), how, ctypes.sizeof(how))
         if fd < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            raise _last_error()
         return fd
 
     @staticmethod
@@ -109,8 +108,7 @@ class Disk:
     def syncfs(dir_fd: int) -> None:
         """Write out everything that the file system of ``dir_fd`` holds in memory (syncfs(2))."""
         if _libc.syncfs(dir_fd) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            raise _last_error()
 
     @staticmethod
     def is_cached(fd: int, offset: int, length: int) -> bool:
@@ -157,6 +155,12 @@ class UnsyncedDisk(Disk):
     @staticmethod
     def syncfs(dir_fd: object) -> None:
         """Flush nothing."""
+
+
+def _last_error() -> OSError:
+    """What the last call of the C library by this thread has failed with."""
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
 
 
 def file_system(dir_fd: int, mounts: str = "/proc/self/mountinfo") -> str:

@@ -234,13 +234,11 @@ class Volume:
         """Say why the directory cannot be had, and let go of it."""
         try:
             yield
-        except BlockingIOError:
-            with suppress(OSError):
-                self.close()
-            raise VolumeInUse(self.shown_path) from None
         except OSError as error:
             with suppress(OSError):
                 self.close()
+            if isinstance(error, BlockingIOError):
+                raise VolumeInUse(self.shown_path) from None
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise VolumeUnusable(self.shown_path, reason) from error
 

@@ -232,8 +232,9 @@ MUTANTS = (
     _mutant(
         "what cannot be served stays locked",
         "volume",
-        "            with suppress(OSError):\n                self.close()\n            reason =",
-        "            reason =",
+        "            with suppress(OSError):\n                self.close()\n"
+        "            if isinstance",
+        "            if isinstance",
         "start",
     ),
     _mutant(
