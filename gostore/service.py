@@ -50,6 +50,9 @@ from gostore.workers import Workers
 PATIENCE = 1.0
 """Seconds that a shutdown waits for requests before it says so: idle connections are gone then."""
 
+BACKLOG = 4096
+"""How many connections may wait to be accepted: what Linux allows at most, if nobody changed it."""
+
 
 class Store(Protocol):
     """What the daemon needs of the store: its life, not its verbs."""
@@ -236,7 +239,6 @@ class Daemon(MultiService):
 
 def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
     """Build the daemon on a reactor. Nothing is opened, bound or started."""
-    raise_file_limit()
     store = BlobStore(
         Volume(settings.dir, sync=settings.sync),
         Workers(reactor),
@@ -262,10 +264,6 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     factory = HTTPFactory(api.dispatch, limits, reactor, access_log=settings.debug)
     endpoint = serverFromString(reactor, with_backlog(settings.listen))
     return Daemon(settings, store, factory, endpoint, reactor, refuse, keep_collections_short)
-
-
-#: How many connections may wait to be accepted: what Linux allows at most, if nobody changed it.
-BACKLOG = 4096
 
 
 def with_backlog(listen: str) -> str:

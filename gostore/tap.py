@@ -184,8 +184,9 @@ def makeService(options: Options) -> IService:
     """Make the service that twistd runs. Nothing is opened, bound or started yet."""
     from twisted.internet import reactor
 
-    from gostore.service import build
+    from gostore.service import build, raise_file_limit
 
+    raise_file_limit()
     # Twisted counts by the wall clock: were that set back by a year, no deadline would come for a
     # year, and nothing be collected.
     cast(Any, reactor).seconds = time.monotonic

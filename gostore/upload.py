@@ -25,7 +25,7 @@ from gostore.volume import Stage, Volume
 from gostore.workers import Workers
 
 #: A body that is all here when it is asked for, and no larger, needs no stage of its own before
-#: its commit.  One read from a socket brings no more than this.
+#: its commit.
 SMALL = 64 * 1024
 
 #: For so many seconds such a body may be on its way. Many clients send it right after its head, in
