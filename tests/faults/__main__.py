@@ -8,6 +8,7 @@ import time
 from tests.faults.deeds import DEEDS, MODES, REQUESTS
 from tests.faults.mutants import MUTANTS
 from tests.faults.trials import Figures, PowerCuts, Trials, scratch
+from tests.simulation.mutants import try_all
 from tests.simulation.world import Violation
 
 
@@ -39,16 +40,8 @@ def main() -> int:
         for violation in violations[:5]:
             print(f"    {violation}")
     print(f"in all: {total}; {wrong} violations")
-    caught = 0
-    for mutant in MUTANTS:
-        try:
-            mutant.try_out()
-            print(f"survived: {mutant.name}", flush=True)
-        except Violation as violation:
-            caught += 1
-            print(f"caught: {mutant.name}: {violation}", flush=True)
-    print(f"mutants caught: {caught} of {len(MUTANTS)}")
-    return 1 if wrong or caught < len(MUTANTS) else 0
+    survived = try_all(MUTANTS)
+    return 1 if wrong or survived else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from twisted.logger import globalLogBeginner
 
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
-from tests.simulation.mutants import ALL_MUTANTS
+from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
 from tests.simulation.world import Violation
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     wrong = _explore(runs, options)
     if not options.no_mutants:
-        wrong += _try_mutants()
+        wrong += try_all(ALL_MUTANTS)
     return 1 if wrong else 0
 
 
@@ -92,19 +92,6 @@ def _explore(runs: Sequence[tuple[str, str | None, Trial]], options: argparse.Na
 
 def _rounded(number: int) -> str:
     return f"{number:,}" if number < 10**9 else f"{number:.1e}"
-
-
-def _try_mutants() -> int:
-    survived = 0
-    for mutant in ALL_MUTANTS:
-        try:
-            mutant.try_out()
-            survived += 1
-            print(f"survived: {mutant.name}", flush=True)
-        except Violation as violation:
-            print(f"caught: {mutant.name}: {str(violation)[:160]}", flush=True)
-    print(f"mutants caught: {len(ALL_MUTANTS) - survived} of {len(ALL_MUTANTS)}")
-    return survived
 
 
 if __name__ == "__main__":

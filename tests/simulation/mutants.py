@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import gostore
 from tests.simulation import trials
 from tests.simulation.explorer import Explorer
 from tests.simulation.trials import Trial
+from tests.simulation.world import Violation
 
 #: What is compiled anew for each mutant, imported before importing.
 _MODULES = (
@@ -619,3 +621,17 @@ JOURNAL_MUTANTS = (
 )
 
 ALL_MUTANTS = (*MUTANTS, *JOURNAL_MUTANTS)
+
+
+def try_all(mutants: Sequence[Mutant]) -> int:
+    """Try mutants out, one after another, and say what became of each; how many have survived."""
+    survived = 0
+    for mutant in mutants:
+        try:
+            mutant.try_out()
+            survived += 1
+            print(f"survived: {mutant.name}", flush=True)
+        except Violation as violation:
+            print(f"caught: {mutant.name}: {str(violation)[:160]}", flush=True)
+    print(f"mutants caught: {len(mutants) - survived} of {len(mutants)}")
+    return survived
