@@ -71,6 +71,15 @@ def ext4(at: Path, image: Path, size: int, *options: str) -> Iterator[Path]:
         yield made
 
 
+def tmpfs_or_ext4(
+    kind: str, under: Path, options: str, size: int, *mke2fs: str
+) -> contextlib.AbstractContextManager[Path]:
+    """As ``kind`` says: a tmpfs with options, or an ext4 of so many bytes with mke2fs's options."""
+    if kind == "tmpfs":
+        return tmpfs(under / "disk", options)
+    return ext4(under / "disk", under / "image", size, *mke2fs)
+
+
 def make_ext4(image: Path, size: int, *options: str) -> None:
     """Make an ext4 with a journal in a sparse file of so many bytes."""
     with image.open("wb") as file:
