@@ -7,20 +7,26 @@ from contextlib import suppress
 from gostore import recovery
 from gostore.blob import MAX_ID, Blob
 from gostore.errors import BadRecord, NotFound, VolumeUnusable, from_os_error
+from gostore.recovery import Recovery
 from gostore.statefile import escape, format_time
-from gostore.volume import QUARANTINE, Volume, stage_name
+from gostore.volume import QUARANTINE, TIE, Volume, stage_name
 
 
 def show(volume: Volume, wanted: str) -> list[str]:
     """Return lines about the blob with an id, or else the one at a location.
 
-    An id is looked up alone; for a location every record is read. Raises NotFound, BadRecord, or
-    VolumeUnusable.
+    An id that a blob or a stage bears is looked up alone; else every record is read. If an id is
+    only borne by what was set aside, all of that is shown: an id may have been given again since,
+    and which is the newest the names do not tell. Raises NotFound, BadRecord, or VolumeUnusable.
     """
     volume.look(lock=False)
     try:
-        name = _find_id(volume, wanted) or _find_location(volume, wanted)
-        return _describe(name, volume.read_record(name))
+        blob_id = _read_id(wanted)
+        if (name := _find_id(volume, blob_id)) is not None:
+            return _describe(name, volume.read_record(name))
+        found = recovery.scan(volume)
+        names = _find_set_aside(found, blob_id) or [_find_location(found, wanted)]
+        return [line for name in names for line in _show_found(volume, found, name)]
     except FileNotFoundError:
         raise NotFound(wanted) from None
     except OSError as error:
@@ -29,20 +35,32 @@ def show(volume: Volume, wanted: str) -> list[str]:
         volume.close()
 
 
-def _find_id(volume: Volume, wanted: str) -> str | None:
-    """The directory that bears an id, committed or not; None if there is none."""
+def _read_id(wanted: str) -> int | None:
+    """The id that is meant, if what is wanted can be one."""
     if not (wanted.isascii() and wanted.isdecimal()) or int(wanted) > MAX_ID:
         return None
-    for name in (str(int(wanted)), stage_name(int(wanted))):
+    return int(wanted)
+
+
+def _find_id(volume: Volume, blob_id: int | None) -> str | None:
+    """The directory that bears an id, committed or not; None if there is none."""
+    if blob_id is None:
+        return None
+    for name in (str(blob_id), stage_name(blob_id)):
         with suppress(FileNotFoundError, NotADirectoryError, BadRecord):
             volume.read_state(name)
             return name
     return None
 
 
-def _find_location(volume: Volume, wanted: str) -> str:
+def _find_set_aside(found: Recovery, blob_id: int | None) -> list[str]:
+    """The directories of what bore an id when it was set aside."""
+    stem = f"{QUARANTINE}{blob_id}-"
+    return sorted(name for name in found.quarantined if name.startswith(stem))
+
+
+def _find_location(found: Recovery, wanted: str) -> str:
     """The directory of the blob at a location; of the one that was, if it is still there."""
-    found = recovery.scan(volume)
     if wanted in found.live:
         return str(found.live[wanted].id)
     if wanted in found.damaged:
@@ -53,14 +71,32 @@ def _find_location(volume: Volume, wanted: str) -> str:
     return str(max(dead, key=lambda one: one.generation).id)
 
 
-def _describe(name: str, blob: Blob) -> list[str]:
-    state = blob.state.title
-    if name.startswith(QUARANTINE):
+def _show_found(volume: Volume, found: Recovery, name: str) -> list[str]:
+    """Show what a scan found in a directory, which may have been set aside."""
+    if not name.startswith(QUARANTINE):
+        return _describe(name, volume.read_record(name))
+    try:
         # Its record says what it was.
-        state += ", but set aside as damaged: it answers 500 until it is replaced or deleted"
+        return _describe(name, volume.read_record(name), _why_aside(found, name))
+    except (BadRecord, FileNotFoundError) as error:
+        reason = error if isinstance(error, BadRecord) else "It has no state file"
+        return [f"Set aside as {name}: {reason}"]
+
+
+def _why_aside(found: Recovery, name: str) -> str:
+    if any(name == damage.name for damage in found.damaged.values()):
+        return ", but set aside as damaged: it answers 500 until it is replaced or deleted"
+    if name.endswith(TIE):
+        return ", but set aside, since another blob had its location"
+    if name in found.obsolete:
+        return ", but set aside as damaged; its location has been written since"
+    return ", but set aside as damaged"
+
+
+def _describe(name: str, blob: Blob, aside: str = "") -> list[str]:
     rows: list[tuple[str, object]] = [
         ("location", blob.location),
-        ("state", state),
+        ("state", blob.state.title + aside),
         ("directory", name),
         ("generation", blob.generation or "none: by the first server"),
         ("size", "not recorded" if blob.size is None else f"{blob.size} bytes"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 from gostore.errors import NotFound
 from gostore.show import show
-from gostore.volume import DATA, Volume
+from gostore.store import Details
+from gostore.volume import DATA, STATE, Volume
 from tests import test_fsck
+from tests.doubles import FakeBody
 
 
 class ShowTests(test_fsck.SpoiledTestCase):
@@ -53,3 +57,42 @@ class ShowTests(test_fsck.SpoiledTestCase):
         self.assertIn("OK, but set aside as damaged: it answers 500", self.show("b"))
         self.assertIn(f"directory         .quarantine-{self.ids['b']}-", self.show("b"))
         self.assertNotIn("set aside", self.show("a"))
+
+    def test_set_aside_by_id(self) -> None:
+        """What was set aside is found by the id that it bore, unless another blob bears it now."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        wanted = str(self.ids["b"])
+        self.assertEqual(self.show(wanted), self.show("b"))
+        shutil.copytree(self.directory("a"), self.directory("b"))
+        self.assertNotIn("set aside", self.show(wanted))
+
+    def test_all_set_aside(self) -> None:
+        """All that bore the id are shown: what stands for its location, and what does not."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        wanted = self.ids["b"]
+        [first] = self.path.glob(f".quarantine-{wanted}-*")
+        for suffix in ("98-tie", "99"):
+            shutil.copytree(first, self.path / f".quarantine-{wanted}-{suffix}")
+        (self.path / f".quarantine-{wanted}-99" / STATE).write_bytes(b"torn")
+        (self.path / f".quarantine-{wanted}-97").mkdir()
+        (self.path / f".quarantine-{wanted}1-1").mkdir()
+        shown = self.show(str(wanted))
+        self.assertEqual(shown.count("it answers 500"), 1)
+        self.assertEqual(shown.count("another blob had its location"), 1)
+        self.assertIn(f"Set aside as .quarantine-{wanted}-97: It has no state file", shown)
+        self.assertIn(f"Set aside as .quarantine-{wanted}-99: The state file cannot be", shown)
+        self.assertEqual((shown.count(f"Blob {wanted}\n"), shown.count("Set aside as")), (2, 2))
+
+    def test_obsolete(self) -> None:
+        """What is set aside still, though its location was written since, does not answer 500."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        [aside] = self.path.glob(".quarantine-*")
+        kept = shutil.copytree(aside, self.path / "kept")
+        store = self.store()
+        self.successResultOf(store.replace("b", FakeBody(b"new"), Details()))
+        store.close()
+        shutil.move(kept, aside)
+        self.assertIn("its location has been written since", self.show(str(self.ids["b"])))
