@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,14 +45,25 @@ MAKE = {
 #: Seconds from the moment when the clients begin to the cut.
 LIFE = (0.05, 3.0)
 
+#: Why a kernel panics that has not come as far as its init.
+HINT = (
+    "Its memory is a file in $TMPDIR or /dev/shm: that wants room, and no noexec. It has to be"
+    " allowed to ptrace. Init, and all that it runs, are this machine's own files."
+)
+
 #: Seconds after which a machine that has said nothing is stuck.
 PATIENCE = 120.0
 
 #: The clocks of two boots have nothing to do with each other: each boot gets so many seconds.
 ERA = 1_000_000.0
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: What the init below needs to find in this machine's files.
+PROGRAMS = ("/bin/sh", "mount", "umount", "ip", "halt", sys.executable)
+
 INIT = """#!/bin/sh
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH={path}
 export PYTHONPATH={source} PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -81,6 +93,11 @@ class Machine:
         """Its disk."""
         return self.work / "image"
 
+    @property
+    def init(self) -> Path:
+        """The first program that it runs, by the same name inside."""
+        return self.work / "init"
+
     def make(self) -> None:
         """Give it an empty disk."""
         size, command = MAKE[self.kind]
@@ -88,18 +105,25 @@ class Machine:
         with self.image.open("wb") as file:
             file.truncate(size)
         subprocess.run([*command, self.image], check=True)
+        # Where the machine cannot run it, its kernel has nothing to say but a number.
+        self._write_init([])
+        for program in (str(self.init), *PROGRAMS):
+            if shutil.which(program, path=PATH) is None:
+                sys.exit(f"{program}: missing, or not to be executed (a mount with noexec?)")
 
     def boot(self, seconds: float, cut: bool) -> None:
         """Boot it; so many seconds after it is ready, cut its power, or let it come to an end."""
         self.life += 1
-        uml = subprocess.Popen(
-            self._command(3600 if cut else seconds),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd=self.work,
-        )
+        errors = self.work / "errors"
+        with errors.open("wb") as stderr:
+            uml = subprocess.Popen(
+                self._command(3600 if cut else seconds),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+                cwd=self.work,
+            )
         # The kernel is a handful of processes, in a group of their own.
         guard = threading.Timer(PATIENCE, os.killpg, (uml.pid, signal.SIGKILL))
         guard.start()
@@ -108,8 +132,8 @@ class Machine:
         operations: dict[int, Told] = {}
         try:
             for line in self._lines(uml):
-                console.append(line)
                 if not line.startswith(MARK):
+                    console.append(line)
                     continue
                 try:
                     news = json.loads(line.removeprefix(MARK))
@@ -132,32 +156,37 @@ class Machine:
             guard.cancel()
             uml.wait()
         if not ready or not (cut or ended):
-            said = "".join(console[-40:])
-            self.faults.append(f"boot {self.life} came to nothing:\n{said}")
+            said = _tail(console) + errors.read_text("utf-8", "backslashreplace")
+            self.faults.append(f"boot {self.life} came to nothing ({uml.returncode}):\n{said}")
         for one in operations.values():
             # What has not been answered by now has happened before the next boot, or never.
             one.ended = one.ended or (self.life + 1) * ERA
         self.told.extend(operations.values())
 
     def _command(self, seconds: float) -> list[str]:
-        source = Path(tests.__file__).parent.parent
         guest = [sys.executable, "-m", "tests.powercut.guest", "--seed", str(self.seed)]
         guest += ["--life", str(self.life), "--seconds", str(seconds)]
         guest += ["--", str(self.work / "disk"), *self.options]
-        init = self.work / "init"
-        init.write_text(
+        self._write_init(guest)
+        return [
+            *("linux.uml", "mem=512M", "quiet", "root=none", "rootfstype=hostfs", "rootflags=/"),
+            *("ro", f"init={self.init}", f"ubd0={self.image}", "con=null", "con0=fd:0,fd:1"),
+            # Without a home that it may write to it has nowhere to put its pid, and panics.
+            f"uml_dir={self.work}/",
+        ]
+
+    def _write_init(self, guest: list[str]) -> None:
+        source = Path(tests.__file__).parent.parent
+        self.init.write_text(
             INIT.format(
+                path=PATH,
                 source=shlex.quote(str(source)),
                 kind=self.kind,
                 disk=shlex.quote(str(self.work / "disk")),
                 guest=shlex.join(guest),
             )
         )
-        init.chmod(0o755)
-        return [
-            *("linux.uml", "mem=512M", "quiet", "root=none", "rootfstype=hostfs", "rootflags=/"),
-            *("ro", f"init={init}", f"ubd0={self.image}", "con=null", "con0=fd:0,fd:1"),
-        ]
+        self.init.chmod(0o755)
 
     def _lines(self, uml: subprocess.Popen[bytes]) -> Iterator[str]:
         assert uml.stdout is not None and uml.stdin is not None
@@ -171,6 +200,14 @@ class Machine:
         era = self.life * ERA
         ended = None if ended is None else era + ended
         operations[key] = Told(begun=era + begun, ended=ended, **more)  # type: ignore[arg-type]
+
+
+def _tail(console: list[str]) -> str:
+    """The end of what a machine has said; if its kernel panicked, that end, and no call trace."""
+    panics = [number for number, line in enumerate(console) if "Kernel panic" in line]
+    if not panics:
+        return "".join(console[-40:])
+    return "".join([*console[max(0, panics[0] - 10) : panics[0] + 1], HINT, "\n"])
 
 
 def trial(kind: str, cuts: int, seed: int, options: list[str]) -> bool:
