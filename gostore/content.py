@@ -40,6 +40,9 @@ class Content(Protocol):
         None if they are in no file. The Deferred fails as that of `read` does.
         """
 
+    def failed(self, failure: Failure) -> Failure:
+        """Turn the reason why what was loaded could not be sent into that of a failed `read`."""
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -59,6 +62,10 @@ class SmallContent:
 
     def load(self, offset: int, length: int) -> None:
         """It is in no file."""
+
+    def failed(self, failure: Failure) -> Failure:
+        """As nothing is loaded, it is no fault of the blob."""
+        return failure
 
     def close(self) -> None:
         """There is nothing to let go of."""
@@ -176,7 +183,7 @@ class FileContent:
         self._files = files
         self._file = file
         self._blob = blob
-        self._failed = failed
+        self.failed = failed
         self._reading = 0
         self._closed = False
 
@@ -195,7 +202,7 @@ class FileContent:
     ) -> Deferred[T]:
         self._reading += 1
         done = self._workers.file(function, self._file.fd, offset, length)
-        return done.addErrback(self._failed).addBoth(self._done)
+        return done.addErrback(self.failed).addBoth(self._done)
 
     def _done(self, result: T) -> T:
         self._reading -= 1

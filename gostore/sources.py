@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from attrs import define
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from gostore.content import Content
 from gostore.ranges import Span
@@ -69,6 +70,10 @@ class ContentSource:
         if length < part.length:
             self._parts.appendleft(Span(part.start + length, part.stop))
         return loaded.addCallback(Stretch, part.start, length)
+
+    def unsent(self, failure: Failure) -> Failure:
+        """Return what a read of the same bytes would fail with."""
+        return self._content.failed(failure)
 
     def _loaded(self, stretch: Stretch) -> Stretch:
         self._ahead = self._load()

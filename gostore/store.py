@@ -358,8 +358,9 @@ class BlobStore:
         error = failure.value
         if isinstance(error, FileNotFoundError) and not self._is_current(blob):
             return Failure(NotFound(blob.location))
-        if isinstance(error, (DataDamaged, FileNotFoundError)):
-            self._set_aside(blob, str(error) if isinstance(error, DataDamaged) else "it is gone")
+        if isinstance(error, (DataDamaged, EOFError, FileNotFoundError)):
+            gone = isinstance(error, FileNotFoundError)
+            self._set_aside(blob, "it is gone" if gone else str(error))
             return Failure(Damaged(blob.location))
         if isinstance(error, (OSError, MemoryError)):
             return Failure(from_os_error(error))

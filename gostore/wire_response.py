@@ -10,12 +10,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from gostore.errors import Damaged
 
 log = Logger()
 
@@ -74,6 +76,9 @@ class FileSource(Source, Protocol):
 
     def stretch(self) -> bytes | Stretch | Deferred[bytes] | Deferred[Stretch]:
         """The next piece, like `read`; one or the other is called all the time."""
+
+    def unsent(self, failure: Failure) -> Failure:
+        """Told why a stretch could not be sent; return what that means, as a failed read would."""
 
 
 class PreparedFields(tuple[tuple[bytes, bytes], ...]):
@@ -245,7 +250,7 @@ class Sending:
         try:
             sent = self._outlet.send_file(stretch.fd, stretch.offset, stretch.length)
         except Exception:
-            self._failed(Failure())
+            self._failed(cast(FileSource, self._source).unsent(Failure()))
             return
         self._left -= sent
         left = stretch.length - sent
@@ -256,7 +261,9 @@ class Sending:
         if self._stopped:
             self._close()
             return
-        log.failure("Reading a response body failed", failure)
+        # Of a damaged blob the store has told, once, when it set it aside.
+        if not failure.check(Damaged):
+            log.failure("Reading a response body failed", failure)
         self.stop()
         self._outlet.sending_failed(headless=bool(self._head))
 

@@ -69,7 +69,7 @@ class EagerServer(tcp.Server):
             try:
                 sent = os.sendfile(self.fileno(), fd, offset, length)
                 if not sent:
-                    raise EOFError(f"the file ends at byte {offset}")
+                    raise EOFError(f"its file ends at byte {offset}")
             except (BlockingIOError, ConnectionError):
                 pass  # full; or broken, which is for the reactor to find
         if sent < length or length >= TURN:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from gostore.blob import Committed
 from gostore.errors import (
@@ -48,6 +49,10 @@ class MemoryContent:
 
     def load(self, offset: int, length: int) -> None:
         """It is in no file."""
+
+    def failed(self, failure: Failure) -> Failure:
+        """As nothing is loaded, nothing of it fails."""
+        raise AssertionError(failure)
 
     def close(self) -> None:
         self.closed += 1

@@ -6,9 +6,10 @@ from attrs import Factory, define
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.errors import DiskFailed
+from gostore.errors import Damaged, DiskFailed
 from gostore.ranges import Span
 from gostore.sources import PIECE, STRETCH, ContentSource, Unsent
 from gostore.wire import Stretch
@@ -42,6 +43,10 @@ class FileLike:
     def loaded(self) -> None:
         """What was asked for first is there."""
         self.waiting.pop(0).callback(FD)
+
+    def failed(self, failure: Failure) -> Failure:
+        """It is damaged."""
+        return Failure(Damaged("a"))
 
     def close(self) -> None:
         """Count this."""
@@ -179,6 +184,12 @@ class StretchTests(SynchronousTestCase):
         self.content.waiting.pop().errback(DiskFailed("EIO"))
         self.failureResultOf(asked, DiskFailed)
         self.assertEqual(len(self.content.loads), 1)
+
+    def test_unsent(self) -> None:
+        """Why a stretch cannot be sent is the content's to say."""
+        source = ContentSource(self.content, [Span(0, 5)])
+        self.stretch(source)
+        source.unsent(Failure(EOFError())).trap(Damaged)
 
     def test_failure_ahead(self) -> None:
         """A failure ahead is told to whoever asks for that stretch."""

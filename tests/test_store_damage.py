@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
+from twisted.python.failure import Failure
+
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
 from gostore.store import Details
 from gostore.volume import OutcomeUnknown
@@ -142,6 +144,14 @@ class DamageTests(StoreCase):
         content.close()
         self.check_damaged("a")
         self.assertEqual(self.disk.open_files, [""])
+
+    def test_large_cut_while_sent(self) -> None:
+        """So is one that is cut when it is loaded, and is found to be when it is to be sent."""
+        content = self.wait(self.store.content(self.store_blob("a", LARGE)))
+        self.wait(content.load(40_000, 20_000))
+        content.failed(Failure(EOFError("its file ends at byte 50000"))).trap(Damaged)
+        content.close()
+        self.check_damaged("a")
 
     def test_no_data(self) -> None:
         """So is one whose data.raw is gone, or is no file of its own any more."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.errors import Damaged
 from gostore.wire_response import PreparedFields, Sending, Stretch, response_head
 
 
@@ -52,15 +55,19 @@ class Pieces:
         self.pieces = deque(pieces)
         self.closed = 0
 
-    def read(self) -> bytes:
-        """The next piece."""
+    def read(self) -> Any:
+        """The next piece, in bytes: this outlet sends no files."""
         piece = self.pieces.popleft()
-        assert isinstance(piece, bytes), "this outlet sends no files"
+        assert not isinstance(piece, Stretch)
         return piece
 
     def stretch(self) -> object:
         """The next piece, wherever it is."""
         return self.pieces.popleft()
+
+    def unsent(self, failure: Failure) -> Failure:
+        """A file that is cut is damaged."""
+        return Failure(Damaged("a")) if failure.check(EOFError) else failure
 
     def close(self) -> None:
         """Closed."""
@@ -91,12 +98,33 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual((outlet.sent_bytes, outlet.over), (b"head ab", 1))
 
     def test_file_too_short(self) -> None:
-        """A file without the bytes it should have breaks the response off; the source is closed."""
+        """A file that was cut breaks the response off; the source is closed, and says why."""
         outlet = Outlet(b"0123")
         source = Pieces(5, Stretch(3, 0, 5))
         Sending(outlet, source, b"head ").pump()  # type: ignore[arg-type]
         self.assertEqual((outlet.failed, outlet.over, source.closed), ([False], 0, 1))
-        self.assertEqual(len(self.flushLoggedErrors(EOFError)), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_damaged(self) -> None:
+        """So does one that is found damaged when it is read, and again the source says why."""
+        outlet = Outlet()
+        source = Pieces(5, fail(Damaged("a")))
+        Sending(outlet, source, b"head ").pump()
+        self.assertEqual((outlet.failed, outlet.over, source.closed), ([True], 0, 1))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_file_fails(self) -> None:
+        """A file that cannot be sent, for whatever other reason, is logged here."""
+
+        class Failing(Outlet):
+            def send_file(self, fd: int, offset: int, length: int) -> int:
+                raise OSError
+
+        outlet = Failing(b"01234")
+        source = Pieces(5, Stretch(3, 0, 5))
+        Sending(outlet, source, b"head ").pump()  # type: ignore[arg-type]
+        self.assertEqual((outlet.failed, outlet.over, source.closed), ([False], 0, 1))
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_stretch_too_long(self) -> None:
         """A stretch longer than what is left is an error, and nothing of it is sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import STATE, Daemon
+from tests.e2e.daemon import STATE, Daemon, eventually
 
 SIZES = (1000, 300_000)
 
@@ -73,6 +74,26 @@ def test_data(make_daemon: Make, before: bool) -> None:
             assert daemon.ask("PUT", location, b"new").status == 200
             assert daemon.ask("GET", location).body == b"new"
     assert daemon.stop() == 0
+
+
+def test_cut_while_sent(make_daemon: Make) -> None:
+    """Row 62: a large blob that is cut while it is sent is set aside, and the log has one line."""
+    daemon = make_daemon("--scrub-pause", "3600").start()
+    size = 32 << 20
+    assert daemon.ask("POST", "a", bytes(size)).status == 204
+    connection = daemon.connect()
+    connection.request("GET", "/store/a")
+    response = connection.getresponse()
+    os.truncate(directory(daemon, "a") / "data.raw", 0)
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        response.read()
+    connection.close()
+    assert "its file ends at byte" in daemon.wait_for("Blob [0-9]+ of 'a' is damaged: .*")
+    assert daemon.ask("GET", "a").status == 500
+    eventually(lambda: any(each.startswith(".quarantine-") for each in daemon.names()), "set aside")
+    assert daemon.stop() == 0
+    assert daemon.said.count("damaged") == 1
+    assert "Traceback" not in daemon.said
 
 
 def test_state_files(make_daemon: Make) -> None:
