@@ -106,6 +106,8 @@ def _happen(
             return [value] if there and value == operation.value else []
         case "PUT" | "DELETE" | "GET", 404:
             return [] if there else [value]
+        case "POST" | "PUT", 507:
+            return [value]
         case "POST", 409:
             # Another POST that is not committed yet has the location already, though it may fail.
             creating = (operations[i].method == "POST" for i in pending - {number})

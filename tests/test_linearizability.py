@@ -70,9 +70,23 @@ GOOD = {
         post("b", 409, 1, 2),
         got(None, 11, 12),
     ],
+    "no room": [
+        post("a", 507, 0, 4),
+        post("b", 409, 1, 2),
+        post("c", 204, 5, 6),
+        put("d", 507, 7, 8),
+        got("c", 9, 10),
+    ],
 }
 
 BAD = {
+    "there, though there was no room": [post("a", 507, 0, 1), got("a", 2, 3)],
+    "replaced, though there was no room": [
+        post("a", 204, 0, 1),
+        put("b", 507, 2, 3),
+        got("b", 4, 5),
+    ],
+    "gone, though there was no room": [post("a", 204, 0, 1), put("b", 507, 2, 3), got(None, 4, 5)],
     "lost": [post("a", 204, 0, 1), got(None, 2, 3)],
     "lost, though another was at work": [
         post("a", 204, 0, 1),

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -46,6 +46,9 @@ ANY_PORT = "tcp:0:interface=127.0.0.1"
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 STATE = "blob_state.base64.json"
+
+#: Of a request: an iterable comes in chunks, and does not say how long it is.
+Body = bytes | Iterable[bytes] | None
 
 T = TypeVar("T")
 
@@ -248,7 +251,7 @@ class Daemon:
         self,
         method: str,
         location: str,
-        body: bytes | None = None,
+        body: Body = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send one request on a connection of its own; OSError or HTTPException if it is lost."""
@@ -324,11 +327,13 @@ def ask(
     connection: http.client.HTTPConnection,
     method: str,
     path: str,
-    body: bytes | None = None,
+    body: Body = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Send one request on a connection and read the whole answer."""
-    connection.request(method, path, body, dict(headers or {}))
+    # Whose body nobody wants to read may be disconnected, but is told before.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request(method, path, body, dict(headers or {}))
     response = connection.getresponse()
     return Answer(response.status, response.headers, response.read())
 

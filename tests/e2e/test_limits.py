@@ -5,7 +5,6 @@ The numbers are the rows of the table of bad inputs that a test holds.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import os
@@ -42,17 +41,6 @@ def chunks(size: int) -> Iterator[bytes]:
         yield bytes(MIB)
 
 
-def post_chunked(daemon: Daemon, location: str, size: int) -> int:
-    """Send a body of unknown length, as far as it is wanted; return the status."""
-    connection = daemon.connect()
-    try:
-        with contextlib.suppress(ConnectionError):
-            connection.request("POST", f"/store/{location}", chunks(size), encode_chunked=True)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 def test_disk_full_of_bytes(make_daemon: Make, small_disk: Path) -> None:
     """54: on a full disk uploads get 507, reads go on, deletes work and last, room comes back."""
     daemon = make_daemon(
@@ -62,7 +50,7 @@ def test_disk_full_of_bytes(make_daemon: Make, small_disk: Path) -> None:
     for location, body in blobs.items():
         assert daemon.ask("POST", location, b"an older version").status == 204
         assert daemon.ask("PUT", location, body).status == 200
-    assert post_chunked(daemon, "endless", 20 * MIB) == 507
+    assert daemon.ask("POST", "endless", chunks(20 * MIB)).status == 507
     assert daemon.ask("GET", "endless").status == 404
     filler = fill(small_disk)
     for method, location, body in (
@@ -74,7 +62,7 @@ def test_disk_full_of_bytes(make_daemon: Make, small_disk: Path) -> None:
     ):
         assert daemon.ask(method, location, body).status == 507
     assert daemon.ask("GET", "new").status == 404
-    assert post_chunked(daemon, "endless", MIB) == 507
+    assert daemon.ask("POST", "endless", chunks(MIB)).status == 507
     for location, body in blobs.items():
         assert daemon.ask("GET", location).body == body
     # Not one byte for a tombstone, and older versions that could come back.
@@ -363,7 +351,6 @@ def test_too_few_files(make_daemon: Make) -> None:
                 assert "Retry-After" in answer.headers
     assert {status for found in statuses.values() for status in found} <= {200, 204, 503}, statuses
     assert statuses["POST"] == {503} and 503 in statuses["GET"]
-    # Whose body nobody wants to read may be disconnected, but is told before.
     large = ask(connection, "POST", "/store/large", bytes(100_000))
     assert large.status == 503 and "Retry-After" in large.headers
     limit(daemon, "nofile", 1024)
