@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from attrs import define, field
@@ -456,11 +456,20 @@ def set_aside(volume: Volume, damage: Damage) -> None:
         volume.sync_root()
 
 
-def discard(volume: Volume, damage: Damage) -> bool:
-    """Give up what is left of a damaged blob whose location has been written again.
+def discard(volume: Volume, names: Iterable[str]) -> list[str]:
+    """Give up what is left of damaged blobs whose location has been written again.
 
-    Return that it is gone, durably.
+    Return the names that are gone, durably; the others may be tried again. Raises OutcomeUnknown.
     """
-    if volume.trash(damage.name):
+    gone = []
+    moved = False
+    for name in names:
+        try:
+            moved |= volume.trash(name)
+        except OSError as error:
+            log.warn("{name} is not discarded: {error}", name=name, error=error)
+        else:
+            gone.append(name)
+    if moved:
         volume.sync_root()
-    return True
+    return gone

@@ -153,7 +153,7 @@ class BlobStore:
         self._by_location: SortedDict[str, Committed] = SortedDict()
         self._damaged: dict[str, Damage] = {}
         #: Damaged blobs whose location has been written again, and which are there still.
-        self._obsolete: dict[str, list[str]] = {}
+        self._obsolete: dict[str, set[str]] = {}
         self._creating: set[str] = set()
         self._generation = 0
         self._garbage = Garbage()
@@ -517,7 +517,7 @@ class BlobStore:
         def decide() -> Change:
             current = self._ask(location, condition, admit)
             elders = self._garbage.elders(location)
-            obsolete = self._obsolete.get(location, [])
+            obsolete = self._obsolete.get(location, set())
             if current is not None and not obsolete:
                 return Delete(current, elders)
             # What is set aside would outlive a tombstone, which is collected.
@@ -664,7 +664,8 @@ class BlobStore:
             self._by_id.give(committed)
             self._free -= committed.size
             if damage is not None:
-                self._discard(location, damage)
+                self._obsolete.setdefault(location, set()).add(damage.name)
+                self._discard(location)
         elif previous is not None:
             del self._by_location[location]
         if previous is not None:
@@ -678,18 +679,23 @@ class BlobStore:
                     self._retiring = True
                     self._workers.soon(self._retire_soon, _RETIRE_AFTER)
 
-    def _discard(self, location: str, damage: Damage) -> None:
-        """Give up what is left of a damaged blob; until that is done a DELETE has to see to it."""
-        names = self._obsolete.setdefault(location, [])
-        names.append(damage.name)
+    def _discard(self, location: str) -> None:
+        """Give up what is left of damaged blobs; until that is done a DELETE has to see to it."""
+        names = list(self._obsolete[location])
+        self._chore(recovery.discard, names).addCallback(self._discarded, location)
 
-        def done(discarded: bool | None) -> None:
-            if discarded:
-                names.remove(damage.name)
-                if not names and self._obsolete.get(location) is names:
-                    del self._obsolete[location]
+    def _discarded(self, gone: Iterable[str] | None, location: str) -> None:
+        # A DELETE may have seen to it meanwhile.
+        names = self._obsolete.get(location, set())
+        names.difference_update(gone or ())
+        if not names:
+            self._obsolete.pop(location, None)
 
-        self._chore(recovery.discard, damage).addCallback(done)
+    def _discard_again(self) -> None:
+        """Try once more what could not be given up; unless only a restart can tell what is done."""
+        if self._volume.broken is None:
+            for location in list(self._obsolete):
+                self._discard(location)
 
     def _retire(self) -> None:
         """Have the replaced blobs marked, many at a time."""
@@ -729,6 +735,7 @@ class BlobStore:
 
     def collect(self) -> Deferred[None]:
         """Remove what is dead: one run, in a worker, over what this store has told of."""
+        self._discard_again()
         return self._collect(self._garbage.dead)
 
     def _collect(self, dead: Iterable[Dead]) -> Deferred[None]:

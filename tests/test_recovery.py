@@ -421,11 +421,20 @@ class DamageTests(RecoveryCase):
         damage = recovery.Damage(blob, "1")
         recovery.set_aside(self.volume, damage)
         self.assertEqual((damage.name, self.names()), (".quarantine-1-1", [".quarantine-1-1"]))
-        recovery.discard(self.volume, damage)
+        self.assertEqual(recovery.discard(self.volume, [damage.name]), [damage.name])
         self.assertEqual(self.names(), [".trash-1-2"])
         self.disk.clear()
-        recovery.discard(self.volume, damage)
+        self.assertEqual(recovery.discard(self.volume, [damage.name]), [damage.name])
         self.assertNotIn("fsync /", self.disk.trace())
+
+    def test_discard_fails(self) -> None:
+        """What cannot be moved is told from what is gone, and keeps none from being so."""
+        for number in (1, 2):
+            self.put(f".quarantine-{number}-9", b"x", DATA)
+        self.disk.fail("rename", name=".quarantine-1-9")
+        names = [".quarantine-1-9", ".quarantine-2-9"]
+        self.assertEqual(recovery.discard(self.volume, names), names[1:])
+        self.assertEqual(self.disk.trace()[-1], "fsync /")
 
 
 class CrashTests(RecoveryCase):

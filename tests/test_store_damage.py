@@ -7,6 +7,7 @@ import shutil
 
 from twisted.python.failure import Failure
 
+from gostore.blob import State
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
 from gostore.store import Details
 from gostore.volume import OutcomeUnknown
@@ -243,6 +244,30 @@ class WriteTests(StoreCase):
         self.assertEqual(self.names(), [])
         self.open()
         self.fails(self.store.get("a"), NotFound)
+
+    def test_discarded_later(self) -> None:
+        """One that cannot be removed when it is replaced is removed by a collection run."""
+        self.disk.fail("rename", name=".quarantine", times=2)
+        blob = self.wait(self.store.replace("a", FakeBody(b"new"), Details()))
+        self.collect()
+        [_, aside] = sorted(self.names(), reverse=True)
+        self.assertTrue(aside.startswith(".quarantine-"))
+        for _ in range(2):
+            self.collect()
+            self.assertEqual(self.names(), [str(blob.id)])
+        self.assertEqual(self.store._obsolete, {})
+        self.disk.clear()
+        self.wait(self.store.delete("a"))
+        self.assertEqual(self.record(blob.id).state, State.FAILURE)
+
+    def test_not_discarded_later(self) -> None:
+        """Of a store that is read-only it is left to the next start."""
+        self.disk.fail("rename", name=".quarantine")
+        self.wait(self.store.replace("a", FakeBody(b"new"), Details()))
+        self.volume.give_up("a sync failed")
+        before = self.names()
+        self.collect()
+        self.assertEqual(self.names(), before)
 
     def test_put(self) -> None:
         """A PUT that may create does not: there is a blob, be it damaged."""

@@ -336,8 +336,8 @@ MUTANTS = (
     Mutant(
         "what is discarded is not synced",
         "recovery",
-        "    if volume.trash(damage.name):\n        volume.sync_root()\n",
-        "    volume.trash(damage.name)\n",
+        "    if moved:\n        volume.sync_root()\n",
+        "",
         trials.damaged,
     ),
     Mutant(
