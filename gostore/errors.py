@@ -200,6 +200,15 @@ class IllegalTransition(StoreError):
         return f"Blob {self.blob_id} cannot go from {self.from_state} to {self.to_state}"
 
 
+def in_own_words(error: BaseException | None) -> StoreError:
+    """Say what the value of a Failure means to the store; if nobody foresaw it, only its type."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, (OSError, MemoryError)):
+        return from_os_error(error)
+    return DiskFailed(type(error).__name__)
+
+
 def from_os_error(error: OSError | MemoryError) -> StoreError:
     """Say what a failed system call means to the store, or that there was no memory for one.
 

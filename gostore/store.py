@@ -41,15 +41,14 @@ from gostore.errors import (
     AlreadyExists,
     Busy,
     Damaged,
-    DiskFailed,
     NoSpace,
     NotFound,
     ReadOnly,
     Stopping,
-    StoreError,
     TooLarge,
     VolumeUnusable,
     from_os_error,
+    in_own_words,
 )
 from gostore.garbage import Garbage
 from gostore.ids import Ids
@@ -618,9 +617,7 @@ class BlobStore:
         """Leave what there may be of a failed upload to the collector."""
         if isinstance(result, Failure):
             blob_id = upload.blob.id
-            error = result.value
-            reason = error if isinstance(error, StoreError) else DiskFailed(type(error).__name__)
-            dropped = upload.drop(reason)
+            dropped = upload.drop(in_own_words(result.value))
             self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))
         return self._uncount(result)
 

@@ -15,11 +15,10 @@ from gostore.blob import Blob, State
 from gostore.errors import (
     BodyFailed,
     DigestMismatch,
-    DiskFailed,
     NoSpace,
     StoreError,
     TooLarge,
-    from_os_error,
+    in_own_words,
 )
 from gostore.volume import Stage, Volume
 from gostore.workers import Workers
@@ -236,13 +235,10 @@ class Upload:
         self._fail(self._reason(failure))
 
     def _reason(self, failure: Failure) -> StoreError:
-        error = failure.value
-        if isinstance(error, (OSError, MemoryError)):
-            error = from_os_error(error)
-        if isinstance(error, StoreError):
-            return error
-        log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
-        return DiskFailed(type(error).__name__)
+        if not failure.check(StoreError, OSError, MemoryError):
+            # Whoever is told the reason does not see where it comes from.
+            log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
+        return in_own_words(failure.value)
 
     def _check_digests(self) -> None:
         for name, wanted in self._digests.items():

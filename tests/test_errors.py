@@ -106,3 +106,18 @@ class OSErrorTests(SynchronousTestCase):
             found = errors.from_os_error(error)
             assert isinstance(found, errors.DiskFailed)
             self.assertEqual(found.reason, reason)
+
+
+class OwnWordsTests(SynchronousTestCase):
+    """in_own_words."""
+
+    def test_any(self) -> None:
+        """The store's own errors are themselves, system calls as ever; others are their type."""
+        own = errors.Busy("Too many uploads are in progress", 1)
+        self.assertIs(errors.in_own_words(own), own)
+        for error, words in [
+            (OSError(errno.ENOSPC, "full"), "There is no space left to store this"),
+            (MemoryError(), "There is too little memory"),
+            (ZeroDivisionError("a secret"), "The disk failed: ZeroDivisionError"),
+        ]:
+            self.assertEqual(str(errors.in_own_words(error)), words)
