@@ -260,6 +260,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         body_window=settings.body_window,
         send_timeout=settings.send_timeout,
         max_connections=connection_limit(settings),
+        turned_away=share_of_files(5),
     )
     factory = HTTPFactory(api.dispatch, limits, reactor, access_log=settings.debug)
     endpoint = serverFromString(reactor, with_backlog(settings.listen))

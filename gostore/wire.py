@@ -44,9 +44,6 @@ __all__ = [
 TICK = 1.0
 """Seconds between two looks at the deadlines."""
 
-# How many more connections than allowed are told so, rather than dropped.
-_TURNED_AWAY = 64
-
 
 @implementer(IProtocolNegotiationFactory)
 class HTTPFactory(ServerFactory):
@@ -94,7 +91,7 @@ class HTTPFactory(ServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
         """One more connection; past max_connections one that is only told so, or none."""
         excess = len(self._connections) - self.limits.max_connections
-        if self.stopping or excess >= _TURNED_AWAY:
+        if self.stopping or excess >= self.limits.turned_away:
             return None
         connection = Connection(self, turned_away=excess >= 0)
         connection.factory = self

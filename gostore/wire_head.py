@@ -70,6 +70,9 @@ class Limits:
     drain_bytes: int = 65536
     drain_time: float = 1
     max_connections: int = 4096
+    # How many more at a time are told that they are too many, which takes a second or two and a
+    # file each; those beyond are cut off without a word.
+    turned_away: int = 64
     # A chunk that makes a body longer than this is refused at its size line, before it comes. To
     # judge a Content-Length is for the application, which may have more to say about the head.
     body: int = MAX_BODY

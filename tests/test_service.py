@@ -340,12 +340,15 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(reactor.getDelayedCalls(), [])
 
     def test_connection_limit(self) -> None:
-        """Connections are limited to 80 % of the open files, at most 4,096, or as told."""
+        """80 % of the open files are for connections, 5 for those turned away; or as told."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
         self.assertEqual(service.connection_limit(Settings()), 800)
         self.assertEqual(service.connection_limit(Settings(max_connections=7)), 7)
+        built = service.build(Settings(dir="/nowhere"), MemoryReactorClock(), refuse)
+        limits = built._factory.limits
+        self.assertEqual((limits.max_connections, limits.turned_away), (800, 50))
 
     def test_collections(self) -> None:
         """What is there is not looked at again, nor is what a full collection took long over."""

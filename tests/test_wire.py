@@ -1407,9 +1407,9 @@ class FactoryTests(SynchronousTestCase):
 
     def test_far_too_many(self) -> None:
         """Row 50: even those that are told are bounded."""
-        first = Client(limits=Limits(max_connections=1))
-        for _ in range(64):
-            Client(first.app, factory=first.factory)
+        first = Client(limits=Limits(max_connections=1, turned_away=3))
+        told = [Client(first.app, factory=first.factory) for _ in range(3)]
+        self.assertEqual([each.responses()[0].code for each in told], [503] * 3)
         self.assertIsNone(first.factory.buildProtocol(None))
 
     def stopped(self, client: Client, grace: float = 10) -> list[None]:
