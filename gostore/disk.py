@@ -63,6 +63,7 @@ class Disk:
     mkdir = staticmethod(os.mkdir)
     unlink = staticmethod(os.unlink)
     rmdir = staticmethod(os.rmdir)
+    random = staticmethod(os.urandom)
 
     @staticmethod
     def open_cached(name: str, flags: int, dir_fd: int) -> int:

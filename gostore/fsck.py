@@ -162,6 +162,9 @@ def _report(found: Recovery, report: Report) -> None:
         place = location or locations.get(str(name))
         report.findings.append(Finding(kind, str(name), place, reason, kind != "foreign"))
 
+    if found.journal_damage is not None:
+        reason = f"{found.journal_damage}: a write or a delete may be lost"
+        add("damaged", ".journal-*", reason)
     for entry in found.undone:
         add("journal", entry.blob_id, "to be written again from the journal")
     for blob_id in found.overtaken:

@@ -6,19 +6,31 @@ journal does not replace the files: a start writes again whatever lives, the jou
 directory lacks or has torn (recovery.py), and then the journal forgets it.
 
 Two files take turns, ``.journal-0`` and ``.journal-1``, allocated once so that an append changes no
-metadata.  Each holds a chain of batches from its start on, every batch at a multiple of 4 KiB, so
-that writing one never touches a block of another::
+metadata.  Each begins with a block that says whose batches are in it, written before all of them
+and never again::
 
     8 bytes   "gostoreJ"
-    uint64    number of the batch; the next in the chain has the next number
+    16 bytes  key: random, the same in both files, and nowhere else
+    32 bytes  SHA-256 of the above
+
+Then batches, each at a multiple of 4 KiB, so that writing one never touches a block of another::
+
+    16 bytes  key
+    uint64    number of the batch; each has the next number
     uint64    the number up to which all batches were known to be in their files
     uint32    length of the payload
-    32 bytes  SHA-256 of all the above but the magic, and the payload
+    32 bytes  SHA-256 of all the above and the payload
     payload   entries: uint32 id, uint32 length of the state file, int32 length of data.raw or -1,
               and the two; -1 means that the blob is deleted, its state file says so
 
-All integers are little-endian.  A batch that is torn, or of an earlier turn, ends the chain.  A
-file is begun anew only when `Journal.synced` covers all of it (`Volume.checkpoint`).
+All integers are little-endian.  A file is begun anew only when a batch says that all of it is in
+its own files; what is left of an earlier turn is recognized by that.  So of the batches above the
+highest number said to be synced none may be missing but those behind the last: one that is there
+was begun when the one before it was on the disk.  If one is missing the disk has damaged it, or
+has not kept what it was told to flush.  The key is what makes this a proof: no stored blob can
+hold a batch.
+
+The files are removed only when all is synced, so where one is missing nothing is wanted.
 """
 
 from __future__ import annotations
@@ -30,8 +42,9 @@ import stat
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from threading import Lock
 
-from attrs import define, frozen
+from attrs import frozen
 
 from gostore.disk import NOT_REGULAR, Disk
 
@@ -45,7 +58,9 @@ _SHARE = 4
 
 _BLOCK = 4096
 _MAGIC = b"gostoreJ"
-_HEAD = struct.Struct("<8sQQI32s")
+_KEY_SIZE = 16
+_TITLE = struct.Struct(f"<8s{_KEY_SIZE}s32s")
+_HEAD = struct.Struct(f"<{_KEY_SIZE}sQQI32s")
 _ENTRY = struct.Struct("<IIi")
 
 
@@ -65,11 +80,13 @@ class Entry:
     data: bytes | None
 
 
-@define
+@frozen
 class _Batch:
     number: int
     synced: int
     payload: bytes
+    #: Where it ends in its file, in whole blocks.
+    end: int
 
 
 class NothingWritten(OSError):
@@ -80,8 +97,8 @@ class Journal:
     """The journal of one volume.
 
     ``last`` is the number of the newest batch, ``synced`` that up to which every change is durable
-    in its own files, ``told`` what the newest batch says of that.  Methods raise the
-    `OSError` of the `Disk`.
+    in its own files, ``told`` what the newest batch says of that; ``damage`` says in words what
+    `read` has found missing.  Methods raise the `OSError` of the `Disk`.
     """
 
     def __init__(self, disk: Disk, root: int, size: int = SIZE) -> None:
@@ -93,11 +110,22 @@ class Journal:
         self._root = root
         self._size = size
         self._fds: list[int] = []
-        #: Whether the files, or one of them, have been made and not been synced yet.
+        #: Whether something in the files that is no batch has been written, and not synced yet.
         self._made = False
+        self.damage: str | None = None
+        self._lock = Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know of no files."""
+        self._key = b""
+        #: Which of the files have the key.
+        self._titled = [False, False]
+        #: Whether one file is there without the other.
+        self._halved = False
         self._turn = 0
-        self._offset = 0
-        #: The number of the newest batch in each file, and where `read` has found its chain to end.
+        self._offset = _BLOCK
+        #: The number of the newest batch in each file, and where what is needed of it ends.
         self._newest = [0, 0]
         self._ends = [0, 0]
         self.last = 0
@@ -109,68 +137,64 @@ class Journal:
     def read(self) -> list[Entry]:
         """Return what the files hold of changes that may be nowhere else, oldest first.
 
-        Raises NotAJournal.
+        If `damage` is not None afterwards, it is not all that they held. Raises NotAJournal.
         """
-        batches: dict[int, _Batch] = {}
-        self._ends = [0, 0]
-        for turn, name in enumerate(NAMES):
-            for batch in self._chain(name):
-                batches[batch.number] = batch
-                self._newest[turn] = batch.number
-                self._ends[turn] += _blocks(_HEAD.size + len(batch.payload))
-        self.last = max(self._newest)
+        self._forget()
+        contents = [self._content(name) for name in NAMES]
+        self._halved = contents.count(None) == 1
+        keys = [_key(content or b"") for content in contents]
+        known = set(keys) - {b""}
+        self.damage = None
+        if len(known) == 1:
+            (self._key,) = known
+            self._titled = [key == self._key for key in keys]
+        elif not self._halved and any((each or b"").startswith(_MAGIC) for each in contents):
+            self.damage = "the first blocks of the redo journal are damaged, or of two journals"
+        chains = [list(_batches(content or b"", self._key)) for content in contents]
+        batches = {batch.number: batch for chain in chains for batch in chain}
+        self.last = max(batches, default=0)
         self.synced = self.told = max((batch.synced for batch in batches.values()), default=0)
-        # The next batch begins the file that is older, so that the newest chain stays whole.
-        self._turn = self._newest.index(min(self._newest))
-        self._offset = 0
-        # Before a gap lies what is left of a file that was being begun anew, and so all synced: to
-        # do only some of that again would bring back what the others took away.
-        wanted = []
-        number = self.last
-        while number > self.synced and number in batches:
-            wanted.append(batches[number])
-            number -= 1
-        return [entry for batch in reversed(wanted) for entry in _entries(batch.payload)]
+        if self._halved:
+            self.synced = self.last
+        wanted = [batches[number] for number in sorted(batches) if number > self.synced]
+        if len(wanted) < self.last - self.synced:
+            missing = next(n for n in range(self.synced + 1, self.last) if n not in batches)
+            self.damage = f"batch {missing} of the redo journal is damaged, or was never written"
+        for turn, chain in enumerate(chains):
+            self._newest[turn] = max((batch.number for batch in chain), default=0)
+            oldest = min(self.synced + 1, self.last)
+            needed = [batch.end for batch in chain if batch.number >= oldest]
+            self._ends[turn] = max(needed, default=_BLOCK)
+        # The next batch goes behind the newest: what is in the other file may be wanted.
+        self._turn = self._newest.index(self.last)
+        self._offset = self._ends[self._turn]
+        return [entry for batch in wanted for entry in _entries(batch.payload)]
 
-    def _chain(self, name: str) -> Iterator[_Batch]:
-        """The batches from the start of a file, as far as they follow one another."""
+    def _content(self, name: str) -> bytes | None:
+        """All that can be of the journal in one of its files; None if it is not there."""
         try:
             fd = self._disk.open(name, os.O_RDONLY | _SAFELY, dir_fd=self._root)
         except FileNotFoundError:
-            return
+            return None
         except OSError as error:
             if error.errno in NOT_REGULAR:
                 raise NotAJournal(name) from error
             raise
         try:
-            found = self._disk.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(self._disk.fstat(fd).st_mode):
                 raise NotAJournal(name)
-            size = found.st_size
-            offset = 0
-            expected = None
-            while len(head := self._read(fd, offset, _HEAD.size)) == _HEAD.size:
-                magic, number, synced, length, digest = _HEAD.unpack(head)
-                if magic != _MAGIC or number != (expected or number) or length > size:
-                    return
-                payload = self._read(fd, offset + _HEAD.size, length)
-                if _digest(number, synced, length, payload) != digest:
-                    return
-                yield _Batch(number, synced, payload)
-                expected = number + 1
-                offset += _blocks(_HEAD.size + length)
+            return self._read(fd, max(self._size, SIZE))
         finally:
             self._disk.close(fd)
 
-    def _read(self, fd: int, offset: int, length: int) -> bytes:
+    def _read(self, fd: int, length: int) -> bytes:
         """Read so many bytes, or up to the end of the file."""
-        data = b""
-        while len(data) < length:
-            piece = self._disk.pread(fd, length - len(data), offset + len(data))
-            if not piece:
-                break
-            data += piece
-        return data
+        pieces = []
+        offset = 0
+        while piece := self._disk.pread(fd, min(length - offset, 1 << 20), offset):
+            pieces.append(piece)
+            offset += len(piece)
+        return b"".join(pieces)
 
     def shrink(self) -> None:
         """Give back the room behind the chains that `read` has found; it would find the same."""
@@ -183,35 +207,42 @@ class Journal:
                     self._disk.close(fd)
 
     def remove(self) -> None:
-        """Remove the files, whose changes are all `synced`.
-
-        The older one goes first, durably: were it alone a start would do again only what it holds,
-        and bring back what the newer one took away.
-        """
-        older, newer = sorted((0, 1), key=self._newest.__getitem__)
-        for turn in (older, newer):
+        """Remove the files, whose changes are all `synced`; they are gone for good then."""
+        for name in NAMES:
             with suppress(FileNotFoundError):
-                self._disk.unlink(NAMES[turn], dir_fd=self._root)
-                self._disk.fsync(self._root)
-        self._newest = [0, 0]
-        self.last = self.synced = self.told = 0
+                self._disk.unlink(name, dir_fd=self._root)
+        self._disk.fsync(self._root)
+        self._forget()
 
     # -- appending ----------------------------------------------------------------------------
 
     def fits(self, entries: Sequence[Entry]) -> bool:
-        """Whether the batch fits in the file whose turn it is."""
-        return self._offset + _blocks(_size(entries)) <= self._size
+        """Whether the batch fits in the file whose turn it is.
+
+        As long as it is not synced what is in the other file, a block has to be left for a batch
+        that says so once it is.
+        """
+        left = 0 if self.may_turn else _BLOCK
+        return self._offset + _blocks(_size(entries)) + left <= self._size
 
     @property
     def may_turn(self) -> bool:
-        """Whether the other file can be begun anew."""
+        """Whether all is synced that is in the other file."""
         return self._newest[1 - self._turn] <= self.synced
 
     def turn(self) -> None:
-        """Go on in the other file, from its start."""
+        """Go on in the other file, from its start; raises what `append` does."""
         assert self.may_turn
+        if self._newest[1 - self._turn] > self.told:
+            # What is about to be written over must be known not to be missing.
+            self.append([])
         self._turn = 1 - self._turn
-        self._offset = 0
+        self._offset = _BLOCK
+
+    def advance(self, synced: int) -> None:
+        """Take note that so much is `synced`; any thread may."""
+        with self._lock:
+            self.synced = max(self.synced, synced)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Make a batch durable that `fits`.
@@ -226,28 +257,31 @@ class Journal:
             self._disk.fsync(self._root)
             self._made = False
         number, synced = self.last + 1, self.synced
+        if synced == self.last and not entries:
+            synced = number  # of itself there is nothing to be synced
         try:
             payload = b"".join([_pack(entry) for entry in entries])
-            head = (number, synced, len(payload))
-            batch = _HEAD.pack(_MAGIC, *head, _digest(*head, payload)) + payload
+            batch = _head(self._key, number, synced, payload) + payload
             data = batch.ljust(_blocks(len(batch)), b"\0")
         except MemoryError as error:  # it takes several times the size of the batch
             raise NothingWritten(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
         fd = self._fds[self._turn]
-        offset = self._offset
-        while data:
-            try:
-                written = self._disk.pwrite(fd, data, offset)
-            except OSError as error:
-                if offset == self._offset:
-                    raise NothingWritten(*error.args) from error
-                raise
-            data = data[written:]
-            offset += written
+        try:
+            written = self._disk.pwrite(fd, data, self._offset)
+        except OSError as error:
+            raise NothingWritten(*error.args) from error
+        self._write(fd, data[written:], self._offset + written)
         self._disk.fdatasync(fd)
         self.last = self._newest[self._turn] = number
         self.told = synced
-        self._offset = offset
+        self.advance(synced)
+        self._offset += len(data)
+
+    def _write(self, fd: int, data: bytes, offset: int) -> None:
+        while data:
+            written = self._disk.pwrite(fd, data, offset)
+            data = data[written:]
+            offset += written
 
     def open(self) -> None:
         """Open the files; make them in full, not yet synced, where they are missing.
@@ -256,19 +290,23 @@ class Journal:
         """
         if self._fds:
             return
+        if self._halved:
+            self._start_over()
+        key = self._key or self._disk.random(_KEY_SIZE)
         fds: list[int] = []
         try:
-            for name in NAMES:
+            for name, titled in zip(NAMES, self._titled, strict=True):
                 flags = os.O_RDWR | os.O_CREAT | _SAFELY
                 fds.append(self._disk.open(name, flags, 0o666, dir_fd=self._root))
-                offset = self._disk.fstat(fds[-1]).st_size
-                if offset < self._size:
+                size = self._disk.fstat(fds[-1]).st_size
+                if size < self._size:
                     self._check_room()
-                self._made = self._made or offset < self._size
+                if not titled:
+                    self._write(fds[-1], _title(key), 0)
                 # Written out, since a block that is only reserved changes metadata later.
-                while offset < self._size:
-                    zeros = bytes(min(self._size - offset, 1 << 20))
-                    offset += self._disk.pwrite(fds[-1], zeros, offset)
+                for offset in range(max(size, _BLOCK), self._size, 1 << 20):
+                    self._write(fds[-1], bytes(min(self._size - offset, 1 << 20)), offset)
+                self._made = self._made or not titled or size < self._size
         except BaseException:
             with suppress(OSError):
                 self._close(fds)
@@ -278,7 +316,13 @@ class Journal:
                     with suppress(OSError):
                         self._disk.unlink(name, dir_fd=self._root)
             raise
-        self._fds = fds
+        self._fds, self._key, self._titled = fds, key, [True, True]
+
+    def _start_over(self) -> None:
+        """Take away the one file that is there: beside a new one it would seem to be wanted."""
+        last = self.last
+        self.remove()
+        self.last = self.synced = self.told = last
 
     def _check_room(self) -> None:
         """See that the journal does not take the room it is to serve."""
@@ -310,8 +354,42 @@ def _blocks(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _digest(number: int, synced: int, length: int, payload: bytes) -> bytes:
-    return hashlib.sha256(struct.pack("<QQI", number, synced, length) + payload).digest()
+def _title(key: bytes) -> bytes:
+    """The first block of a file."""
+    said = _MAGIC + key
+    return (said + hashlib.sha256(said).digest()).ljust(_BLOCK, b"\0")
+
+
+def _key(content: bytes) -> bytes:
+    """The key that a file begins with, b"" if it does not begin as one should."""
+    key = content[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE]
+    return key if content.startswith(_title(key)[: _TITLE.size]) else b""
+
+
+def _head(key: bytes, number: int, synced: int, payload: bytes) -> bytes:
+    said = _HEAD.pack(key, number, synced, len(payload), b"")[: -hashlib.sha256().digest_size]
+    return said + hashlib.sha256(said + payload).digest()
+
+
+def _batches(content: bytes, key: bytes) -> Iterator[_Batch]:
+    """The whole batches in a file, of this turn and of earlier ones, in the order of places."""
+    offset = _BLOCK
+    while key and offset + _HEAD.size <= len(content):
+        batch = _batch(content, offset, key)
+        if batch is not None:
+            yield batch
+        offset = offset + _BLOCK if batch is None else batch.end
+
+
+def _batch(content: bytes, offset: int, key: bytes) -> _Batch | None:
+    if not content.startswith(key, offset):
+        return None
+    _, number, synced, length, _ = _HEAD.unpack_from(content, offset)
+    begin = offset + _HEAD.size
+    payload = content[begin : begin + length]
+    if content[offset:begin] != _head(key, number, synced, payload):
+        return None
+    return _Batch(number, synced, payload, offset + _blocks(_HEAD.size + length))
 
 
 def _pack(entry: Entry) -> bytes:

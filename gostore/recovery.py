@@ -88,6 +88,8 @@ class Recovery:
     undone: list[Entry] = field(factory=list)
     #: What is dead by the word of the journal, whatever its own state file says.
     overtaken: list[int] = field(factory=list)
+    #: What is wrong with the journal: changes that were acknowledged may be missing in it.
+    journal_damage: str | None = None
 
     def __str__(self) -> str:
         discarded = len(self.leftover) + len(self.uncommitted) + len(self.pending)
@@ -150,6 +152,7 @@ def scan(volume: Volume) -> Recovery:
     rivals: dict[str, list[_Rival]] = {}
     # Of each blob the newest entry: it may have been deleted after it was committed.
     undone = {entry.blob_id: entry for entry in volume.read_journal()}
+    found.journal_damage = volume.journal.damage
     torn: set[int] = set()
     for name, is_directory in volume.disk.listdir(volume.root):
         if _ID.fullmatch(name) and (blob_id := int(name)) <= MAX_ID:
@@ -377,7 +380,9 @@ def _redo(volume: Volume, found: Recovery) -> None:
         volume.trash(name)
     for entry in found.undone:
         _restore(volume, found, entry)
-    if volume.journal.last:
+    if found.journal_damage is not None:
+        log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
+    if volume.journal.last or found.journal_damage is not None:
         volume.redone()
         log.info("Journal: {count} blobs written again", count=len(found.undone))
     elif found.obsolete:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -184,6 +184,12 @@ class BlobStore:
         self._volume.open()
         try:
             self._found = recovery.scan(self._volume)
+            if self._found.journal_damage is not None:
+                reason = (
+                    f"{self._found.journal_damage}, so that a write or a delete may be lost;"
+                    " gostore fsck tells what is there, and with --repair it goes on with that"
+                )
+                raise VolumeUnusable(self._volume.shown_path, reason)
         except VolumeUnusable:
             self._volume.close()
             raise
@@ -735,29 +741,44 @@ class BlobStore:
         self._discard_again()
         return self._collect(self._garbage.dead)
 
-    def _collect(self, dead: Iterable[Dead]) -> Deferred[None]:
-        run = self._workers.chore(self._collect_in_worker, dead, self._garbage.stages)
-        return run.addCallback(self._collected)
+    @inlineCallbacks
+    def _collect(self, dead: Sequence[Dead]) -> Generator[Deferred[Any], Any, None]:
+        stages = self._garbage.stages
+        yield self._workers.chore(self._checkpoint_in_worker)
+        if dead:
+            yield self._workers.commit(self._tell_journal_in_worker)
+        collected, free = yield self._workers.chore(self._collect_in_worker, dead, stages)
+        if free is not None:
+            self._free = free
+        self._garbage.forget(collected)
+        for blob_id in collected.ids:
+            self._by_id.release(blob_id)
+
+    def _checkpoint_in_worker(self) -> None:
+        with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
+            self._volume.checkpoint()
+
+    def _tell_journal_in_worker(self) -> None:
+        """See that a start does not look in the journal for what is about to be removed.
+
+        It would do right with all that the journal has, but what deleted these may be damaged.
+        """
+        try:
+            self._volume.tell_journal()
+        except OutcomeUnknown:
+            pass  # as above
+        except OSError as error:
+            log.warn("The journal is not told of what is collected: {error}", error=error)
 
     def _collect_in_worker(
         self, dead: Iterable[Dead], stages: Iterable[int]
     ) -> tuple[Collected, int | None]:
-        with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
-            self._volume.checkpoint()
         collected = collect(self._volume, dead, stages)
         try:
             return collected, self._volume.free()[0]
         except OSError as error:
             log.warn("How much room is left is not known: {error}", error=error)
             return collected, None
-
-    def _collected(self, result: tuple[Collected, int | None]) -> None:
-        collected, free = result
-        if free is not None:
-            self._free = free
-        self._garbage.forget(collected)
-        for blob_id in collected.ids:
-            self._by_id.release(blob_id)
 
 
 def list_page(

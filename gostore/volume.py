@@ -407,25 +407,34 @@ class Volume:
         What a number stood for was collected after one.  With a new bearer in its place a start
         cannot do all of that again, a deletion say, and so has to leave alone the rest of it.
         """
-        if self.journal.synced > self.journal.told:
-            try:
-                self._append([])
-            except OutcomeUnknown as unknown:
-                for change in changes:
-                    change.error = DiskFailed(str(unknown))
-                return False
-            except NothingWritten as error:
-                _fail(changes, error)
-                return False
+        try:
+            self.tell_journal()
+        except OutcomeUnknown as unknown:
+            for change in changes:
+                change.error = DiskFailed(str(unknown))
+            return False
+        except NothingWritten as error:
+            _fail(changes, error)
+            return False
         return True
+
+    def tell_journal(self) -> None:
+        """Tell the journal of the last checkpoint, if it is not told of it.
+
+        Raises OutcomeUnknown or NothingWritten.
+        """
+        if self.journal.synced > self.journal.told:
+            self._append([])
 
     def _append(self, entries: Sequence[Entry]) -> None:
         """Append a batch to the journal; raises OutcomeUnknown or NothingWritten."""
         if not self.journal.fits(entries):
             if not self.journal.may_turn:
                 self.checkpoint()
-            self.journal.turn()
+            self._break_if_failing(Journal.turn, self.journal)
         self._break_if_failing(self.journal.append, entries)
+        if not entries:
+            self._revealed = self.journal.last
 
     def checkpoint(self) -> None:
         """Flush what the journal made durable to its own files; raises OutcomeUnknown.
@@ -435,7 +444,7 @@ class Volume:
         revealed = self._revealed
         if revealed > self.journal.synced:
             self._break_if_failing(self.disk.syncfs, self.root)
-            self.journal.synced = max(self.journal.synced, revealed)
+            self.journal.advance(revealed)
 
     @property
     def checkpoint_due(self) -> bool:

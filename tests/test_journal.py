@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore import journal as format_
 from gostore import recovery
 from gostore.blob import Blob
 from gostore.disk import Disk, UnsyncedDisk
@@ -114,17 +113,124 @@ class JournalTests(SynchronousTestCase):
         journal.append([entry(2, 3000)])
         self.assertEqual([each.blob_id for each in self.open().read()], [1, 2])
 
+    def spoil(self, turn: int, at: int) -> None:
+        """Flip a bit of a file."""
+        with open(self.file(turn), "r+b") as file:
+            file.seek(at)
+            byte = file.read(1)
+            file.seek(at)
+            file.write(bytes([byte[0] ^ 1]))
+
     def test_torn(self) -> None:
-        """A batch of which a byte is missing, wherever, ends the chain."""
+        """The last batch is as if it had never been if a byte of it is missing, wherever."""
         journal = self.open()
         journal.append([entry(1)])
         journal.append([entry(2, 50)])
+        for at in range(8192, 8192 + 68 + 12 + 10 + 50):
+            self.spoil(0, at)
+            again = self.open()
+            self.assertEqual(again.read(), [entry(1)], at)
+            self.assertIsNone(again.damage)
+            self.spoil(0, at)
+        # Behind them there is nothing that would be read.
+        self.spoil(0, 8192 + 68 + 12 + 10 + 50)
+        self.assertEqual(self.open().read(), [entry(1), entry(2, 50)])
+
+    def test_damaged(self) -> None:
+        """If a byte is missing of one that has others behind it, that is found out."""
+        journal = self.open()
+        for number in (1, 2, 3):
+            journal.append([entry(number)])
+        for at in range(8192, 8192 + 68 + 12 + 10 + 5):
+            self.spoil(0, at)
+            again = self.open()
+            self.assertEqual(again.read(), [entry(1), entry(3)], at)
+            wanted = "batch 2 of the redo journal is damaged, or was never written"
+            self.assertEqual(again.damage, wanted)
+            self.assertEqual(again.last, 3)
+            self.spoil(0, at)
+        self.assertEqual(len(again.read()), 3)
+        self.assertIsNone(again.damage)
+
+    def test_damaged_and_synced(self) -> None:
+        """One whose changes are known to be in their files is not missed."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.append([entry(2)])
+        journal.synced = 2
+        journal.append([entry(3)])
+        self.spoil(0, 4096)
+        self.spoil(0, 8192)
+        again = self.open()
+        self.assertEqual(again.read(), [entry(3)])
+        self.assertIsNone(again.damage)
+
+    def test_title_damaged(self) -> None:
+        """One file says whose batches are in both; if neither does, that is damage."""
+        journal = self.open()
+        journal.append([entry(1)])
+        for at in range(56):
+            self.spoil(0, at)
+            again = self.open()
+            self.assertEqual(again.read(), [entry(1)], at)
+            self.assertIsNone(again.damage)
+            self.spoil(0, at)
+        self.spoil(0, 20)
+        again.read()
+        again.append([entry(2)])  # which mends it
+        self.spoil(1, 20)
+        third = self.open()
+        self.assertEqual(third.read(), [entry(1), entry(2)])
+        self.spoil(0, 20)
+        for _ in range(2):
+            self.assertEqual(third.read(), [])
+            self.assertIn("the first blocks of the redo journal are damaged", str(third.damage))
+        third.append([entry(3)])
+        again = self.open()
+        self.assertEqual(again.read(), [entry(3)])
+        self.assertIsNone(again.damage)
+
+    def test_two_journals(self) -> None:
+        """Files that do not belong together are not read as one journal."""
+        self.open().append([entry(1)])
+        os.rename(self.file(0), self.file(0) + "x")
+        os.unlink(self.file(1))
+        self.open().append([entry(2)])
+        os.rename(self.file(0) + "x", self.file(0))
+        journal = self.open()
+        self.assertEqual(journal.read(), [])
+        self.assertIn("the first blocks of the redo journal are damaged", str(journal.damage))
+
+    def test_forged(self) -> None:
+        """No stored blob can hold a batch: only what has the key of this journal is one."""
+        other = self.open()
+        other.append([entry(1)])
         with open(self.file(0), "rb") as file:
-            whole = file.read(8192)
-        for at in range(4096, 4096 + 60 + 12 + 50):
-            with open(self.file(0), "r+b") as file:
-                file.write(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-            self.assertEqual([each.blob_id for each in self.open().read()], [1], at)
+            file.seek(4096)
+            batch = file.read(4096)
+        other.remove()
+        journal = self.open()
+        # So that all of it lies in blocks of its own.
+        journal.append([Entry(2, b"x" * (4096 - 68 - 12), b"")])
+        journal.append([Entry(3, b"x" * (4096 - 68 - 12), batch)])
+        self.spoil(0, 8192)
+        again = self.open()
+        self.assertEqual([each.blob_id for each in again.read()], [2])
+        self.assertEqual(again.last, 1)
+
+    def test_halved(self) -> None:
+        """Where one file is missing nothing is wanted: it was removed, and all that was synced."""
+        for gone in (0, 1):
+            journal = self.open()
+            journal.append([entry(1)])
+            os.unlink(self.file(gone))
+            again = self.open()
+            self.assertEqual(again.read(), [])
+            self.assertIsNone(again.damage)
+            # A new file beside the old one would make that seem to be wanted.
+            again.append([entry(2)])
+            self.assertEqual(self.open().read(), [entry(2)])
+            again.remove()
 
     def test_blocks_of_their_own(self) -> None:
         """Writing a batch touches no block of the one before it, which a power cut could tear."""
@@ -150,20 +256,46 @@ class JournalTests(SynchronousTestCase):
         self.assertTrue(journal.may_turn)
 
     def test_both_files(self) -> None:
-        """The chains of both files are read in the order of their numbers."""
+        """The batches of both files are read in the order of their numbers."""
         journal = self.open()
         for number in range(1, 4):
             journal.append([entry(number)])
         journal.turn()
         journal.append([entry(4)])
         journal.synced = 3
-        journal.turn()
-        journal.append([entry(5)])  # begins the first file anew: of 2 and 3 a stale chain is left
-        journal.synced = 0
+        journal.turn()  # which needs a batch, to say that it may
+        self.assertEqual(journal.last, 5)
+        journal.append([entry(6)])  # begins the first file anew: 2 and 3 are left behind it
         again = self.open()
-        read = [each.blob_id for each in again.read()]
-        self.assertEqual(read, [4, 5])
-        self.assertEqual(again.last, 5)
+        self.assertEqual([each.blob_id for each in again.read()], [4, 6])
+        self.assertEqual((again.last, again.synced), (6, 3))
+
+    def test_told_before_begun_anew(self) -> None:
+        """Before a file is begun anew a batch says that it may be; there is always room for it."""
+        root = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, root)
+        journal = Journal(Disk(), root, 4 * 4096)
+        self.addCleanup(journal.close)
+        for number in range(1, 21):
+            if not journal.fits([entry(number)]):
+                journal.synced = max(journal.synced, journal.last)
+                journal.turn()
+                self.assertLessEqual(journal._offset, 4 * 4096)
+                # Whatever becomes of the file now.
+                path = self.file(journal._turn)
+                with open(path, "rb") as file:
+                    kept = file.read()
+                with open(path, "r+b") as file:
+                    file.seek(4096)
+                    file.write(bytes(4096))
+                again = self.open()
+                again.read()
+                self.assertIsNone(again.damage)
+                with open(path, "wb") as file:
+                    file.write(kept)
+            journal.append([entry(number)])
+            self.assertEqual(os.path.getsize(self.file(journal._turn)), 4 * 4096)
+            self.assertEqual(self.open().read()[-1:], [entry(number)])
 
     def test_synced(self) -> None:
         """What a later batch says to be in its own files is not read again."""
@@ -176,15 +308,32 @@ class JournalTests(SynchronousTestCase):
         journal.append([entry(3)])
         self.assertEqual([each.blob_id for each in self.open().read()], [3])
 
-    def test_number_goes_on(self) -> None:
-        """After a restart numbers grow on, in the file that does not have the newest batch."""
+    def test_nothing_to_sync(self) -> None:
+        """An empty batch behind what is synced is synced itself."""
         journal = self.open()
         journal.append([entry(1)])
-        again = self.open()
-        again.read()
-        again.append([entry(2)])
-        third = self.open()
-        self.assertEqual([each.blob_id for each in third.read()], [1, 2])
+        journal.append([])
+        self.assertEqual((journal.synced, journal.told), (0, 0))
+        journal.synced = 2
+        for _ in range(2):
+            journal.append([])
+            self.assertEqual(journal.synced, journal.last)
+            self.assertEqual(journal.told, journal.last)
+            self.assertEqual(self.open().read(), [])
+
+    def test_number_goes_on(self) -> None:
+        """After a restart the next batch goes behind the newest: the other file may be wanted."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.turn()
+        journal.append([entry(2)])
+        for number in (3, 4):
+            again = self.open()
+            again.read()
+            again.append([entry(number)])
+        last = self.open()
+        self.assertEqual([each.blob_id for each in last.read()], [1, 2, 3, 4])
+        self.assertEqual((last._turn, last._offset), (1, 4 * 4096))
 
     def test_not_a_file(self) -> None:
         """A link, a FIFO, a socket or a directory in the place of a file is not read, and named."""
@@ -215,13 +364,12 @@ class JournalTests(SynchronousTestCase):
         again = self.open(self.disk)
         wanted = again.read()
         again.shrink()
-        self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [8192, 4096])
+        # Of the first file only says whose it is, for the second says that all is synced.
+        self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [4096, 8192])
         self.assertEqual(self.disk.open_files, [])
         third = self.open()
         self.assertEqual(third.read(), wanted)
-        os.unlink(self.file(0))
-        third.shrink()
-        self.assertEqual(third.read(), wanted)
+        self.assertEqual(third.last, 2)
 
     def test_removed(self) -> None:
         """remove takes both files away, and does not mind if they are not there."""
@@ -230,38 +378,6 @@ class JournalTests(SynchronousTestCase):
         journal.remove()
         journal.remove()
         self.assertEqual(os.listdir(self.path), [])
-
-    def test_removed_in_order(self) -> None:
-        """The newer file is removed when the older one is durably gone: never is that one alone."""
-        for newer in (0, 1):
-            journal = self.open(self.disk)
-            journal.append([entry(1)])
-            for number in range(newer):
-                journal.synced = journal.last
-                journal.turn()
-                journal.append([entry(2 + number)])
-            again = self.open(self.disk)
-            again.read()
-            self.disk.clear()
-            again.remove()
-            names = [f"unlink {NAMES[1 - newer]}", "fsync ?", f"unlink {NAMES[newer]}", "fsync ?"]
-            self.assertEqual(self.disk.trace("unlink", "fsync"), names)
-
-    def test_gap(self) -> None:
-        """The head of a file that was being begun anew when the power went is not read."""
-        journal = self.open()
-        journal.append([entry(1)])
-        journal.append([entry(2)])
-        journal.synced = 2
-        journal.turn()
-        journal.synced = 0
-        journal.append([entry(3)])
-        with open(self.file(0), "r+b") as file:
-            file.seek(4096)
-            file.write(bytes(4096))
-        again = self.open()
-        self.assertEqual([each.blob_id for each in again.read()], [3])
-        self.assertEqual(again.last, 3)
 
     def test_other_size(self) -> None:
         """A batch is read whatever size its file would be given now."""
@@ -290,15 +406,21 @@ class JournalTests(SynchronousTestCase):
         self.disk.room = (4 * 2 * SIZE, 1 << 30)
         self.open(self.disk).append([entry(1)])
 
-    def test_magic(self) -> None:
-        """The head of a batch is as the module says."""
+    def test_format(self) -> None:
+        """The title and the head of a batch are as the module says."""
         self.open().append([])
         with open(self.file(0), "rb") as file:
-            head = file.read(60)
-        self.assertEqual(head[:8], b"gostoreJ")
-        self.assertEqual(head[8:28], bytes([1]) + bytes(19))
-        self.assertEqual(head[28:], hashlib.sha256(head[8:28]).digest())
-        self.assertEqual(format_._HEAD.size, 60)
+            content = file.read(8192)
+        with open(self.file(1), "rb") as file:
+            self.assertEqual(file.read(4096), content[:4096])
+        key = content[8:24]
+        self.assertNotEqual(key, bytes(16))
+        self.assertEqual(content[:8], b"gostoreJ")
+        self.assertEqual(content[24:56], hashlib.sha256(content[:24]).digest())
+        head = content[4096 : 4096 + 68]
+        self.assertEqual(head[:36], key + bytes([1]) + bytes(7) + bytes([1]) + bytes(11))
+        self.assertEqual(head[36:], hashlib.sha256(head[:36]).digest())
+        self.assertEqual(content.rstrip(b"\0"), content[: 4096 + 68].rstrip(b"\0"))
 
 
 class RedoTests(VolumeCase):

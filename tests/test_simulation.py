@@ -100,6 +100,10 @@ class JournalTests(SynchronousTestCase):
         """What is left of a file that was begun anew brings nothing back."""
         self.explore(trials.begun_anew, 5)
 
+    def test_spoilt(self) -> None:
+        """A damaged block of the journal loses nothing in silence, and brings nothing back."""
+        self.explore(trials.spoilt, 30)
+
     def test_checkpoints(self) -> None:
         """What is committed during a flush is not covered by it, nor what is renamed after it."""
         self.explore(trials.checkpoints, 216, 5)

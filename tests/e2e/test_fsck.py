@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -115,6 +116,33 @@ def test_spoiled(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.stop() == 0
     status, found = findings(daemon.directory)
     assert (status, {each["kind"] for each in found.values()}) == (0, {"quarantined"})
+
+
+def test_journal_damaged(make_daemon: Make) -> None:
+    """Over a damaged journal, which may have lost a write, no daemon starts; a repair goes on."""
+    daemon = make_daemon().start()
+    for location in ("first", "second", "third"):
+        assert daemon.ask("POST", location, location.encode()).status == 204
+    daemon.kill()
+    with open(daemon.directory / ".journal-0", "r+b") as journal:
+        at = mmap.mmap(journal.fileno(), 0).find(b"second")
+        assert at >= 4096
+        journal.seek(at)
+        journal.write(b"S")
+    daemon.launch()
+    assert daemon.ended() != 0
+    assert "batch 2 of the redo journal is damaged, or was never written" in daemon.said
+    assert "Traceback" not in daemon.said
+    status, found = findings(daemon.directory)
+    assert status == 1
+    [finding] = found.values()
+    assert finding["kind"] == "damaged" and "batch 2 of the redo journal" in finding["reason"]
+    assert fsck(daemon.directory, "--repair").returncode == 1
+    assert findings(daemon.directory) == (0, {})
+    daemon.start()
+    # After a mere kill nothing was lost.
+    for location in ("first", "second", "third"):
+        assert daemon.ask("GET", location).body == location.encode()
 
 
 def aside(daemon: Daemon) -> set[str]:

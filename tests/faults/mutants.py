@@ -217,8 +217,8 @@ MUTANTS = (
     _mutant(
         "a journal that could not be written makes the store read-only",
         "journal",
-        "                if offset == self._offset:\n",
-        "                if False:\n",
+        "            raise NothingWritten(*error.args) from error\n",
+        "            raise\n",
         "POST, in memory",
     ),
     _mutant(
@@ -255,8 +255,8 @@ MUTANTS = (
     _mutant(
         "a write to the journal that is cut short is not completed",
         "journal",
-        "            data = data[written:]\n",
-        '            data = b""\n',
+        "        self._write(fd, data[written:], self._offset + written)\n",
+        "",
         "POST, in memory",
         kind=PowerCuts,
     ),

@@ -31,7 +31,7 @@ Tree = bytes | tuple[tuple[str, Any], ...]
 Entries = tuple[tuple[str, int], ...]
 
 #: Of a block either all is as it was, or what is written into it has begun to come.
-_BLOCK = 4096
+BLOCK = 4096
 
 #: What is written of a block that is torn, if there is so much in it.
 _SECTOR = 512
@@ -120,16 +120,16 @@ class File:
             if offset + len(data) > len(self.durable):
                 # The size arrived before the bytes did.
                 kept.append(_written(torn, offset, bytes(len(data))))
-            elif len(data) > _BLOCK:
+            elif len(data) > BLOCK:
                 # Of its blocks only one is there, or all but one.
-                for at in range(0, len(data), _BLOCK):
-                    block = data[at : at + _BLOCK]
+                for at in range(0, len(data), BLOCK):
+                    block = data[at : at + BLOCK]
                     kept.append(_written(torn, offset + at, block))
                     lost = torn[offset + at : offset + at + len(block)].ljust(len(block), b"\0")
                     kept.append(_written(self.data, offset + at, lost))
             # What else was in its blocks may be gone, if the disk writes whole blocks.
-            first = offset - offset % _BLOCK
-            last = min(len(self.durable), -(-(offset + len(data)) // _BLOCK) * _BLOCK)
+            first = offset - offset % BLOCK
+            last = min(len(self.durable), -(-(offset + len(data)) // BLOCK) * BLOCK)
             kept.append(_written(torn, first, bytes(max(0, last - first))))
         return kept
 
@@ -327,6 +327,17 @@ class SimulatedDisk(Disk):
         if isinstance(one, File):
             return one.data
         return tuple((name, self._tree(under)) for name, under in sorted(one.entries.items()))
+
+    def spoil(self, name: str, offset: int, length: int) -> bool:
+        """Zero bytes of a file in the root, on the platter too; return whether that changed any."""
+        number = self._entries(0).get(name)
+        if number is None:
+            return False
+        one = self._at(number)
+        assert isinstance(one, File)
+        spoilt = _written(one.data, offset, bytes(max(0, min(length, len(one.data) - offset))))
+        self.inodes[number] = File(spoilt, spoilt)
+        return spoilt != one.data
 
     def damage(self, name: str) -> None:
         """Cut a file short behind everybody's back."""
@@ -563,6 +574,9 @@ class SimulatedDisk(Disk):
         self._call("free", dir_fd)
         return (0 if self.full else _ROOM), 2 * _ROOM
 
+    def random(self, size: int) -> bytes:  # type: ignore[override]
+        return bytes(range(1, size + 1))  # the same each time, as all here is
+
     def lock(self, dir_fd: int) -> None:  # type: ignore[override]
         self._call("lock", dir_fd)
         if self.locked is not None:
@@ -578,7 +592,7 @@ def used(tree: Tree) -> int:
 
 
 def _blocks(size: int) -> int:
-    return -(-size // _BLOCK)
+    return -(-size // BLOCK)
 
 
 def _error(number: int) -> OSError:

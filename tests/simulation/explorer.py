@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,10 +14,11 @@ from typing import Any, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from gostore.errors import NoSpace, StoreError
-from gostore.journal import NAMES
+from gostore import journal
+from gostore.errors import NoSpace, StoreError, VolumeUnusable
+from gostore.journal import NAMES, Journal
 from tests.doubles import CHORE, COMMIT, FILE
-from tests.simulation.disk import CHANGES, Entries, SimulatedDisk, Tree, used
+from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
 from tests.simulation.world import (
     DAMAGED,
     DELETE,
@@ -295,11 +297,13 @@ class Explorer:
         shape: tuple[int, bool] = SMALL,
         full: bool = False,
         mixed: bool = False,
+        spoilt: bool = False,
     ) -> None:
         """Run a script and crash it at each call of its last step: others have crashed the rest.
 
         ``start`` is what the disk holds at first, by default `start`; with ``full`` it has no room
-        for the last step; with ``mixed`` only the steps with ``b`` have the shape.
+        for the last step; with ``mixed`` only the steps with ``b`` have the shape; with ``spoilt``
+        a crash is one after which a block of the journal is damaged.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -317,7 +321,7 @@ class Explorer:
                 world, step, crashes, last, shape if not mixed or step[1] == "b" else SMALL
             )
         crashes.append(Crash(world.disk.copy(), world.allowed()))
-        self.check(crashes, f"{script}")
+        (self.spoil if spoilt else self.check)(crashes, f"{script}")
 
     def together(
         self,
@@ -489,6 +493,49 @@ class Explorer:
             except Violation as violation:
                 raise Violation(f"{what}, crash {number}: {violation}") from None
 
+    def spoil(self, crashes: Iterable[Crash], what: str) -> None:
+        """Damage each block of the journal after each crash; raises Violation.
+
+        Either the start is refused, or the promise is kept. But after a power cut that has lost all
+        it can, nobody can tell the newest batch, if it is damaged, from one that never was whole.
+        """
+        for number, crash in enumerate(crashes):
+            if self.until is not None and time.monotonic() > self.until:
+                return
+            self.figures.crashes += 1
+            for name, at, cut in itertools.product(
+                NAMES, range(0, self._journal_size, BLOCK), (False, True)
+            ):
+                disk = crash.disk.copy()
+                if cut:
+                    disk = disk.cut(partial(_least, disk))
+                newest, where = _newest_batch(disk, self._journal_size)
+                if not disk.spoil(name, at, BLOCK):
+                    continue
+                self.figures.states += 1
+                self.figures.stood_for += 1
+                self.figures.lives += 1
+                state = f"{shown(disk.tree)}, {cut=}, {name} spoilt at {at}"
+                found = self._start_spoilt(disk, state)
+                if found is not None and not (cut and name == newest and at in where):
+                    try:
+                        _hold(crash.allowed, found, state)
+                    except Violation as violation:
+                        raise Violation(f"{what}, crash {number}: {violation}") from None
+
+    def _start_spoilt(self, disk: SimulatedDisk, state: str) -> dict[str, Value] | None:
+        """What is served, None if the journal refuses the start."""
+        world = World(disk, self.modules, sync=self.after, journal_size=self._journal_size)
+        try:
+            world.start()
+        except VolumeUnusable as error:
+            if "journal" in str(error):
+                return None
+            raise Violation(f"no start: {error!r} from {state}") from error
+        except (StoreError, OSError) as error:
+            raise Violation(f"no start: {error!r} from {state}") from error
+        return world.values()
+
     def _each(
         self,
         disk: SimulatedDisk,
@@ -605,6 +652,28 @@ class Explorer:
 
 def _only(values: Mapping[str, Value]) -> Allowed:
     return {location: frozenset([value]) for location, value in values.items()}
+
+
+def _least(disk: SimulatedDisk, number: int) -> bytes | Entries:
+    """Of an inode what was synced."""
+    one = disk.inodes[number]
+    return one.durable if isinstance(one, File) else tuple(sorted(one.durable.items()))
+
+
+def _newest_batch(disk: SimulatedDisk, size: int) -> tuple[str, range]:
+    """In which file of the journal the newest whole batch is, and where."""
+    root = disk.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    found = Journal(disk, root, size)
+    found.read()
+    name = NAMES[found._turn]
+    batches = journal._batches(found._content(name) or b"", found._key)
+    newest = max(batches, key=lambda batch: batch.number, default=None)
+    disk.close(root)
+    if newest is None:
+        return name, range(0)
+    return name, range(
+        newest.end - journal._blocks(journal._HEAD.size + len(newest.payload)), newest.end
+    )
 
 
 def _hold(allowed: Allowed, found: Mapping[str, Value], state: object) -> None:

@@ -393,16 +393,17 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal turns without a checkpoint",
         "volume",
-        "                self.checkpoint()\n            self.journal.turn()\n",
-        "                self.journal.synced = self._revealed\n            self.journal.turn()\n",
+        "                self.checkpoint()\n            self._break_if_failing(Journal",
+        "                self.journal.synced = self._revealed\n"
+        "            self._break_if_failing(Journal",
         trials.queued,
     ),
     _journal(
         "a checkpoint flushes nothing",
         "volume",
         "            self._break_if_failing(self.disk.syncfs, self.root)\n"
-        "            self.journal.synced",
-        "            self.journal.synced",
+        "            self.journal.advance",
+        "            self.journal.advance",
     ),
     _journal(
         "the journal is not forgotten before something vanishes",
@@ -444,22 +445,22 @@ JOURNAL_MUTANTS = (
     _journal(
         "the digest of a batch is not checked",
         "journal",
-        "                if _digest(number, synced, length, payload) != digest:\n",
-        "                if False:\n",
+        "    if content[offset:begin] != _head(key, number, synced, payload):\n",
+        "    if False:\n",
         trials.long_scripts,
     ),
     _journal(
-        "the numbers of a chain are not checked",
+        "a journal that is being removed is read",
         "journal",
-        "or number != (expected or number) or",
-        "or",
+        "            self.synced = self.last\n        wanted",
+        "            pass\n        wanted",
+        after="files",
     ),
     _journal(
-        "the journal's newer file is removed first",
+        "what is left of a journal stands beside a new file",
         "journal",
-        "for turn in (older, newer):",
-        "for turn in (newer, older):",
-        after="files",
+        "        if self._halved:\n            self._start_over()\n",
+        "",
     ),
     _journal(
         "the journal is not told before a staged blob is committed",
@@ -513,16 +514,16 @@ JOURNAL_MUTANTS = (
     _journal(
         "a checkpoint covers what is revealed while it lasts",
         "volume",
-        "self.journal.synced = max(self.journal.synced, revealed)",
-        "self.journal.synced = self._revealed",
+        "self.journal.advance(revealed)",
+        "self.journal.advance(self._revealed)",
         trials.checkpoints,
     ),
     _journal(
         "a checkpoint counts before it is done",
         "volume",
         "            self._break_if_failing(self.disk.syncfs, self.root)\n"
-        "            self.journal.synced = max(self.journal.synced, revealed)\n",
-        "            self.journal.synced = max(self.journal.synced, revealed)\n"
+        "            self.journal.advance(revealed)\n",
+        "            self.journal.advance(revealed)\n"
         "            self._break_if_failing(self.disk.syncfs, self.root)\n",
         trials.checkpoints,
     ),
@@ -548,13 +549,32 @@ JOURNAL_MUTANTS = (
         trials.failing_syncs,
     ),
     _journal(
-        "what lies before a gap is done again",
+        "a file is begun anew before the journal says that it may be",
         "journal",
-        "        wanted = []\n        number = self.last\n"
-        "        while number > self.synced and number in batches:\n"
-        "            wanted.append(batches[number])\n            number -= 1\n",
-        "        wanted = [batches[n] for n in sorted(batches, reverse=True) if n > self.synced]\n",
-        trials.begun_anew,
+        "        if self._newest[1 - self._turn] > self.told:\n",
+        "        if False:\n",
+        trials.queued,
+    ),
+    _journal(
+        "a batch that is missing is not missed",
+        "journal",
+        "        if len(wanted) < self.last - self.synced:\n",
+        "        if False:\n",
+        trials.spoilt,
+    ),
+    _journal(
+        "a start goes on without what is missing",
+        "store",
+        "            if self._found.journal_damage is not None:\n",
+        "            if False:\n",
+        trials.spoilt,
+    ),
+    _journal(
+        "the journal is not told of what is collected",
+        "store",
+        "            self._volume.tell_journal()\n",
+        "            pass\n",
+        trials.spoilt,
     ),
     _journal(
         "what a batch says of the flush is not believed",
@@ -571,10 +591,10 @@ JOURNAL_MUTANTS = (
         trials.long_scripts,
     ),
     _journal(
-        "a start begins the newer file anew",
+        "a start begins the newest file anew",
         "journal",
-        "self._newest.index(min(self._newest))",
-        "self._newest.index(max(self._newest))",
+        "        self._offset = self._ends[self._turn]\n",
+        "        self._offset = _BLOCK\n",
     ),
     _journal(
         "the journal's names are not synced",

@@ -179,14 +179,19 @@ def numbers(explorer: Explorer) -> None:
 
 
 def queued(explorer: Explorer) -> None:
-    """Requests one after another while the other threads are not given a turn."""
-    puts = ((PUT, "c"),) * 5
-    for last, beside in explorer.some(
+    """Requests one after another while the other threads are not given a turn.
+
+    In a smaller journal, too, of which a file is begun anew as soon as its flush is over.
+    """
+    for (size, puts), last, beside in explorer.some(
         itertools.product(
-            ((DELETE, "c"), (PUT, "c")), ((), ((POST, "a"),), ((POST, "a"), (POST, "b")))
+            ((JOURNAL_SIZE * 3 // 4, 3), (JOURNAL_SIZE, 5)),
+            ((DELETE, "c"), (PUT, "c")),
+            ((), ((POST, "a"),), ((POST, "a"), (POST, "b"))),
         )
     ):
-        explorer.together((*puts, last, *beside), before=((POST, "c"),))
+        explorer.make_journal(size)
+        explorer.together((*((PUT, "c"),) * puts, last, *beside), before=((POST, "c"),))
 
 
 def checkpoints(explorer: Explorer) -> None:
@@ -263,6 +268,13 @@ def found_damaged(explorer: Explorer) -> None:
             explorer.script((*before, DAMAGE, *after))
 
 
+def spoilt(explorer: Explorer) -> None:
+    """A block of the journal is damaged: nothing is lost in silence, or comes back."""
+    tails = (*_TAILS, ((POST, "a"), (POST, "b")), ((POST, "a"), (DELETE, "a"), (POST, "b")))
+    for lead, tail, idle in explorer.some(itertools.product(_LEADS, tails, range(4))):
+        explorer.script(((POST, "c"), *[(PUT, "c")] * idle, *lead, *tail), spoilt=True)
+
+
 #: What comes before, and what is then crashed, with something at ``c``.
 _LEADS = (
     ((POST, "a"), (DELETE, "a"), COLLECT),
@@ -305,4 +317,5 @@ JOURNAL_TRIALS: tuple[Trial, ...] = (
     begun_anew,
     first_journal,
     found_damaged,
+    spoilt,
 )

@@ -36,7 +36,7 @@ LARGE = (1024 * 1024 + 24, True)
 BLOCKS = (6000, True)
 
 #: So small that the files of the journal take turns every few changes.
-JOURNAL_SIZE = 12 * 1024
+JOURNAL_SIZE = 16 * 1024
 
 #: What a location has: the SHA-256 of its bytes, None if there is nothing, or `DAMAGED`.
 Value = bytes | None
