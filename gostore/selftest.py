@@ -53,7 +53,10 @@ _LOST = (OSError, http.client.HTTPException)
 
 @define
 class Verdict:
-    """What the trial came to; ``wrong`` says what was lost or is not as it should be."""
+    """What the trial came to; ``wrong`` says what was lost or is not as it should be.
+
+    ``unjudged`` says what could not be seen, good or bad.
+    """
 
     directory: str
     seed: int
@@ -65,6 +68,7 @@ class Verdict:
     failed: int = 0
     seconds: float = 0.0
     wrong: list[str] = field(factory=list)
+    unjudged: list[str] = field(factory=list)
 
     @property
     def good(self) -> bool:
@@ -80,6 +84,7 @@ class Verdict:
             lines.append(f"What is left is in {self.directory}")
         return [
             *lines,
+            *(f"Not judged: {each}" for each in self.unjudged),
             f"{self.acknowledged} operations acknowledged, {self.unknown} with an unknown outcome, "
             f"{self.kills} kills, {self.checked} checks",
             f"{self.refused} writes refused on a full disk, {self.failed} cut short",
@@ -166,13 +171,14 @@ class Trial:
 
 def fill(daemon: Subject, verdict: Verdict) -> Held:
     """See that a disk that looks full refuses writes, and nothing else; return what is there."""
-    free = os.statvfs(daemon.data)
-    reserve = ("--free-space-reserve", str(max(0, free.f_bavail * free.f_frsize - ROOM)))
-    daemon.start(*reserve)
+    reserve = max(0, daemon.free() - ROOM)
+    options = ("--free-space-reserve", str(reserve))
+    daemon.start(*options)
     held: Held = {}
-    status = 0
+    status = before = 0
     for number in range(MOST_FILLS):
         location, body = f"full/{number}", bytes([number]) * FILL
+        before = daemon.free()
         status, _ = _ask(daemon, "POST", location, body)
         if status != 204:
             break
@@ -180,6 +186,8 @@ def fill(daemon: Subject, verdict: Verdict) -> Held:
         held[location] = body
     if status == 507:
         verdict.refused += 1
+    elif status == 204 and max(before, daemon.free()) >= reserve:
+        verdict.unjudged.append("a full disk: others have made room on it meanwhile")
     else:
         verdict.wrong.append(f"a full disk: POST {_answered(status)}, and not with 507")
     _look(daemon, verdict, held)
@@ -187,7 +195,7 @@ def fill(daemon: Subject, verdict: Verdict) -> Held:
         _delete(daemon, verdict, held, location)
     _look(daemon, verdict, held)
     daemon.kill()
-    daemon.start(*reserve)
+    daemon.start(*options)
     _look(daemon, verdict, held)
     daemon.stop(verdict)
     return held
@@ -319,6 +327,11 @@ class Subject:
         self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         self._process = None
+
+    def free(self) -> int:
+        """How many bytes are free on its disk."""
+        found = os.statvfs(self.data)
+        return found.f_bavail * found.f_frsize
 
     def limit(self, size: int) -> None:
         """From now on no file of its may grow beyond a size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gostore import cli
 from gostore.errors import VolumeUnusable
 from gostore.selftest import (
     FILE_LIMIT,
+    MOST_FILLS,
     MOST_SHOWN,
     Subject,
     Trial,
@@ -25,13 +27,14 @@ Answer = tuple[int, bytes]
 
 
 class FakeDaemon(Subject):
-    """A daemon that is a dictionary, with room for three blobs; ``spoil`` changes its answers.
+    """A daemon that is a dictionary, with room for some blobs; ``spoil`` changes its answers.
 
     It is given the method, the location, whether the daemon has room, and the right answer.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, room: int = 3) -> None:
         super().__init__(str(directory))
+        self.room = room
         (directory / "data").mkdir()
         self.blobs: dict[str, bytes] = {}
         self.starts: list[tuple[str, ...]] = []
@@ -48,6 +51,9 @@ class FakeDaemon(Subject):
     def stop(self, verdict: Verdict) -> None:
         self.kill()
 
+    def free(self) -> int:
+        return (1 << 40) - sum(map(len, self.blobs.values()))
+
     def limit(self, size: int) -> None:
         self.limited = True
 
@@ -58,7 +64,7 @@ class FakeDaemon(Subject):
         if body is not None:
             if self.limited and len(body) > FILE_LIMIT:
                 return 500, b""
-            if len(self.blobs) == 3:
+            if len(self.blobs) == self.room:
                 return 507, b""
             self.blobs[location] = body
             return (204 if method == "POST" else 200), b""
@@ -129,23 +135,25 @@ def test_wrong(tmp_path: Path, method: str, location: str, answer: Answer, wrong
 
 def test_never_full(tmp_path: Path) -> None:
     """A disk that is said to be full, and on which everything can be stored, is not good."""
-    daemon = FakeDaemon(tmp_path)
-    stored: dict[str, bytes] = {}
-
-    def spoil(method: str, location: str, right: Answer) -> Answer:
-        daemon.blobs, kept = {}, daemon.blobs
-        stored.update(kept)
-        if method == "GET":
-            return (200, stored[location]) if location in stored else (404, b"")
-        if method == "DELETE":
-            return (200 if stored.pop(location, None) else 404), b""
-        return right
-
-    daemon.spoil = spoil
+    daemon = FakeDaemon(tmp_path, room=1000)
     verdict = Verdict(str(tmp_path), seed=1)
     fill(daemon, verdict)
     assert verdict.wrong == ["a full disk: POST answered 204, and not with 507"]
-    assert verdict.refused == 0
+    assert (verdict.refused, verdict.unjudged) == (0, [])
+
+
+@pytest.mark.parametrize("at", [0, MOST_FILLS - 1, MOST_FILLS])
+def test_made_room(tmp_path: Path, at: int) -> None:
+    """If others make room, and be it for the last write alone, nobody can say that it was full."""
+    daemon = FakeDaemon(tmp_path, room=1000)
+    looks = itertools.count()
+    free = daemon.free
+    daemon.free = lambda: free() + (1 << 30) * (next(looks) > at)  # type: ignore[method-assign]
+    verdict = Verdict(str(tmp_path), seed=1)
+    fill(daemon, verdict)
+    assert (verdict.wrong, verdict.refused) == ([], 0)
+    assert verdict.good
+    assert any(each.startswith("Not judged: a full disk") for each in verdict.as_lines())
 
 
 def test_no_answer(tmp_path: Path) -> None:
