@@ -303,7 +303,7 @@ class BlobStore:
         else:
             self._digesting[blob.id] = [known]
             computed = self._workers.file(compute_digest, self._volume, blob)
-            computed.addErrback(self._reading_failed, blob)
+            computed.addErrback(self._opening_failed, blob)
             computed.addBoth(self._digested, blob)
         return known
 
@@ -335,7 +335,7 @@ class BlobStore:
                     blob,
                     lambda failure: self._reading_failed(failure, blob),
                 ),
-                self._reading_failed,
+                self._opening_failed,
                 errbackArgs=(blob,),
             )
         file = self._files.at_hand(blob)
@@ -348,7 +348,7 @@ class BlobStore:
                 return fail(self._reading_failed(Failure(), blob))
         opened = self._files.open(blob) if file is None else self._files.use(blob)
         return opened.addCallback(self._read_small, blob).addCallbacks(
-            SmallContent, self._reading_failed, errbackArgs=(blob,)
+            SmallContent, self._opening_failed, errbackArgs=(blob,)
         )
 
     def _read_small(self, file: OpenFile, blob: Committed) -> Deferred[bytes]:
@@ -357,6 +357,16 @@ class BlobStore:
             return result
 
         return self._workers.file(read_small, self._volume, blob, file.fd).addBoth(leave)
+
+    def _opening_failed(self, failure: Failure, blob: Committed) -> Deferred[Any]:
+        """As `_reading_failed`, once nobody changes the location of what is not found any more.
+
+        What is deleted without a tombstone is away for some time before the maps show that.
+        """
+        if not failure.check(FileNotFoundError):
+            return fail(self._reading_failed(failure, blob))
+        turn = self._committer.hold(blob.location, lambda: succeed(None))
+        return turn.addCallback(lambda _: self._reading_failed(failure, blob))
 
     def _reading_failed(self, failure: Failure, blob: Committed) -> Failure:
         """Turn a failed read into the store's words; set a damaged blob aside."""

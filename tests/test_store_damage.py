@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -46,6 +47,22 @@ class RaceTests(StoreCase):
             self.assertEqual(self.names(), [])
             self.open()
             self.fails(self.store.get("a"), NotFound)
+
+    def test_delete_without_a_tombstone_under_way(self) -> None:
+        """What is away, and not yet shown to be, is not found, and not damaged."""
+        for data in (b"data", LARGE):
+            blob = self.store_blob("a", data)
+            self.disk.fail("writev", errno.ENOSPC, times=FOR_EVER)
+            deleted = self.store.delete("a")
+            job = self.workers.take(COMMIT)
+            job.work()
+            asked = self.store.content(blob)
+            self.workers.run_all("file")
+            self.assertNoResult(asked)
+            job.report()
+            self.fails(asked, NotFound)
+            self.wait(deleted)
+            self.disk.heal()
 
     def test_delete_at_once(self) -> None:
         """A DELETE that comes right after it was found deletes what is set aside."""
