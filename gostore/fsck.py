@@ -186,7 +186,7 @@ def _report(found: Recovery, report: Report) -> None:
     for blob in found.pending:
         add("dead", blob.id, "Pending: a crash cut its write short", blob.location)
     for blob_id in found.uncommitted:
-        add("dead", blob_id, "it has no state file, and never was a blob")
+        add("dead", blob_id, "it has no state file, and is no blob")
     for name in found.leftover:
         add("dead", name, "left over by a crash")
     for name in found.obsolete:

@@ -351,8 +351,8 @@ def repair(volume: Volume, found: Recovery) -> None:
     retire(volume, found.unmarked)
     volume.sync_tombstones(dead.id for dead in found.dead)
     for blob_id in found.uncommitted:
-        log.warn("{id} has no state file, and never was a blob - Deleting!", id=blob_id)
-        volume.trash(str(blob_id), blob_id)
+        log.warn("{id} has no state file, and is no blob - Deleting!", id=blob_id)
+        volume.take_away(str(blob_id), blob_id)
     damaged = {damage.name: damage for damage in found.damaged.values()}
     for blob_id, reason, tie in found.quarantine:
         aside = volume.quarantine(str(blob_id), tie=tie)
@@ -375,9 +375,9 @@ def _redo(volume: Volume, found: Recovery) -> None:
     # Of all this the journal still knows, until it is told otherwise: in what order it is done, and
     # flushed, does not matter.
     for blob_id in found.overtaken:
-        volume.trash(str(blob_id), blob_id)
+        volume.take_away(str(blob_id), blob_id)
     for name in found.obsolete:
-        volume.trash(name)
+        volume.take_away(name)
     for entry in found.undone:
         _restore(volume, found, entry)
     if found.journal_damage is not None:
@@ -433,7 +433,7 @@ def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
     except OSError as error:
         # On a full disk this makes room. Nothing needs the mark: it never was at its location.
         log.warn("Blob {id} is removed unmarked: {error}", id=blob.id, error=error)
-        volume.trash(name, blob.id)
+        volume.take_away(name, blob.id)
         return False
     return True
 
@@ -470,7 +470,7 @@ def discard(volume: Volume, names: Iterable[str]) -> list[str]:
     moved = False
     for name in names:
         try:
-            moved |= volume.trash(name)
+            moved |= volume.take_away(name)
         except OSError as error:
             log.warn("{name} is not discarded: {error}", name=name, error=error)
         else:

@@ -126,7 +126,7 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
             if not _is_dead(volume, one):
                 log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
                 standing.add(one.location)
-            elif volume.trash(str(one.id), one.id):
+            elif volume.take_away(str(one.id), one.id):
                 moved.append(one)
             else:
                 done.blobs.append(one)

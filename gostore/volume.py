@@ -12,8 +12,9 @@ What lies in it (everything else is foreign: reported, never touched)::
     .journal-0, .journal-1      the redo journal, see journal.py
 
 A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was synced, and
-taken away by one rename to `.trash-*`; so a directory with a plain number is always whole.  A
-state file is only ever replaced as a whole, by a rename inside its directory.
+taken away by one rename to `.trash-*` (or, if there is no room for that, with its state file); so a
+directory with a plain number and a state file is always whole.  A state file is only ever replaced
+as a whole, by a rename inside its directory.
 
 Retiring and collecting are in sweep.py, what happens at start in recovery.py; the three are one
 room, and the only code that touches files.  Its methods may block and are called in worker
@@ -39,6 +40,7 @@ from gostore.disk import NOT_REGULAR, Disk, UnsyncedDisk
 from gostore.errors import (
     BadRecord,
     DiskFailed,
+    NoSpace,
     ReadOnly,
     StoreError,
     VolumeInUse,
@@ -557,7 +559,7 @@ class Volume:
         *elders, last = names
         for group in (elders, [last]):
             for name in group:
-                self.trash(name, int(name) if name.isdecimal() else None)
+                self.take_away(name, int(name) if name.isdecimal() else None)
             # Even if there was none to move: the collector may have moved it, and not synced yet.
             if group:
                 self.sync_root()
@@ -874,6 +876,28 @@ class Volume:
         """
         return self._set_aside(name, TRASH, "", blob_id) is not None
 
+    def take_away(self, name: str, blob_id: int | None = None) -> bool:
+        """As `trash`; or take the state file away, durably, if there is no room to rename.
+
+        On a full disk XFS may find no room to enter a name, but always to take one out. Without a
+        state file the directory is no blob to any start, and is emptied as the trash is.
+        """
+        try:
+            return self.trash(name, blob_id)
+        except OSError as error:
+            if not isinstance(from_os_error(error), NoSpace):
+                raise
+        fd = self.disk.open(name, _DIRECTORY, dir_fd=self.root)
+        try:
+            with suppress(FileNotFoundError):
+                self._unlink(f"{name}/{STATE}")
+            self._break_if_failing(self.disk.fsync, fd)
+        finally:
+            with suppress(OSError):  # which would say nothing about what is done
+                self.disk.close(fd)
+        self.trashed[name] = blob_id
+        return True
+
     def quarantine(self, name: str, *, tie: bool = False) -> str | None:
         """Rename a directory to `.quarantine-*`, not synced; return that name."""
         return self._set_aside(name, QUARANTINE, TIE if tie else "", None)
@@ -893,6 +917,7 @@ class Volume:
                 if error.errno != errno.ENOTEMPTY:
                     raise
                 continue
+            self.trashed.pop(name, None)
             if prefix == TRASH:
                 self.trashed[target] = blob_id
             return target
@@ -915,20 +940,31 @@ class Volume:
         return True
 
     def _rename(self, source: str, target: str) -> None:
-        """Rename a directory to a name that is free; raises OSError if that is not done.
+        """Rename a directory to a name that is free; raises OSError if that is not done."""
+        with self._if_not_done("a rename", lambda: self.stands(target) and not self.stands(source)):
+            self.disk.rename(source, target, self.root)
+
+    def _unlink(self, path: str) -> None:
+        """Remove a file; raises OSError if that is not done."""
+        with self._if_not_done("a removal", lambda: not self.stands(path)):
+            self.disk.unlink(path, dir_fd=self.root)
+
+    @contextmanager
+    def _if_not_done(self, call: str, done: Callable[[], bool]) -> Iterator[None]:
+        """Let an OSError pass if what was called is not done.
 
         What is done may be reported as failed all the same, over a network say. Were it believed, a
         blob would stand that nobody knows of, and come back when its successors are deleted. Raises
         OutcomeUnknown, and sets `broken`, where the disk does not tell.
         """
         try:
-            self.disk.rename(source, target, self.root)
+            yield
         except OSError as error:
             try:
-                done = self.stands(target) and not self.stands(source)
+                is_done = done()
             except OSError as unknown:
-                raise OutcomeUnknown(self._break(error, "a rename")) from unknown
-            if not done:
+                raise OutcomeUnknown(self._break(error, call)) from unknown
+            if not is_done:
                 raise
 
     def stands(self, name: str) -> bool:

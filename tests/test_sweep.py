@@ -108,6 +108,17 @@ class CollectTests(VolumeCase):
         self.disk.fail("open", errno.ENOSPC, name=f"1/{STATE}.tmp")
         self.assertEqual(collect(self.volume, [dead]).ids, [1])
 
+    def test_no_room_for_a_name(self) -> None:
+        """What cannot be renamed is emptied where it is, and gives its number back once."""
+        self.delete(self.commit(1, "a"))
+        dead = [self.dead(1)]
+        self.disk.fail("rename", errno.ENOSPC)
+        self.disk.fail("rmdir")
+        self.assertEqual(collect(self.volume, dead).ids, [])
+        self.assertEqual(self.volume.trashed, {"1": 1})
+        self.assertEqual(collect(self.volume, dead).ids, [1])
+        self.assertEqual(self.names(), [])
+
     def test_elders_first(self) -> None:
         """A tombstone is moved only when its elders are durably gone."""
         old, blob = self.commit(1, "a"), self.commit(2, "a")

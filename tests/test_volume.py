@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 
+from gostore import recovery
 from gostore.blob import State
 from gostore.errors import (
     BadRecord,
@@ -17,6 +18,7 @@ from gostore.errors import (
     VolumeInUse,
     VolumeUnusable,
 )
+from gostore.sweep import collect
 from gostore.volume import (
     DATA,
     STATE,
@@ -335,6 +337,42 @@ class DeleteTests(VolumeCase):
         self.delete(blob, [1])
         self.assert_order("rename 1 -> .trash-1-1", "fsync /", "rename 2 -> .trash-2-2", "fsync /")
         self.assertEqual(set(self.volume.trashed.values()), {1, 2})
+
+    def test_full_disk_without_room_for_a_name(self) -> None:
+        """Where no directory can be renamed, either, what they lose is their state files."""
+        self.commit(1, "a")
+        blob = self.commit(2, "a")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.disk.clear()
+        self.delete(blob, [1])
+        self.assert_order(f"unlink 1/{STATE}", "fsync 1", f"unlink 2/{STATE}", "fsync 2")
+        self.assertEqual(self.volume.trashed, {"1": 1, "2": 2})
+        found = self.restart()
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.assertEqual((found.live, sorted(found.uncommitted)), ({}, [1, 2]))
+        recovery.repair(self.volume, found)
+        self.assertEqual(sorted(collect(self.volume, []).ids), [1, 2])
+        self.assertEqual(self.names(), [])
+
+    def test_unlinked_all_the_same(self) -> None:
+        """A state file that is gone is gone, whatever was reported of its removal."""
+        blob = self.commit(1, "a")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.disk.fail("unlink", after=True)
+        self.delete(blob)
+        self.assertIsNone(self.volume.broken)
+
+    def test_not_unlinked(self) -> None:
+        """If the state file stays, so does the blob."""
+        change = Delete(self.commit(1, "a").committed(), [])
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.disk.fail("unlink", errno.EIO, name=f"1/{STATE}")
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertEqual((self.volume.broken, self.volume.trashed), (None, {}))
 
     def test_not_flushed(self) -> None:
         """If its directory cannot be flushed the outcome is unknown."""

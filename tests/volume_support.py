@@ -97,6 +97,8 @@ class VolumeCase(SynchronousTestCase):
 
     def assert_order(self, *calls: str) -> None:
         """These calls were made, one after another, whatever was made between them."""
-        trace = iter(self.disk.trace("open", "writev", "fsync", "syncfs", "mkdir", "rename"))
+        trace = iter(
+            self.disk.trace("open", "writev", "fsync", "syncfs", "mkdir", "rename", "unlink")
+        )
         for wanted in calls:
             self.assertTrue(any(call == wanted for call in trace), f"{wanted} is missing")

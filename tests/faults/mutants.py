@@ -195,15 +195,15 @@ MUTANTS = (
     _mutant(
         "a rename that is reported as failed is taken to be",
         "volume",
-        "                done = self.stands(target) and not self.stands(source)\n",
-        "                done = False\n",
+        "                is_done = done()\n",
+        "                is_done = False\n",
         "POST, in memory",
     ),
     _mutant(
         "a rename onto something that stands is taken to be done",
         "volume",
-        "                done = self.stands(target) and not self.stands(source)\n",
-        "                done = True\n",
+        "                is_done = done()\n",
+        "                is_done = True\n",
         "POST, in memory",
     ),
     _mutant(

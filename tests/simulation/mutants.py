@@ -479,7 +479,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "what the journal knows to be dead is left there",
         "recovery",
-        "        volume.trash(str(blob_id), blob_id)\n    for name in found.obsolete:",
+        "        volume.take_away(str(blob_id), blob_id)\n    for name in found.obsolete:",
         "        pass\n    for name in found.obsolete:",
         trials.long_scripts,
     ),
