@@ -111,8 +111,8 @@ REVEAL = ("rename.*", r'"\.new-ID".*"ID"')
 MARK = ("rename.*", r'"ID/blob_state\.base64\.json\.tmp"')
 #: The flush of a batch; making the journal ends in an fsync.
 JOURNAL_LASTS = ("fdatasync", r"<\.journal-\d>$")
-#: A batch, not the zeros that the journal is made of.
-APPEND = ("pwrite64", r'<\.journal-\d>, "gostoreJ')
+#: A batch, not the title nor the zeros that the journal is made of.
+APPEND = ("pwrite64", r'<\.journal-\d>, "(?!gostoreJ|\\0\\0\\0)')
 
 #: Each row: what comes first, and what must come after it.  ID is the new blob's id.
 STAGE = [
