@@ -44,7 +44,7 @@ from gostore.settings import Settings, printable
 from gostore.store import BlobStore
 from gostore.volume import Volume
 from gostore.wire import MAX_BODY, HTTPFactory, Limits
-from gostore.wire_transport import make_eager
+from gostore.wire_transport import make_eager, make_patient
 from gostore.workers import Workers
 
 PATIENCE = 1.0
@@ -107,6 +107,7 @@ class Listener(Service):
             failure.raiseException()
         for port in self._ports:
             make_eager(port)
+            make_patient(port)
 
     @inlineCallbacks
     def stopService(self) -> Any:

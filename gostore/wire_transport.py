@@ -1,4 +1,4 @@
-"""A TCP transport that sends at once what the socket takes at once.
+"""A TCP transport that sends at once what the socket takes at once, and a port that can wait.
 
 Twisted's own keeps what is written until the reactor finds the socket writable, which costs two
 calls of epoll and a turn of the reactor for each response: a third of the CPU of a small one
@@ -7,12 +7,16 @@ calls of epoll and a turn of the reactor for each response: a third of the CPU o
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import Any
+import socket
+from contextlib import suppress
+from typing import Any, cast
 
 from twisted.internet import main, tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
 
 #: What is read at once, in bytes, from a client that has sent more than is read otherwise.
 READ_MOST = 256 * 1024
@@ -22,6 +26,16 @@ READ_LEAST = 4096
 
 #: After so many bytes of a file others have their turn.
 TURN = 1024 * 1024
+
+#: Seconds that a port leaves alone who comes when there is no file, or memory, for a connection.
+REST = 1.0
+
+#: Of how many who wait it lets go at a time: as many as the kernel lets wait, usually.
+MOST_WAIT = 4096
+
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+log = Logger()
 
 
 class EagerServer(tcp.Server):
@@ -93,3 +107,67 @@ def make_eager(port: IListeningPort) -> None:
     """Let the connections that a TCP port accepts be of this kind; others stay as they are."""
     if isinstance(port, tcp.Port) and port.transport is tcp.Server:
         port.transport = EagerServer
+
+
+class PatientSocket:
+    """The socket of a port, which rests for a second while there is no file for who comes.
+
+    Who waits after that is hung up on, with the help of a file that is kept for this. Twisted does
+    so at once; and once a thread has taken its file it tries again without a pause, and writes a
+    line into the log each time.
+    """
+
+    def __init__(self, port: tcp.Port) -> None:
+        self._port = port
+        self._socket = port.socket
+        self._spare = socket.socket()
+        self._full = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; while there is no room for it, nobody is there."""
+        try:
+            accepted = self._socket.accept()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._rest(error)
+            raise BlockingIOError(errno.EAGAIN, "resting") from error
+        self._full = False
+        return accepted
+
+    def _rest(self, error: OSError) -> None:
+        if self._full:
+            self._hang_up()
+        else:
+            self._full = True
+            reason = os.strerror(error.errno or 0)
+            log.warn("No room for more connections: {reason}", reason=reason)
+        self._port.stopReading()
+        cast(Any, self._port.reactor).callLater(REST, self._go_on)
+
+    def _hang_up(self) -> None:
+        self._spare.close()
+        with suppress(OSError):  # nobody waits any more, or a thread was faster than we
+            for _ in range(MOST_WAIT):
+                self._socket.accept()[0].close()
+        with suppress(OSError):
+            self._spare = socket.socket()
+
+    def _go_on(self) -> None:
+        if self._port.connected and not self._port.disconnecting:
+            self._port.startReading()
+
+    def close(self) -> None:
+        """Close it."""
+        self._spare.close()
+        self._socket.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the socket's."""
+        return getattr(self._socket, name)
+
+
+def make_patient(port: IListeningPort) -> None:
+    """Let a port that listens rest while there is no room for more connections."""
+    if isinstance(port, tcp.Port):
+        port.socket = PatientSocket(port)

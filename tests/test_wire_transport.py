@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any
@@ -9,10 +10,11 @@ from unittest import mock
 
 from twisted.internet import main, tcp
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import MemoryReactor, MemoryReactorClock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.wire_transport import READ_LEAST, TURN, EagerServer, make_eager
+from gostore.wire_transport import READ_LEAST, REST, TURN, EagerServer, make_eager, make_patient
 
 
 class Reactor:
@@ -229,3 +231,136 @@ class MakeEagerTests(SynchronousTestCase):
         self.assertIs(port.transport, Special)
         stranger: Any = object()
         make_eager(stranger)
+
+
+FULL = OSError(errno.EMFILE, "Too many open files")
+
+
+class Listening:
+    """A listening socket that gives what it is told to."""
+
+    def __init__(self, *results: object) -> None:
+        self.results = list(results)
+        self.closed = False
+
+    def accept(self) -> object:
+        """The next one, raised if it is an exception; nobody if there is none."""
+        result = self.results.pop(0) if self.results else BlockingIOError(errno.EAGAIN, "nobody")
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def shutdown(self, how: int) -> None:
+        """It never was connected."""
+
+    def close(self) -> None:
+        """Closed."""
+        self.closed = True
+
+
+class PatientTests(SynchronousTestCase):
+    """A port without a file for a connection."""
+
+    def listen(self, *results: object) -> None:
+        """Have a port that reads from such a socket, and see who gets in and what is said."""
+        self.reactor = MemoryReactorClock()
+        self.came: list[object] = []
+        factory = Factory()
+        factory.buildProtocol = self.came.append  # type: ignore[method-assign,assignment]
+        self.port = tcp.Port(0, factory, reactor=self.reactor)
+        self.port.connected = True
+        self.port.numberAccepts = 10
+        self.socket = self.port.socket = Listening(*results)
+        self.port.fileno = lambda: 99  # type: ignore[method-assign]
+        make_patient(self.port)
+        self.port.startReading()
+        self.said: list[str] = []
+
+        def hear(event: LogEvent) -> None:
+            self.said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        self.addCleanup(self.port.socket.close)
+
+    def files(self) -> int:
+        """How many files are open, that which is kept among them."""
+        return len(os.listdir("/proc/self/fd"))
+
+    @property
+    def reads(self) -> bool:
+        """Whether the port looks for connections."""
+        return self.port in self.reactor.getReaders()
+
+    def client(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Somebody who comes."""
+        mine, theirs = socket.socketpair()
+        self.addCleanup(mine.close)
+        self.addCleanup(theirs.close)
+        return mine, ("192.0.2.1", 4000)
+
+    def test_rests(self) -> None:
+        """It lets those who come wait for a second, and says so."""
+        self.listen(self.client(), FULL, self.client())
+        self.port.doRead()
+        self.assertEqual((len(self.came), self.reads), (1, False))
+        self.reactor.advance(REST)
+        self.assertTrue(self.reads)
+        self.port.doRead()
+        self.assertEqual((len(self.came), self.reads), (2, True))
+        self.assertEqual(self.said, ["No room for more connections: Too many open files"])
+
+    def test_hangs_up(self) -> None:
+        """If there is no room after that it lets go of all who wait, and rests again."""
+        waiting = [self.client() for _ in range(3)]
+        last = self.client()
+        files = self.files()
+        self.listen(FULL, FULL, *waiting, BlockingIOError(errno.EAGAIN, "nobody"), last)
+        for _ in range(2):
+            self.reactor.advance(REST)
+            self.port.doRead()
+            self.assertFalse(self.reads)
+        self.assertEqual([each.fileno() for each, _ in waiting], [-1] * 3)
+        self.assertEqual(self.came, [])
+        self.assertEqual(self.files(), files - 3 + 1)
+        self.reactor.advance(REST)
+        self.port.doRead()
+        self.assertEqual((len(self.came), len(self.said)), (1, 1))
+
+    def test_spare_is_taken(self) -> None:
+        """Where a thread has taken the file that was kept, another is kept when there is one."""
+        self.listen(*[FULL] * 5)
+        files = self.files()
+        with mock.patch("socket.socket", side_effect=FULL):
+            for _ in range(2):
+                self.port.doRead()
+        self.assertEqual(self.files(), files - 1)
+        self.port.doRead()
+        self.assertEqual(self.files(), files)
+
+    def test_again(self) -> None:
+        """Once somebody has come in between it is said again."""
+        self.listen(FULL, self.client(), FULL)
+        for _ in range(3):
+            self.port.doRead()
+        self.assertEqual(len(self.said), 2)
+
+    def test_closed(self) -> None:
+        """A port that is closed meanwhile stays so."""
+        files = self.files()
+        self.listen(FULL)
+        self.port.doRead()
+        self.port.stopListening()
+        self.reactor.advance(0)
+        self.reactor.advance(REST)
+        self.assertFalse(self.reads)
+        self.assertTrue(self.socket.closed)
+        self.assertEqual(self.files(), files)
+
+    def test_others(self) -> None:
+        """Other failures are Twisted's to see to; a port that is no TCP stays as it is."""
+        self.listen(OSError(errno.EPERM, "filtered"), self.client())
+        self.port.doRead()
+        self.assertEqual((len(self.came), self.reads), (1, True))
+        stranger: Any = object()
+        make_patient(stranger)

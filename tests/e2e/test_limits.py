@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import socket
 import subprocess
 import threading
 from collections import Counter
@@ -361,6 +362,37 @@ def test_too_few_files(make_daemon: Make) -> None:
         assert (got.status, got.body) == (200, b"%d" % number * 1000)
     connection.close()
     daemon.clean()
+
+
+def is_over(client: socket.socket) -> bool:
+    """Whether the daemon has hung up on a client that never said anything."""
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_no_file_for_a_connection(make_daemon: Make) -> None:
+    """51: who comes when there is no file for it is hung up on, and the log has a line of that."""
+    daemon = make_daemon().start()
+    served = daemon.connect()
+    assert ask(served, "GET", "/healthz").status == 200
+    limit(daemon, "nofile", len(daemon.files()) + 5)
+    crowd = [socket.create_connection(("127.0.0.1", daemon.port)) for _ in range(50)]
+    for client in crowd:
+        client.setblocking(False)
+    daemon.wait_for("No room for more connections: Too many open files")
+    eventually(lambda: sum(map(is_over, crowd)) >= 40, "all that were not let in are hung up on")
+    assert ask(served, "GET", "/healthz").status == 200
+    for client in crowd:
+        client.close()
+    assert daemon.ask("GET", "nothing").status == 404
+    served.close()
+    assert daemon.stop() == 0
+    assert len(daemon.log) < 20
+    assert "Traceback" not in daemon.said
 
 
 @pytest.mark.parametrize("kind", ["data", "as"] if SOAK else ["data"])
