@@ -85,6 +85,11 @@ class Clients:
         if self.faults:
             raise self.faults[0]
 
+    @property
+    def busy(self) -> int:
+        """How many are at work, and have not lost their connection."""
+        return sum(thread.is_alive() for thread in self._threads)
+
     def settle(self) -> None:
         """What has no answer when the daemon is restarted has happened by now, or never will."""
         now = time.monotonic()
@@ -123,7 +128,7 @@ class Clients:
         location: str,
         value: str | None = None,
         body: bytes | None = None,
-    ) -> None:
+    ) -> Told:
         """Send a request and note what was told; raise what it raises if the connection is lost."""
         note = Told(location, method, value, None, time.monotonic(), None)
         self.told.append(note)
@@ -132,13 +137,14 @@ class Clients:
         if answer.status not in (DONE[method], 404, 409):
             self.odd[method, answer.status] += 1
             if answer.status != 507 or method not in ("POST", "PUT"):
-                return  # it may have happened
+                return note  # it may have happened
         if method == "GET" and answer.status == 200:
             digest = hashlib.sha256(answer.body).hexdigest()
             assert digest in answer.headers["ETag"], "the entity tag of another version"
             note.value = value_of(answer.body)
         note.status, note.ended = answer.status, time.monotonic()
         self.listener(note)
+        return note
 
     def read_all(self) -> None:
         """Read every location once."""

@@ -4,7 +4,8 @@ A user-mode Linux boots with this machine's files, read-only, as its root, and a
 disk; in it run a daemon and its clients (guest.py). At a random moment the kernel is killed: what
 it had not yet given to the disk is gone, whatever was acknowledged must not be. The next boot
 recovers and goes on. In the end one order of the operations has to explain every answer, for each
-location, across all the cuts.
+location, across all the cuts. That is tried on a disk with room, and on one that is full from time
+to time, because another program takes and gives (neighbour.py).
 
 What the disk was given it keeps, in the order of the writes: a disk that loses what is in its own
 cache is the simulated one's to play (tests/simulation).
@@ -36,11 +37,15 @@ from tests.powercut.guest import MARK
 
 MIB = 1024 * 1024
 
-#: How each file system is made, and how large its image is: XFS wants 300 MiB at least.
+#: How each file system is made, and how large its image is: XFS wants 300 MiB at least. An ext4
+#: keeps nothing for root, who is the daemon there.
 MAKE = {
-    "ext4": (256 * MIB, ["mke2fs", "-q", "-t", "ext4"]),
+    "ext4": (256 * MIB, ["mke2fs", "-q", "-t", "ext4", "-m", "0"]),
     "xfs": (320 * MIB, ["mkfs.xfs", "-q"]),
 }
+
+#: Whether what is written meets a full disk.
+DISKS = {"roomy": False, "full": True}
 
 #: Seconds from the moment when the clients begin to the cut.
 LIFE = (0.05, 3.0)
@@ -80,11 +85,14 @@ class Machine:
     """A machine with one file system under trial, booted as often as one likes."""
 
     kind: str
+    full: bool
     work: Path
     seed: int
     options: list[str]
     told: list[Told] = field(init=False, factory=list)
     recovered: list[str] = field(init=False, factory=list)
+    refused: int = field(init=False, default=0)
+    journaled: int = field(init=False, default=0)
     faults: list[str] = field(init=False, factory=list)
     life: int = field(init=False, default=0)
 
@@ -144,10 +152,15 @@ class Machine:
                         self._note(operations, **news)
                     case "recovery":
                         self.recovered.append(news["text"])
+                    case "refused":
+                        self.refused += 1
                     case "ready":
                         ready = True
+                        self.journaled += news["journal"]
                         if cut:
-                            threading.Timer(seconds, os.killpg, (uml.pid, signal.SIGKILL)).start()
+                            guard.cancel()
+                            guard = threading.Timer(seconds, os.killpg, (uml.pid, signal.SIGKILL))
+                            guard.start()
                     case "end":
                         ended = True
                     case "fault":
@@ -166,7 +179,9 @@ class Machine:
     def _command(self, seconds: float) -> list[str]:
         guest = [sys.executable, "-m", "tests.powercut.guest", "--seed", str(self.seed)]
         guest += ["--life", str(self.life), "--seconds", str(seconds)]
+        guest += ["--full"] if self.full else []
         guest += ["--", str(self.work / "disk"), *self.options]
+        guest += ["--free-space-reserve", "0"] if self.full else []
         self._write_init(guest)
         return [
             *("linux.uml", "mem=512M", "quiet", "root=none", "rootfstype=hostfs", "rootflags=/"),
@@ -210,41 +225,50 @@ def _tail(console: list[str]) -> str:
     return "".join([*console[max(0, panics[0] - 10) : panics[0] + 1], HINT, "\n"])
 
 
-def trial(kind: str, cuts: int, seed: int, options: list[str]) -> bool:
+def trial(kind: str, full: bool, cuts: int, seed: int, options: list[str]) -> bool:
     """Cut the power so many times, print what came of it, and say whether all was well."""
     begun = time.monotonic()
     chance = random.Random(f"{seed} {kind}")
     with tempfile.TemporaryDirectory(prefix="gostore-powercut-") as work:
-        machine = Machine(kind, Path(work), seed, options)
+        machine = Machine(kind, full, Path(work), seed, options)
         machine.make()
         for _ in range(cuts):
             machine.boot(chance.uniform(*LIFE), cut=True)
         machine.boot(1.0, cut=False)
     writes = [one for one in machine.told if one.method != "GET"]
     acknowledged = sum(one.status == DONE[one.method] for one in writes)
+    no_room = sum(one.status == 507 for one in writes)
     unknown = sum(one.status is None for one in writes)
     wrong = verdicts(machine.told)
     set_aside = [text for text in machine.recovered if "quarantined 0" not in text]
     print(
-        f"{kind}: {cuts} power cuts, {len(machine.told)} operations, {acknowledged} writes "
-        f"acknowledged, {unknown} unknown, {len(wrong)} locations with a violation, "
-        f"{len(set_aside)} starts with damage, {time.monotonic() - begun:.0f} s (seed {seed})",
+        f"{kind}{', full' if full else ''}: {cuts} power cuts, {len(machine.told)} operations, "
+        f"{acknowledged} writes acknowledged, {no_room} without room, {unknown} unknown, "
+        f"{len(wrong)} locations with a violation, {len(set_aside)} starts with damage, "
+        f"{machine.refused} refused, {machine.journaled} with a journal, "
+        f"{time.monotonic() - begun:.0f} s (seed {seed})",
         flush=True,
     )
     for line in [*machine.faults, *(f"{k}: {v}" for k, v in wrong.items()), *set_aside]:
         print(f"  {line}", flush=True)
-    return not (machine.faults or wrong or set_aside) and acknowledged > cuts
+    enough = acknowledged > cuts and (no_room > cuts) == full
+    return enough and not (machine.faults or wrong or set_aside)
 
 
 def main() -> int:
-    """Try each file system."""
+    """Try each file system, with room and full."""
     options = argparse.ArgumentParser(prog="python -m tests.powercut", description=__doc__)
     options.add_argument("--cuts", type=int, default=20, help="power cuts for each file system")
     options.add_argument("--seed", type=int, default=int(time.time()))
     options.add_argument("--kind", choices=MAKE, action="append", help="a file system; else all")
+    options.add_argument("--disk", choices=DISKS, action="append", help="if not both")
     options.add_argument("more", nargs="*", help="options for the daemon, after --")
     chosen = options.parse_args()
-    good = [trial(kind, chosen.cuts, chosen.seed, chosen.more) for kind in chosen.kind or MAKE]
+    good = [
+        trial(kind, DISKS[disk], chosen.cuts, chosen.seed, chosen.more)
+        for disk in chosen.disk or DISKS
+        for kind in chosen.kind or MAKE
+    ]
     return 0 if all(good) else 1
 
 
