@@ -1,8 +1,8 @@
 """What a collection run costs: ``python -m benchmarks.collection DIRECTORY GARBAGE...``.
 
 The store itself is opened on the directory, without HTTP, and with its own threads. So many blobs
-are created and deleted; then the run is timed in its worker, the checkpoint of the journal, which
-is a part of it, included. Prints what it found as JSON.
+are created and deleted; then the run is timed in its workers, what it does to the journal, which is
+a part of it, included. Prints what it found as JSON.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GARBAGE = (0, 100, 10_000)
 
 @frozen
 class Collection:
-    """Runs over a store with so many live and so many dead blobs; times in its worker."""
+    """Runs over a store with so many live and so many dead blobs; times in its workers."""
 
     live: int
     garbage: int
@@ -48,7 +48,7 @@ class Collection:
 
 
 class TimedWorkers(Workers):
-    """Workers that time every chore."""
+    """Workers that time every chore and commit."""
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor)
@@ -56,15 +56,18 @@ class TimedWorkers(Workers):
 
     def chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
         """Run a function among the chores; note its seconds, and those of the processor."""
+        return super().chore(self._timed, function, *arguments)
 
-        def timed() -> T:
-            wall, cpu = time.perf_counter(), time.thread_time()
-            try:
-                return function(*arguments)
-            finally:
-                self.times.append((time.perf_counter() - wall, time.thread_time() - cpu))
+    def commit(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Run a function among the commits; note the same."""
+        return super().commit(self._timed, function, *arguments)
 
-        return super().chore(timed)
+    def _timed(self, function: Callable[..., T], *arguments: Any) -> T:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            return function(*arguments)
+        finally:
+            self.times.append((time.perf_counter() - wall, time.thread_time() - cpu))
 
 
 class Bytes:
@@ -104,13 +107,14 @@ def _measure(
             some = names[first : first + TOGETHER]
             yield gatherResults([store.create(name, Bytes(b"dead"), Details()) for name in some])
             yield gatherResults([store.delete(name) for name in some])
-        workers.times.clear()
+        runs = Collection(live, count, [], [])
         for _ in range(1 if count else RUNS):
+            workers.times.clear()
             yield store.collect()
-        walls, cpus = zip(*workers.times, strict=True)
-        found.append(
-            Collection(live, count, [1e3 * each for each in walls], [1e3 * each for each in cpus])
-        )
+            walls, cpus = zip(*workers.times, strict=True)
+            runs.wall_ms.append(1e3 * sum(walls))
+            runs.cpu_ms.append(1e3 * sum(cpus))
+        found.append(runs)
     yield store.stop()
     store.close()
     print(json.dumps([asdict(each) for each in found]))
