@@ -27,6 +27,7 @@ from attrs import define, field
 
 from gostore.errors import VolumeUnusable
 from gostore.fsck import fsck
+from gostore.journal import SIZE
 from gostore.volume import Volume
 
 WRITERS = 4
@@ -37,8 +38,9 @@ PATIENCE = 60.0
 ROOM = 4 * 1024 * 1024
 FILL = 256 * 1024
 MOST_FILLS = 64
-#: The largest file that a write may make where writes fail.
-FILE_LIMIT = 256 * 1024
+#: The largest file that a write may make where writes fail. The journal has its room already, and
+#: no full disk takes that away.
+FILE_LIMIT = SIZE
 #: How many of the things that are wrong are told one by one.
 MOST_SHOWN = 20
 SIZES = (0, 17, 1000, 20_000, 70_000, 300_000)
