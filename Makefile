@@ -1,6 +1,7 @@
 # make run     the daemon, in the foreground: blobs in ./data, port 7777 (ARGS= for other options)
 # make test    every test there is, PROCESSES (2) at a time, under coverage (ARGS= for pytest)
-# make soak    the long tests, then the power cuts
+# make soak    the long tests, one after another, each to its end or limit: soak-e2e (ARGS= for pytest),
+#              soak-faults, soak-simulation (MINUTES=30 of trials, then the mutants), powercut
 # make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
 # make fuzz    each fuzz target for TIME seconds (60); what is found is in .fuzz/
@@ -16,6 +17,7 @@ BRANCHES := 96
 PROCESSES ?= 2
 TIME ?= 60
 CUTS ?= 20
+MINUTES ?= 30
 FUZZ := .venv-fuzz
 
 # The daemons that tests start run this source, not an installed copy of it.
@@ -26,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard gostore/*.* twisted/plugins/*.py)
 
-.PHONY: run bench test soak powercut lint fuzz lock clean
+.PHONY: run bench test soak soak-e2e soak-faults soak-simulation powercut lint fuzz lock clean
 
 run: $(VENV)/.installed
 	@cd $(CURDIR) && unset PYTHONPATH && exec $(BIN)/twistd --nodaemon --pidfile= gostore $(ARGS)
@@ -39,10 +41,19 @@ test: $(VENV)/.test
 	@$(BIN)/coverage json --quiet -o .coverage.json
 	@$(BIN)/python .ci/branches.py .coverage.json $(BRANCHES)
 
+# One that fails does not keep the others from being run.
+soak:
+	@$(MAKE) --keep-going soak-e2e soak-faults soak-simulation powercut ARGS=
+
 # Two hours are the limit of what is long, ten minutes of what hangs.
-soak: $(VENV)/.test
+soak-e2e: $(VENV)/.test
 	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -X faulthandler -m pytest -s -o faulthandler_timeout=600 $(or $(ARGS),tests/e2e)
-	@$(MAKE) powercut ARGS=
+
+soak-faults: $(VENV)/.test
+	timeout 3600 $(BIN)/python -m tests.faults
+
+soak-simulation: $(VENV)/.test
+	timeout $$(( $(MINUTES) * 60 + 3600 )) $(BIN)/python -m tests.simulation --minutes $(MINUTES)
 
 powercut: $(VENV)/.test
 	@.ci/have linux.uml user-mode-linux
