@@ -119,8 +119,8 @@ MUTANTS = (
     _mutant(
         "a full disk is a broken one",
         "upload",
-        "            error = from_os_error(error)\n",
-        "            error = DiskFailed(str(error))\n",
+        "        return in_own_words(failure.value)\n",
+        "        return in_own_words(OSError(5, str(failure.value)))\n",
         "POST, staged",
     ),
     _mutant(
