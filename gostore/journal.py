@@ -27,8 +27,9 @@ All integers are little-endian.  A file is begun anew only when a batch says tha
 its own files; what is left of an earlier turn is recognized by that.  So of the batches above the
 highest number said to be synced none may be missing but those behind the last: one that is there
 was begun when the one before it was on the disk.  If one is missing the disk has damaged it, or
-has not kept what it was told to flush.  The key is what makes this a proof: no stored blob can
-hold a batch.
+has not kept what it was told to flush.  The same goes for a file that has no title and no batch
+where the other has batches: what is gone may be the newest.  The key is what makes this a proof:
+no stored blob can hold a batch.
 
 The files are removed only when all is synced, so where one is missing nothing is wanted.
 """
@@ -152,6 +153,10 @@ class Journal:
             self.damage = "the first blocks of the redo journal are damaged, or of two journals"
         chains = [list(_batches(content or b"", self._key)) for content in contents]
         batches = {batch.number: batch for chain in chains for batch in chain}
+        for name, titled, chain in zip(NAMES, self._titled, chains, strict=True):
+            if batches and not (titled or chain or self._halved):
+                # Titled it was before the first batch: whatever else it held may be gone, too.
+                self.damage = f"{name}, of the redo journal, is damaged"
         self.last = max(batches, default=0)
         self.synced = self.told = max((batch.synced for batch in batches.values()), default=0)
         if self._halved:

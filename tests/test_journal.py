@@ -179,15 +179,34 @@ class JournalTests(SynchronousTestCase):
         again.read()
         again.append([entry(2)])  # which mends it
         self.spoil(1, 20)
-        third = self.open()
-        self.assertEqual(third.read(), [entry(1), entry(2)])
         self.spoil(0, 20)
+        third = self.open()
         for _ in range(2):
             self.assertEqual(third.read(), [])
             self.assertIn("the first blocks of the redo journal are damaged", str(third.damage))
         third.append([entry(3)])
         again = self.open()
         self.assertEqual(again.read(), [entry(3)])
+        self.assertIsNone(again.damage)
+
+    def test_file_emptied(self) -> None:
+        """Of a file in which nothing is left, not even its title, nobody knows what it held."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.turn()
+        journal.append([entry(2)])
+        for turn in (0, 1):
+            with open(self.file(turn), "rb") as file:
+                kept = file.read()
+            for left in (b"", bytes(SIZE)):
+                with open(self.file(turn), "wb") as file:
+                    file.write(left)
+                again = self.open()
+                again.read()
+                self.assertIn("damaged", str(again.damage))
+            with open(self.file(turn), "wb") as file:
+                file.write(kept)
+        self.assertEqual(again.read(), [entry(1), entry(2)])
         self.assertIsNone(again.damage)
 
     def test_two_journals(self) -> None:
