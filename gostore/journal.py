@@ -64,6 +64,10 @@ _TITLE = struct.Struct(f"<8s{_KEY_SIZE}s32s")
 _HEAD = struct.Struct(f"<{_KEY_SIZE}sQQI32s")
 _ENTRY = struct.Struct("<IIi")
 
+#: That of a batch before there were titles and keys: magic, number, synced, length, and the digest
+#: of all but the magic.
+_OLD_HEAD = struct.Struct("<8sQQI32s")
+
 
 class NotAJournal(Exception):
     """Somebody has put something else in the place of a file of the journal; str() says which."""
@@ -149,7 +153,11 @@ class Journal:
         if len(known) == 1:
             (self._key,) = known
             self._titled = [key == self._key for key in keys]
-        elif not self._halved and any((each or b"").startswith(_MAGIC) for each in contents):
+        elif (
+            not self._halved
+            and any((each or b"").startswith(_MAGIC) for each in contents)
+            and not _was_ended(contents)
+        ):
             self.damage = "the first blocks of the redo journal are damaged, or of two journals"
         chains = [list(_batches(content or b"", self._key)) for content in contents]
         batches = {batch.number: batch for chain in chains for batch in chain}
@@ -369,6 +377,21 @@ def _key(content: bytes) -> bytes:
     """The key that a file begins with, b"" if it does not begin as one should."""
     key = content[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE]
     return key if content.startswith(_title(key)[: _TITLE.size]) else b""
+
+
+def _was_ended(contents: Sequence[bytes | None]) -> bool:
+    """Whether a journal of before there were titles was left by a clean stop: all is synced."""
+    newest = (0, 0, 0)
+    for content in filter(None, contents):
+        for offset in range(0, len(content) - _OLD_HEAD.size, _BLOCK):
+            magic, number, synced, length, digest = _OLD_HEAD.unpack_from(content, offset)
+            if magic == _MAGIC:
+                begin = offset + _OLD_HEAD.size
+                said = content[offset + len(_MAGIC) : begin - len(digest)]
+                if hashlib.sha256(said + content[begin : begin + length]).digest() == digest:
+                    newest = max(newest, (number, synced, length))
+    number, synced, length = newest
+    return number > 0 and synced + 1 == number and not length
 
 
 def _head(key: bytes, number: int, synced: int, payload: bytes) -> bytes:

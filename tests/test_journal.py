@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -208,6 +209,27 @@ class JournalTests(SynchronousTestCase):
                 file.write(kept)
         self.assertEqual(again.read(), [entry(1), entry(2)])
         self.assertIsNone(again.damage)
+
+    def test_without_titles(self) -> None:
+        """One of before there were titles is no damage if its daemon was stopped, and goes on."""
+
+        def batch(number: int, synced: int, payload: bytes) -> bytes:
+            said = struct.pack("<QQI", number, synced, len(payload))
+            head = b"gostoreJ" + said + hashlib.sha256(said + payload).digest()
+            return (head + payload).ljust(4096, b"\0")
+
+        for end, is_fine in ((batch(3, 2, b""), True), (batch(3, 1, b""), False), (b"", False)):
+            content = batch(1, 0, b"one") + batch(2, 0, b"two") + end
+            for turn, held in enumerate((content, b"")):
+                with open(self.file(turn), "wb") as file:
+                    file.write(held.ljust(SIZE, b"\0"))
+            journal = self.open()
+            self.assertEqual(journal.read(), [])
+            self.assertEqual(journal.damage is None, is_fine)
+            journal.append([entry(4)])
+            again = self.open()
+            self.assertEqual(again.read(), [entry(4)])
+            self.assertIsNone(again.damage)
 
     def test_two_journals(self) -> None:
         """Files that do not belong together are not read as one journal."""
