@@ -145,9 +145,10 @@ class Journal:
         If `damage` is not None afterwards, it is not all that they held. Raises NotAJournal.
         """
         self._forget()
-        contents = [self._content(name) for name in NAMES]
-        self._halved = contents.count(None) == 1
-        keys = [_key(content or b"") for content in contents]
+        found = [self._content(name) for name in NAMES]
+        self._halved = found.count(None) == 1
+        contents = [content or b"" for content in found]
+        keys = [_key(content) for content in contents]
         known = set(keys) - {b""}
         self.damage = None
         if len(known) == 1:
@@ -155,11 +156,11 @@ class Journal:
             self._titled = [key == self._key for key in keys]
         elif (
             not self._halved
-            and any((each or b"").startswith(_MAGIC) for each in contents)
+            and any(content.startswith(_MAGIC) for content in contents)
             and not _was_ended(contents)
         ):
             self.damage = "the first blocks of the redo journal are damaged, or of two journals"
-        chains = [list(_batches(content or b"", self._key)) for content in contents]
+        chains = [list(_batches(content, self._key)) for content in contents]
         batches = {batch.number: batch for chain in chains for batch in chain}
         for name, titled, chain in zip(NAMES, self._titled, chains, strict=True):
             if batches and not (titled or chain or self._halved):
@@ -379,10 +380,10 @@ def _key(content: bytes) -> bytes:
     return key if content.startswith(_title(key)[: _TITLE.size]) else b""
 
 
-def _was_ended(contents: Sequence[bytes | None]) -> bool:
+def _was_ended(contents: Sequence[bytes]) -> bool:
     """Whether a journal of before there were titles was left by a clean stop: all is synced."""
     newest = (0, 0, 0)
-    for content in filter(None, contents):
+    for content in contents:
         for offset in range(0, len(content) - _OLD_HEAD.size, _BLOCK):
             magic, number, synced, length, digest = _OLD_HEAD.unpack_from(content, offset)
             if magic == _MAGIC:

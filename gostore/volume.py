@@ -537,10 +537,16 @@ class Volume:
 
     def _entomb(self, delete: Delete) -> None:
         """Reveal a tombstone, to last; raises OutcomeUnknown, or OSError if nothing is done."""
-        # Opened before, so that to want a descriptor is not to want to know what became of it.
-        fd = self.disk.open(str(delete.blob.id), _DIRECTORY, dir_fd=self.root)
-        try:
+        with self._flushing(str(delete.blob.id)):
             self._reveal_tombstone(delete)
+
+    @contextmanager
+    def _flushing(self, name: str) -> Iterator[None]:
+        """Make what is done in a directory last; raises OutcomeUnknown."""
+        # Opened before, so that to want a descriptor is not to want to know what became of it.
+        fd = self.disk.open(name, _DIRECTORY, dir_fd=self.root)
+        try:
+            yield
             self._break_if_failing(self.disk.fsync, fd)
         finally:
             with suppress(OSError):  # which would say nothing about what is done
@@ -887,14 +893,8 @@ class Volume:
         except OSError as error:
             if not isinstance(from_os_error(error), NoSpace):
                 raise
-        fd = self.disk.open(name, _DIRECTORY, dir_fd=self.root)
-        try:
-            with suppress(FileNotFoundError):
-                self._unlink(f"{name}/{STATE}")
-            self._break_if_failing(self.disk.fsync, fd)
-        finally:
-            with suppress(OSError):  # which would say nothing about what is done
-                self.disk.close(fd)
+        with self._flushing(name), suppress(FileNotFoundError):
+            self._unlink(f"{name}/{STATE}")
         self.trashed[name] = blob_id
         return True
 

@@ -528,11 +528,9 @@ class Explorer:
         world = World(disk, self.modules, sync=self.after, journal_size=self._journal_size)
         try:
             world.start()
-        except VolumeUnusable as error:
-            if "journal" in str(error):
-                return None
-            raise Violation(f"no start: {error!r} from {state}") from error
         except (StoreError, OSError) as error:
+            if isinstance(error, VolumeUnusable) and "journal" in str(error):
+                return None
             raise Violation(f"no start: {error!r} from {state}") from error
         return world.values()
 

@@ -206,9 +206,8 @@ MUTANTS = (
     Mutant(
         "the rename of a tombstone is not synced",
         "volume",
-        "            self._reveal_tombstone(delete)\n"
         "            self._break_if_failing(self.disk.fsync, fd)\n",
-        "            self._reveal_tombstone(delete)\n",
+        "",
         trials.short_scripts,
     ),
     Mutant(
