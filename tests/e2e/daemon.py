@@ -352,11 +352,15 @@ class Record:
 
 
 def read_record(directory: Path) -> Record:
-    """Read a state file without any of gostore's code."""
+    """Read a state file without any of gostore's code; FileNotFoundError if there is none."""
     try:
-        head, _, *log = (directory / STATE).read_text(encoding="utf-8").splitlines()
+        text = (directory / STATE).read_text(encoding="utf-8")
     except NotADirectoryError as error:
         raise FileNotFoundError(directory) from error
+    if not text and directory.name.startswith(".new-"):
+        # Only a stage is written in place: this one is made right now.
+        raise FileNotFoundError(directory)
+    head, _, *log = text.splitlines()
     location = json.loads(base64.b64decode(head.partition(":")[2], validate=True))["location"]
     return Record(location, [line.partition(" - ")[2] for line in log if line])
 
