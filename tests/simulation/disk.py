@@ -231,13 +231,21 @@ class SimulatedDisk(Disk):
 
     ``before`` is called with the kind and the name of each call, before it takes effect; an open
     that makes a file is a "create".  With ``full`` nothing can be made or written, with ``room``
-    no more than so many blocks, inodes among them.  With ``trusted`` false ``syncfs`` reaches no
-    platter, as on FUSE.
+    no more than so many blocks, inodes among them.  With ``crowded`` no new name can be given
+    then, either, as on XFS.  With ``trusted`` false ``syncfs`` reaches no platter, as on FUSE.
     """
 
-    def __init__(self, tree: Tree = (), *, trusted: bool = True, room: int | None = None) -> None:
+    def __init__(
+        self,
+        tree: Tree = (),
+        *,
+        trusted: bool = True,
+        room: int | None = None,
+        crowded: bool = False,
+    ) -> None:
         self.trusted = trusted
         self.room = room
+        self.crowded = crowded
         self.full = False
         #: How many syncs from now on succeed before one fails, None for all; and whether what that
         #: one was for is lost all the same, or only its success.
@@ -267,7 +275,7 @@ class SimulatedDisk(Disk):
 
     def copy(self) -> SimulatedDisk:
         """What a kill of the process leaves: all of it, but nothing open."""
-        other = SimulatedDisk(trusted=self.trusted, room=self.room)
+        other = SimulatedDisk(trusted=self.trusted, room=self.room, crowded=self.crowded)
         other.full = self.full
         other._next = self._next
         other.inodes = dict(self.inodes)
@@ -558,7 +566,10 @@ class SimulatedDisk(Disk):
         if inode is None:
             raise _error(errno.ENOENT)
         assert directory == beside, "the volume renames within one directory"
-        if taken is not None:
+        if taken is None:
+            if self.full and self.crowded:
+                raise _error(errno.ENOSPC)
+        else:
             if self.is_directory(inode) != self.is_directory(taken):
                 raise _error(errno.EISDIR if self.is_directory(taken) else errno.ENOTDIR)
             if self.is_directory(taken) and self._entries(taken):

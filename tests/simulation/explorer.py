@@ -252,7 +252,7 @@ class Explorer:
         self.until = until
         self._rng = random.Random(seed)
         #: For disks that are alike but for what they hold.
-        self._seen: dict[tuple[bool, bool, int | None], _Seen] = {}
+        self._seen: dict[tuple[bool, bool, bool, int | None], _Seen] = {}
         #: What the disk holds at first: nothing, or a journal that has been made.
         self.start: Tree = ()
         self._journal_size = JOURNAL_SIZE
@@ -296,14 +296,16 @@ class Explorer:
         trusted: bool = True,
         shape: tuple[int, bool] = SMALL,
         full: bool = False,
+        crowded: bool = False,
         mixed: bool = False,
         spoilt: bool = False,
     ) -> None:
         """Run a script and crash it at each call of its last step: others have crashed the rest.
 
         ``start`` is what the disk holds at first, by default `start`; with ``full`` it has no room
-        for the last step; with ``mixed`` only the steps with ``b`` have the shape; with ``spoilt``
-        a crash is one after which a block of the journal is damaged.
+        for the last step, with ``crowded`` none for a name either; with ``mixed`` only the steps
+        with ``b`` have the shape; with ``spoilt`` a crash is one after which a block of the journal
+        is damaged.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -312,9 +314,10 @@ class Explorer:
         def last() -> bool:
             return at == len(script) - 1
 
-        world = self._world(
-            SimulatedDisk(self.start if start is None else start, trusted=trusted), crashes, last
-        ).start()
+        disk = SimulatedDisk(
+            self.start if start is None else start, trusted=trusted, crowded=crowded
+        )
+        world = self._world(disk, crashes, last).start()
         for at, step in enumerate(script):  # noqa: B007
             world.disk.full = full and last()
             world = self._step(
@@ -551,7 +554,7 @@ class Explorer:
             self._kept = 0
         # What a start finds beside the tree: what its disk is like, and how much room it has.
         room = used(disk.tree) if disk.full else disk.room
-        seen = self._seen.setdefault((disk.trusted, disk.full, room), _Seen())
+        seen = self._seen.setdefault((disk.trusted, disk.full, disk.crowded, room), _Seen())
         states = _States(disk, seen, self._rng)
         stood_for = 0
         while not states.exhausted and limit:

@@ -239,6 +239,20 @@ MUTANTS = (
         trials.full_disk,
     ),
     Mutant(
+        "what vanishes where no name can be given is not flushed",
+        "volume",
+        "        with self._flushing(name), suppress(FileNotFoundError):\n",
+        "        with suppress(FileNotFoundError):\n",
+        trials.full_disk,
+    ),
+    Mutant(
+        "where no name can be given nothing vanishes",
+        "volume",
+        "            if not isinstance(from_os_error(error), NoSpace):\n                raise\n",
+        "            raise\n",
+        trials.full_disk,
+    ),
+    Mutant(
         "elders are forgotten on a full disk",
         "store",
         "return Delete(current, elders)",

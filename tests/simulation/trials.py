@@ -115,9 +115,12 @@ def held_up_everywhere(explorer: Explorer) -> None:
 
 
 def full_disk(explorer: Explorer) -> None:
-    """The last step finds no room on the disk: a delete has to do without a tombstone."""
-    for script in explorer.some(_scripts(2, 3)):
-        explorer.script(script, full=True)
+    """The last step finds no room on the disk: a delete has to do without a tombstone.
+
+    On some file systems without the trash, too.
+    """
+    for crowded, script in explorer.some(itertools.product((False, True), _scripts(2, 3))):
+        explorer.script(script, full=True, crowded=crowded)
 
 
 def damaged(explorer: Explorer) -> None:
