@@ -124,7 +124,8 @@ def test_other_signals(make_daemon: Make, tmp_path: Path) -> None:
     SIGUSR1 ends it, too, if it has no log to begin anew.
     """
     log = tmp_path / "its.log"
-    daemon = make_daemon().start_with_log(log)
+    # Below nohup it would ignore a SIGHUP.
+    daemon = make_daemon(wrapper=("env", "--default-signal=HUP")).start_with_log(log)
     upload = begin(daemon, "a", b"half", 8)
     staged(daemon, 1)
     daemon.send(signal.SIGPIPE)
