@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gostore.errors import Damaged
+from gostore.errors import Damaged, StoreError
 
 log = Logger()
 
@@ -262,8 +262,10 @@ class Sending:
             self._close()
             return
         # Of a damaged blob the store has told, once, when it set it aside.
-        if not failure.check(Damaged):
+        if not failure.check(StoreError):
             log.failure("Reading a response body failed", failure)
+        elif not failure.check(Damaged):
+            log.error("Reading a response body failed: {error}", error=failure.value)
         self.stop()
         self._outlet.sending_failed(headless=bool(self._head))
 

@@ -6,10 +6,11 @@ from collections import deque
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.errors import Damaged
+from gostore.errors import Damaged, DiskFailed
 from gostore.wire_response import PreparedFields, Sending, Stretch, response_head
 
 
@@ -111,6 +112,18 @@ class SendingTests(SynchronousTestCase):
         source = Pieces(5, fail(Damaged("a")))
         Sending(outlet, source, b"head ").pump()
         self.assertEqual((outlet.failed, outlet.over, source.closed), ([True], 0, 1))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_disk_fails(self) -> None:
+        """One that the disk does not give is told of in one line."""
+        said: list[LogEvent] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        outlet = Outlet()
+        Sending(outlet, Pieces(5, fail(DiskFailed("EIO"))), b"head ").pump()
+        self.assertEqual(outlet.failed, [True])
+        [event] = said
+        self.assertEqual(formatEvent(event), f"Reading a response body failed: {DiskFailed('EIO')}")
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_file_fails(self) -> None:
