@@ -7,7 +7,7 @@ from pathlib import Path
 
 import atheris
 
-TARGETS = ("wire", "statefile", "recovery")
+TARGETS = ("wire", "statefile", "recovery", "journal")
 
 
 def main() -> None:

@@ -336,16 +336,24 @@ class SimulatedDisk(Disk):
             return one.data
         return tuple((name, self._tree(under)) for name, under in sorted(one.entries.items()))
 
-    def spoil(self, name: str, offset: int, length: int) -> bool:
-        """Zero bytes of a file in the root, on the platter too; return whether that changed any."""
-        number = self._entries(0).get(name)
-        if number is None:
-            return False
-        one = self._at(number)
+    def content(self, name: str) -> bytes:
+        """The bytes of a file in the root."""
+        one = self._at(self._entries(0)[name])
         assert isinstance(one, File)
-        spoilt = _written(one.data, offset, bytes(max(0, min(length, len(one.data) - offset))))
-        self.inodes[number] = File(spoilt, spoilt)
-        return spoilt != one.data
+        return one.data
+
+    def put(self, name: str, data: bytes) -> None:
+        """Give a file in the root other bytes, behind everybody's back, on the platter too."""
+        self.inodes[self._entries(0)[name]] = File(data, data)
+
+    def spoil(self, name: str, offset: int, length: int) -> bool:
+        """Zero bytes of a file in the root; return whether that changed any."""
+        if name not in self._entries(0):
+            return False
+        data = self.content(name)
+        spoilt = _written(data, offset, bytes(max(0, min(length, len(data) - offset))))
+        self.put(name, spoilt)
+        return spoilt != data
 
     def damage(self, name: str) -> None:
         """Cut a file short behind everybody's back."""
@@ -435,7 +443,7 @@ class SimulatedDisk(Disk):
     def _call(self, kind: str, fd: int) -> None:
         self.before(kind, self._opened(fd).name)
 
-    def close(self, fd: int) -> None:  # type: ignore[override]
+    def close(self, fd: int) -> None:
         self._call("close", fd)
         del self.descriptors[fd]
         if self.locked == fd:
@@ -456,7 +464,7 @@ class SimulatedDisk(Disk):
         opened.offset += len(data)
         return len(data)
 
-    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:  # type: ignore[override]
         self._call("pwrite", fd)
         # Within what a file has, nothing need be allocated.
         if offset + len(data) > len(self._file(fd).data):
@@ -464,11 +472,11 @@ class SimulatedDisk(Disk):
         self._change_file(fd, offset, bytes(data))
         return len(data)
 
-    def ftruncate(self, fd: int, length: int) -> None:  # type: ignore[override]
+    def ftruncate(self, fd: int, length: int) -> None:
         self._call("ftruncate", fd)
         self._change_file(fd, length, None)
 
-    def pread(self, fd: int, length: int, offset: int) -> bytes:  # type: ignore[override]
+    def pread(self, fd: int, length: int, offset: int) -> bytes:
         self._call("pread", fd)
         return self._file(fd).data[offset : offset + length]
 
@@ -522,7 +530,7 @@ class SimulatedDisk(Disk):
             )
         return os.stat_result((stat.S_IFDIR | 0o755, number, 1, 2, 0, 0, 0, 0, 0, 0))
 
-    def fstat(self, fd: int) -> os.stat_result:  # type: ignore[override]
+    def fstat(self, fd: int) -> os.stat_result:
         self._call("fstat", fd)
         return self._stat(self._opened(fd).inode)
 
@@ -585,7 +593,7 @@ class SimulatedDisk(Disk):
         self._call("free", dir_fd)
         return (0 if self.full else _ROOM), 2 * _ROOM
 
-    def random(self, size: int) -> bytes:  # type: ignore[override]
+    def random(self, size: int) -> bytes:
         return bytes(range(1, size + 1))  # the same each time, as all here is
 
     def lock(self, dir_fd: int) -> None:  # type: ignore[override]

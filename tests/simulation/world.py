@@ -159,7 +159,7 @@ class World:
     @property
     def broken(self) -> str | None:
         """Why the volume may not be written any more, if so."""
-        return None if self.store is None else self.store._volume.broken  # type: ignore[no-any-return]
+        return None if self.store is None else self.store._volume.broken
 
     def start(self) -> World:
         """Open the store as the daemon does."""

@@ -1,0 +1,169 @@
+"""A store whose redo journal is damaged after a crash: it loses nothing in silence.
+
+An input is what is done, a byte for each step up to the first 255; how it ends, three bytes; and
+what is then done to the files of the journal, four bytes for each damage.  All is on the simulated disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.logger import globalLogBeginner
+
+from gostore.errors import VolumeUnusable
+from gostore.fsck import fsck
+from gostore.journal import NAMES, Journal, NotAJournal
+from gostore.volume import Volume
+from tests.simulation.disk import BLOCK, CHANGES, Entries, SimulatedDisk
+from tests.simulation.world import (
+    BLOCKS,
+    DELETE,
+    JOURNAL_SIZE,
+    LOCATIONS,
+    POST,
+    PUT_ANEW,
+    SMALL,
+    STAGED,
+    Value,
+    World,
+)
+
+MOST_STEPS = 24
+MOST_DAMAGES = 8
+END = 255
+
+REQUESTS = tuple(itertools.product((POST, PUT_ANEW, DELETE), LOCATIONS))
+SHAPES = (SMALL, SMALL, STAGED, BLOCKS)
+
+globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
+
+
+@frozen
+class Crash:
+    """What is on the disk, and what each location may have."""
+
+    disk: SimulatedDisk
+    allowed: dict[str, frozenset[Value]]
+
+
+def live(steps: bytes, at: int) -> Crash:
+    """Do what the steps say; return the crash at one of the calls of the last one."""
+    crashes: list[Crash] = []
+    last = False
+
+    def seen(kind: str, world: World) -> None:
+        if last and world.serving and kind in CHANGES:
+            crashes.append(Crash(world.disk.copy(), dict(world.allowed())))
+
+    world = World(SimulatedDisk(), sync="journal", seen=seen).start()
+    for number, step in enumerate(steps, 1):
+        last = number == len(steps)
+        deed, shape = step % 12, SHAPES[step // 12 % len(SHAPES)]
+        if deed < len(REQUESTS):
+            world.request(*REQUESTS[deed], shape)
+        elif deed == 9:
+            world.collect()
+        else:
+            world.stop()
+            sync = "journal" if deed == 10 else "files"
+            world = World(world.disk, sync=sync, seen=seen).start()
+    crashes.append(Crash(world.disk.copy(), dict(world.allowed())))
+    return crashes[at % len(crashes)]
+
+
+def lose(disk: SimulatedDisk, how: int) -> SimulatedDisk:
+    """Cut the power, or with 0 only kill: of what is not flushed anything may be lost."""
+    if not how:
+        return disk
+    chance = random.Random(how)
+
+    def settle(number: int) -> bytes | Entries:
+        variants: Sequence[bytes | Entries] = disk.inodes[number].variants()
+        return chance.choice(variants)
+
+    return disk.cut(settle)
+
+
+def damage(disk: SimulatedDisk, how: bytes) -> None:
+    """Zero, change, move or cut off blocks of the journal, or exchange its files."""
+    kind, which, where, value = how
+    name = NAMES[which % 2]
+    if name not in disk.names:
+        return
+    content = disk.content(name)
+    at = where % (JOURNAL_SIZE // BLOCK) * BLOCK
+    block = content[at : at + BLOCK]
+    match kind % 6:
+        case 0:
+            content = content[:at] + bytes(len(block)) + content[at + BLOCK :]
+        case 1 if block:
+            # Most of a block is padding: what a batch says is at its beginning.
+            place = at + value % min(len(block), 256)
+            content = content[:place] + bytes([content[place] ^ (which | 1)]) + content[place + 1 :]
+        case 2:
+            to = value % (JOURNAL_SIZE // BLOCK) * BLOCK
+            content = content[:to] + block + content[to + len(block) :]
+        case 3:
+            content = content[:at]
+        case 4 if set(NAMES) <= set(disk.names):
+            first, second = map(disk.content, NAMES)
+            disk.put(NAMES[0], second)
+            disk.put(NAMES[1], first)
+            return
+        case 5:
+            content = content + bytes([value]) * 100
+    disk.put(name, content)
+
+
+def newest(disk: SimulatedDisk) -> int:
+    """The number of the newest batch that is whole."""
+    root = disk.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    journal = Journal(disk, root, JOURNAL_SIZE)
+    journal.read()
+    disk.close(root)
+    return journal.last
+
+
+def start(disk: SimulatedDisk) -> tuple[dict[str, Value] | None, SimulatedDisk]:
+    """What is served, None if the journal refuses the start; and what a kill then leaves."""
+    disk = disk.copy()
+    world = World(disk, sync="journal")
+    try:
+        world.start()
+    except (VolumeUnusable, NotAJournal) as error:
+        assert "journal" in str(error), error
+        return None, disk.copy()
+    return world.values(), disk.copy()
+
+
+def check(data: bytes) -> None:
+    """Live, crash, damage, and start three times."""
+    steps, _, rest = data.partition(bytes([END]))
+    if not steps or len(rest) < 3:
+        return
+    crash = live(steps[:MOST_STEPS], rest[0])
+    disk = lose(crash.disk, rest[1] % 4 and rest[1] + rest[2] * 256)
+    before = newest(disk.copy())
+    damages = rest[3 : 3 + 4 * MOST_DAMAGES]
+    for at in range(0, len(damages) - 3, 4):
+        damage(disk, damages[at : at + 4])
+    is_there = newest(disk.copy()) == before
+    served, after = start(disk)
+    if served is None:
+        assert damages, "refused though nothing is damaged"
+        mended = after.copy()
+        volume = Volume("/", disk=mended, sync="journal", journal_size=JOURNAL_SIZE)
+        assert fsck(volume, mend=True).damage, "it is refused, and fsck finds nothing"
+        served, after = start(mended)
+        assert served is not None, "refused though it is repaired"
+    elif is_there:
+        # Of a newest batch that is damaged nobody can tell that it ever was there.
+        for location, value in served.items():
+            assert value in crash.allowed[location], f"{location} has {value!r}"
+    for _ in range(2):
+        again, after = start(after)
+        assert again == served, "the next start finds something else"
