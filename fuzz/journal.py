@@ -79,11 +79,11 @@ def lose(disk: SimulatedDisk, how: int) -> SimulatedDisk:
     """Cut the power, or with 0 only kill: of what is not flushed anything may be lost."""
     if not how:
         return disk
-    chance = random.Random(how)
 
     def settle(number: int) -> bytes | Entries:
         variants: Sequence[bytes | Entries] = disk.inodes[number].variants()
-        return chance.choice(variants)
+        # The same for each copy that looks.
+        return random.Random(how * 1000 + number).choice(variants)
 
     return disk.cut(settle)
 
