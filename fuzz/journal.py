@@ -1,7 +1,8 @@
 """A store whose redo journal is damaged after a crash: it loses nothing in silence.
 
 An input is what is done, a byte for each step up to the first 255; how it ends, three bytes; and
-what is then done to the files of the journal, four bytes for each damage.  All is on the simulated disk.
+what is then done to the files of the journal, four bytes for each damage.  All is on the simulated
+disk.
 """
 
 from __future__ import annotations

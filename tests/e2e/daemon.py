@@ -377,3 +377,16 @@ def run_twistd(arguments: Sequence[str], cwd: Path, **env: str) -> subprocess.Co
         timeout=PATIENCE,
         check=False,
     )
+
+
+def run_fsck(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run ``gostore fsck`` on a data directory until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "gostore.cli", "fsck", "--dir", str(directory), *options],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )

@@ -5,33 +5,18 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, STATE, Daemon, environment
+from tests.e2e.daemon import STATE, Daemon, run_fsck
 
 DATA = "data.raw"
 
 
-def fsck(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run it until it ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "gostore.cli", "fsck", "--dir", str(directory), *options],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
 def findings(directory: Path) -> tuple[int, dict[str, Any]]:
     """Its exit status, and each finding by the name of its directory."""
-    ended = fsck(directory, "--json")
+    ended = run_fsck(directory, "--json")
     assert ended.stderr == ""
     report = json.loads(ended.stdout)
     assert report["clean"] == (ended.returncode == 0)
@@ -61,7 +46,7 @@ def test_spoiled(make_daemon: Make, tmp_path: Path) -> None:
     places = ("linked-state", "linked", "short", "torn", "whole")
     daemon, at = stored(make_daemon, *places)
     assert findings(daemon.directory) == (0, {})
-    assert fsck(daemon.directory).stdout.endswith("\nClean\n")
+    assert run_fsck(daemon.directory).stdout.endswith("\nClean\n")
 
     state = at["linked-state"] / STATE
     state.rename(tmp_path / "moved-state")
@@ -89,11 +74,11 @@ def test_spoiled(make_daemon: Make, tmp_path: Path) -> None:
     where, reason = told.pop("torn")
     assert where is None and "cannot be believed" in reason
     assert told == {}
-    said = fsck(daemon.directory)
+    said = run_fsck(daemon.directory)
     assert said.returncode == 1 and "4 damaged, 0 other findings; --repair mends it" in said.stdout
     assert everything(tmp_path) == before
 
-    repaired = fsck(daemon.directory, "--repair")
+    repaired = run_fsck(daemon.directory, "--repair")
     assert repaired.returncode == 1
     assert "4 damaged, 0 other findings; repaired" in repaired.stdout
     assert daemon.names() == {at["whole"].name, *aside(daemon)}
@@ -137,7 +122,7 @@ def test_journal_damaged(make_daemon: Make) -> None:
     assert status == 1
     [finding] = found.values()
     assert finding["kind"] == "damaged" and "batch 2 of the redo journal" in finding["reason"]
-    assert fsck(daemon.directory, "--repair").returncode == 1
+    assert run_fsck(daemon.directory, "--repair").returncode == 1
     assert findings(daemon.directory) == (0, {})
     daemon.start()
     # After a mere kill nothing was lost.
@@ -154,7 +139,7 @@ def test_cannot(make_daemon: Make, tmp_path: Path) -> None:
     """A directory in use, or missing, or with a link for a journal, is status 2 and one line."""
     daemon = make_daemon().start()
     for options in ((), ("--repair",), ("--json",)):
-        ended = fsck(daemon.directory, *options)
+        ended = run_fsck(daemon.directory, *options)
         assert (ended.returncode, ended.stdout) == (2, "")
         assert "is already served by another daemon" in ended.stderr
     assert daemon.ask("POST", "a", b"x").status == 204
@@ -167,7 +152,7 @@ def test_cannot(make_daemon: Make, tmp_path: Path) -> None:
         (daemon.directory, ".journal-1, of the redo journal, is not a regular file"),
     ):
         for option in ("--json", "--repair"):
-            ended = fsck(directory, option)
+            ended = run_fsck(directory, option)
             assert (ended.returncode, ended.stdout) == (2, "")
             assert reason in ended.stderr and len(ended.stderr.splitlines()) == 1
     assert not (tmp_path / "missing").exists()
