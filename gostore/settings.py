@@ -5,13 +5,15 @@ on the command line and in the configuration file, and its metadata holds the te
 its parser and its one-line description. The options of ``tap``, the reader of the configuration
 file and the commented tap.conf are all driven by it.
 
-Everything is a pure value here: no file is opened, no directory is looked at.
+Everything is a pure value here: no file is opened, no directory is looked at. Only `absolute` asks
+where we are and who we are.
 """
 
 from __future__ import annotations
 
 import configparser
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
@@ -334,6 +336,11 @@ def parse_config(text: str, file: str) -> dict[str, object]:
                 raise BadSetting(f"{file}, line {where}: unknown setting {name!r}")
             if "\n" in value:
                 raise BadSetting(f"{file}, line {where}: {name} goes on over several lines")
+            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+                # INI has no quotes: they would be part of the name of a directory.
+                raise BadSetting(
+                    f"{file}, line {where}: {name}: leave out the quotes around {value}"
+                )
             try:
                 values[name] = setting.parse(value)
             except ValueError as error:
@@ -345,6 +352,18 @@ def _line_of(pattern: str, text: str) -> int:
     """The number of the first line that starts with the pattern; configparser keeps none."""
     lines = text.splitlines()
     return next(n for n, line in enumerate(lines, 1) if re.match(rf"\s*{pattern}", line))
+
+
+def absolute(path: str) -> str:
+    """A path without a leading ~, which no shell expands in ``--dir=~/x`` or in a file, nor dots.
+
+    Raises ValueError if nobody knows whose home ``~name`` is.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        name = expanded.partition("/")[0]
+        raise ValueError(f"nobody knows the home {name}; a directory of that name is ./{name}")
+    return os.path.abspath(expanded)
 
 
 def printable(path: str) -> str:

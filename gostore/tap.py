@@ -33,6 +33,7 @@ from gostore.settings import (
     BadSetting,
     Setting,
     Settings,
+    absolute,
     make_settings,
     parse_config,
     printable,
@@ -108,6 +109,11 @@ class Options(usage.Options):
             # twistd would print the whole of --help above the reason.
             raise SystemExit(f"gostore: {error}") from error
 
+    def parseArgs(self, *arguments: str) -> None:
+        """Take options only. Raises UsageError."""
+        if arguments:
+            raise usage.UsageError(f"{arguments[0]!r} is not an option; see twistd gostore --help")
+
     def postOptions(self) -> None:
         """Put ``settings`` together. Raises UsageError."""
         values: dict[str, object] = {}
@@ -119,7 +125,10 @@ class Options(usage.Options):
             elif not row.flag and self[row.name] is not None:
                 values[row.name] = row.parse(self[row.name])
         # Here, since daemonizing changes the working directory.
-        values["dir"] = os.path.abspath(str(values.get("dir", TABLE["dir"].default)))
+        try:
+            values["dir"] = absolute(str(values.get("dir", TABLE["dir"].default)))
+        except ValueError as error:
+            raise usage.UsageError(f"dir: {error}") from error
         self.settings = make_settings(values)
         # Here, since twistd looks at it next.
         if self.parent is not None and self.parent.get("pidfile"):
@@ -133,6 +142,8 @@ class Options(usage.Options):
         """The first line of --help."""
         return "Usage: twistd [twistd options] gostore [options]"
 
+    opt_h = usage.Options.opt_help
+
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
         print(f"gostore {__version__} (Twisted {twisted_version})")
@@ -143,7 +154,7 @@ def read_config(path: str) -> Mapping[str, object]:
     """Read a configuration file; values by setting name. Raises UsageError."""
     try:
         # surrogateescape: a directory's name need not be UTF-8.
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+        with open(os.path.expanduser(path), encoding="utf-8-sig", errors="surrogateescape") as file:
             return parse_config(file.read(), path)
     except OSError as error:
         raise usage.UsageError(f"{path}: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from attrs import fields
@@ -12,6 +13,7 @@ from gostore.settings import (
     TABLE,
     BadSetting,
     Settings,
+    absolute,
     make_settings,
     parse_config,
     parse_count,
@@ -174,6 +176,17 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(row.name, name)
             self.assertRegex(row.doc, r"\A[A-Z][^\n]+\.\Z")
 
+    def test_absolute(self) -> None:
+        """A path is made absolute, ~ is the home, and ~ of nobody is refused."""
+        self.patch(os, "environ", {**os.environ, "HOME": "/home/me"})
+        self.assertEqual(absolute("~/blobs/../b"), "/home/me/b")
+        self.assertEqual(absolute("~"), "/home/me")
+        self.assertEqual(absolute("~root"), os.path.expanduser("~root"))
+        self.assertEqual(absolute("a/~"), os.path.join(os.getcwd(), "a/~"))
+        with self.assertRaises(ValueError) as caught:
+            absolute("~nobody-at-all/x")
+        self.assertIn("the home ~nobody-at-all;", str(caught.exception))
+
     def test_printable(self) -> None:
         """A path that is not UTF-8 can be shown."""
         self.assertEqual(printable("/café/\udcff"), "/café/\\xff")
@@ -222,6 +235,16 @@ class ConfigTests(SynchronousTestCase):
         """An indented line, which INI takes for more of the value above it, is refused."""
         reason = self.refused("[gostore]\ndir = a\n  listen = b\n")
         self.assertEqual(reason, "x.conf, line 2: dir goes on over several lines")
+
+    def test_quotes(self) -> None:
+        """Quotes around a value, which INI takes for part of it, are refused; others are not."""
+        for quote in ("'", '"'):
+            reason = self.refused(f"[gostore]\n\ndir = {quote}a b{quote}\n")
+            self.assertEqual(
+                reason, f"x.conf, line 3: dir: leave out the quotes around {quote}a b{quote}"
+            )
+        for name in ("'", "it's", "\"a'", "a'b'"):
+            self.assertEqual(parse_config(f"[gostore]\ndir = {name}\n", "x")["dir"], name)
 
     def test_set_twice(self) -> None:
         """A setting that is there twice is refused at its second line."""

@@ -79,6 +79,22 @@ class OptionsTests(SynchronousTestCase):
         """A relative directory is resolved at once: daemonizing changes the working directory."""
         self.assertEqual(parse("-d", "a/../b").dir, os.path.join(os.getcwd(), "b"))
 
+    def test_home(self) -> None:
+        """~ is the home directory where no shell sees it: after --dir= and in the file."""
+        home = temporary(self)
+        self.patch(os, "environ", {**os.environ, "HOME": str(home)})
+        (home / "its.conf").write_text("[gostore]\ndir = ~/blobs\n")
+        self.assertEqual(parse("--config=~/its.conf").dir, str(home / "blobs"))
+        self.assertEqual(parse("--dir=~/x").dir, str(home / "x"))
+        self.assertIn("dir: nobody knows the home ~no-one", self.refused("--dir=~no-one"))
+
+    def test_arguments(self) -> None:
+        """What is no option is refused by its name."""
+        self.assertEqual(
+            self.refused("-D", "extra", "more"),
+            "'extra' is not an option; see twistd gostore --help",
+        )
+
     def test_directory_not_utf8(self) -> None:
         """A directory's name may be any bytes."""
         name = os.fsdecode(b"/srv/\xff")
@@ -133,6 +149,15 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("\n  twistd -n gostore ", text)
         self.assertIn("\n  curl http://localhost:7777/store/foo\n", text)
         self.assertTrue(Options().getSynopsis().startswith("Usage: twistd "))
+
+    def test_short_help(self) -> None:
+        """-h is --help."""
+        output = io.StringIO()
+        self.patch(sys, "stdout", output)
+        with self.assertRaises(SystemExit) as caught:
+            parse("-h")
+        self.assertEqual(caught.exception.code, 0)
+        self.assertIn("-h, --help", output.getvalue())
 
     def test_version(self) -> None:
         """--version prints the version and exits with status 0."""
