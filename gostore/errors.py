@@ -2,7 +2,7 @@
 
 Every error is a StoreError; str() of it is one sentence for people. There is no HTTP here (``api``
 has the one table that gives each error its status code), and no paths, except in the two errors
-that stop the daemon at its start.
+that stop the daemon at its start, and in NoBlobs, which only a person's look gets.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class DiskFailed(StoreError):
         return f"The disk failed: {self.reason}"
 
 
-# The daemon cannot start. The only errors that name a directory.
+# The daemon cannot start, or there is nothing to look at. The only errors that name a directory.
 
 
 @define
@@ -169,6 +169,16 @@ class VolumeUnusable(StoreError):
 
     def __str__(self) -> str:
         return f"{self.path} cannot be used: {self.reason}"
+
+
+@define
+class NoBlobs(StoreError):
+    """The directory has no blob at all; it may be none of ours."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"There are no blobs in {self.path}"
 
 
 # What the lower layers tell the upper ones.

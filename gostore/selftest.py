@@ -41,6 +41,8 @@ MOST_FILLS = 64
 #: The largest file that a write may make where writes fail. The journal has its room already, and
 #: no full disk takes that away.
 FILE_LIMIT = SIZE
+#: About how many seconds the trial takes, beside those of the kills.
+REST = 10
 #: How many of the things that are wrong are told one by one.
 MOST_SHOWN = 20
 SIZES = (0, 17, 1000, 20_000, 70_000, 300_000)
@@ -105,11 +107,13 @@ class Trial:
         kills: int,
         seed: int | None = None,
         subject: Callable[[str], Subject] | None = None,
+        tell: Callable[[str], object] = lambda text: None,
     ) -> None:
         """Describe the trial; ``subject`` makes the daemon for a directory, by default a real one.
 
-        It is over after so many seconds, or kills.
+        The kills are over after so many seconds, or kills. ``tell`` is told what is being done.
         """
+        self._tell = tell
         self._parent = parent
         self._subject = subject or Subject
         self._seconds = seconds
@@ -119,17 +123,24 @@ class Trial:
     def run(self) -> Verdict:
         """Do it. Blocks. Raises OSError, or VolumeUnusable if no daemon can be started there."""
         begun = time.monotonic()
-        directory = tempfile.mkdtemp(prefix="gostore-selftest-", dir=self._parent)
+        try:
+            directory = tempfile.mkdtemp(prefix="gostore-selftest-", dir=self._parent)
+        except OSError as error:
+            # Nobody has named the directory that could not be made.
+            raise VolumeUnusable(self._parent, error.strerror or str(error)) from error
         verdict = Verdict(directory, self._seed)
         daemon = self._subject(directory)
         try:
             daemon.start()
             try:
                 self._crash(daemon, verdict)
+                self._tell("Filling the disk")
                 held = fill(daemon, verdict)
+                self._tell("Cutting a write short")
                 cut_short(daemon, verdict, held)
             except VolumeUnusable as error:
                 verdict.wrong.append(str(error))
+            self._tell("Checking what is left")
             verdict.wrong += [str(each) for each in fsck(Volume(daemon.data)).damage]
         finally:
             daemon.kill()
@@ -146,6 +157,7 @@ class Trial:
         end = time.monotonic() + self._seconds
         try:
             while time.monotonic() < end and verdict.kills < self._kills:
+                self._tell(f"Killing the daemon, {verdict.kills} times until now")
                 daemon.idle.wait(min(chosen.uniform(0.05, 1.0), max(0, end - time.monotonic())))
                 daemon.kill()
                 verdict.kills += 1

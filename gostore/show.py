@@ -6,26 +6,31 @@ from contextlib import suppress
 
 from gostore import recovery
 from gostore.blob import MAX_ID, Blob
-from gostore.errors import BadRecord, NotFound, VolumeUnusable, from_os_error
+from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, from_os_error
 from gostore.recovery import Recovery
 from gostore.statefile import escape, format_time
 from gostore.volume import QUARANTINE, TIE, Volume, stage_name
 
 
-def show(volume: Volume, wanted: str) -> list[str]:
-    """Return lines about the blob with an id, or else the one at a location.
+def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
+    """Return lines about the blob with an id, or else of that name, or else at a location.
 
-    An id that a blob or a stage bears is looked up alone; else every record is read. If an id is
-    only borne by what was set aside, all of that is shown: an id may have been given again since,
-    and which is the newest the names do not tell. Raises NotFound, BadRecord, or VolumeUnusable.
+    With ``location`` it is one, whatever it looks like. An id that a blob or a stage bears is
+    looked up alone; else every record is read. If an id is only borne by what was set aside, all of
+    that is shown: an id may have been given again since, and which is the newest the names do not
+    tell. The name is that of what was set aside, as fsck prints it.
+    Raises NotFound, NoBlobs, BadRecord, or VolumeUnusable.
     """
     volume.look(lock=False)
     try:
-        blob_id = _read_id(wanted)
+        blob_id = None if location else _read_id(wanted)
         if (name := _find_id(volume, blob_id)) is not None:
             return _describe(name, volume.read_record(name))
         found = recovery.scan(volume)
-        names = _find_set_aside(found, blob_id) or [_find_location(found, wanted)]
+        if not (found.ids or found.live or found.quarantined):
+            raise NoBlobs(volume.shown_path)
+        names = [] if location else _find_set_aside(found, blob_id, wanted)
+        names = names or [_find_location(found, wanted)]
         return [line for name in names for line in _show_found(volume, found, name)]
     except FileNotFoundError:
         raise NotFound(wanted) from None
@@ -53,10 +58,10 @@ def _find_id(volume: Volume, blob_id: int | None) -> str | None:
     return None
 
 
-def _find_set_aside(found: Recovery, blob_id: int | None) -> list[str]:
-    """The directories of what bore an id when it was set aside."""
+def _find_set_aside(found: Recovery, blob_id: int | None, wanted: str) -> list[str]:
+    """The directories of what bore an id when it was set aside; or the one of that very name."""
     stem = f"{QUARANTINE}{blob_id}-"
-    return sorted(name for name in found.quarantined if name.startswith(stem))
+    return sorted(name for name in found.quarantined if name.startswith(stem) or name == wanted)
 
 
 def _find_location(found: Recovery, wanted: str) -> str:

@@ -31,6 +31,7 @@ SENTENCES = [
     (errors.DiskFailed("EIO"), "The disk failed: EIO"),
     (errors.VolumeInUse("data"), "data is already served by another daemon"),
     (errors.VolumeUnusable("data", "not a directory"), "data cannot be used: not a directory"),
+    (errors.NoBlobs("data"), "There are no blobs in data"),
     (errors.BadRecord("no checksum"), "The state file cannot be believed: no checksum"),
     (
         errors.IllegalTransition(7, "Failure", "OK"),

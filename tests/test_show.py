@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from gostore.errors import NotFound
+from gostore.errors import NoBlobs, NotFound
 from gostore.show import show
 from gostore.store import Details
 from gostore.volume import DATA, STATE, Volume
@@ -15,9 +15,9 @@ from tests.doubles import FakeBody
 class ShowTests(test_fsck.SpoiledTestCase):
     """What is shown of a blob."""
 
-    def show(self, wanted: str) -> str:
+    def show(self, wanted: str, *, location: bool = False) -> str:
         """Show it."""
-        return "\n".join(show(Volume(str(self.path)), wanted))
+        return "\n".join(show(Volume(str(self.path)), wanted, location=location))
 
     def test_both_ways(self) -> None:
         """A blob is found by its id and by its location, also while a daemon runs."""
@@ -40,6 +40,38 @@ class ShowTests(test_fsck.SpoiledTestCase):
         for wanted in ("nothing", "99999999999", "4294967295"):
             with self.assertRaises(NotFound):
                 self.show(wanted)
+
+    def test_no_blobs(self) -> None:
+        """A directory that has none, and may be none of gostore's, is told from a lost blob."""
+        for path in self.path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (self.path / "mine").mkdir()
+        for wanted in ("a", "7"):
+            with self.assertRaises(NoBlobs):
+                self.show(wanted)
+
+    def test_location_like_an_id(self) -> None:
+        """A number is an id if a blob bears it; said to be a location, it is that."""
+        wanted = str(self.ids["a"])
+        with self.assertRaises(NotFound):
+            self.show(wanted, location=True)
+        store = self.store()
+        self.successResultOf(store.create(wanted, FakeBody(b"number"), Details()))
+        store.close()
+        self.assertEqual(self.show(wanted), self.show("a"))
+        self.assertIn(f"location    {wanted}\n", self.show(wanted, location=True))
+
+    def test_set_aside_by_name(self) -> None:
+        """What was set aside is found by the name that fsck prints, unless a location is meant."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        [aside] = self.path.glob(".quarantine-*")
+        self.assertEqual(self.show(aside.name), self.show("b"))
+        (aside / STATE).unlink()
+        self.assertIn("It has no state file", self.show(aside.name))
+        for wanted, location in ((aside.name, True), (f"{aside.name}1", False)):
+            with self.assertRaises(NotFound):
+                self.show(wanted, location=location)
 
     def test_dead(self) -> None:
         """A deleted blob is shown for as long as it is there; a damaged one, where it lies."""
