@@ -1,20 +1,25 @@
-"""What a newcomer pastes: the eight commands of the README, and the scripts in examples/."""
+"""What a newcomer pastes: the eight commands of the README, and what is in examples/."""
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
+from gostore.settings import Settings
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, Daemon, eventually
+from tests.e2e.daemon import PATIENCE, TWISTD, Daemon, environment, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
+UNIT = ROOT / "examples" / "gostore.service"
 #: Those of a number, for one blob.
 EXAMPLES = [path for path in SCRIPTS if path.name[0].isdigit()]
 
@@ -124,6 +129,39 @@ def test_backup_of_damage(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.ask("GET", "good").status == 404
 
 
+def test_unit(tmp_path: Path) -> None:
+    """What systemd is told to run is a daemon that stays in the foreground, and stops in time."""
+    unit = configparser.RawConfigParser()
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(UNIT.read_text(encoding="utf-8"))
+    service = unit["Service"]
+    program, *arguments = service["ExecStart"].split()
+    assert program == "/opt/gostore/bin/twistd"
+    assert arguments[:3] == ["-n", "--pidfile=", "gostore"]
+    place = f"/var/lib/{service['StateDirectory']}/blobs"
+    moved = {place: str(tmp_path / "blobs"), "127.0.0.1:7777": "127.0.0.1:0"}
+    assert moved.keys() <= set(arguments)
+    assert float(service["TimeoutStopSec"]) > Settings().shutdown_grace
+    with subprocess.Popen(
+        [*TWISTD, *(moved.get(each, each) for each in arguments)],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = next(line.split()[-1] for line in process.stdout if "Listening on " in line)
+            # Once it answers it handles its signals.
+            with urlopen(f"{url}/healthz", timeout=PATIENCE) as answer:
+                assert answer.status == 200
+            process.send_signal(signal.Signals[service["KillSignal"]])
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
 def test_line_to_paste(make_daemon: Make) -> None:
     """The command that the daemon prints at its start stores a blob."""
     daemon = make_daemon().start()
@@ -132,7 +170,7 @@ def test_line_to_paste(make_daemon: Make) -> None:
     assert daemon.ask("GET", "hello").body == b"Hello!"
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_listed(script: Path) -> None:
+@pytest.mark.parametrize("example", [*SCRIPTS, UNIT], ids=lambda path: path.name)
+def test_listed(example: Path) -> None:
     """The list of the examples has each of them."""
-    assert script.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert example.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
