@@ -52,7 +52,7 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
     marked = []
     for committed, by in replaced:
         try:
-            blob = _marked(volume, committed.id, by)
+            blob = _marked(volume, committed.id, committed.generation, by)
         except (OSError, BadRecord) as error:
             failures.append((committed.id, error))
         else:
@@ -65,10 +65,13 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
             log.warn("Blob {id} is not marked Failure: {error}", id=blob_id, error=reason)
 
 
-def _marked(volume: Volume, blob_id: int, by: int) -> Blob | None:
-    """Return the blob as it is when it is marked; None if it is so already."""
+def _marked(volume: Volume, blob_id: int, generation: int, by: int) -> Blob | None:
+    """Return the blob as it is when it is marked; None if it is so already, or another's by now.
+
+    A collection run may be first to remove what is to be retired, and its number is free then.
+    """
     blob = volume.read_record(str(blob_id), blob_id)
-    if blob.state is State.FAILURE:
+    if blob.generation != generation or blob.state is State.FAILURE:
         return None
     blob.replace(volume.now(), by)
     return blob
@@ -160,7 +163,7 @@ def _is_dead(volume: Volume, one: Dead) -> bool:
     if one.replaced_by is None:
         return False
     try:
-        marked = _marked(volume, one.id, one.replaced_by)
+        marked = _marked(volume, one.id, one.generation, one.replaced_by)
         if marked is not None:
             volume.replace_state(name, marked)
     except OSError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
@@ -201,6 +203,31 @@ class CollectTests(StoreCase):
         self.collect()
         self.assertNotIn(blob.id, self.store._by_id)
         self.assertEqual(self.names(), [])
+
+    def test_id_given_again(self) -> None:
+        """Who gets the id of a blob that was collected before it was marked is not marked for it.
+
+        The marks of a second are made together, and a collection run may come before them.
+        """
+        waiting: list[Callable[[], None]] = []
+
+        def soon(function: Callable[[], None], seconds: float = 0) -> None:
+            if seconds:
+                waiting.append(function)
+            else:
+                function()
+
+        with mock.patch.object(self.workers, "soon", soon):
+            old = self.store_blob("a")
+            self.store_blob("a", b"new")
+            self.collect()
+        with mock.patch.object(self.store._by_id._rng, "randrange", return_value=old.id):
+            self.assertEqual(self.store_blob("b").id, old.id)
+        (retire,) = waiting
+        retire()
+        self.workers.run_all()
+        self.open()
+        self.assertEqual(self.read("b"), b"data")
 
     def test_told_meanwhile(self) -> None:
         """What dies while a run is under way is for the next one."""

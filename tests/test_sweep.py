@@ -43,6 +43,14 @@ class RetireTests(VolumeCase):
         self.assertIs(self.volume.read_record("4").state, State.FAILURE)
         self.assertEqual(self.disk.open_files, [""])
 
+    def test_number_given_again(self) -> None:
+        """A blob that bears the number of one that has been collected meanwhile is not marked."""
+        old = self.commit(1, "a")
+        self.volume.trash("1")
+        self.commit(1, "b")
+        retire(self.volume, [(old.committed(), 2)])
+        self.assertIs(self.volume.read_record("1").state, State.OK)
+
     def test_rename_fails(self) -> None:
         """A rename that fails leaves the old record, whole."""
         old = self.commit(1, "a")
