@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from hashlib import sha256
+from os.path import lexists
 from pathlib import Path
 
 from attrs import frozen
@@ -18,7 +19,7 @@ from twisted.logger import globalLogBeginner
 
 from gostore import recovery, statefile, sweep
 from gostore.blob import Blob
-from gostore.volume import DATA, STATE, STATE_TMP, Volume
+from gostore.volume import CONTENTS, DATA, STATE, STATE_TMP, Volume
 
 IDS = ("0", "1", "2", "3", "4", "5")
 LOCATIONS = ("a", "b", "c/d")
@@ -26,6 +27,8 @@ LOCATIONS = ("a", "b", "c/d")
 OTHERS = (".new-1", ".new-probe", ".trash-2-1", ".new-x", ".trash-x", "00012", "lost+found", "x~")
 #: Names of what was set aside, which may still stand for its location.
 ASIDE = (".quarantine-3-1", ".quarantine-4-1", ".quarantine-5-1-tie")
+#: Those that are ours, if all in them is.
+OURS = (".new-1", ".new-probe", ".trash-2-1")
 FOREIGN = frozenset({".new-x", ".trash-x", "00012", "lost+found", "x~"})
 WHEN = 1_800_000_000_000_000_000
 MOST = 12
@@ -45,6 +48,8 @@ class Entry:
     data: bytes
     state_is_whole: bool
     data_is_whole: bool
+    #: What somebody has put into it.
+    foreign: tuple[str, ...]
 
 
 def build(root: Path, data: bytes) -> Iterator[Entry]:
@@ -61,13 +66,16 @@ def build(root: Path, data: bytes) -> Iterator[Entry]:
         blob = make_blob(int(digits or 1), location, says, generation % 8, WHEN + age, body)
         directory = root / name
         directory.mkdir()
-        yield Entry(
-            name,
-            blob,
-            body,
-            spoil_state(directory, blob, state_damage),
-            spoil_data(directory, body, data_damage),
+        state_is_whole = spoil_state(directory, blob, state_damage)
+        data_is_whole = spoil_data(directory, body, data_damage)
+        if data_damage % 16 == 9:
+            (directory / "notes.txt").write_bytes(body)
+        foreign = tuple(
+            each.name
+            for each in directory.iterdir()
+            if each.name not in CONTENTS or (each.is_dir() and not each.is_symlink())
         )
+        yield Entry(name, blob, body, state_is_whole, data_is_whole, foreign)
 
 
 def make_blob(
@@ -187,12 +195,24 @@ def start(path: str, finish: bool = False) -> recovery.Recovery:
         volume.close()
 
 
+def find_somebodys(root: Path, entries: list[Entry]) -> dict[str, list[str]]:
+    """The directories that are nobody's to touch, each with the names in it."""
+    return {
+        entry.name: os.listdir(root / entry.name)
+        for entry in entries
+        if entry.foreign
+        and (entry.name in OURS or (entry.name in IDS and not lexists(root / entry.name / STATE)))
+    }
+
+
 def check(data: bytes) -> None:
     """Make a directory, start on it three times, and compare what lives."""
     path = tempfile.mkdtemp(dir=SCRATCH)
     try:
         entries = list(build(Path(path), data))
+        somebodys = find_somebodys(Path(path), entries)
         first = start(path)
+        assert somebodys.keys() <= set(first.foreign), f"{somebodys} and not {first.foreign}"
         for location, blob_id in expected(entries).items():
             assert location in first.live, f"{location} is lost"
             assert first.live[location].id == blob_id, f"another blob has {location}"
@@ -200,6 +220,11 @@ def check(data: bytes) -> None:
             again = start(path, finish=True)
             assert again.live == first.live, f"{how}: {again.live} is not {first.live}"
             assert set(again.damaged) == set(first.damaged), how
+            for name, inside in somebodys.items():
+                assert os.listdir(Path(path) / name) == inside, f"{name} is harmed"
+            for entry in entries:
+                for name in entry.foreign:
+                    assert any(Path(path).rglob(name)), f"{entry.name}/{name} is lost"
         last = start(path)
         assert not last.dead and not last.pending and not last.uncommitted, "garbage for ever"
         for entry in entries:

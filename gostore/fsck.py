@@ -192,7 +192,8 @@ def _report(found: Recovery, report: Report) -> None:
     for name in found.obsolete:
         add("dead", name, "set aside earlier; its location has been written since")
     for name in found.foreign:
-        add("foreign", name, "not gostore's")
+        held = f": {found.held[name]}" if name in found.held else ""
+        add("foreign", name, f"not gostore's{held}")
 
 
 def _repair(volume: Volume, found: Recovery) -> None:

@@ -9,6 +9,7 @@ is just another crash.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import stat
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ from gostore.volume import (
     NEW,
     PROBE,
     QUARANTINE,
+    STATE,
     TIE,
     TRASH,
     DataDamaged,
@@ -71,6 +73,8 @@ class Recovery:
     ids: set[int] = field(factory=set)
     generation: int = 0
     foreign: list[str] = field(factory=list)
+    #: Of foreign directories with names like gostore's, what is wrong with them.
+    held: dict[str, str] = field(factory=dict)
     #: What was set aside earlier.
     quarantined: list[str] = field(factory=list)
 
@@ -167,7 +171,8 @@ def scan(volume: Volume) -> Recovery:
                 continue
             entry = undone.get(blob_id)
             if entry is not None and not _is_done(volume, entry):
-                torn.add(blob_id)
+                if volume.stands(f"{name}/{STATE}") or not _is_foreign(volume, name, found):
+                    torn.add(blob_id)
             else:
                 undone.pop(blob_id, None)
                 _scan_blob(volume, blob_id, found, rivals)
@@ -177,11 +182,13 @@ def scan(volume: Volume) -> Recovery:
             elif name not in JOURNAL:
                 found.foreign.append(name)
         elif match := _STAGE.fullmatch(name):
-            found.leftover.append(name)
             if match[1] != PROBE:
                 found.ids.add(int(match[1]))
+            if not _is_foreign(volume, name, found):
+                found.leftover.append(name)
         elif _TRASHED.fullmatch(name):
-            found.leftover.append(name)
+            if not _is_foreign(volume, name, found):
+                found.leftover.append(name)
         elif match := _QUARANTINED.fullmatch(name):
             found.quarantined.append(name)
             _scan_quarantined(volume, name, int(match[1]), rivals, found)
@@ -206,6 +213,14 @@ def scan(volume: Volume) -> Recovery:
     found.leftover = [name for name in found.leftover if name not in stages]
     # A link in its place is set aside when it is restored.
     found.quarantine = [one for one in found.quarantine if one[0] not in again]
+    found.foreign = [name for name in found.foreign if name not in stages]
+    for blob_id in sorted(again):
+        if (held := found.held.get(str(blob_id))) is not None:
+            reason = (
+                f"{blob_id} is not gostore's ({held}), and stands where the journal has a blob;"
+                " move it away and start again"
+            )
+            raise VolumeUnusable(volume.shown_path, reason)
     return found
 
 
@@ -217,6 +232,26 @@ def _twice(look: Callable[..., T], *arguments: object) -> T:
         if error.errno not in OF_THE_FILE:
             raise
     return look(*arguments)
+
+
+def _is_foreign(volume: Volume, name: str, found: Recovery) -> bool:
+    """Say whether a directory that is no blob is not ours to remove either, and note that.
+
+    What a crash, a deletion on a full disk or the first server leaves holds nothing of others.
+    """
+    try:
+        held = _twice(volume.foreign_in, name)
+        if held is None:
+            return False
+        found.held[name] = f"it holds {held!r}"
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in OF_THE_FILE | {errno.EACCES, errno.EPERM}:
+            raise
+        found.held[name] = f"what it holds cannot be seen: {os.strerror(error.errno)}"
+    found.foreign.append(name)
+    return True
 
 
 def _is_link(volume: Volume, name: str) -> bool:
@@ -233,7 +268,8 @@ def _scan_blob(
         blob = statefile.parse(state, blob_id) if committed is None else None
     except (BadRecord, OSError) as error:
         if isinstance(error, FileNotFoundError):
-            found.uncommitted.append(blob_id)
+            if not _is_foreign(volume, name, found):
+                found.uncommitted.append(blob_id)
         elif isinstance(error, OSError) and error.errno not in OF_THE_FILE:
             raise
         else:
@@ -367,7 +403,8 @@ def repair(volume: Volume, found: Recovery) -> None:
     if found.uncommitted or found.quarantine:
         volume.sync_root()
     for name in found.foreign:
-        log.warn("{name!r} in the data directory is not gostore's", name=name)
+        held = f": {found.held[name]}" if name in found.held else ""
+        log.warn("{name!r} in the data directory is not gostore's{held}", name=name, held=held)
 
 
 def _redo(volume: Volume, found: Recovery) -> None:

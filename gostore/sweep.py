@@ -90,7 +90,7 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
         with suppress(OutcomeUnknown):
             _collect_blobs(volume, dead, done)
     for blob_id in stages:
-        if volume.remove(stage_name(blob_id)):
+        if volume.remove(stage_name(blob_id)) and not _bears(volume, blob_id):
             done.ids.append(blob_id)
     for name, borne in list(volume.trashed.items()):
         if volume.remove(name):
@@ -102,6 +102,14 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
         # the directory bears is for the next start to see.
         done.ids.clear()
     return done
+
+
+def _bears(volume: Volume, blob_id: int) -> bool:
+    """Say whether a failed upload's number is borne by something, which was in its way."""
+    try:
+        return volume.stands(str(blob_id))
+    except OSError:
+        return True  # perhaps; the next run asks again
 
 
 def _collect_blobs(volume: Volume, dead: Iterable[Dead], done: Collected) -> None:

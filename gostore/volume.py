@@ -11,6 +11,8 @@ What lies in it (everything else is foreign: reported, never touched)::
     .quarantine-<id>-<n>-tie/   set aside: whole, but another blob has its location
     .journal-0, .journal-1      the redo journal, see journal.py
 
+So is what bears one of these names without a state file, and holds anything else than these files.
+
 A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was synced, and
 taken away by one rename to `.trash-*` (or, if there is no room for that, with its state file); so a
 directory with a plain number and a state file is always whole.  A state file is only ever replaced
@@ -966,6 +968,16 @@ class Volume:
                 raise OutcomeUnknown(self._break(error, call)) from unknown
             if not is_done:
                 raise
+
+    def foreign_in(self, name: str) -> str | None:
+        """Return the name of something in a directory that is not gostore's; None: all of it is."""
+        fd = self.disk.open(name, _DIRECTORY, dir_fd=self.root)
+        try:
+            inside = self.disk.listdir(fd)
+        finally:
+            self.disk.close(fd)
+        foreign = [each for each, is_directory in inside if is_directory or each not in CONTENTS]
+        return min(foreign, default=None)
 
     def stands(self, name: str) -> bool:
         """Say whether there is something of this name in the data directory."""

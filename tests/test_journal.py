@@ -526,6 +526,50 @@ class RedoTests(VolumeCase):
         with open(self.file("1", DATA), "rb") as file:
             self.assertEqual(file.read(), b"data")
 
+    def test_somebodys_directory_in_place(self) -> None:
+        """What is not gostore's is not moved for what the journal has: no start before it is."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.put("1", b"photo", "a.jpg")
+        before = sorted(os.walk(self.path))
+        for _ in range(2):
+            error = self.assertRaises(VolumeUnusable, self.restart)
+            self.assertIn("1 is not gostore's (it holds 'a.jpg')", str(error))
+            self.crash()
+        self.assertEqual(sorted(os.walk(self.path)), before)
+        os.rename(self.file("1"), self.file("photos"))
+        self.assertEqual(self.restart().live, {"a": blob.committed()})
+
+    def test_somebodys_directory_of_the_dead(self) -> None:
+        """Where the journal has a deletion, or what was replaced, nothing is wanted of it."""
+        old, gone = self.commit(1, "a", b"old"), self.commit(2, "b", b"gone")
+        new = self.commit(3, "a", b"new")
+        self.delete(gone)
+        self.crash()
+        for blob in (old, gone):
+            shutil.rmtree(self.file(str(blob.id)))
+            self.put(str(blob.id), b"photo", "a.jpg")
+        found = self.restart()
+        self.assertEqual(found.live, {"a": new.committed()})
+        self.assertEqual(sorted(found.foreign), ["1", "2"])
+        self.assertEqual(found.ids, {1, 2, 3})
+        collect(self.volume, found.dead)
+        for name in ("1", "2"):
+            self.assertEqual(os.listdir(self.file(name)), ["a.jpg"])
+
+    def test_somebodys_file_in_a_stage(self) -> None:
+        """In the way of what is written again, what is not gostore's stays, if aside."""
+        blob = self.commit(1, "a", b"data")
+        self.crash()
+        shutil.rmtree(self.file("1"))
+        self.put(".new-1", b"photo", "a.jpg")
+        found = self.restart()
+        self.assertEqual((found.live, found.foreign), ({"a": blob.committed()}, []))
+        collect(self.volume, found.dead)
+        (aside,) = (name for name in self.names() if name.startswith(".trash-"))
+        self.assertEqual(os.listdir(self.file(aside)), ["a.jpg"])
+
     def test_not_in_place(self) -> None:
         """A blob whose rename was lost is committed again."""
         blob = self.commit(1, "a", b"data")

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import SkipTest
 
+from twisted.logger import capturedLogs, formatEvent
+
 from gostore import recovery, statefile
 from gostore.blob import Blob, State
 from gostore.sweep import Dead, collect, retire
@@ -360,6 +362,72 @@ class DamageTests(RecoveryCase):
         found = self.recover()
         self.assertEqual(sorted(found.uncommitted), [3, 4])
         self.assertEqual(set(self.volume.trashed.values()), {3, 4})
+
+    def test_somebodys_directory(self) -> None:
+        """A number without a state file that holds anything else is somebody's, and untouched."""
+        self.put("2023", b"photo", "a.jpg")
+        self.put("2024/trip", b"photo", "b.jpg")
+        self.put("2025", b"raw", DATA)
+        self.put("2025", b"mine", "notes.txt")
+        os.makedirs(self.file("2026", DATA))
+        self.put("2027", b"ours", DATA)
+        self.put("2027", b"ours", STATE + ".tmp")
+        before = sorted(os.walk(self.path))[1:-1]
+        found = self.restart()
+        with capturedLogs() as logged:
+            recovery.repair(self.volume, found)
+        self.assertEqual(found.uncommitted, [2027])
+        foreign = ["2023", "2024", "2025", "2026"]
+        self.assertEqual(sorted(found.foreign), foreign)
+        self.assertEqual(found.ids, {*map(int, foreign), 2027})
+        warned = sorted(map(formatEvent, logged))
+        self.assertEqual(len(warned), 5)
+        self.assertEqual(
+            warned[0], "'2023' in the data directory is not gostore's: it holds 'a.jpg'"
+        )
+        self.assertEqual(collect(self.volume, found.dead).ids, [2027])
+        self.assertEqual(sorted(os.walk(self.path))[1:], before)
+        self.assertEqual(recovery.scan(self.volume).foreign, found.foreign)
+
+    def test_somebodys_leftovers(self) -> None:
+        """A stage or trash that holds anything else is reported, and not removed."""
+        for name in (".new-5", ".new-probe", ".trash-6-1"):
+            self.put(name, b"raw", DATA)
+            self.put(name, b"mine", "notes.txt")
+        before = sorted(os.walk(self.path))
+        found = self.recover()
+        self.assertEqual(sorted(found.foreign), [".new-5", ".new-probe", ".trash-6-1"])
+        self.assertEqual((found.leftover, found.ids, self.volume.trashed), ([], {5}, {}))
+        self.assertIn("discarded 0, quarantined 0, foreign 3", str(found))
+        collect(self.volume, found.dead)
+        self.assertEqual(sorted(os.walk(self.path)), before)
+
+    def test_not_seen_whose(self) -> None:
+        """What cannot be looked into may be anybody's; want of files says nothing."""
+        for name in ("3", ".trash-4-1"):
+            self.put(name, b"x", DATA)
+        for number in (errno.EACCES, errno.EPERM, errno.EIO):
+            self.disk.fail("listdir", number, nth=2, times=FOR_EVER)
+            found = recovery.scan(self.volume)
+            self.assertEqual(sorted(found.foreign), [".trash-4-1", "3"])
+            self.assertIn(os.strerror(number), found.held["3"])
+            self.assertEqual((found.uncommitted, found.leftover), ([], []))
+            self.disk.heal()
+        self.disk.fail("listdir", errno.EIO, nth=2)
+        self.assertEqual(recovery.scan(self.volume).foreign, [])
+        self.disk.heal()
+        self.disk.fail("listdir", errno.EMFILE, nth=2)
+        self.assertRaises(OSError, recovery.scan, self.volume)
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_cost(self) -> None:
+        """Only what has no state file is listed."""
+        for number in range(1, 20):
+            self.commit(number, f"b{number}")
+        self.put("20", b"x", DATA)
+        self.disk.clear()
+        recovery.scan(self.volume)
+        self.assertEqual(self.disk.trace("listdir"), ["listdir /", "listdir 20"])
 
     def test_data_not_seen(self) -> None:
         """Where the disk cannot tell what data.raw is, that blob is damaged, and no other."""

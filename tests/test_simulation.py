@@ -47,6 +47,10 @@ class CrashTests(SynchronousTestCase):
         """Every crash of three steps keeps the promise."""
         self.explore(trials.long_scripts)
 
+    def test_somebodys(self) -> None:
+        """What is not gostore's is not harmed, whatever number it has, and harms nobody."""
+        self.explore(trials.somebodys, 5)
+
     def test_pairs(self) -> None:
         """Requests that share a flush keep the promise."""
         self.explore(trials.pairs, 145)
@@ -83,6 +87,10 @@ class JournalTests(SynchronousTestCase):
         )
         trial(explorer)
         self.assertGreater(explorer.figures.lives, 10)
+
+    def test_somebodys(self) -> None:
+        """What is not gostore's is not harmed by what the journal has, either."""
+        self.explore(trials.somebodys, 20)
 
     def test_turns(self) -> None:
         """Whatever the journal holds, and wherever, a crash keeps the promise."""

@@ -191,6 +191,18 @@ class CollectTests(VolumeCase):
         self.assertEqual(collect(self.volume, [], [5]).ids, [5])
         self.assertEqual(self.names(), [])
 
+    def test_number_in_use(self) -> None:
+        """A dropped stage whose number somebody else's directory has gives it back with that."""
+        self.volume.drop(self.volume.stage(self.start(5, "a")))
+        self.put("5", b"photo", "a.jpg")
+        self.assertEqual(collect(self.volume, [], [5]).ids, [])
+        self.assertEqual(self.names(), ["5"])
+        os.unlink(self.file("5", "a.jpg"))
+        os.rmdir(self.file("5"))
+        self.disk.fail("lstat")
+        self.assertEqual(collect(self.volume, [], [5]).ids, [])
+        self.assertEqual(collect(self.volume, [], [5]).ids, [5])
+
     def test_sync_fails(self) -> None:
         """If the root cannot be synced nothing is unlinked, and nothing more is collected."""
         self.delete(self.commit(1, "a"))

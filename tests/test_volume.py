@@ -181,6 +181,20 @@ class CommitTests(VolumeCase):
                 self.assertIsNone(self.volume.broken)
                 self.disk.heal()
 
+    def test_never_onto_something(self) -> None:
+        """A rename onto a directory that holds something fails that blob, and harms nobody."""
+        for sync, trusted in (("files", False), ("journal", True)):
+            self.volume.close()
+            self.disk.trusted = trusted
+            self.volume = self.open(sync)
+            self.put("7", b"photo", "a.jpg")
+            changes = [self.change(7, "a"), self.change(8 + trusted, "b")]
+            self.volume.commit(changes)
+            self.assertIsInstance(changes[0].error, DiskFailed)
+            self.assertEqual((changes[1].error, self.volume.broken), (None, None))
+            self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
+            self.assertTrue(self.volume.remove(".new-7"))
+
     def test_others_go_on(self) -> None:
         """In a batch only the one that fails is refused; the rest shares one flush of the root."""
         changes = [self.change(number, f"b{number}") for number in (1, 2, 3)]

@@ -149,8 +149,8 @@ MUTANTS = (
     _mutant(
         "the number of a removed stage is lost",
         "sweep",
-        "        if volume.remove(stage_name(blob_id)):\n            done.ids.append(blob_id)\n",
-        "        volume.remove(stage_name(blob_id))\n",
+        "_bears(volume, blob_id):\n            done.ids.append(blob_id)\n",
+        "_bears(volume, blob_id):\n            pass\n",
         "POST, in memory",
     ),
     _mutant(

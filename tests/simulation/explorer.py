@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 from gostore import journal
 from gostore.errors import NoSpace, StoreError, VolumeUnusable
 from gostore.journal import NAMES, Journal
+from gostore.volume import DATA
 from tests.doubles import CHORE, COMMIT, FILE
 from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
 from tests.simulation.world import (
@@ -223,6 +224,14 @@ def usual_bounds(sync: str, states: int | None = None) -> Bounds:
     return usual if states is None else evolve(usual, states=states)
 
 
+#: Directories with names like gostore's that hold what is not, and so are nobody's to touch.
+SOMEBODYS: tuple[tuple[str, Tree], ...] = (
+    (".new-1", ((DATA, b"raw"), ("notes.txt", b"mine"))),
+    (".trash-2-1", ((DATA, b"raw"), ("notes.txt", b"mine"))),
+    ("0", (("trip", (("b.jpg", b"photo"),)),)),
+    ("3", ((DATA, b"raw"), ("notes.txt", b"mine"))),
+)
+
 #: Of so many lives is kept what they looked at; more would not fit into memory.
 _LIVES_KEPT = 100_000
 
@@ -255,6 +264,8 @@ class Explorer:
         self._seen: dict[tuple[bool, bool, bool, int | None], _Seen] = {}
         #: What the disk holds at first: nothing, or a journal that has been made.
         self.start: Tree = ()
+        #: What of it is nobody's to touch.
+        self.somebodys: tuple[tuple[str, Tree], ...] = ()
         self._journal_size = JOURNAL_SIZE
         if sync == "journal":
             self.make_journal(JOURNAL_SIZE)
@@ -642,13 +653,21 @@ class Explorer:
             raise Violation(f"collecting changed {found} to {world.values()}")
         if twice:
             disks.append(cut.copy())
-        _tidy(cut.names, found, states)
+        _tidy(self._without_somebodys(cut, states), found, states)
         states.at.found = found
         for copy in disks[:: -self.bounds.calls]:
             copy.learn(states.settled)
             self.figures.second += 1
             self._each(copy, self.bounds.again, partial(_hold, _only(found)))
         return found
+
+    def _without_somebodys(self, disk: SimulatedDisk, state: object) -> list[str]:
+        """The names but for those that are `somebodys`, all of which are as they were."""
+        mine = dict(self.somebodys)
+        tree: Any = disk.tree
+        if harmed := [name for name, under in mine.items() if (name, under) not in tree]:
+            raise Violation(f"harmed: {harmed}, now {shown(tree)}, from {state}")
+        return [name for name in disk.names if name not in mine]
 
 
 def _only(values: Mapping[str, Value]) -> Allowed:

@@ -361,6 +361,21 @@ MUTANTS = (
         "        pass\n",
         trials.short_scripts,
     ),
+    Mutant(
+        "all that has a number and no state file is removed",
+        "recovery",
+        "            if not _is_foreign(volume, name, found):\n                found.uncommitted",
+        "            if True:\n                found.uncommitted",
+        trials.somebodys,
+    ),
+    Mutant(
+        "all that has the name of a stage is removed",
+        "recovery",
+        "            if not _is_foreign(volume, name, found):\n"
+        "                found.leftover.append(name)\n        elif _TRASHED",
+        "            found.leftover.append(name)\n        elif _TRASHED",
+        trials.somebodys,
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.doubles import CHORE, COMMIT, FILE
 from tests.simulation.disk import SYNCS, SimulatedDisk, Tree
@@ -13,6 +14,7 @@ from tests.simulation.explorer import (
     FILES,
     JOURNAL,
     RESTART,
+    SOMEBODYS,
     Explorer,
     Script,
     scripts,
@@ -62,6 +64,18 @@ def long_scripts(explorer: Explorer) -> None:
     """Every script of three steps."""
     for script in explorer.some(scripts(3)):
         explorer.script(script)
+
+
+def somebodys(explorer: Explorer) -> None:
+    """Every script of one or two steps, beside directories that are not gostore's.
+
+    They have the lowest numbers, which are those that are drawn.
+    """
+    start: Any = explorer.start
+    explorer.somebodys = SOMEBODYS
+    for script, trusted in explorer.some(itertools.product(_scripts(1, 2), (True, False))):
+        explorer.script(script, start=(*start, *SOMEBODYS), trusted=trusted)
+    explorer.somebodys = ()
 
 
 def longest_scripts(explorer: Explorer) -> None:
@@ -302,6 +316,7 @@ Trial = Callable[[Explorer], None]
 TRIALS: tuple[Trial, ...] = (
     short_scripts,
     long_scripts,
+    somebodys,
     pairs,
     overtaken,
     held_up,
