@@ -1,6 +1,7 @@
 #!/bin/sh
 # Put back what backup.sh has fetched: restore.sh DIRECTORY. What is there already is left alone: 409.
 # The digest that was given with each blob is sent along, so nothing is stored that has changed since.
+# The times are new.
 # The exit status is 1 if one was not put back.
 set -eu
 host=${GOSTORE:-http://localhost:7777}
