@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from gostore import recovery, sweep
 from gostore.blob import Committed
@@ -38,7 +38,7 @@ class Finding:
     name: str
     location: str | None
     reason: str
-    #: Whether a repair takes care of it.
+    #: Whether a repair takes care of it; after one, whether it has.
     mends: bool = True
 
     def __str__(self) -> str:
@@ -71,9 +71,14 @@ class Report:
 
     def as_lines(self) -> list[str]:
         """Everything, for people."""
-        done = ""
-        if any(each.mends for each in self.findings):
-            done = "; repaired" if self.repaired else "; --repair mends it"
+        mended = sum(each.mends for each in self.findings)
+        left = len(self.findings) - mended
+        if self.repaired:
+            done = f"; {mended} repaired, {left} left" if left else "; repaired"
+        elif mended:
+            done = f"; --repair mends {mended if left else 'it'}"
+        else:
+            done = ""
         damaged = len(self.damage)
         return [
             *map(str, self.findings),
@@ -102,7 +107,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         _verify(volume, found, report, tell)
         _report(found, report)
         if mend:
-            _repair(volume, found)
+            _repair(volume, found, report)
             report.repaired = True
     except (OSError, OutcomeUnknown, DiskFailed) as error:
         reason = str(from_os_error(error) if isinstance(error, OSError) else error)
@@ -196,8 +201,21 @@ def _report(found: Recovery, report: Report) -> None:
         add("foreign", name, f"not gostore's{held}")
 
 
-def _repair(volume: Volume, found: Recovery) -> None:
+def _repair(volume: Volume, found: Recovery, report: Report) -> None:
     recovery.repair(volume, found)
-    sweep.collect(volume, found.dead)
+    left = sweep.collect(volume, found.dead).left
     if volume.broken is not None:
         raise DiskFailed(volume.broken)
+    for name, reason in left.items():
+        _leave(report, name, volume.trashed.get(name), reason)
+
+
+def _leave(report: Report, name: str, blob_id: int | None, reason: str) -> None:
+    """Say of something dead that it is there still, perhaps under another ``name`` than found."""
+    for at, finding in enumerate(report.findings):
+        if finding.kind == "dead" and finding.name in (name, str(blob_id)):
+            where = "left" if finding.name == name else f"left as {name}"
+            told = f"{finding.reason}; {where}: {reason}"
+            report.findings[at] = evolve(finding, reason=told, mends=False)
+            return
+    report.findings.append(Finding("dead", name, None, f"left: {reason}", mends=False))

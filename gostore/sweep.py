@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from gostore.blob import Blob, Committed, State
-from gostore.errors import BadRecord
+from gostore.errors import BadRecord, from_os_error
 from gostore.volume import OutcomeUnknown, Volume, stage_name
 
 log = Logger()
@@ -39,6 +39,8 @@ class Collected:
 
     blobs: list[Dead] = field(factory=list)
     ids: list[int] = field(factory=list)
+    #: What is there still, by its name, and why.
+    left: dict[str, str] = field(factory=dict)
 
 
 def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
@@ -97,6 +99,8 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
             del volume.trashed[name]
             if borne is not None:
                 done.ids.append(borne)
+        else:
+            done.left[name] = volume.kept[name]
     if volume.broken is not None:
         # What was renamed may not last, and what is not known to be renamed may be: which numbers
         # the directory bears is for the next start to see.
@@ -125,6 +129,9 @@ def _collect_blobs(volume: Volume, dead: Iterable[Dead], done: Collected) -> Non
         (last if group else first).append(youngest)
         first.extend(group)
     standing = _trash(volume, first, done)
+    for one in last:
+        if one.location in standing:
+            done.left[str(one.id)] = "what it stands above is not removed"
     _trash(volume, [one for one in last if one.location not in standing], done)
 
 
@@ -137,6 +144,7 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
             if not _is_dead(volume, one):
                 log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
                 standing.add(one.location)
+                done.left[str(one.id)] = "it is not marked Failure"
             elif volume.take_away(str(one.id), one.id):
                 moved.append(one)
             else:
@@ -148,6 +156,7 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
         except OSError as error:
             log.warn("Blob {id} is not collected: {error}", id=one.id, error=error)
             standing.add(one.location)
+            done.left[str(one.id)] = str(from_os_error(error))
     if moved:
         volume.sync_root()
         done.blobs.extend(moved)

@@ -176,6 +176,8 @@ class Volume:
         self.broken: str | None = None
         #: What `trash` has put aside and nobody has removed yet: name -> the id it bore, if any.
         self.trashed: dict[str, int | None] = {}
+        #: Of what `remove` could not remove, why.
+        self.kept: dict[str, str] = {}
         self.journal = Journal(self.disk, -1)
         self._journaled = sync == "journal"
         self._journal_size = journal_size
@@ -937,9 +939,20 @@ class Volume:
         except FileNotFoundError:
             pass
         except OSError as error:
-            log.warn("{name} is not removed: {error}", name=name, error=error)
+            reason = self._why_kept(name, error)
+            # It is tried again by every run of the collector, and said once.
+            if self.kept.get(name) != reason:
+                log.warn("{name} is not removed: {reason}", name=name, reason=reason)
+            self.kept[name] = reason
             return False
+        self.kept.pop(name, None)
         return True
+
+    def _why_kept(self, name: str, error: OSError) -> str:
+        with suppress(OSError):
+            if (held := self.foreign_in(name)) is not None:
+                return f"it holds {held!r}, which is not gostore's"
+        return os.strerror(error.errno) if error.errno else str(error)
 
     def _rename(self, source: str, target: str) -> None:
         """Rename a directory to a name that is free; raises OSError if that is not done."""

@@ -14,7 +14,7 @@ from gostore.errors import VolumeInUse, VolumeUnusable
 from gostore.fsck import Report, fsck
 from gostore.store import BlobStore, Details
 from gostore.volume import DATA, STATE, Volume
-from tests.doubles import FakeBody, FaultyDisk, InlineWorkers
+from tests.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers
 
 
 class SpoiledTestCase(SynchronousTestCase):
@@ -144,6 +144,68 @@ class FsckTests(SpoiledTestCase):
         self.fsck(mend=True)
         self.assertFalse(self.directory("a").exists())
         self.assertEqual([each.kind for each in self.fsck().findings], ["foreign"])
+
+    def kill(self, *locations: str) -> None:
+        """Mark blobs as deleted, with no collector to remove them."""
+        volume = Volume(str(self.path))
+        volume.look()
+        for location in locations:
+            blob = Blob(self.ids[location], location, log=[])
+            blob.delete(1)
+            volume.replace_state(str(blob.id), blob)
+        volume.close()
+
+    def test_left(self) -> None:
+        """What a repair cannot remove it says to be left, and why, in words and to programs."""
+        self.kill("a", "b", "c")
+        (self.directory("a") / "notes.txt").write_text("mine")
+        for name in (".new-5", ".new-6", ".trash-7-1"):
+            (self.path / name).mkdir()
+            (self.path / name / DATA).write_bytes(b"x")
+        (self.path / ".trash-7-1" / "notes.txt").write_text("mine")
+        disk = FaultyDisk()
+        disk.fail("unlink", errno.EACCES, name=".new-5/", times=FOR_EVER)
+        disk.fail("rename", errno.EIO, name=f"{self.ids['b']} ")
+        report = fsck(Volume(str(self.path), disk=disk), mend=True)
+        told = {each.name: (each.mends, each.reason) for each in report.findings}
+        aside = next(self.path.glob(f".trash-{self.ids['a']}-*")).name
+        held = "it holds 'notes.txt'"
+        self.assertEqual(
+            told,
+            {
+                str(self.ids["a"]): (
+                    False,
+                    f"deleted; left as {aside}: {held}, which is not gostore's",
+                ),
+                str(self.ids["b"]): (False, "deleted; left: The disk failed: EIO"),
+                str(self.ids["c"]): (True, "deleted"),
+                ".new-5": (False, "left over by a crash; left: Permission denied"),
+                ".new-6": (True, "left over by a crash"),
+                ".trash-7-1": (False, f"not gostore's: {held}"),
+            },
+        )
+        self.assertIn("0 damaged, 6 other findings; 2 repaired, 4 left", report.as_lines()[-1])
+        self.assertEqual(sum(each["mends"] for each in report.as_json()["findings"]), 2)
+        report = self.fsck()
+        self.assertIn("4 other findings; --repair mends 2", report.as_lines()[-1])
+        report = self.fsck(mend=True)
+        self.assertIn("4 other findings; 2 repaired, 2 left", report.as_lines()[-1])
+        self.assertEqual({each.kind for each in self.fsck(mend=True).findings}, {"foreign"})
+
+    def test_left_of_what_was_set_aside(self) -> None:
+        """So it says of what is only moved by the repair, too."""
+        (self.directory("a") / DATA).write_bytes(b"short")
+        self.fsck(mend=True)
+        (aside,) = self.path.glob(".quarantine-*")
+        (aside / "notes.txt").write_text("mine")
+        store = self.store()
+        self.successResultOf(store.put("a", FakeBody(b"new"), Details()))
+        store.close()
+        (trash,) = self.path.glob(".trash-*")
+        trash.rename(aside)
+        findings = self.fsck(mend=True).findings
+        self.assertEqual([each.mends for each in findings], [True, False])
+        self.assertIn("left: it holds 'notes.txt', which is not gostore's", findings[1].reason)
 
     def test_in_use(self) -> None:
         """A directory in use is refused."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+from twisted.logger import capturedLogs, formatEvent
+
 from gostore.blob import State
 from gostore.sweep import Dead, collect, retire
 from gostore.volume import DATA, STATE
@@ -147,6 +149,7 @@ class CollectTests(VolumeCase):
         self.disk.fail("rename", errno.EIO, name="1 -> .trash")
         done = collect(self.volume, dead)
         self.assertEqual((done.blobs, self.names()), ([], ["1", "2"]))
+        self.assertEqual(set(done.left), {"1", "2"})
         self.disk.heal()
         self.assertEqual(sorted(collect(self.volume, dead).ids), [1, 2])
 
@@ -165,8 +168,20 @@ class CollectTests(VolumeCase):
         """A file of somebody else's in it is kept, and keeps the directory and the id."""
         self.delete(self.commit(1, "a"))
         self.put("1", b"mine", "notes.txt")
-        self.assertEqual(collect(self.volume, [self.dead(1)]).ids, [])
+        dead = [self.dead(1)]
+        with capturedLogs() as logged:
+            for _ in range(3):
+                done = collect(self.volume, dead)
+                self.assertEqual(done.ids, [])
+                held = "it holds 'notes.txt', which is not gostore's"
+                self.assertEqual(done.left, {".trash-1-1": held})
+                dead = []
+        self.assertEqual(
+            list(map(formatEvent, logged)), [f".trash-1-1 is not removed: {held}"], "said once"
+        )
         self.assertEqual(os.listdir(self.file(".trash-1-1")), ["notes.txt"])
+        os.unlink(self.file(".trash-1-1", "notes.txt"))
+        self.assertEqual((collect(self.volume, []).ids, self.volume.kept), ([1], {}))
 
     def test_bad_record(self) -> None:
         """A dead blob whose record cannot be believed is set aside for people, not removed."""

@@ -130,6 +130,37 @@ def test_journal_damaged(make_daemon: Make) -> None:
         assert daemon.ask("GET", location).body == location.encode()
 
 
+def test_somebodys(make_daemon: Make) -> None:
+    """63, 66: photos in directories with numbers for names are not touched, but told of."""
+    daemon = make_daemon()
+    for name in ("2023/a.jpg", "2024/trip/b.jpg", "2025/data.raw", "2025/notes.txt"):
+        path = daemon.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (daemon.directory / ".trash-1-1").mkdir()
+    (daemon.directory / ".trash-1-1" / "notes.txt").write_text("mine")
+    (daemon.directory / ".new-2").mkdir()
+    before = everything(daemon.directory)
+    foreign = {"2023", "2024", "2025", ".trash-1-1"}
+    repaired = run_fsck(daemon.directory, "--repair")
+    assert repaired.returncode == 0
+    assert "0 damaged, 5 other findings; 1 repaired, 4 left" in repaired.stdout
+    assert "foreign: 2024: not gostore's: it holds 'trip'" in repaired.stdout
+    status, found = findings(daemon.directory)
+    assert (status, set(found)) == (0, foreign)
+    assert not any(each["mends"] for each in found.values())
+    daemon.start()
+    assert "discarded 0, quarantined 0, foreign 4" in daemon.said
+    assert "'2025' in the data directory is not gostore's: it holds 'notes.txt'" in daemon.said
+    assert daemon.ask("POST", "a", b"x").status == 204
+    assert daemon.ask("DELETE", "a").status == 204
+    assert daemon.stop() == 0
+    assert daemon.names() == foreign
+    for name in ("0", "1"):
+        (daemon.directory / f".journal-{name}").unlink()
+    assert everything(daemon.directory) == before
+
+
 def aside(daemon: Daemon) -> set[str]:
     """The names of what is set aside."""
     return {name for name in daemon.names() if name.startswith(".quarantine-")}
