@@ -6,6 +6,7 @@ digests tell on.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -146,7 +147,8 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
             _damaged(found, blob, str(error) or "it is gone")
         except OSError as error:
             if error.errno not in recovery.OF_THE_FILE:
-                raise
+                reason = f"{blob.id}: {os.strerror(error.errno) if error.errno else error}"
+                raise VolumeUnusable(volume.shown_path, reason) from error
             # A bad sector, say. It may be read another day, and what was set aside is not.
             reason = f"it cannot be read: {from_os_error(error)}"
             finding = Finding("damaged", str(blob.id), blob.location, reason, mends=False)

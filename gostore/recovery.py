@@ -149,8 +149,8 @@ def _is_done(volume: Volume, entry: Entry) -> bool:
 def scan(volume: Volume) -> Recovery:
     """Read the whole directory and decide what lives; nothing is changed.
 
-    Raises OSError where a blob cannot be judged, for want of a permission say, and VolumeUnusable
-    where the journal cannot.
+    Raises VolumeUnusable, which names it, where a blob cannot be judged, for want of a permission
+    say, or the journal cannot; OSError where the directory itself cannot be read.
     """
     found = Recovery()
     rivals: dict[str, list[_Rival]] = {}
@@ -158,44 +158,14 @@ def scan(volume: Volume) -> Recovery:
     undone = {entry.blob_id: entry for entry in volume.read_journal()}
     found.journal_damage = volume.journal.damage
     torn: set[int] = set()
-    for name, is_directory in volume.disk.listdir(volume.root):
-        if _ID.fullmatch(name) and (blob_id := int(name)) <= MAX_ID:
-            # Whatever bears the number, no new blob can take it.
-            found.ids.add(blob_id)
-            if not is_directory:
-                if _is_link(volume, name):
-                    # What it leads to may be a blob that somebody has moved.
-                    found.quarantine.append((blob_id, "it is a symbolic link", False))
-                else:
-                    found.foreign.append(name)
-                continue
-            entry = undone.get(blob_id)
-            if entry is not None and not _is_done(volume, entry):
-                if volume.stands(f"{name}/{STATE}") or not _is_foreign(volume, name, found):
-                    torn.add(blob_id)
-            else:
-                undone.pop(blob_id, None)
-                _scan_blob(volume, blob_id, found, rivals)
-        elif not is_directory:
-            if _QUARANTINED.fullmatch(name) and _is_link(volume, name):
-                found.quarantined.append(name)
-            elif name not in JOURNAL:
-                found.foreign.append(name)
-        elif match := _STAGE.fullmatch(name):
-            if match[1] != PROBE:
-                found.ids.add(int(match[1]))
-            if not _is_foreign(volume, name, found):
-                found.leftover.append(name)
-        elif _TRASHED.fullmatch(name):
-            if not _is_foreign(volume, name, found):
-                found.leftover.append(name)
-        elif match := _QUARANTINED.fullmatch(name):
-            found.quarantined.append(name)
-            _scan_quarantined(volume, name, int(match[1]), rivals, found)
-        elif _TIED.fullmatch(name):
-            found.quarantined.append(name)
-        else:
-            found.foreign.append(name)
+    name = ""
+    names = volume.disk.listdir(volume.root)
+    try:
+        for name, is_directory in names:
+            _scan_name(volume, name, is_directory, found, rivals, undone, torn)
+    except OSError as error:
+        reason = f"{name}: {os.strerror(error.errno) if error.errno else error}"
+        raise VolumeUnusable(volume.shown_path, reason) from error
     for blob_id, entry in undone.items():
         blob = statefile.parse(entry.state, blob_id)
         blob.size = blob.size or 0
@@ -222,6 +192,59 @@ def scan(volume: Volume) -> Recovery:
             )
             raise VolumeUnusable(volume.shown_path, reason)
     return found
+
+
+def _scan_name(
+    volume: Volume,
+    name: str,
+    is_directory: bool,
+    found: Recovery,
+    rivals: dict[str, list[_Rival]],
+    undone: dict[int, Entry],
+    torn: set[int],
+) -> None:
+    """Look at one thing in the directory.
+
+    What it shows to be done is taken out of ``undone``; what it shows to be torn is put into
+    ``torn``.
+    """
+    if _ID.fullmatch(name) and (blob_id := int(name)) <= MAX_ID:
+        # Whatever bears the number, no new blob can take it.
+        found.ids.add(blob_id)
+        if not is_directory:
+            if _is_link(volume, name):
+                # What it leads to may be a blob that somebody has moved.
+                found.quarantine.append((blob_id, "it is a symbolic link", False))
+            else:
+                found.foreign.append(name)
+            return
+        entry = undone.get(blob_id)
+        if entry is not None and not _is_done(volume, entry):
+            if volume.stands(f"{name}/{STATE}") or not _is_foreign(volume, name, found):
+                torn.add(blob_id)
+        else:
+            undone.pop(blob_id, None)
+            _scan_blob(volume, blob_id, found, rivals)
+    elif not is_directory:
+        if _QUARANTINED.fullmatch(name) and _is_link(volume, name):
+            found.quarantined.append(name)
+        elif name not in JOURNAL:
+            found.foreign.append(name)
+    elif match := _STAGE.fullmatch(name):
+        if match[1] != PROBE:
+            found.ids.add(int(match[1]))
+        if not _is_foreign(volume, name, found):
+            found.leftover.append(name)
+    elif _TRASHED.fullmatch(name):
+        if not _is_foreign(volume, name, found):
+            found.leftover.append(name)
+    elif match := _QUARANTINED.fullmatch(name):
+        found.quarantined.append(name)
+        _scan_quarantined(volume, name, int(match[1]), rivals, found)
+    elif _TIED.fullmatch(name):
+        found.quarantined.append(name)
+    else:
+        found.foreign.append(name)
 
 
 def _twice(look: Callable[..., T], *arguments: object) -> T:

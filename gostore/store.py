@@ -190,12 +190,11 @@ class BlobStore:
                     " gostore fsck tells what is there, and with --repair it goes on with that"
                 )
                 raise VolumeUnusable(self._volume.shown_path, reason)
-        except VolumeUnusable:
-            self._volume.close()
-            raise
-        except OSError as error:
+        except (VolumeUnusable, OSError) as error:
             with suppress(OSError):
                 self._volume.close()
+            if isinstance(error, VolumeUnusable):
+                raise
             raise VolumeUnusable(self._volume.shown_path, str(from_os_error(error))) from error
         self._opening_seconds = time.monotonic() - begun
 

@@ -614,11 +614,14 @@ class Volume:
     # -- what recovery does again ---------------------------------------------------------------
 
     def read_journal(self) -> list[Entry]:
-        """Return what the journal has; raises VolumeUnusable if somebody put something there."""
+        """Return what the journal has; raises VolumeUnusable if it cannot be read."""
         try:
             return self.journal.read()
-        except NotAJournal as error:
+        except NotAJournal as error:  # somebody put something in its place
             raise VolumeUnusable(self.shown_path, str(error)) from error
+        except OSError as error:
+            reason = f"the redo journal: {os.strerror(error.errno) if error.errno else error}"
+            raise VolumeUnusable(self.shown_path, reason) from error
 
     def holds(self, name: str, data: bytes | None) -> bool:
         """Say whether the data.raw in a directory is a regular file of exactly these bytes."""

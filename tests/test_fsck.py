@@ -232,8 +232,10 @@ class FsckTests(SpoiledTestCase):
                 [finding] = fsck(Volume(str(self.path), disk=disk), mend=True).damage
                 self.assertIn("EIO", finding.reason)
             else:
-                with self.assertRaises(VolumeUnusable):
+                with self.assertRaises(VolumeUnusable) as raised:
                     fsck(Volume(str(self.path), disk=disk))
+                first = min(self.ids.values())
+                self.assertEqual(raised.exception.reason, f"{first}: {os.strerror(number)}")
             self.assertEqual(disk.open_files, [])
         self.assertEqual(self.fsck().findings, [])
 

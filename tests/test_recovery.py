@@ -17,6 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from gostore import recovery, statefile
 from gostore.blob import Blob, State
+from gostore.errors import VolumeUnusable
 from gostore.sweep import Dead, collect, retire
 from gostore.volume import DATA, STATE
 from tests.doubles import FOR_EVER
@@ -145,9 +146,10 @@ class ScanTests(RecoveryCase):
     def test_no_permission(self) -> None:
         """A blob that cannot be judged for want of files or rights is no damage: no start."""
         self.commit(1, "a")
-        for error in (errno.EMFILE, errno.EACCES, errno.ENOMEM):
-            self.disk.fail("open", error, name=STATE)
-            self.assertRaises(OSError, recovery.scan, self.volume)
+        for number in (errno.EMFILE, errno.EACCES, errno.ENOMEM):
+            self.disk.fail("open", number, name=STATE)
+            error = self.assertRaises(VolumeUnusable, recovery.scan, self.volume)
+            self.assertEqual(error.reason, f"1: {os.strerror(number)}")
             self.disk.heal()
 
 
@@ -417,7 +419,7 @@ class DamageTests(RecoveryCase):
         self.assertEqual(recovery.scan(self.volume).foreign, [])
         self.disk.heal()
         self.disk.fail("listdir", errno.EMFILE, nth=2)
-        self.assertRaises(OSError, recovery.scan, self.volume)
+        self.assertRaises(VolumeUnusable, recovery.scan, self.volume)
         self.assertEqual(self.disk.open_files, [""])
 
     def test_cost(self) -> None:
@@ -454,8 +456,9 @@ class DamageTests(RecoveryCase):
                 self.volume.close()
                 self.volume = self.open()
                 fault = self.disk.fail(kind, number, name=name)
-                error = self.assertRaises(OSError, recovery.scan, self.volume)
-                self.assertEqual((error.errno, fault.seen), (number, 1))
+                error = self.assertRaises(VolumeUnusable, recovery.scan, self.volume)
+                refused = f"{name.rstrip('/')}: {os.strerror(number)}"
+                self.assertEqual((error.reason, fault.seen), (refused, 1))
 
     def test_passing_failure(self) -> None:
         """A blob that can be read at the second look is not set aside."""

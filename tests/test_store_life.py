@@ -190,6 +190,18 @@ class StartTests(StoreCase):
         store.open()
         store.close()
 
+    def test_not_ours_to_read(self) -> None:
+        """A blob of another owner, restored by root say, is named; so is the journal."""
+        blob = self.store_blob("a")
+        self.close()
+        store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+        for name, shown in ((f"{blob.id}/", blob.id), (JOURNAL[0], "the redo journal")):
+            self.disk.fail("open", errno.EACCES, name=name)
+            error = self.assertRaises(VolumeUnusable, store.open)
+            self.assertEqual(error.reason, f"{shown}: Permission denied")
+            self.assertEqual(self.disk.open_files, [])
+            self.disk.heal()
+
     def test_something_in_place_of_the_journal(self) -> None:
         """What has taken the place of a journal's file is named, and the directory let go of."""
         self.close()

@@ -371,9 +371,9 @@ MUTANTS = (
     Mutant(
         "all that has the name of a stage is removed",
         "recovery",
-        "            if not _is_foreign(volume, name, found):\n"
-        "                found.leftover.append(name)\n        elif _TRASHED",
-        "            found.leftover.append(name)\n        elif _TRASHED",
+        "        if not _is_foreign(volume, name, found):\n"
+        "            found.leftover.append(name)\n    elif _TRASHED",
+        "        found.leftover.append(name)\n    elif _TRASHED",
         trials.somebodys,
     ),
 )
