@@ -28,7 +28,8 @@ its own files; what is left of an earlier turn is recognized by that.  So of the
 highest number said to be synced none may be missing but those behind the last: one that is there
 was begun when the one before it was on the disk.  If one is missing the disk has damaged it, or
 has not kept what it was told to flush.  The same goes for a file that has no title and no batch
-where the other has batches: what is gone may be the newest.  The key is what makes this a proof:
+where the other has batches: what is gone may be the newest; and where there is something in the
+files, but neither has a title: the title is what a file is given first.  The key is what makes this a proof:
 no stored blob can hold a batch.
 
 The files are removed only when all is synced, so where one is missing nothing is wanted.
@@ -156,7 +157,7 @@ class Journal:
             self._titled = [key == self._key for key in keys]
         elif (
             not self._halved
-            and any(content.startswith(_MAGIC) for content in contents)
+            and any(content.strip(b"\0") for content in contents)
             and not _was_ended(contents)
         ):
             self.damage = "the first blocks of the redo journal are damaged, or of two journals"

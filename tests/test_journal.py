@@ -190,6 +190,16 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(again.read(), [entry(3)])
         self.assertIsNone(again.damage)
 
+    def test_first_blocks_lost(self) -> None:
+        """Batches that have lost both titles, of which nothing is left, are no new journal."""
+        self.open().append([entry(1)])
+        for turn in (0, 1):
+            with open(self.file(turn), "r+b") as file:
+                file.write(bytes(4096))
+        again = self.open()
+        self.assertEqual(again.read(), [])
+        self.assertIn("the first blocks of the redo journal are damaged", str(again.damage))
+
     def test_file_emptied(self) -> None:
         """Of a file in which nothing is left, not even its title, nobody knows what it held."""
         journal = self.open()
