@@ -29,8 +29,8 @@ highest number said to be synced none may be missing but those behind the last: 
 was begun when the one before it was on the disk.  If one is missing the disk has damaged it, or
 has not kept what it was told to flush.  The same goes for a file that has no title and no batch
 where the other has batches: what is gone may be the newest; and where there is something in the
-files, but neither has a title: the title is what a file is given first.  The key is what makes this a proof:
-no stored blob can hold a batch.
+files, but neither has a title: the title is what a file is given first.  The key is what makes
+this a proof: no stored blob can hold a batch.
 
 The files are removed only when all is synced, so where one is missing nothing is wanted.
 """
