@@ -11,7 +11,12 @@ and never again::
 
     8 bytes   "gostoreJ"
     16 bytes  key: random, the same in both files, and nowhere else
+    uint64    size of the file
     32 bytes  SHA-256 of the above
+
+Only marks may be added to it, each the same with another first word: at 1024, before the files are
+removed, "gostoreE", for then nothing in them is wanted any more; at 2048, before its file is cut,
+"gostoreC".  So a file that is missing without the one, or too short without the other, is damage.
 
 Then batches, each at a multiple of 4 KiB, so that writing one never touches a block of another::
 
@@ -29,10 +34,9 @@ highest number said to be synced none may be missing but those behind the last: 
 was begun when the one before it was on the disk.  If one is missing the disk has damaged it, or
 has not kept what it was told to flush.  The same goes for a file that has no title and no batch
 where the other has batches: what is gone may be the newest; and where there is something in the
-files, but neither has a title: the title is what a file is given first.  The key is what makes
-this a proof: no stored blob can hold a batch.
-
-The files are removed only when all is synced, so where one is missing nothing is wanted.
+files, but neither has a title, which is what a file is given first.  That the other has batches
+sees an empty one in it, the first of all.  The key is what makes this a proof: no stored blob can
+hold a batch.
 """
 
 from __future__ import annotations
@@ -61,7 +65,12 @@ _SHARE = 4
 _BLOCK = 4096
 _MAGIC = b"gostoreJ"
 _KEY_SIZE = 16
-_TITLE = struct.Struct(f"<8s{_KEY_SIZE}s32s")
+_TITLE = struct.Struct(f"<8s{_KEY_SIZE}sQ32s")
+
+#: The marks, and where each is.
+ENDED = b"gostoreE"
+CUT = b"gostoreC"
+_MARKS = {ENDED: 1024, CUT: 2048}
 _HEAD = struct.Struct(f"<{_KEY_SIZE}sQQI32s")
 _ENTRY = struct.Struct("<IIi")
 
@@ -87,6 +96,18 @@ class Entry:
 
 
 @frozen
+class _Title:
+    """Whose batches are in a file, and how many bytes it has."""
+
+    key: bytes
+    size: int
+
+    def as_bytes(self, word: bytes = _MAGIC) -> bytes:
+        said = _TITLE.pack(word, self.key, self.size, b"")[: -hashlib.sha256().digest_size]
+        return said + hashlib.sha256(said).digest()
+
+
+@frozen
 class _Batch:
     number: int
     synced: int
@@ -96,7 +117,7 @@ class _Batch:
 
 
 class NothingWritten(OSError):
-    """A batch could not be appended, and the journal is as it was before."""
+    """A batch or a mark could not be written, and the journal is as it was before."""
 
 
 class Journal:
@@ -127,8 +148,8 @@ class Journal:
         self._key = b""
         #: Which of the files have the key.
         self._titled = [False, False]
-        #: Whether one file is there without the other.
-        self._halved = False
+        #: Whether there are files that no batch may come into any more.
+        self._stale = False
         self._turn = 0
         self._offset = _BLOCK
         #: The number of the newest batch in each file, and where what is needed of it ends.
@@ -147,29 +168,37 @@ class Journal:
         """
         self._forget()
         found = [self._content(name) for name in NAMES]
-        self._halved = found.count(None) == 1
+        halved = found.count(None) == 1
         contents = [content or b"" for content in found]
-        keys = [_key(content) for content in contents]
-        known = set(keys) - {b""}
+        titles = [_title(content) for content in contents]
+        ended = any(_is_marked(content, ENDED) for content in contents)
+        self._stale = halved or ended or any(_is_marked(content, CUT) for content in contents)
+        known = {title.key for title in titles if title is not None}
         self.damage = None
         if len(known) == 1:
             (self._key,) = known
-            self._titled = [key == self._key for key in keys]
+            self._titled = [title is not None for title in titles]
         elif (
-            not self._halved
+            not halved
             and any(content.strip(b"\0") for content in contents)
             and not _was_ended(contents)
         ):
             self.damage = "the first blocks of the redo journal are damaged, or of two journals"
         chains = [list(_batches(content, self._key)) for content in contents]
         batches = {batch.number: batch for chain in chains for batch in chain}
-        for name, titled, chain in zip(NAMES, self._titled, chains, strict=True):
-            if batches and not (titled or chain or self._halved):
-                # Titled it was before the first batch: whatever else it held may be gone, too.
-                self.damage = f"{name}, of the redo journal, is damaged"
+        for turn, (name, content) in enumerate(zip(NAMES, contents, strict=True)):
+            title, chain = titles[turn], chains[turn]
+            # Titled, and whole, it was before the first batch: whatever else it held may be gone.
+            if not batches or ended:
+                pass
+            elif title is None and not chain:
+                what = "missing" if found[turn] is None else "damaged"
+                self.damage = f"{name}, of the redo journal, is {what}"
+            elif title is not None and len(content) < title.size and not _is_marked(content, CUT):
+                self.damage = f"{name}, of the redo journal, is cut off"
         self.last = max(batches, default=0)
         self.synced = self.told = max((batch.synced for batch in batches.values()), default=0)
-        if self._halved:
+        if ended:
             self.synced = self.last
         wanted = [batches[number] for number in sorted(batches) if number > self.synced]
         if len(wanted) < self.last - self.synced:
@@ -213,21 +242,42 @@ class Journal:
 
     def shrink(self) -> None:
         """Give back the room behind the chains that `read` has found; it would find the same."""
-        for turn, name in enumerate(NAMES):
-            with suppress(FileNotFoundError):
-                fd = self._disk.open(name, os.O_RDWR | _SAFELY, dir_fd=self._root)
-                try:
-                    self._disk.ftruncate(fd, self._ends[turn])
-                finally:
-                    self._disk.close(fd)
+        for name, end in zip(NAMES, self._ends, strict=True):
+            self._mark(name, CUT, end)
+        self._stale = True
 
     def remove(self) -> None:
         """Remove the files, whose changes are all `synced`; they are gone for good then."""
+        for name in NAMES:
+            # Nothing is written in place by some file systems, which may be full. What is not
+            # marked is missed if a crash comes between the removals: no loss, but a refusal.
+            with suppress(NothingWritten):
+                self._mark(name, ENDED)
         for name in NAMES:
             with suppress(FileNotFoundError):
                 self._disk.unlink(name, dir_fd=self._root)
         self._disk.fsync(self._root)
         self._forget()
+
+    def _mark(self, name: str, mark: bytes, size: int | None = None) -> None:
+        """Add a mark to a file, durably, if there is one to mark; then cut it to a size.
+
+        Raises NothingWritten if there is no room for it.
+        """
+        with suppress(FileNotFoundError):
+            fd = self._disk.open(name, os.O_RDWR | _SAFELY, dir_fd=self._root)
+            try:
+                title = _title(self._disk.pread(fd, _TITLE.size, 0))
+                if title is not None:
+                    try:
+                        self._write(fd, title.as_bytes(mark), _MARKS[mark])
+                    except OSError as error:
+                        raise NothingWritten(*error.args) from error
+                    self._disk.fdatasync(fd)
+                if size is not None:
+                    self._disk.ftruncate(fd, size)
+            finally:
+                self._disk.close(fd)
 
     # -- appending ----------------------------------------------------------------------------
 
@@ -271,6 +321,13 @@ class Journal:
                 self._disk.fsync(fd)
             self._disk.fsync(self._root)
             self._made = False
+        if not any(self._newest):
+            # If it were empty, the other file would not be missed.
+            self._put(1 - self._turn, _BLOCK, [])
+        self._offset += self._put(self._turn, self._offset, entries)
+
+    def _put(self, turn: int, offset: int, entries: Sequence[Entry]) -> int:
+        """Write a batch into a file and flush it; return how many bytes it takes there."""
         number, synced = self.last + 1, self.synced
         if synced == self.last and not entries:
             synced = number  # of itself there is nothing to be synced
@@ -280,17 +337,17 @@ class Journal:
             data = batch.ljust(_blocks(len(batch)), b"\0")
         except MemoryError as error:  # it takes several times the size of the batch
             raise NothingWritten(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
-        fd = self._fds[self._turn]
+        fd = self._fds[turn]
         try:
-            written = self._disk.pwrite(fd, data, self._offset)
+            written = self._disk.pwrite(fd, data, offset)
         except OSError as error:
             raise NothingWritten(*error.args) from error
-        self._write(fd, data[written:], self._offset + written)
+        self._write(fd, data[written:], offset + written)
         self._disk.fdatasync(fd)
-        self.last = self._newest[self._turn] = number
+        self.last = self._newest[turn] = number
         self.told = synced
         self.advance(synced)
-        self._offset += len(data)
+        return len(data)
 
     def _write(self, fd: int, data: bytes, offset: int) -> None:
         while data:
@@ -305,9 +362,10 @@ class Journal:
         """
         if self._fds:
             return
-        if self._halved:
+        if self._stale:
             self._start_over()
         key = self._key or self._disk.random(_KEY_SIZE)
+        title = _Title(key, self._size).as_bytes().ljust(_BLOCK, b"\0")
         fds: list[int] = []
         try:
             for name, titled in zip(NAMES, self._titled, strict=True):
@@ -317,7 +375,7 @@ class Journal:
                 if size < self._size:
                     self._check_room()
                 if not titled:
-                    self._write(fds[-1], _title(key), 0)
+                    self._write(fds[-1], title, 0)
                 # Written out, since a block that is only reserved changes metadata later.
                 for offset in range(max(size, _BLOCK), self._size, 1 << 20):
                     self._write(fds[-1], bytes(min(self._size - offset, 1 << 20)), offset)
@@ -334,7 +392,7 @@ class Journal:
         self._fds, self._key, self._titled = fds, key, [True, True]
 
     def _start_over(self) -> None:
-        """Take away the one file that is there: beside a new one it would seem to be wanted."""
+        """Take away the files that are there: beside a new one they would seem to be wanted."""
         last = self.last
         self.remove()
         self.last = self.synced = self.told = last
@@ -369,16 +427,18 @@ def _blocks(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _title(key: bytes) -> bytes:
-    """The first block of a file."""
-    said = _MAGIC + key
-    return (said + hashlib.sha256(said).digest()).ljust(_BLOCK, b"\0")
+def _title(content: bytes) -> _Title | None:
+    """What a file begins with, None if that is no title."""
+    if len(content) < _TITLE.size:
+        return None
+    _, key, size, _ = _TITLE.unpack_from(content)
+    title = _Title(key, size)
+    return title if content.startswith(title.as_bytes()) else None
 
 
-def _key(content: bytes) -> bytes:
-    """The key that a file begins with, b"" if it does not begin as one should."""
-    key = content[len(_MAGIC) : len(_MAGIC) + _KEY_SIZE]
-    return key if content.startswith(_title(key)[: _TITLE.size]) else b""
+def _is_marked(content: bytes, mark: bytes) -> bool:
+    title = _title(content)
+    return title is not None and content.startswith(title.as_bytes(mark), _MARKS[mark])
 
 
 def _was_ended(contents: Sequence[bytes]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -63,7 +64,7 @@ class JournalTests(SynchronousTestCase):
         journal.append(entries[2:])
         again = self.open()
         self.assertEqual(again.read(), entries)
-        self.assertEqual(again.last, 2)
+        self.assertEqual(again.last, 3)
 
     def test_no_memory(self) -> None:
         """A batch for which there is no memory leaves no trace, and the next follows the last."""
@@ -102,6 +103,7 @@ class JournalTests(SynchronousTestCase):
                 "fsync .journal-0",
                 "fsync .journal-1",
                 "fsync ?",  # the directory itself
+                "fdatasync .journal-1",  # its first batch, without which it would not be missed
                 "fdatasync .journal-0",
             ],
         )
@@ -146,9 +148,9 @@ class JournalTests(SynchronousTestCase):
             self.spoil(0, at)
             again = self.open()
             self.assertEqual(again.read(), [entry(1), entry(3)], at)
-            wanted = "batch 2 of the redo journal is damaged, or was never written"
+            wanted = "batch 3 of the redo journal is damaged, or was never written"
             self.assertEqual(again.damage, wanted)
-            self.assertEqual(again.last, 3)
+            self.assertEqual(again.last, 4)
             self.spoil(0, at)
         self.assertEqual(len(again.read()), 3)
         self.assertIsNone(again.damage)
@@ -158,7 +160,7 @@ class JournalTests(SynchronousTestCase):
         journal = self.open()
         journal.append([entry(1)])
         journal.append([entry(2)])
-        journal.synced = 2
+        journal.synced = journal.last
         journal.append([entry(3)])
         self.spoil(0, 4096)
         self.spoil(0, 8192)
@@ -170,7 +172,7 @@ class JournalTests(SynchronousTestCase):
         """One file says whose batches are in both; if neither does, that is damage."""
         journal = self.open()
         journal.append([entry(1)])
-        for at in range(56):
+        for at in range(64):
             self.spoil(0, at)
             again = self.open()
             self.assertEqual(again.read(), [entry(1)], at)
@@ -267,21 +269,61 @@ class JournalTests(SynchronousTestCase):
         self.spoil(0, 8192)
         again = self.open()
         self.assertEqual([each.blob_id for each in again.read()], [2])
-        self.assertEqual(again.last, 1)
+        self.assertEqual(again.last, 2)
 
     def test_halved(self) -> None:
-        """Where one file is missing nothing is wanted: it was removed, and all that was synced."""
+        """Where one file is missing it has been lost: that is damage, unless both were removed."""
         for gone in (0, 1):
             journal = self.open()
             journal.append([entry(1)])
-            os.unlink(self.file(gone))
-            again = self.open()
-            self.assertEqual(again.read(), [])
-            self.assertIsNone(again.damage)
+            with self.assertRaises(OSError):
+                dying = FaultyDisk()
+                dying.fail("unlink", errno.EIO, nth=1)
+                again = self.open(dying)
+                again.read()
+                again.remove()
+            self.assertEqual(sorted(os.listdir(self.path)), list(NAMES))
+            for _ in range(2):
+                again = self.open()
+                self.assertEqual(again.read(), [])
+                self.assertIsNone(again.damage)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.file(gone))
             # A new file beside the old one would make that seem to be wanted.
             again.append([entry(2)])
             self.assertEqual(self.open().read(), [entry(2)])
+            os.unlink(self.file(gone))
+            again = self.open()
+            self.assertEqual(again.read(), [] if gone == 0 else [entry(2)])
+            self.assertEqual(again.damage, f"{NAMES[gone]}, of the redo journal, is missing")
+            again.append([entry(3)])
+            again = self.open()
+            self.assertEqual(again.read(), [entry(3)])
+            self.assertIsNone(again.damage)
             again.remove()
+
+    def test_not_marked(self) -> None:
+        """Where a full disk writes nothing in place the files can be removed all the same."""
+        self.open().append([entry(1)])
+        self.disk.fail("pwrite", errno.ENOSPC, times=FOR_EVER)
+        journal = self.open(self.disk)
+        journal.read()
+        journal.remove()
+        self.assertEqual(os.listdir(self.path), [])
+
+    def test_cut(self) -> None:
+        """A file that is shorter than it was made, and was not cut by us, is damaged."""
+        journal = self.open()
+        journal.append([entry(1)])
+        journal.turn()
+        journal.append([entry(2)])
+        for turn in (0, 1):
+            for size in (SIZE - 1, 8192):
+                os.truncate(self.file(turn), size)
+                again = self.open()
+                again.read()
+                self.assertEqual(again.damage, f"{NAMES[turn]}, of the redo journal, is cut off")
+            os.truncate(self.file(turn), SIZE)
 
     def test_blocks_of_their_own(self) -> None:
         """Writing a batch touches no block of the one before it, which a power cut could tear."""
@@ -303,7 +345,7 @@ class JournalTests(SynchronousTestCase):
         journal.turn()
         journal.append(big)
         self.assertFalse(journal.may_turn)
-        journal.synced = 1
+        journal.synced = 2
         self.assertTrue(journal.may_turn)
 
     def test_both_files(self) -> None:
@@ -313,13 +355,13 @@ class JournalTests(SynchronousTestCase):
             journal.append([entry(number)])
         journal.turn()
         journal.append([entry(4)])
-        journal.synced = 3
+        journal.synced = 4
         journal.turn()  # which needs a batch, to say that it may
-        self.assertEqual(journal.last, 5)
+        self.assertEqual(journal.last, 6)
         journal.append([entry(6)])  # begins the first file anew: 2 and 3 are left behind it
         again = self.open()
         self.assertEqual([each.blob_id for each in again.read()], [4, 6])
-        self.assertEqual((again.last, again.synced), (6, 3))
+        self.assertEqual((again.last, again.synced), (7, 4))
 
     def test_told_before_begun_anew(self) -> None:
         """Before a file is begun anew a batch says that it may be; there is always room for it."""
@@ -353,7 +395,7 @@ class JournalTests(SynchronousTestCase):
         journal = self.open()
         journal.append([entry(1)])
         journal.append([entry(2)])
-        journal.synced = 2
+        journal.synced = journal.last
         journal.append([])
         self.assertEqual(self.open().read(), [])
         journal.append([entry(3)])
@@ -364,8 +406,8 @@ class JournalTests(SynchronousTestCase):
         journal = self.open()
         journal.append([entry(1)])
         journal.append([])
-        self.assertEqual((journal.synced, journal.told), (0, 0))
-        journal.synced = 2
+        self.assertEqual((journal.synced, journal.told), (1, 1))
+        journal.synced = journal.last
         for _ in range(2):
             journal.append([])
             self.assertEqual(journal.synced, journal.last)
@@ -409,7 +451,7 @@ class JournalTests(SynchronousTestCase):
         """What lies behind the batches is given back, and the same is read as before."""
         journal = self.open()
         journal.append([entry(1, 5000)])
-        journal.synced = 1
+        journal.synced = journal.last
         journal.turn()
         journal.append([entry(2)])
         again = self.open(self.disk)
@@ -420,7 +462,13 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(self.disk.open_files, [])
         third = self.open()
         self.assertEqual(third.read(), wanted)
-        self.assertEqual(third.last, 2)
+        self.assertEqual((third.last, third.damage), (again.last, None))
+        # It is good for this one start.
+        third.synced = third.last
+        third.append([entry(3)])
+        self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [SIZE, SIZE])
+        again = self.open()
+        self.assertEqual((again.read(), again.damage), ([entry(3)], None))
 
     def test_removed(self) -> None:
         """remove takes both files away, and does not mind if they are not there."""
@@ -467,9 +515,10 @@ class JournalTests(SynchronousTestCase):
         key = content[8:24]
         self.assertNotEqual(key, bytes(16))
         self.assertEqual(content[:8], b"gostoreJ")
-        self.assertEqual(content[24:56], hashlib.sha256(content[:24]).digest())
+        self.assertEqual(content[24:32], SIZE.to_bytes(8, "little"))
+        self.assertEqual(content[32:64], hashlib.sha256(content[:32]).digest())
         head = content[4096 : 4096 + 68]
-        self.assertEqual(head[:36], key + bytes([1]) + bytes(7) + bytes([1]) + bytes(11))
+        self.assertEqual(head[:36], key + bytes([2]) + bytes(7) + bytes([2]) + bytes(11))
         self.assertEqual(head[36:], hashlib.sha256(head[:36]).digest())
         self.assertEqual(content.rstrip(b"\0"), content[: 4096 + 68].rstrip(b"\0"))
 

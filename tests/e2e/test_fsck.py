@@ -116,12 +116,12 @@ def test_journal_damaged(make_daemon: Make) -> None:
         journal.write(b"S")
     daemon.launch()
     assert daemon.ended() != 0
-    assert "batch 2 of the redo journal is damaged, or was never written" in daemon.said
+    assert "batch 3 of the redo journal is damaged, or was never written" in daemon.said
     assert "Traceback" not in daemon.said
     status, found = findings(daemon.directory)
     assert status == 1
     [finding] = found.values()
-    assert finding["kind"] == "damaged" and "batch 2 of the redo journal" in finding["reason"]
+    assert finding["kind"] == "damaged" and "batch 3 of the redo journal" in finding["reason"]
     assert run_fsck(daemon.directory, "--repair").returncode == 1
     assert findings(daemon.directory) == (0, {})
     daemon.start()

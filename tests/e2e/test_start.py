@@ -132,7 +132,12 @@ def test_background(tmp_path: Path) -> None:
     pid = in_background(tmp_path, "-s", f"unix:{tmp_path}/socket")
     try:
         log = tmp_path / "its.log"
-        eventually(lambda: "Recovery: " in log.read_text(), "it serves")
+        eventually(lambda: "Recovery: " in log.read_text(), "it starts")
+        # Only when the reactor runs a signal is more than an end.
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "socket"))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert (tmp_path / "data").is_dir()
     finally:
         os.kill(pid, signal.SIGTERM)

@@ -60,8 +60,8 @@ MUTANTS = (
     _mutant(
         "a failed flush of the journal is passed over",
         "journal",
-        "        self._disk.fdatasync(fd)\n",
-        f"        with {_SUPPRESS}:\n            self._disk.fdatasync(fd)\n",
+        "offset + written)\n        self._disk.fdatasync(fd)\n",
+        f"offset + written)\n        with {_SUPPRESS}:\n            self._disk.fdatasync(fd)\n",
         "POST, in memory",
     ),
     _mutant(
@@ -255,7 +255,7 @@ MUTANTS = (
     _mutant(
         "a write to the journal that is cut short is not completed",
         "journal",
-        "        self._write(fd, data[written:], self._offset + written)\n",
+        "        self._write(fd, data[written:], offset + written)\n",
         "",
         "POST, in memory",
         kind=PowerCuts,

@@ -346,14 +346,16 @@ class SimulatedDisk(Disk):
         """Give a file in the root other bytes, behind everybody's back, on the platter too."""
         self.inodes[self._entries(0)[name]] = File(data, data)
 
-    def spoil(self, name: str, offset: int, length: int) -> bool:
-        """Zero bytes of a file in the root; return whether that changed any."""
-        if name not in self._entries(0):
-            return False
+    def lose_file(self, name: str) -> None:
+        """Let a file in the root be gone, from the platter too."""
+        entries = dict(self._entries(0))
+        del entries[name]
+        self.inodes[0] = Directory(entries, entries)
+
+    def spoil(self, name: str, offset: int, length: int) -> None:
+        """Zero bytes of a file in the root."""
         data = self.content(name)
-        spoilt = _written(data, offset, bytes(max(0, min(length, len(data) - offset))))
-        self.put(name, spoilt)
-        return spoilt != data
+        self.put(name, _written(data, offset, bytes(max(0, min(length, len(data) - offset)))))
 
     def damage(self, name: str) -> None:
         """Cut a file short behind everybody's back."""

@@ -511,27 +511,33 @@ class Explorer:
         """Damage each block of the journal after each crash; raises Violation.
 
         Either the start is refused, or the promise is kept. But after a power cut that has lost all
-        it can, nobody can tell the newest batch, if it is damaged, from one that never was whole.
+        it can, nobody can tell the newest batch, if it is damaged, from one that never was whole;
+        that a file ends too early, or is not there at all, is seen all the same.
         """
         for number, crash in enumerate(crashes):
             if self.until is not None and time.monotonic() > self.until:
                 return
             self.figures.crashes += 1
-            for name, at, cut in itertools.product(
-                NAMES, range(0, self._journal_size, BLOCK), (False, True)
+            for name, at, how, cut in itertools.product(
+                NAMES, range(0, self._journal_size, BLOCK), _DAMAGES, (False, True)
             ):
                 disk = crash.disk.copy()
                 if cut:
                     disk = disk.cut(partial(_least, disk))
+                if name not in disk.names:
+                    continue
                 newest, where = _newest_batch(disk, self._journal_size)
-                if not disk.spoil(name, at, BLOCK):
+                before = disk.content(name)
+                how(disk, name, at)
+                if name in disk.names and disk.content(name) == before:
                     continue
                 self.figures.states += 1
                 self.figures.stood_for += 1
                 self.figures.lives += 1
-                state = f"{shown(disk.tree)}, {cut=}, {name} spoilt at {at}"
+                state = f"{shown(disk.tree)}, {cut=}, {name} {how.__name__} at {at}"
                 found = self._start_spoilt(disk, state)
-                if found is not None and not (cut and name == newest and at in where):
+                torn = cut and how is zeroed and name == newest and at in where
+                if found is not None and not torn:
                     try:
                         _hold(crash.allowed, found, state)
                     except Violation as violation:
@@ -678,6 +684,25 @@ def _least(disk: SimulatedDisk, number: int) -> bytes | Entries:
     """Of an inode what was synced."""
     one = disk.inodes[number]
     return one.durable if isinstance(one, File) else tuple(sorted(one.durable.items()))
+
+
+def zeroed(disk: SimulatedDisk, name: str, at: int) -> None:
+    """A block of a file reads as zeros."""
+    disk.spoil(name, at, BLOCK)
+
+
+def cut_off(disk: SimulatedDisk, name: str, at: int) -> None:
+    """A file ends at a block."""
+    disk.put(name, disk.content(name)[:at])
+
+
+def removed(disk: SimulatedDisk, name: str, at: int) -> None:
+    """A file is not there any more, wherever."""
+    if at == 0:
+        disk.lose_file(name)
+
+
+_DAMAGES = (zeroed, cut_off, removed)
 
 
 def _newest_batch(disk: SimulatedDisk, size: int) -> tuple[str, range]:

@@ -402,8 +402,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "a batch of the journal is not synced",
         "journal",
-        "        self._disk.fdatasync(fd)\n",
-        "",
+        "offset + written)\n        self._disk.fdatasync(fd)\n",
+        "offset + written)\n",
         trials.long_scripts,
     ),
     _journal(
@@ -488,8 +488,44 @@ JOURNAL_MUTANTS = (
     _journal(
         "what is left of a journal stands beside a new file",
         "journal",
-        "        if self._halved:\n            self._start_over()\n",
+        "        if self._stale:\n            self._start_over()\n",
         "",
+        trials.half_removed,
+    ),
+    _journal(
+        "a journal that is being removed says nothing of that",
+        "journal",
+        "                self._mark(name, ENDED)\n",
+        "                pass\n",
+        after="files",
+    ),
+    _journal(
+        "a mark is not flushed",
+        "journal",
+        "(*error.args) from error\n                    self._disk.fdatasync(fd)\n",
+        "(*error.args) from error\n",
+        after="files",
+    ),
+    _journal(
+        "a file that is missing is not missed",
+        "journal",
+        "            elif title is None and not chain:\n",
+        "            elif False:\n",
+        trials.spoilt,
+    ),
+    _journal(
+        "a file that is cut off is not missed",
+        "journal",
+        "            elif title is not None and len(content) < title.size",
+        "            elif False and len(content) < title.size",
+        trials.spoilt,
+    ),
+    _journal(
+        "a new file has no batch",
+        "journal",
+        "        if not any(self._newest):\n",
+        "        if False:\n",
+        trials.spoilt,
     ),
     _journal(
         "the journal is not told before a staged blob is committed",

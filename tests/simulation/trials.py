@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gostore.journal import ENDED, NAMES, Journal
 from tests.doubles import CHORE, COMMIT, FILE
 from tests.simulation.disk import SYNCS, SimulatedDisk, Tree
 from tests.simulation.explorer import (
@@ -277,6 +279,19 @@ def first_journal(explorer: Explorer) -> None:
         explorer.script(script, start=())
 
 
+def half_removed(explorer: Explorer) -> None:
+    """The removal of the journal was cut short: a file, or both, says that nothing is wanted."""
+    for gone, script in explorer.some(itertools.product((*NAMES, ""), _scripts(1, 2))):
+        disk = SimulatedDisk(explorer.start)
+        root = disk.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        journal = Journal(disk, root, JOURNAL_SIZE)
+        for name in NAMES:
+            journal._mark(name, ENDED)
+        if gone:
+            disk.lose_file(gone)
+        explorer.script(script, start=disk.tree)
+
+
 def found_damaged(explorer: Explorer) -> None:
     """A blob that the journal still has is found damaged, and deleted or replaced."""
     steps = (COLLECT, (DELETE, "a"), (PUT, "a"), (POST, "b"), RESTART)
@@ -286,7 +301,12 @@ def found_damaged(explorer: Explorer) -> None:
 
 
 def spoilt(explorer: Explorer) -> None:
-    """A block of the journal is damaged: nothing is lost in silence, or comes back."""
+    """A block of the journal is damaged: nothing is lost in silence, or comes back.
+
+    The journal has been used for a while, or is a new one.
+    """
+    for script in explorer.some(_scripts(1, 2)):
+        explorer.script(script, start=(), spoilt=True)
     tails = (*_TAILS, ((POST, "a"), (POST, "b")), ((POST, "a"), (DELETE, "a"), (POST, "b")))
     for lead, tail, idle in explorer.some(itertools.product(_LEADS, tails, range(4))):
         explorer.script(((POST, "c"), *[(PUT, "c")] * idle, *lead, *tail), spoilt=True)
@@ -334,6 +354,7 @@ JOURNAL_TRIALS: tuple[Trial, ...] = (
     checkpoints,
     begun_anew,
     first_journal,
+    half_removed,
     found_damaged,
     spoilt,
 )
