@@ -43,7 +43,6 @@ from gostore.errors import (
     Damaged,
     NoSpace,
     NotFound,
-    ReadOnly,
     Stopping,
     TooLarge,
     VolumeUnusable,
@@ -263,8 +262,7 @@ class BlobStore:
         """Raise ReadOnly or Stopping if writes are refused."""
         if self._stopping:
             raise Stopping()
-        if self._volume.broken is not None:
-            raise ReadOnly(self._volume.broken)
+        self._volume.check()
 
     # -- reading ------------------------------------------------------------------------------
 

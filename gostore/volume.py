@@ -188,6 +188,8 @@ class Volume:
         self._opens_now = True
         self._reads_now = True
         self._serial = 0
+        #: Whether a look at the directory tells that it has been removed.
+        self._has_links = False
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -207,6 +209,8 @@ class Volume:
             # and to lose it in a power cut would be to take back an answer.
             self.disk.syncfs(self.root)
             self.disk.fsync(self.root)
+            # Some file systems (FUSE) count none.
+            self._has_links = self.disk.fstat(self.root).st_nlink > 0
         self._syncfs_trusted = self.disk.syncfs_trusted(self.root)
 
     def _make(self, path: bytes | str) -> None:
@@ -285,6 +289,22 @@ class Volume:
     def shown_path(self) -> str:
         """The path, for people."""
         return os.fsdecode(self.path)
+
+    def check(self) -> None:
+        """Raise ReadOnly if nothing may be written any more, or the directory has been removed.
+
+        That asks for what the kernel has in memory, and waits for no disk.
+        """
+        if self.broken is None and self._is_removed():
+            self.give_up("the data directory has been removed")
+        if self.broken is not None:
+            raise ReadOnly(self.broken)
+
+    def _is_removed(self) -> bool:
+        try:
+            return self._has_links and self.disk.fstat(self.root).st_nlink == 0
+        except OSError:
+            return False  # which says nothing of the directory
 
     def free(self) -> tuple[int, int]:
         """Return (bytes free, bytes in all) of the file system."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import stat
 from unittest import mock
 
+from gostore.disk import Disk
 from gostore.errors import (
     BodyFailed,
     DiskFailed,
@@ -75,6 +79,41 @@ class HealthTests(StoreCase):
         for name in self.names():
             if name.isdecimal():
                 self.assertIn(int(name), self.store._by_id)
+
+    def test_removed(self) -> None:
+        """When its directory has been removed the store says so, and takes nothing any more."""
+        self.store_blob("a")
+        self.disk.fail("fstat", name="")
+        self.store.check_health()  # a look that fails says nothing
+        self.disk.heal()
+        shutil.rmtree(self.directory)
+        error = self.assertRaises(ReadOnly, self.store.check_health)
+        self.assertEqual(error.reason, "the data directory has been removed")
+        self.directory.mkdir()  # for whoever removes it after the test; it is another one
+        for asked in (
+            self.store.put("b", FakeBody(b"1"), Details()),
+            self.store.put("b", FakeBody(LARGE), Details()),
+            self.store.delete("a"),
+        ):
+            self.fails(asked, ReadOnly)
+        self.collect()
+        self.assertEqual(self.names(), [])
+
+    def test_no_links(self) -> None:
+        """Where directories are never said to have a link, that is no proof of a removal."""
+        self.close()
+
+        class Linkless(Disk):
+            @staticmethod
+            def fstat(fd: int) -> os.stat_result:
+                found = list(os.fstat(fd))
+                found[stat.ST_NLINK] = 0
+                return os.stat_result(found)
+
+        volume = Volume(str(self.directory), disk=Linkless())
+        volume.open()
+        self.addCleanup(volume.close)
+        volume.check()
 
     def test_restart(self) -> None:
         """A restart decides from the disk, and all is well again."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from gostore.journal import NAMES as JOURNAL
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import eventually
+from tests.e2e.daemon import ask, eventually
 from tests.e2e.mounts import fuse
 
 MIB = 1 << 20
@@ -55,3 +56,18 @@ def test_link(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.stop() == 0
     assert os.listdir(second) == []
     assert len(set(os.listdir(first)) - set(JOURNAL)) == 2
+
+
+def test_removed(make_daemon: Make) -> None:
+    """Removed under the daemon: it says so, takes nothing any more, and can be told to end."""
+    daemon = make_daemon().start()
+    assert daemon.ask("POST", "a", b"1").status == 204
+    shutil.rmtree(daemon.directory)
+    connection = daemon.connect()
+    answer = ask(connection, "GET", "/healthz")
+    assert answer.status == 503
+    assert b"the data directory has been removed" in answer.body
+    connection.close()
+    for verb, location in (("POST", "b"), ("PUT", "a"), ("DELETE", "a")):
+        assert daemon.ask(verb, location, b"2").status == 503
+    assert daemon.stop() == 0
