@@ -415,10 +415,14 @@ def repair(volume: Volume, found: Recovery) -> None:
     damaged = {damage.name: damage for damage in found.damaged.values()}
     for blob_id, reason, tie in found.quarantine:
         aside = volume.quarantine(str(blob_id), tie=tie)
-        log.error(
-            "Blob {id} is quarantined as {name}: {reason}", id=blob_id, name=aside, reason=reason
-        )
         damage = damaged.get(str(blob_id))
+        log.error(
+            "Blob {id}{where} is quarantined as {name}: {reason}",
+            id=blob_id,
+            where="" if damage is None else f" of {damage.blob.location!r}",
+            name=aside,
+            reason=reason,
+        )
         if aside is not None:
             found.ids.discard(blob_id)
             if damage is not None:
@@ -444,7 +448,8 @@ def _redo(volume: Volume, found: Recovery) -> None:
         log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
     if volume.journal.last or found.journal_damage is not None:
         volume.redone()
-        log.info("Journal: {count} blobs written again", count=len(found.undone))
+        if found.undone:
+            log.info("Journal: {count} blobs written again", count=len(found.undone))
     elif found.obsolete:
         volume.sync_root()
 

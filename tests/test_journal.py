@@ -11,6 +11,7 @@ import stat
 import struct
 from collections.abc import Callable
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore import recovery
@@ -575,6 +576,18 @@ class RedoTests(VolumeCase):
         found = self.restart()
         self.assertEqual(found.live, {"a": blob.committed()})
         self.assertEqual(found.foreign, [])
+
+    def test_said(self) -> None:
+        """The log tells how many blobs are written again, if any is."""
+        self.commit(1, "a", b"data")
+        for lost, said in ((True, ["Journal: 1 blobs written again"]), (False, [])):
+            self.commit(2 + lost, f"b{lost}", b"data")
+            self.crash()
+            if lost:
+                shutil.rmtree(self.file("1"))
+            with capturedLogs() as logged:
+                self.restart()
+            self.assertEqual(list(map(formatEvent, logged)), said)
 
     def test_lost(self) -> None:
         """A blob whose directory was lost is written again, whole."""

@@ -479,6 +479,18 @@ class DamageTests(RecoveryCase):
         self.assertEqual(found.obsolete, [".quarantine-2-1"])
         self.assertNotIn(".quarantine-2-1", self.names())
 
+    def test_said(self) -> None:
+        """The log tells the location of what is set aside, where it is known."""
+        self.commit(1, "a")
+        os.unlink(self.file("1", DATA))
+        self.put("2", b"nonsense")
+        with capturedLogs() as logged:
+            self.recover()
+        said = sorted(map(formatEvent, logged))
+        name = ".quarantine-1-"
+        self.assertTrue(said[0].startswith(f"Blob 1 of 'a' is quarantined as {name}"), said)
+        self.assertTrue(said[1].startswith("Blob 2 is quarantined as .quarantine-2-"), said)
+
     def test_unreadable_quarantine(self) -> None:
         """A quarantined blob whose record is lost stands for no location, and stays."""
         self.put(".quarantine-9-1", b"nonsense")
