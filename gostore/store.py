@@ -534,7 +534,7 @@ class BlobStore:
                 return Delete(current, elders)
             # What is set aside would outlive a tombstone, which is collected.
             last = self._damaged[location].name if current is None else str(current.id)
-            return Discard([*map(str, elders), *obsolete, last])
+            return Discard([*map(str, elders), *obsolete, last], self._generation)
 
         def switch() -> None:
             self._obsolete.pop(location, None)

@@ -132,9 +132,13 @@ class Delete:
 
 @define(eq=False)
 class Discard:
-    """Remove damaged directories, the last name only when the others are durably gone."""
+    """Remove damaged directories, the last name only when the others are durably gone.
+
+    ``newest`` is the generation up to which blobs had been committed when it was decided.
+    """
 
     names: Sequence[str]
+    newest: int
     error: StoreError | None = None
 
 
@@ -526,7 +530,7 @@ class Volume:
             for change in changes:
                 if isinstance(change, Discard):
                     self.forget_journal()
-                    _attempt(change, self._vanish, change.names)
+                    _attempt(change, self._vanish, change.names, change.newest)
         except OutcomeUnknown as unknown:
             for change in changes:
                 change.error = change.error or DiskFailed(str(unknown))
@@ -579,20 +583,32 @@ class Volume:
     def _vanish_each(self, deletes: Sequence[Delete]) -> None:
         for delete in deletes:
             delete.error = None
-            _attempt(delete, self._vanish, [str(i) for i in (*delete.elders, delete.blob.id)])
+            names = [str(blob_id) for blob_id in (*delete.elders, delete.blob.id)]
+            _attempt(delete, self._vanish, names, delete.blob.generation)
 
-    def _vanish(self, _change: Change, names: Sequence[str]) -> None:
+    def _vanish(self, _change: Change, names: Sequence[str], newest: int) -> None:
         """Delete without a tombstone: the last name goes only when its elders are durably gone.
 
-        Raises OutcomeUnknown, or OSError while the last name still stands.
+        An elder may have been collected since, and its number given to a blob that is younger than
+        ``newest``: that one stays. Raises OutcomeUnknown, or OSError while the last name still
+        stands.
         """
         *elders, last = names
         for group in (elders, [last]):
             for name in group:
-                self.take_away(name, int(name) if name.isdecimal() else None)
+                blob_id = int(name) if name.isdecimal() else None
+                if blob_id is None or not self._is_younger(blob_id, newest):
+                    self.take_away(name, blob_id)
             # Even if there was none to move: the collector may have moved it, and not synced yet.
             if group:
                 self.sync_root()
+
+    def _is_younger(self, blob_id: int, generation: int) -> bool:
+        """Whether a number stands for a blob that was committed after a generation."""
+        try:
+            return self.read_record(str(blob_id), blob_id).generation > generation
+        except (OSError, BadRecord):
+            return False
 
     def sync_tombstones(self, ids: Iterable[int]) -> None:
         """At start: see that what is found deleted stays so where the sync of `open` is no proof.

@@ -37,7 +37,7 @@ class CommitterTests(StoreCase):
     def decide(self, what: str) -> Callable[[], Change]:
         def decide() -> Change:
             self.done.append(what)
-            return Discard(["none", "none"])
+            return Discard(["none", "none"], 0)
 
         return decide
 

@@ -1037,7 +1037,7 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         name = self.volume.quarantine("1")
         assert name is not None
-        change = Discard([name])
+        change = Discard([name], 0)
         self.volume.commit([change])
         self.assertIsNone(change.error)
         self.crash()

@@ -402,18 +402,29 @@ class DeleteTests(VolumeCase):
         self.commit(2, "a")
         name = self.volume.quarantine("2")
         assert name is not None
-        change = Discard(["1", name])
+        change = Discard(["1", name], 2)
         self.disk.fail("rename", errno.EIO)
         self.volume.commit([change])
         self.assertIsInstance(change.error, DiskFailed)
         self.assertEqual(self.names(), [name, "1"])
         self.disk.clear()
-        again = Discard(["1", name])
+        again = Discard(["1", name], 2)
         self.volume.commit([again])
         self.assertIsNone(again.error)
         self.assert_order(
             "rename 1 -> .trash-1-3", "fsync /", f"rename {name} -> .trash-2-4", "fsync /"
         )
+
+    def test_number_given_again(self) -> None:
+        """A blob that bears the number of an elder that has been collected since stays."""
+        blob = self.commit(2, "a")
+        self.commit(1, "b")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.delete(blob, [1])
+        self.volume.commit([Discard(["1", "none"], blob.generation)])
+        self.assertEqual(list(self.restart().live), ["b"])
+        self.volume.commit([Discard(["1", "none"], self.generation)])
+        self.assertEqual(list(self.restart().live), [])
 
     def test_tombstone_already(self) -> None:
         """A blob whose tombstone stands, though its rename was reported as failed, is deleted."""
