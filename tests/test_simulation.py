@@ -59,6 +59,10 @@ class CrashTests(SynchronousTestCase):
         """The last to be committed at a location has it after a restart, too."""
         self.explore(trials.overtaken, 72)
 
+    def test_marked_late(self) -> None:
+        """A number that is given again before its first bearer was marked is safe."""
+        self.explore(trials.marked_late, 8)
+
     def test_full_disk(self) -> None:
         """A delete on a full disk is durable, and brings back no elder."""
         self.explore(trials.full_disk)

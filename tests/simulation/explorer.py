@@ -43,6 +43,8 @@ RESTARTS = (RESTART, JOURNAL, FILES)
 #: The blob at ``a`` loses bytes, and is read.
 DAMAGE = ("damage", "")
 COLLECT = ("collect", "")
+#: What was to be done soon is done, if that is late; see `SimulatedWorkers`.
+WAIT = ("wait", "")
 STEPS = (*itertools.product((POST, PUT, DELETE), LOCATIONS[:2]), COLLECT, RESTART)
 
 T = TypeVar("T")
@@ -310,13 +312,14 @@ class Explorer:
         crowded: bool = False,
         mixed: bool = False,
         spoilt: bool = False,
+        late: bool = False,
     ) -> None:
         """Run a script and crash it at each call of its last step: others have crashed the rest.
 
         ``start`` is what the disk holds at first, by default `start`; with ``full`` it has no room
         for the last step, with ``crowded`` none for a name either; with ``mixed`` only the steps
         with ``b`` have the shape; with ``spoilt`` a crash is one after which a block of the journal
-        is damaged.
+        is damaged; with ``late`` what is done soon waits for a `WAIT`.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -329,6 +332,7 @@ class Explorer:
             self.start if start is None else start, trusted=trusted, crowded=crowded
         )
         world = self._world(disk, crashes, last).start()
+        world.workers.late = late
         for at, step in enumerate(script):  # noqa: B007
             world.disk.full = full and last()
             world = self._step(
@@ -451,6 +455,8 @@ class Explorer:
                 raise Violation(f"a restart changed {before} to {world.values()}")
         elif step == COLLECT:
             world.collect()
+        elif step == WAIT:
+            world.wait()
         elif step == DAMAGE:
             world.damage("a")
         else:
@@ -490,6 +496,7 @@ class Explorer:
         )
         if before is not None:
             world.operations = before.operations
+            world.workers.late = before.workers.late
         return world
 
     # -- crashes ------------------------------------------------------------------------------

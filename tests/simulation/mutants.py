@@ -218,6 +218,13 @@ MUTANTS = (
         trials.short_scripts,
     ),
     Mutant(
+        "a mark goes by the number alone",
+        "sweep",
+        "    if blob.generation != generation or blob.state is State.FAILURE:\n",
+        "    if blob.state is State.FAILURE:\n",
+        trials.marked_late,
+    ),
+    Mutant(
         "what vanishes is not synced",
         "volume",
         "            if group:\n                self.sync_root()\n",

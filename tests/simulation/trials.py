@@ -17,6 +17,7 @@ from tests.simulation.explorer import (
     JOURNAL,
     RESTART,
     SOMEBODYS,
+    WAIT,
     Explorer,
     Script,
     scripts,
@@ -128,6 +129,24 @@ def held_up(explorer: Explorer, step: int = 23) -> None:
 def held_up_everywhere(explorer: Explorer) -> None:
     """As `held_up`, at every call."""
     held_up(explorer, 1)
+
+
+def marked_late(explorer: Explorer) -> None:
+    """What was replaced is marked a second later, or collected before; its number may be given."""
+    steps = ((PUT, "a"), (DELETE, "a"), (POST, "b"), (DELETE, "b"), COLLECT, WAIT, RESTART)
+    for script in explorer.some(itertools.product(steps, repeat=3)):
+        held = {"a"}
+        for verb, location in script:
+            if (verb in (PUT, DELETE) and location not in held) or (
+                verb == POST and location in held
+            ):
+                break
+            if verb == POST:
+                held.add(location)
+            elif verb == DELETE:
+                held.discard(location)
+        else:
+            explorer.script(((POST, "a"), (PUT, "a"), *script), late=True)
 
 
 def full_disk(explorer: Explorer) -> None:
@@ -340,6 +359,7 @@ TRIALS: tuple[Trial, ...] = (
     pairs,
     overtaken,
     held_up,
+    marked_late,
     full_disk,
     damaged,
     failing_syncs,

@@ -81,6 +81,16 @@ class SimulatedWorkers(ManualWorkers):
         super().__init__()
         self.rank = rank
         self.busy: list[str] = []
+        #: Whether what is to be done soon waits until the test says so.
+        self.late = False
+        self.waiting: list[Callable[[], None]] = []
+
+    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
+        """Do it now, or when the seconds are over."""
+        if self.late and seconds:
+            self.waiting.append(function)
+        else:
+            function()
 
     def next(self) -> Job | None:
         """Take the next job out of the queue, of a room that is free to run one."""
@@ -249,6 +259,13 @@ class World:
     def collect(self) -> None:
         """One run of the collector."""
         self.store.collect()
+        self.drain()
+
+    def wait(self) -> None:
+        """Let the seconds go by after which something was to be done."""
+        waiting, self.workers.waiting = self.workers.waiting, []
+        for function in waiting:
+            function()
         self.drain()
 
     def damage(self, location: str) -> None:
