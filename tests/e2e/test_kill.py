@@ -53,6 +53,7 @@ class Rig:
     #: The contents that a GET may show, by location; one that was shown is the only one left.
     allowed: dict[str, list[Content]]
     ordered: bool = False
+    acknowledged: int = 0
 
     def die_at(self, number: int, after: bool = False) -> None:
         """Order death at so many calls from now; 0 is never."""
@@ -74,6 +75,7 @@ class Rig:
             self.allowed[location] = [*before, after]
             return
         assert answer.status in (200, 204), answer
+        self.acknowledged += 1
         self.allowed[location] = [after]
 
     def settle(self) -> bool:
@@ -150,6 +152,7 @@ def sweep(
         if not rig.settle():
             rig.die_at(0)
             rig.check("unharmed")
+            print(f"\n{deaths} kill points, {rig.acknowledged} writes acknowledged, none lost")
             return deaths
         rig.restart()
         rig.check(f"killed {'after' if after else 'before'} call {number}")
@@ -266,4 +269,5 @@ def test_recovery(rig: Rig, make_daemon: Make, tmp_path: Path) -> None:
         rig.restart()
         rig.check(f"killed {'after' if after else 'before'} call {number}")
         rig.daemon.kill()
+    print(f"\n{deaths} kill points, {len(whole)} locations each time, none lost")
     assert deaths >= 6
