@@ -368,17 +368,18 @@ class Journal:
         title = _Title(key, self._size).as_bytes().ljust(_BLOCK, b"\0")
         fds: list[int] = []
         try:
-            for name, titled in zip(NAMES, self._titled, strict=True):
+            for name in NAMES:
                 flags = os.O_RDWR | os.O_CREAT | _SAFELY
                 fds.append(self._disk.open(name, flags, 0o666, dir_fd=self._root))
-                size = self._disk.fstat(fds[-1]).st_size
-                if size < self._size:
-                    self._check_room()
+            sizes = [self._disk.fstat(fd).st_size for fd in fds]
+            if min(sizes) < self._size:
+                self._check_room()
+            for fd, titled, size in zip(fds, self._titled, sizes, strict=True):
                 if not titled:
-                    self._write(fds[-1], title, 0)
+                    self._write(fd, title, 0)
                 # Written out, since a block that is only reserved changes metadata later.
                 for offset in range(max(size, _BLOCK), self._size, 1 << 20):
-                    self._write(fds[-1], bytes(min(self._size - offset, 1 << 20)), offset)
+                    self._write(fd, bytes(min(self._size - offset, 1 << 20)), offset)
                 self._made = self._made or not titled or size < self._size
         except BaseException:
             with suppress(OSError):

@@ -504,7 +504,10 @@ class JournalTests(SynchronousTestCase):
         self.assertRaises(OSError, self.open(self.disk).append, [entry(1)])
         self.assertEqual(os.listdir(self.path), [])
         self.disk.room = (4 * 2 * SIZE, 1 << 30)
+        self.disk.clear()
         self.open(self.disk).append([entry(1)])
+        # Asked for once: when the first is written there is less.
+        self.assertEqual(self.disk.count("free"), 1)
 
     def test_format(self) -> None:
         """The title and the head of a batch are as the module says."""
