@@ -55,6 +55,13 @@ def flip(file: Path, at: int) -> None:
         opened.write(bytes([byte ^ 1 << at % 8]))
 
 
+def flip_data(daemon: Daemon, blobs: Blobs, at: list[int]) -> None:
+    """Change a bit of each blob, at one place each."""
+    raw = files(daemon, "data.raw")
+    for location, place in zip(blobs, at, strict=True):
+        flip(raw[location], place)
+
+
 def answers(daemon: Daemon, blobs: Blobs, locations: Iterable[str]) -> Iterator[tuple[str, str]]:
     """What GETs answer: the right bytes, the wrong ones, or a status."""
     connection = daemon.connect()
@@ -73,9 +80,7 @@ def test_data(make_daemon: Make) -> None:
     for size in SMALL:
         flips = places(size)
         blobs = stored(daemon, f"data-{size}", size, len(flips))
-        raw = files(daemon, "data.raw")
-        for location, at in zip(blobs, flips, strict=True):
-            flip(raw[location], at)
+        flip_data(daemon, blobs, flips)
         told = Counter(word for _, word in answers(daemon, blobs, blobs))
         print(f"\n{len(flips)} of {size} bytes of data.raw flipped, served: {dict(told)}")
         assert told == {"500": len(flips)}
@@ -89,9 +94,7 @@ def test_large_data(make_daemon: Make, found_by: str) -> None:
     flips = places(LARGE)[:: 1 if SOAK else 4]
     blobs = stored(daemon, "large", LARGE, len(flips))
     assert daemon.stop() == 0
-    raw = files(daemon, "data.raw")
-    for location, at in zip(blobs, flips, strict=True):
-        flip(raw[location], at)
+    flip_data(daemon, blobs, flips)
     if found_by == "fsck":
         report = run_fsck(daemon.directory, "--repair")
         assert report.returncode == 1, report
