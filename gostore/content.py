@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from gostore.blob import Committed
+from gostore.ids import Ids
 from gostore.volume import DATA, DataDamaged, Volume
 from gostore.workers import Workers
 
@@ -91,12 +92,17 @@ class OpenFiles:
         volume: Volume,
         workers: Workers,
         exists: Callable[[Committed], bool],
+        ids: Ids,
         capacity: int,
     ) -> None:
-        """Keep at most ``capacity`` files open beyond those in use, of blobs that ``exists``."""
+        """Keep at most ``capacity`` files open beyond those in use, of blobs that ``exists``.
+
+        An id of ``ids`` is not given to another blob while its file is being opened.
+        """
         self._volume = volume
         self._workers = workers
         self._exists = exists
+        self._ids = ids
         self._capacity = capacity
         #: By blob id, the one used longest ago first.
         self._kept: dict[int, OpenFile] = {}
@@ -126,7 +132,9 @@ class OpenFiles:
 
     def open(self, blob: Committed) -> Deferred[OpenFile]:
         """As `use`, for a file that is not at hand."""
-        return self._workers.file(self._volume.open_data, blob).addCallback(self._opened, blob)
+        return held(self._ids, blob.id, self._workers, self._volume.open_data, blob).addCallback(
+            self._opened, blob
+        )
 
     def _opened(self, fd: int, blob: Committed) -> OpenFile:
         file = OpenFile(fd, users=1)
@@ -163,6 +171,19 @@ class OpenFiles:
     def _close(self, file: OpenFile) -> None:
         # In a worker: the last close of a removed file frees its blocks, all of them at once.
         self._workers.file(self._volume.close_data, file.fd)
+
+
+def held(
+    ids: Ids, blob_id: int, workers: Workers, function: Callable[..., T], *arguments: object
+) -> Deferred[T]:
+    """Have something done by a worker that finds a file by an id, which is held meanwhile."""
+
+    def let_go(result: T) -> T:
+        ids.let_go(blob_id)
+        return result
+
+    ids.hold(blob_id)
+    return workers.file(function, *arguments).addBoth(let_go)
 
 
 class FileContent:

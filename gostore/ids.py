@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from gostore.blob import Committed
 from gostore.errors import NoIds
@@ -32,6 +33,9 @@ class Ids:
         self._bits = bits
         self._rng = rng or random.Random()
         self._taken: dict[int, Committed | None] = {}
+        #: How many look for a file by an id, and what is released once they have found it.
+        self._held: Counter[int] = Counter()
+        self._released: set[int] = set()
 
     def __contains__(self, blob_id: int) -> bool:
         return blob_id in self._taken
@@ -53,7 +57,23 @@ class Ids:
 
     def release(self, blob_id: int) -> None:
         """Nothing on the disk bears the id any more."""
-        self._taken.pop(blob_id, None)
+        if blob_id in self._held:
+            self._released.add(blob_id)
+        else:
+            self._taken.pop(blob_id, None)
+
+    def hold(self, blob_id: int) -> None:
+        """Somebody looks for the file of a blob: until `let_go` no other blob gets its id."""
+        self._held[blob_id] += 1
+
+    def let_go(self, blob_id: int) -> None:
+        """It is found, or not there."""
+        self._held[blob_id] -= 1
+        if not self._held[blob_id]:
+            del self._held[blob_id]
+            if blob_id in self._released:
+                self._released.discard(blob_id)
+                self.release(blob_id)
 
     def draw(self, *, replacing: bool) -> int:
         """Take and return a free id at random.

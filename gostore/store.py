@@ -34,6 +34,7 @@ from gostore.content import (
     SmallContent,
     check_digest,
     compute_digest,
+    held,
     read_small,
     verified,
 )
@@ -147,7 +148,7 @@ class BlobStore:
         self._reserve_setting = reserve
         self._max_uploads = max_uploads
         self._committer = Committer(volume, workers)
-        self._files = OpenFiles(volume, workers, self._is_current, max_open_files)
+        self._files = OpenFiles(volume, workers, self._is_current, self._by_id, max_open_files)
         self._by_location: SortedDict[str, Committed] = SortedDict()
         self._damaged: dict[str, Damage] = {}
         #: Damaged blobs whose location has been written again, and which are there still.
@@ -299,7 +300,7 @@ class BlobStore:
             self._digesting[blob.id].append(known)
         else:
             self._digesting[blob.id] = [known]
-            computed = self._workers.file(compute_digest, self._volume, blob)
+            computed = held(self._by_id, blob.id, self._workers, compute_digest, self._volume, blob)
             computed.addErrback(self._opening_failed, blob)
             computed.addBoth(self._digested, blob)
         return known
@@ -320,8 +321,12 @@ class BlobStore:
     def content(self, blob: Committed) -> Deferred[Content]:
         """Open the bytes of a blob that `get` returned.
 
-        Fails with NotFound if it has been collected since, Damaged, Busy or DiskFailed.
+        Fails with NotFound if it is not the one of its location any more, or has been collected
+        since, with Damaged, Busy or DiskFailed.
         """
+        if not self._is_current(blob):
+            # Its id may be another's by now, and so may what is found by it.
+            return fail(NotFound(blob.location))
         if blob.size > SMALL:
             return self._files.use(blob).addCallbacks(
                 lambda file: FileContent(
@@ -432,7 +437,7 @@ class BlobStore:
             raise NotFound(location)
         try:
             # Not one of those kept open: whether it is still there under its name is asked, too.
-            fd = yield self._workers.file(self._volume.open_data, blob)
+            fd = yield held(self._by_id, blob.id, self._workers, self._volume.open_data, blob)
             try:
                 digest = hashlib.sha256()
                 size = 0 if blob.sha256 is None else blob.size

@@ -12,7 +12,7 @@ from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
 from gostore.store import Details
 from tests.doubles import COMMIT, FILE, FakeBody
-from tests.store_support import StoreCase
+from tests.store_support import LARGE, StoreCase
 
 GO_DATA = Path(__file__).parent / "fixtures" / "go-data"
 
@@ -228,6 +228,27 @@ class CollectTests(StoreCase):
         self.workers.run_all()
         self.open()
         self.assertEqual(self.read("b"), b"data")
+
+    def test_id_not_given_yet(self) -> None:
+        """While the file of a blob is being opened nobody else gets its id, to be read instead."""
+        old = self.store_blob("a", LARGE)
+        opening = self.store.content(self.wait(self.store.get("a")))
+        [job] = self.workers.jobs
+        self.workers.jobs.clear()
+        self.store_blob("a", b"new")
+        self.collect()
+        with mock.patch.object(self.store._by_id._rng, "randrange", return_value=old.id):
+            self.assertNotEqual(self.store_blob("b", LARGE[::-1]).id, old.id)
+        job.work()
+        job.report()
+        self.fails(opening, NotFound)
+        self.assertNotIn(old.id, self.store._by_id)
+
+    def test_not_current(self) -> None:
+        """What was replaced before it is opened is not found: its id may be another's by now."""
+        old = self.store_blob("a")
+        self.store_blob("a", b"new!")
+        self.fails(self.store.content(old), NotFound)
 
     def test_told_meanwhile(self) -> None:
         """What dies while a run is under way is for the next one."""
