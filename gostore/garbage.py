@@ -9,12 +9,15 @@ class Garbage:
     """Dead blobs and dropped stages that are still on the disk, as far as anybody has told."""
 
     def __init__(self) -> None:
-        self._dead: dict[str, dict[int, Dead]] = {}
+        self._dead: dict[int, Dead] = {}
+        #: The ids of those of a location, in the order in which they were told of.
+        self._elders: dict[str, dict[int, None]] = {}
         self._stages: set[int] = set()
 
     def add(self, dead: Dead) -> None:
         """Tell of a dead blob."""
-        self._dead.setdefault(dead.location, {})[dead.id] = dead
+        self._dead[dead.id] = dead
+        self._elders.setdefault(dead.location, {})[dead.id] = None
 
     def add_stage(self, blob_id: int) -> None:
         """Tell of a stage that nobody writes any more."""
@@ -22,12 +25,12 @@ class Garbage:
 
     def elders(self, location: str) -> list[int]:
         """Return the ids of the dead blobs of a location."""
-        return list(self._dead.get(location, ()))
+        return list(self._elders.get(location, ()))
 
     @property
     def dead(self) -> list[Dead]:
         """The dead blobs."""
-        return [one for group in self._dead.values() for one in group.values()]
+        return list(self._dead.values())
 
     @property
     def stages(self) -> list[int]:
@@ -35,10 +38,16 @@ class Garbage:
         return list(self._stages)
 
     def forget(self, collected: Collected) -> None:
-        """Take out what a run has removed."""
-        for one in collected.blobs:
-            group = self._dead[one.location]
-            del group[one.id]
-            if not group:
-                del self._dead[one.location]
+        """Take out what a run has removed, and what bore the ids that are free now.
+
+        That may be more: what a deletion took away while the run was under way was in the trash,
+        and not among the dead that the run was given.
+        """
+        for blob_id in {*collected.ids, *(one.id for one in collected.blobs)}:
+            dead = self._dead.pop(blob_id, None)
+            if dead is not None:
+                group = self._elders[dead.location]
+                del group[blob_id]
+                if not group:
+                    del self._elders[dead.location]
         self._stages.difference_update(collected.ids)

@@ -764,7 +764,10 @@ class BlobStore:
             self._free = free
         self._garbage.forget(collected)
         for blob_id in collected.ids:
-            self._by_id.release(blob_id)
+            # What a deletion has taken away may be removed before the maps show that: then it is
+            # dead only after this, and the next run finds that it is gone.
+            if self._by_id.get(blob_id) is None:
+                self._by_id.release(blob_id)
 
     def _checkpoint_in_worker(self) -> None:
         with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone

@@ -141,7 +141,10 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
     moved = []
     for one in dead:
         try:
-            if not _is_dead(volume, one):
+            is_dead = _is_dead(volume, one)
+            if is_dead is None:
+                done.blobs.append(one)
+            elif not is_dead:
                 log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
                 standing.add(one.location)
                 done.left[str(one.id)] = "it is not marked Failure"
@@ -163,8 +166,11 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
     return standing
 
 
-def _is_dead(volume: Volume, one: Dead) -> bool:
-    """Say whether the state file marks the blob Failure; if it was replaced, see that it does."""
+def _is_dead(volume: Volume, one: Dead) -> bool | None:
+    """Say whether the state file marks the blob Failure; if it was replaced, see that it does.
+
+    None if its number is another's by now: it is gone.
+    """
     name = str(one.id)
     try:
         blob = volume.read_record(name, one.id)
@@ -175,6 +181,8 @@ def _is_dead(volume: Volume, one: Dead) -> bool:
         log.warn("Blob {id} has a bad record: {error}", id=one.id, error=error)
         volume.quarantine(name)
         return True
+    if blob.generation != one.generation:
+        return None
     if blob.state is State.FAILURE:
         return True
     if one.replaced_by is None:

@@ -25,3 +25,10 @@ class GarbageTests(SynchronousTestCase):
         self.assertEqual(garbage.dead, [new])
         self.assertEqual(garbage.elders("b"), [])
         self.assertEqual(garbage.stages, [9])
+
+    def test_forget_ids(self) -> None:
+        """Nothing that bore an id that is free is there any more, whoever removed it."""
+        garbage = Garbage()
+        garbage.add(Dead(1, "a", 1, 2))
+        garbage.forget(Collected(ids=[1, 7]))
+        self.assertEqual((garbage.dead, garbage.elders("a")), ([], []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from unittest import mock
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
 from gostore.store import Details
+from gostore.volume import STATE
 from tests.doubles import COMMIT, FILE, FakeBody
 from tests.store_support import LARGE, StoreCase
 
@@ -228,6 +230,61 @@ class CollectTests(StoreCase):
         self.workers.run_all()
         self.open()
         self.assertEqual(self.read("b"), b"data")
+
+    def _collected_without_a_tombstone(self) -> tuple[Committed, Committed]:
+        """Replace a blob, and delete that while a run is under way and there is no room to mark it.
+
+        So the run finds both in the trash, and has not been told of what was deleted.
+        """
+        old = self.store_blob("a")
+        run = self.store.collect()
+        new = self._put("a")
+        deleted = self.store.delete("a")
+        self.disk.fail("open", errno.ENOSPC, name=f"{new.id}/{STATE}.tmp")
+        self.workers.run_all(COMMIT)
+        self.successResultOf(deleted)
+        self.wait(run)
+        return old, new
+
+    def _put(self, location: str) -> Committed:
+        put = self.store.put(location, FakeBody(b"new"), Details())
+        self.workers.run_all(COMMIT)
+        return self.successResultOf(put)[0]
+
+    def test_released_is_dead_no_more(self) -> None:
+        """Who gets the id of a blob that left no tombstone is not collected in its place."""
+        for blob in self._collected_without_a_tombstone():
+            with mock.patch.object(self.store._by_id._rng, "randrange", return_value=blob.id):
+                self.assertEqual(self.store_blob(f"b{blob.id}").id, blob.id)
+            self.collect()
+            self.assertEqual(self.read(f"b{blob.id}"), b"data")
+
+    def test_released_is_not_released_again(self) -> None:
+        """Nor is the id released once more, while somebody who got it is still uploading."""
+        for blob in self._collected_without_a_tombstone():
+            body = FakeBody(LARGE, complete=False)
+            with mock.patch.object(self.store._by_id._rng, "randrange", return_value=blob.id):
+                put = self.store.put(f"b{blob.id}", body, Details())
+            self.workers.run_all()
+            self.collect()
+            self.assertIn(blob.id, self.store._by_id)
+            body.finish()
+            self.assertEqual(self.wait(put)[0].id, blob.id)
+
+    def test_released_before_it_is_dead(self) -> None:
+        """An id is not free before the maps show that its blob is deleted."""
+        blob = self.store_blob("a")
+        deleted = self.store.delete("a")
+        self.disk.fail("open", errno.ENOSPC, name=f"{blob.id}/{STATE}.tmp")
+        job = self.workers.take(COMMIT)
+        job.work()
+        self.collect()
+        self.assertIn(blob.id, self.store._by_id)
+        job.report()
+        self.wait(deleted)
+        self.collect()
+        self.assertNotIn(blob.id, self.store._by_id)
+        self.assertEqual(self.store._garbage.dead, [])
 
     def test_id_not_given_yet(self) -> None:
         """While the file of a blob is being opened nobody else gets its id, to be read instead."""

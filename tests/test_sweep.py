@@ -101,6 +101,18 @@ class CollectTests(VolumeCase):
         self.assertEqual((done.blobs, done.ids), ([], []))
         self.assertEqual(self.data(1), b"data")
 
+    def test_number_given_again(self) -> None:
+        """A blob that bears the number of one that is gone already stays, deleted or not."""
+        for by in (None, 2):
+            blob = self.commit(1, "b")
+            gone = Dead(1, "a", blob.generation - 1, by)
+            for _ in range(2):
+                done = collect(self.volume, [gone])
+                self.assertEqual((done.blobs, done.ids, done.left), ([gone], [], {}))
+                self.assertEqual(self.data(1), b"data")
+                self.delete(blob)
+            self.volume.trash("1")
+
     def test_unmarked(self) -> None:
         """What was replaced and is not marked yet is marked first."""
         self.commit(1, "a")
