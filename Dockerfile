@@ -1,8 +1,9 @@
 # docker build -t gostore .
-# docker run --rm -p 127.0.0.1:7777:7777 -v gostore:/data gostore
+# docker run --rm --stop-timeout 60 -p 127.0.0.1:7777:7777 -v gostore:/data gostore
 #
 # Runs as any user id: add --user "$(id -u):$(id -g)" -v "$PWD/data:/data" to keep the blobs in a
 # directory of yours. Options of gostore go at the end: ... gostore --put-creates --max-blob-size 1G
+# Docker kills what has not stopped in 10 seconds, which is what --shutdown-grace alone gives uploads.
 FROM python:3.13-slim
 
 COPY requirements/run.txt /tmp/run.txt
