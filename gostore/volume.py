@@ -487,7 +487,7 @@ class Volume:
         Before something is done that the journal is not told of, and at the end.
         """
         self.checkpoint()
-        if self.journal.last:
+        if self.journal.told < self.journal.last:
             try:
                 self._append([])
             except NothingWritten as error:

@@ -451,15 +451,16 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is forgotten without a batch that says so",
         "volume",
-        "        if self.journal.last:\n            try:\n",
+        "        if self.journal.told < self.journal.last:\n            try:\n",
         "        if False:\n            try:\n",
         trials.full_disk,
     ),
     _journal(
         "the journal is forgotten without a checkpoint",
         "volume",
-        "        self.checkpoint()\n        if self.journal.last:\n",
-        "        self.journal.synced = self._revealed\n        if self.journal.last:\n",
+        "        self.checkpoint()\n        if self.journal.told < self.journal.last:\n",
+        "        self.journal.synced = self._revealed\n"
+        "        if self.journal.told < self.journal.last:\n",
         trials.full_disk,
     ),
     _journal(
