@@ -950,6 +950,9 @@ class Volume:
         while True:
             self._serial += 1
             target = f"{prefix}{stem}-{self._serial}{suffix}"
+            if prefix == QUARANTINE and self.stands(target):
+                # A link, or a file, would take the place of one from before this start.
+                continue
             try:
                 self._rename(name, target)
             except FileNotFoundError:

@@ -357,6 +357,15 @@ class DamageTests(RecoveryCase):
         self.assertEqual(found.quarantined, [".quarantine-1-1"])
         self.assertEqual(sorted(os.listdir(self.file("elsewhere"))), [STATE, DATA])
 
+    def test_links_one_after_another(self) -> None:
+        """A link that is set aside does not take the place of one of an earlier start."""
+        for where in ("here", "there"):
+            os.symlink(where, self.file("1"))
+            self.recover()
+        aside = self.names()
+        self.assertEqual(aside, [".quarantine-1-1", ".quarantine-1-2"])
+        self.assertEqual([os.readlink(self.file(name)) for name in aside], ["here", "there"])
+
     def test_no_record(self) -> None:
         """A directory without a state file was never committed, and is removed."""
         self.put("3", b"x", DATA)
