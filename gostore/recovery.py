@@ -131,7 +131,19 @@ class _Rival:
 
 
 def _is_done(volume: Volume, entry: Entry) -> bool:
-    """Whether the directory has a change whole, or something newer."""
+    """Whether the directory has a change whole, or something newer.
+
+    What cannot be read is as good as torn: the journal has it whole.
+    """
+    try:
+        return _twice(_looks_done, volume, entry)
+    except OSError as error:
+        if error.errno not in OF_THE_FILE:
+            raise
+        return False
+
+
+def _looks_done(volume: Volume, entry: Entry) -> bool:
     name = str(entry.blob_id)
     wanted = statefile.parse(entry.state, entry.blob_id)
     try:

@@ -709,8 +709,8 @@ class Volume:
             return False
         try:
             return self.read_state(name) == entry.state and self.holds(name, entry.data)
-        except (FileNotFoundError, BadRecord):
-            return False
+        except (OSError, BadRecord):
+            return False  # as far as anybody can see
 
     def _restage(self, stage: str, entry: Entry) -> None:
         assert entry.data is not None, "a deletion needs no room"

@@ -652,6 +652,26 @@ class RedoTests(VolumeCase):
         os.rename(self.file("1"), self.file(".new-1"))
         self.assertEqual(self.restart().live, {"a": blob.committed()})
 
+    def test_unreadable(self) -> None:
+        """So is one of which a sector is bad, or its stage. What fails once is read again."""
+        for stem, times, again in (
+            ("{}", FOR_EVER, True),
+            (".new-{}", FOR_EVER, True),
+            ("{}", 1, False),
+        ):
+            for name in (STATE, DATA):
+                blob = self.commit(self.generation + 1, f"a{self.generation}", b"data")
+                self.crash()
+                found_as = stem.format(blob.id)
+                os.rename(self.file(str(blob.id)), self.file(found_as))
+                self.disk.fail("pread", errno.EIO, name=f"{found_as}/{name}", times=times)
+                inode = os.stat(self.file(found_as, name)).st_ino
+                self.assertIn(blob.location, self.restart().live)
+                self.disk.heal()
+                self.assertEqual(self.data(blob.id), b"data")
+                written = os.stat(self.file(str(blob.id), name)).st_ino != inode
+                self.assertEqual(written, again)
+
     def test_torn(self) -> None:
         """A blob of which any file is torn, missing or changed is written again."""
         for name, harm in [
