@@ -94,9 +94,10 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
     for blob_id in stages:
         if volume.remove(stage_name(blob_id)) and not _bears(volume, blob_id):
             done.ids.append(blob_id)
-    for name, borne in list(volume.trashed.items()):
+    for name in list(volume.trashed):
         if volume.remove(name):
-            del volume.trashed[name]
+            # A deletion may just have given it another name, under which it still bears the id.
+            borne = volume.trashed.pop(name, None)
             if borne is not None:
                 done.ids.append(borne)
         else:

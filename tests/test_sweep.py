@@ -113,6 +113,16 @@ class CollectTests(VolumeCase):
                 self.delete(blob)
             self.volume.trash("1")
 
+    def test_renamed_meanwhile(self) -> None:
+        """What a deletion renames while it is removed bears its id until it is gone."""
+        self.commit(1, "a")
+        self.disk.fail("rename", errno.ENOSPC, name="1 -> .trash-")
+        self.volume.take_away("1", 1)
+        self.disk.before("rmdir", lambda: self.volume.take_away("1", 1), name="1")
+        self.assertEqual(collect(self.volume, []).ids, [])
+        self.assertEqual(self.names(), [".trash-1-2"])
+        self.assertEqual(collect(self.volume, []).ids, [1])
+
     def test_unmarked(self) -> None:
         """What was replaced and is not marked yet is marked first."""
         self.commit(1, "a")
