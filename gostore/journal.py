@@ -243,7 +243,9 @@ class Journal:
     def shrink(self) -> None:
         """Give back the room behind the chains that `read` has found; it would find the same."""
         for name, end in zip(NAMES, self._ends, strict=True):
-            self._mark(name, CUT, end)
+            # Where a full disk writes nothing in place there is no room to be had so.
+            with suppress(NothingWritten):
+                self._mark(name, CUT, end)
         self._stale = True
 
     def remove(self) -> None:

@@ -304,11 +304,13 @@ class JournalTests(SynchronousTestCase):
             again.remove()
 
     def test_not_marked(self) -> None:
-        """Where a full disk writes nothing in place the files can be removed all the same."""
+        """Where a full disk writes nothing in place nothing is cut, but files can be removed."""
         self.open().append([entry(1)])
         self.disk.fail("pwrite", errno.ENOSPC, times=FOR_EVER)
         journal = self.open(self.disk)
         journal.read()
+        journal.shrink()
+        self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [SIZE, SIZE])
         journal.remove()
         self.assertEqual(os.listdir(self.path), [])
 
