@@ -8,6 +8,7 @@ that stop the daemon at its start, and in NoBlobs, which only a person's look ge
 from __future__ import annotations
 
 import errno
+import os
 
 from attrs import define
 
@@ -217,6 +218,11 @@ def in_own_words(error: BaseException | None) -> StoreError:
     if isinstance(error, (OSError, MemoryError)):
         return from_os_error(error)
     return DiskFailed(type(error).__name__)
+
+
+def system_words(error: OSError) -> str:
+    """What the system says of a failed call, without the name of a file."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def from_os_error(error: OSError | MemoryError) -> StoreError:

@@ -6,7 +6,6 @@ digests tell on.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ from attrs import asdict, define, evolve, field, frozen
 from gostore import recovery, sweep
 from gostore.blob import Committed
 from gostore.content import check_digest, compute_digest
-from gostore.errors import DiskFailed, VolumeUnusable, from_os_error
+from gostore.errors import DiskFailed, VolumeUnusable, from_os_error, system_words
 from gostore.recovery import Damage, Recovery
 from gostore.statefile import escape
 from gostore.volume import DataDamaged, OutcomeUnknown, Volume
@@ -147,7 +146,7 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
             _damaged(found, blob, str(error) or "it is gone")
         except OSError as error:
             if error.errno not in recovery.OF_THE_FILE:
-                reason = f"{blob.id}: {os.strerror(error.errno) if error.errno else error}"
+                reason = f"{blob.id}: {system_words(error)}"
                 raise VolumeUnusable(volume.shown_path, reason) from error
             # A bad sector, say. It may be read another day, and what was set aside is not.
             reason = f"it cannot be read: {from_os_error(error)}"
@@ -199,8 +198,7 @@ def _report(found: Recovery, report: Report) -> None:
     for name in found.obsolete:
         add("dead", name, "set aside earlier; its location has been written since")
     for name in found.foreign:
-        held = f": {found.held[name]}" if name in found.held else ""
-        add("foreign", name, f"not gostore's{held}")
+        add("foreign", name, found.why_foreign(name))
 
 
 def _repair(volume: Volume, found: Recovery, report: Report) -> None:

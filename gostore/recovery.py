@@ -9,7 +9,6 @@ is just another crash.
 from __future__ import annotations
 
 import errno
-import os
 import re
 import stat
 from collections.abc import Callable, Iterable
@@ -20,7 +19,7 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob, Committed, State
-from gostore.errors import BadRecord, NoSpace, VolumeUnusable, from_os_error
+from gostore.errors import BadRecord, NoSpace, VolumeUnusable, from_os_error, system_words
 from gostore.journal import NAMES as JOURNAL
 from gostore.journal import Entry
 from gostore.sweep import Dead, collect, retire
@@ -94,6 +93,10 @@ class Recovery:
     overtaken: list[int] = field(factory=list)
     #: What is wrong with the journal: changes that were acknowledged may be missing in it.
     journal_damage: str | None = None
+
+    def why_foreign(self, name: str) -> str:
+        """What to say of something foreign."""
+        return f"not gostore's: {self.held[name]}" if name in self.held else "not gostore's"
 
     def __str__(self) -> str:
         discarded = len(self.leftover) + len(self.uncommitted) + len(self.pending)
@@ -170,14 +173,12 @@ def scan(volume: Volume) -> Recovery:
     undone = {entry.blob_id: entry for entry in volume.read_journal()}
     found.journal_damage = volume.journal.damage
     torn: set[int] = set()
-    name = ""
-    names = volume.disk.listdir(volume.root)
-    try:
-        for name, is_directory in names:
+    for name, is_directory in volume.disk.listdir(volume.root):
+        try:
             _scan_name(volume, name, is_directory, found, rivals, undone, torn)
-    except OSError as error:
-        reason = f"{name}: {os.strerror(error.errno) if error.errno else error}"
-        raise VolumeUnusable(volume.shown_path, reason) from error
+        except OSError as error:
+            reason = f"{name}: {system_words(error)}"
+            raise VolumeUnusable(volume.shown_path, reason) from error
     for blob_id, entry in undone.items():
         blob = statefile.parse(entry.state, blob_id)
         blob.size = blob.size or 0
@@ -284,7 +285,7 @@ def _is_foreign(volume: Volume, name: str, found: Recovery) -> bool:
     except OSError as error:
         if error.errno not in OF_THE_FILE | {errno.EACCES, errno.EPERM}:
             raise
-        found.held[name] = f"what it holds cannot be seen: {os.strerror(error.errno)}"
+        found.held[name] = f"what it holds cannot be seen: {system_words(error)}"
     found.foreign.append(name)
     return True
 
@@ -442,8 +443,7 @@ def repair(volume: Volume, found: Recovery) -> None:
     if found.uncommitted or found.quarantine:
         volume.sync_root()
     for name in found.foreign:
-        held = f": {found.held[name]}" if name in found.held else ""
-        log.warn("{name!r} in the data directory is not gostore's{held}", name=name, held=held)
+        log.warn("{name!r} in the data directory is {why}", name=name, why=found.why_foreign(name))
 
 
 def _redo(volume: Volume, found: Recovery) -> None:

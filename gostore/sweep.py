@@ -189,9 +189,8 @@ def _is_dead(volume: Volume, one: Dead) -> bool | None:
     if one.replaced_by is None:
         return False
     try:
-        marked = _marked(volume, one.id, one.generation, one.replaced_by)
-        if marked is not None:
-            volume.replace_state(name, marked)
+        blob.replace(volume.now(), one.replaced_by)
+        volume.replace_state(name, blob)
     except OSError as error:
         # On a full disk this is how room is made again: its successor, of a higher generation, is
         # durable, so nothing depends on the mark.

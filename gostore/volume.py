@@ -48,6 +48,7 @@ from gostore.errors import (
     VolumeInUse,
     VolumeUnusable,
     from_os_error,
+    system_words,
 )
 from gostore.journal import SIZE, Entry, Journal, NotAJournal, NothingWritten
 
@@ -253,7 +254,7 @@ class Volume:
                 self.close()
             if isinstance(error, BlockingIOError):
                 raise VolumeInUse(self.shown_path) from None
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            reason = system_words(error)
             raise VolumeUnusable(self.shown_path, reason) from error
 
     def _check_writable(self) -> None:
@@ -656,7 +657,7 @@ class Volume:
         except NotAJournal as error:  # somebody put something in its place
             raise VolumeUnusable(self.shown_path, str(error)) from error
         except OSError as error:
-            reason = f"the redo journal: {os.strerror(error.errno) if error.errno else error}"
+            reason = f"the redo journal: {system_words(error)}"
             raise VolumeUnusable(self.shown_path, reason) from error
 
     def holds(self, name: str, data: bytes | None) -> bool:
@@ -994,7 +995,7 @@ class Volume:
         with suppress(OSError):
             if (held := self.foreign_in(name)) is not None:
                 return f"it holds {held!r}, which is not gostore's"
-        return os.strerror(error.errno) if error.errno else str(error)
+        return system_words(error)
 
     def _rename(self, source: str, target: str) -> None:
         """Rename a directory to a name that is free; raises OSError if that is not done."""
