@@ -8,18 +8,17 @@ disk.
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from collections.abc import Sequence
 
-from attrs import frozen
 from twisted.logger import globalLogBeginner
 
 from gostore.errors import VolumeUnusable
 from gostore.fsck import fsck
-from gostore.journal import NAMES, Journal, NotAJournal
+from gostore.journal import NAMES, NotAJournal
 from gostore.volume import Volume
 from tests.simulation.disk import BLOCK, CHANGES, Entries, SimulatedDisk
+from tests.simulation.explorer import Crash, cut_off, journal_of, zeroed
 from tests.simulation.world import (
     BLOCKS,
     DELETE,
@@ -43,14 +42,6 @@ SHAPES = (SMALL, SMALL, STAGED, BLOCKS)
 globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
 
 
-@frozen
-class Crash:
-    """What is on the disk, and what each location may have."""
-
-    disk: SimulatedDisk
-    allowed: dict[str, frozenset[Value]]
-
-
 def live(steps: bytes, at: int) -> Crash:
     """Do what the steps say; return the crash at one of the calls of the last one."""
     crashes: list[Crash] = []
@@ -58,7 +49,7 @@ def live(steps: bytes, at: int) -> Crash:
 
     def seen(kind: str, world: World) -> None:
         if last and world.serving and kind in CHANGES:
-            crashes.append(Crash(world.disk.copy(), dict(world.allowed())))
+            crashes.append(Crash(world.disk.copy(), world.allowed()))
 
     world = World(SimulatedDisk(), sync="journal", seen=seen).start()
     for number, step in enumerate(steps, 1):
@@ -72,7 +63,7 @@ def live(steps: bytes, at: int) -> Crash:
             world.stop()
             sync = "journal" if deed == 10 else "files"
             world = World(world.disk, sync=sync, seen=seen).start()
-    crashes.append(Crash(world.disk.copy(), dict(world.allowed())))
+    crashes.append(Crash(world.disk.copy(), world.allowed()))
     return crashes[at % len(crashes)]
 
 
@@ -100,37 +91,32 @@ def damage(disk: SimulatedDisk, how: bytes) -> None:
     block = content[at : at + BLOCK]
     match kind % 7:
         case 0:
-            content = content[:at] + bytes(len(block)) + content[at + BLOCK :]
+            zeroed(disk, name, at)
         case 1 if block:
             # Most of a block is padding: what a batch says is at its beginning.
             place = at + value % min(len(block), 256)
-            content = content[:place] + bytes([content[place] ^ (which | 1)]) + content[place + 1 :]
+            changed = bytes([content[place] ^ (which | 1)])
+            disk.put(name, content[:place] + changed + content[place + 1 :])
         case 2:
             to = value % (JOURNAL_SIZE // BLOCK) * BLOCK
-            content = content[:to] + block + content[to + len(block) :]
+            disk.put(name, content[:to] + block + content[to + len(block) :])
         case 3:
-            content = content[:at]
+            cut_off(disk, name, at)
         case 4 if set(NAMES) <= set(disk.names):
             first, second = map(disk.content, NAMES)
             disk.put(NAMES[0], second)
             disk.put(NAMES[1], first)
-            return
         case 5:
-            content = content + bytes([value]) * 100
+            disk.put(name, content + bytes([value]) * 100)
         case 6 if set(NAMES) <= set(disk.names):
             # If both are gone there may never have been a journal.
             disk.lose_file(name)
-            return
-    disk.put(name, content)
 
 
 def newest(disk: SimulatedDisk) -> int:
     """The number of the newest batch that is whole."""
-    root = disk.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    journal = Journal(disk, root, JOURNAL_SIZE)
-    journal.read()
-    disk.close(root)
-    return journal.last
+    with journal_of(disk) as journal:
+        return journal.last
 
 
 def start(disk: SimulatedDisk) -> tuple[dict[str, Value] | None, SimulatedDisk]:

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -169,8 +170,9 @@ class _States:
             answer = tuple((name, self._disk.is_directory(under)) for name, under in state)
             path = self._paths[number]
             for name, under in state:
-                self._paths[under] = (*path, name)
-                self._numbers[(*path, name)] = under
+                below = (*path, name)
+                self._paths[under] = below
+                self._numbers[below] = under
         self.at = self.at.then.setdefault(answer, _Seen())
 
     def done(self) -> int:
@@ -712,15 +714,22 @@ def removed(disk: SimulatedDisk, name: str, at: int) -> None:
 _DAMAGES = (zeroed, cut_off, removed)
 
 
-def _newest_batch(disk: SimulatedDisk, size: int) -> tuple[str, range]:
-    """In which file of the journal the newest whole batch is, and where."""
+@contextmanager
+def journal_of(disk: SimulatedDisk, size: int = JOURNAL_SIZE) -> Iterator[Journal]:
+    """The journal on a disk as a start reads it, if its files are of that size."""
     root = disk.open("/", os.O_RDONLY | os.O_DIRECTORY)
     found = Journal(disk, root, size)
     found.read()
-    name = NAMES[found._turn]
-    batches = journal._batches(found._content(name) or b"", found._key)
-    newest = max(batches, key=lambda batch: batch.number, default=None)
+    yield found
     disk.close(root)
+
+
+def _newest_batch(disk: SimulatedDisk, size: int) -> tuple[str, range]:
+    """In which file of the journal the newest whole batch is, and where."""
+    with journal_of(disk, size) as found:
+        name = NAMES[found._turn]
+        batches = journal._batches(found._content(name) or b"", found._key)
+        newest = max(batches, key=lambda batch: batch.number, default=None)
     if newest is None:
         return name, range(0)
     return name, range(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gostore.journal import ENDED, NAMES, Journal
+from gostore.journal import ENDED, NAMES
 from tests.doubles import CHORE, COMMIT, FILE
 from tests.simulation.disk import SYNCS, SimulatedDisk, Tree
 from tests.simulation.explorer import (
@@ -20,6 +19,7 @@ from tests.simulation.explorer import (
     WAIT,
     Explorer,
     Script,
+    journal_of,
     scripts,
 )
 from tests.simulation.world import (
@@ -302,10 +302,9 @@ def half_removed(explorer: Explorer) -> None:
     """The removal of the journal was cut short: a file, or both, says that nothing is wanted."""
     for gone, script in explorer.some(itertools.product((*NAMES, ""), _scripts(1, 2))):
         disk = SimulatedDisk(explorer.start)
-        root = disk.open("/", os.O_RDONLY | os.O_DIRECTORY)
-        journal = Journal(disk, root, JOURNAL_SIZE)
-        for name in NAMES:
-            journal._mark(name, ENDED)
+        with journal_of(disk) as journal:
+            for name in NAMES:
+                journal._mark(name, ENDED)
         if gone:
             disk.lose_file(gone)
         explorer.script(script, start=disk.tree)
