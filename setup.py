@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,7 @@ setup(
     author="The gostore developers",
     python_requires=">=3.10",
     # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
-    packages=["gostore", "twisted.plugins"],
+    packages=[*find_packages(include=["gostore", "gostore.*"]), "twisted.plugins"],
     entry_points={"console_scripts": ["gostore = gostore.cli:main"]},
     package_data={"gostore": ["openapi.yaml"]},
     install_requires=[

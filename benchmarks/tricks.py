@@ -154,7 +154,7 @@ def copy(root: Path, undo: Iterable[Undo] = ()) -> Path:
         ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
         shutil.copytree(servers.ROOT / part, root / part, ignore=ignored)
     for module, old, new in undo:
-        path = root / "gostore" / f"{module}.py"
+        path = root.joinpath("gostore", *module.split(".")).with_suffix(".py")
         path.write_text(undone(path.read_text(), old, new))
     return root
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -69,13 +69,13 @@ class Mutant:
             if name in loaded:
                 return loaded[name]
             package = builtins.__import__(name, *arguments, **keywords)
-            if name == "gostore":  # from gostore import statefile
-                return SimpleNamespace(**{**vars(package), **_short(loaded)})
-            return package
+            # "from gostore import statefile" asks for the package.
+            fresh = {each.rpartition(".")[2]: loaded[each] for each in _modules_of(name, loaded)}
+            return SimpleNamespace(**{**vars(package), **fresh}) if fresh else package
 
         names = {**vars(builtins), "__import__": load}
         for module in _MODULES:
-            path = Path(gostore.__file__).with_name(f"{module}.py")
+            path = Path(gostore.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
             source = path.read_text(encoding="utf-8")
             if module == self.module:
                 for old, new in ((self.old, self.new), *self.more):
@@ -87,11 +87,11 @@ class Mutant:
             fresh.__dict__["__builtins__"] = names
             exec(compile(source, str(path), "exec"), fresh.__dict__)
             loaded[f"gostore.{module}"] = fresh
-        return SimpleNamespace(**_short(loaded))
+        return SimpleNamespace(store=loaded["gostore.store"], volume=loaded["gostore.volume"])
 
 
-def _short(loaded: dict[str, ModuleType]) -> dict[str, ModuleType]:
-    return {name.partition(".")[2]: module for name, module in loaded.items()}
+def _modules_of(package: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.rpartition(".")[0] == package]
 
 
 #: The renames of a batch.
