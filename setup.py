@@ -27,8 +27,8 @@ setup(
     python_requires=">=3.10",
     # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
     packages=[*find_packages(include=["gostore", "gostore.*"]), "twisted.plugins"],
-    entry_points={"console_scripts": ["gostore = gostore.cli:main"]},
-    package_data={"gostore": ["openapi.yaml"]},
+    entry_points={"console_scripts": ["gostore = gostore.commands.main:main"]},
+    package_data={"gostore.web": ["openapi.yaml"]},
     install_requires=[
         "attrs>=23.1",
         "http-sf>=1.0",

@@ -21,10 +21,10 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.task import react
 
 from benchmarks.servers import ROOT
-from gostore.store import BlobStore, Details
-from gostore.upload import Upload
-from gostore.volume import Volume
-from gostore.workers import Workers
+from gostore.store.blobstore import BlobStore, Details
+from gostore.store.upload import Upload
+from gostore.store.workers import Workers
+from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from attrs import frozen
 
 from benchmarks import holds, loads, measures, servers
 from gostore.blob import MAX_ID, Blob
-from gostore.disk import Disk
-from gostore.volume import Commit, Volume
+from gostore.volume.disk import Disk
+from gostore.volume.volume import Commit, Volume
 
 SIZES = (1, 1000, 65_536, 1_000_000)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from gostore.settings import TABLE
+from gostore.daemon.settings import TABLE
 
 PATIENCE = 60.0
 """Seconds that a server gets to answer for the first time."""

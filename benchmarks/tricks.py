@@ -40,85 +40,119 @@ TRICKS = (
     Trick(
         "A response is sent when it is written, not when the socket is found writable",
         GET.name,
-        (("wire_transport", "if isinstance(port, tcp.Port) and port", "if False and port"),),
+        (("wire.transport", "if isinstance(port, tcp.Port) and port", "if False and port"),),
     ),
     Trick(
         "The fields of a blob's response are written out once",
         GET.name,
-        (("representation", "if known is not None and known.blob is blob:", "if False:"),),
+        (
+            (
+                "web.fields.representation",
+                "if known is not None and known.blob is blob:",
+                "if False:",
+            ),
+        ),
     ),
     Trick(
         "The routes are asked once for a path, and once for what is like it",
         GET.name,
         (
-            ("routing", "found = self._remembered.get((method, path))", "found = None"),
-            ("routing", "self._match_location(method, path) or ", ""),
+            ("web.routing", "found = self._remembered.get((method, path))", "found = None"),
+            ("web.routing", "self._match_location(method, path) or ", ""),
         ),
     ),
     Trick(
         "A handler needs no Deferred of its own (GET)",
         GET.name,
-        (("api", "return _step(None, handler(", "return Deferred.fromCoroutine(handler("),),
+        (
+            (
+                "web.dispatch",
+                "return _step(None, handler(",
+                "return Deferred.fromCoroutine(handler(",
+            ),
+        ),
     ),
     Trick(
         "A handler is called by its name",
         GET.name,
         (
             (
-                "api",
+                "web.dispatch",
                 "self._router = Router(self.app)",
                 "self._routes = self.app; self._router = Router(self.app)",
             ),
-            ("api", "getattr(self, endpoint)(", "self._routes.execute_endpoint(endpoint, "),
+            (
+                "web.dispatch",
+                "getattr(self, endpoint)(",
+                "self._routes.execute_endpoint(endpoint, ",
+            ),
         ),
     ),
     Trick(
         "Files are kept open, or opened on the reactor if no disk is waited for",
         GET.name,
         (
-            ("service", "max_open_files=share_of_files(10)", "max_open_files=1"),
-            ("content", "elif self._exists(blob):", "elif False:"),
+            ("daemon.service", "max_open_files=share_of_files(10)", "max_open_files=1"),
+            ("store.content", "elif self._exists(blob):", "elif False:"),
         ),
     ),
     Trick(
         "What the page cache has is read on the reactor",
         GET.name,
-        (("store", "if file is not None:\n            try:", "if False:\n            try:"),),
+        (
+            (
+                "store.blobstore",
+                "if file is not None:\n            try:",
+                "if False:\n            try:",
+            ),
+        ),
     ),
     Trick(
         "A large blob is sent from its file (sendfile)",
         "GET large",
-        (("wire_connection", "return isinstance(self.transport, EagerServer)", "return False"),),
+        (("wire.connection", "return isinstance(self.transport, EagerServer)", "return False"),),
     ),
     Trick(
         "What the page cache has is sent without a worker (mincore)",
         "GET large",
-        (("content", "if self._volume.is_loaded(self._file.fd, offset, length):", "if False:"),),
+        (
+            (
+                "store.content",
+                "if self._volume.is_loaded(self._file.fd, offset, length):",
+                "if False:",
+            ),
+        ),
     ),
     Trick(
         "A large body is read and written in larger pieces",
         "PUT large",
         (
-            ("wire_transport", "READ_MOST if len(data) == self._read_size else ", ""),
-            ("store", "WAITING_ALONE if self._uploads < _FEW else WAITING", "WAITING"),
+            ("wire.transport", "READ_MOST if len(data) == self._read_size else ", ""),
+            ("store.blobstore", "WAITING_ALONE if self._uploads < _FEW else WAITING", "WAITING"),
         ),
     ),
     Trick(
         "A handler needs no Deferred of its own (POST)",
         POST.name,
-        (("api", "return _step(None, handler(", "return Deferred.fromCoroutine(handler("),),
+        (
+            (
+                "web.dispatch",
+                "return _step(None, handler(",
+                "return Deferred.fromCoroutine(handler(",
+            ),
+        ),
     ),
     Trick(
         "Small writes share one flush, of the redo journal",
         POST.name,
-        (("volume", 'self._journaled = sync == "journal"', "self._journaled = False"),),
+        (("volume.volume", 'self._journaled = sync == "journal"', "self._journaled = False"),),
     ),
     Trick(
         "What the reactor reads in one turn shares a flush",
         POST.name,
         (
             (
-                "committer",
+                "store.committer",
                 "self._flushing = True\n                self._workers.soon(self._flush)",
                 "self._flushing = True\n                self._flush()",
             ),

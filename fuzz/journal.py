@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from twisted.logger import globalLogBeginner
 
+from gostore.commands.fsck import fsck
 from gostore.errors import VolumeUnusable
-from gostore.fsck import fsck
-from gostore.journal import NAMES, NotAJournal
-from gostore.volume import Volume
+from gostore.volume.journal.journal import NAMES, NotAJournal
+from gostore.volume.volume import Volume
 from tests.simulation.disk import BLOCK, CHANGES, Entries, SimulatedDisk
 from tests.simulation.explorer import Crash, cut_off, journal_of, zeroed
 from tests.simulation.world import (

@@ -17,9 +17,11 @@ from pathlib import Path
 from attrs import frozen
 from twisted.logger import globalLogBeginner
 
-from gostore import recovery, statefile, sweep
+from gostore import statefile
 from gostore.blob import Blob
-from gostore.volume import CONTENTS, DATA, STATE, STATE_TMP, Volume
+from gostore.volume import collect as sweep
+from gostore.volume.recovery import scan as recovery
+from gostore.volume.volume import CONTENTS, DATA, STATE, STATE_TMP, Volume
 
 IDS = ("0", "1", "2", "3", "4", "5")
 LOCATIONS = ("a", "b", "c/d")

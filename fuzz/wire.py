@@ -5,7 +5,7 @@ The first byte says how the rest is split.
 
 from __future__ import annotations
 
-from tests.wire_support import Client, Patient, Store, random_sizes, read_responses, strict_count
+from tests.wire.support import Client, Patient, Store, random_sizes, read_responses, strict_count
 
 
 def check(data: bytes) -> None:

@@ -28,7 +28,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from gostore import __version__
-from gostore.settings import (
+from gostore.daemon.settings import (
     TABLE,
     BadSetting,
     Setting,
@@ -195,7 +195,7 @@ def makeService(options: Options) -> IService:
     """Make the service that twistd runs. Nothing is opened, bound or started yet."""
     from twisted.internet import reactor
 
-    from gostore.service import build, raise_file_limit
+    from gostore.daemon.service import build, raise_file_limit
 
     raise_file_limit()
     # Twisted counts by the wall clock: were that set back by a year, no deadline would come for a

@@ -19,9 +19,9 @@ from benchmarks.report import Spread, number, ratios, spread, table
 from benchmarks.results import Results
 from benchmarks.targets import Limit, limits
 from benchmarks.watched import Watch
-from gostore import recovery
-from gostore.volume import Volume
-from tests.doubles import Ticks
+from gostore.volume.recovery import scan as recovery
+from gostore.volume.volume import Volume
+from tests.store.doubles import Ticks
 
 
 def sample(server: str, load: str, number: int, per_second: float, errors: int = 0) -> Sample:

@@ -9,64 +9,52 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "gostore"
 PLUGIN = ROOT / "twisted" / "plugins" / "gostore_plugin.py"
 
-# The floors, from the top down, and the rooms on each with their modules. A module imports from the
-# floors below, and from its own room; the rooms of one floor do not know each other.
-FLOORS: list[dict[str, set[str]]] = [
-    {"tap": {"tap"}, "cli": {"cli"}},
-    {"service": {"service"}, "selftest": {"selftest"}},
-    {
-        "api": {
-            "api",
-            "routing",
-            "verbs",
-            "listing",
-            "representation",
-            "sources",
-            "digests",
-            "conditions",
-            "ranges",
-            "uris",
-            "refusals",
-            "description",
-        },
-        "collector": {"collector"},
-        "scrub": {"scrub"},
-        "fsck": {"fsck"},
-        "show": {"show"},
-    },
-    {
-        "wire": {
-            "wire",
-            "wire_connection",
-            "wire_transport",
-            "wire_response",
-            "wire_body",
-            "wire_head",
-        }
-    },
-    {"store": {"store", "committer", "upload", "content", "garbage", "workers"}},
-    {"volume": {"volume", "recovery", "sweep", "ids", "journal"}},
-    {"statefile": {"statefile"}},
-    {"blob": {"blob"}},
-    {"disk": {"disk"}, "settings": {"settings"}},
-    {"errors": {"errors"}},
-]
+#: What each room may import besides itself and the pure modules at the top. A room is a folder.
+ROOMS: dict[str, set[str]] = {
+    "tap": {"daemon"},
+    "commands": {"volume", "store", "daemon"},
+    "daemon": {"web", "wire", "store", "volume"},
+    "web": {"wire", "store"},
+    "store": {"volume", "wire"},
+    "volume": set(),
+    "wire": set(),
+}
 
-# What the rooms that need little may know of the others; less than all that is below them.
-ALLOWED: dict[str, set[str]] = {
-    "collector": set(),
-    "scrub": {"errors"},
-    "cli": {"selftest", "fsck", "show", "volume", "settings", "errors"},
-    "selftest": {"fsck", "volume", "errors"},
-    "fsck": {"store", "volume", "statefile", "blob", "errors"},
-    "show": {"volume", "statefile", "blob", "errors"},
-    "wire": {"errors"},
-    "disk": {"errors"},
-    "settings": set(),
+#: The pure modules at the top of the package, each with the others that it may import.
+TOP: dict[str, set[str]] = {
+    "statefile": {"blob", "errors"},
+    "blob": {"errors"},
     "errors": set(),
 }
+
+#: The modules by which other rooms enter a room.
+DOORS: dict[str, set[str]] = {
+    "wire": {"wire"},
+    "store": {"store.interface", "store.blobstore", "store.workers", "store.content"},
+    "web": {"web.dispatch"},
+    "daemon": {"daemon.service", "daemon.settings"},
+    "volume": {
+        "volume.volume",
+        "volume.collect",
+        "volume.recovery.scan",
+        "volume.journal.journal",
+    },
+}
+
+#: Libraries that only one room, or one module, may import.
+LIBRARIES: dict[str, str] = {"klein": "web", "werkzeug": "web", "httptools": "wire"}
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module below gostore; a package's __init__ has the package's."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+SOURCES: dict[str, Path] = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -80,15 +68,19 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def neighbours(path: Path) -> set[str]:
-    """The modules of gostore that a source file imports from."""
-    names = [name.split(".") for name in imports(path)]
-    return {name[1] for name in names if name[0] == "gostore"} - {"__version__"}
+    """The modules of gostore that a source file imports, by their names below gostore."""
+    found = set()
+    for full in imports(path):
+        package, _, name = full.partition(".")
+        if package == "gostore" and name != "__version__":
+            # The name may be a module, or something that a module defines.
+            found.add(name if name in SOURCES else name.rpartition(".")[0])
+    return found
 
 
-def sources() -> dict[str, Path]:
-    """Every module of gostore by its name."""
-    paths = sorted((ROOT / "gostore").glob("*.py"))
-    return {path.stem: path for path in paths if path.stem != "__init__"}
+def room_of(module: str) -> str:
+    """The room that a module is in; a module at the top is a room of its own."""
+    return module.partition(".")[0]
 
 
 def calls_of_open(path: Path) -> list[int]:
@@ -98,41 +90,52 @@ def calls_of_open(path: Path) -> list[int]:
     return [each.lineno for each in functions if isinstance(each, ast.Name) and each.id == "open"]
 
 
-def places() -> dict[str, tuple[int, str]]:
-    """Every module's floor, counted downwards, and room."""
-    return {
-        module: (number, room)
-        for number, floor in enumerate(FLOORS)
-        for room, modules in floor.items()
-        for module in modules
-    }
+def circles(edges: dict[str, set[str]]) -> set[str]:
+    """The modules that import themselves, directly or by way of others."""
+    reached = {name: set(others) for name, others in edges.items()}
+    for _ in edges:
+        for others in reached.values():
+            others.update(*(reached.get(other, set()) for other in list(others)))
+    return {name for name, others in reached.items() if name in others}
 
 
 class LayerTests(SynchronousTestCase):
     """Who imports whom."""
 
-    def test_every_module_has_a_place(self) -> None:
-        """FLOORS names the modules there are, and no others."""
-        self.assertEqual(sorted(places()), sorted(sources()))
+    def test_every_room_is_known(self) -> None:
+        """ROOMS and TOP name the rooms there are, and no others."""
+        found = {room_of(name) for name in SOURCES} - {""}
+        self.assertEqual(found, set(ROOMS) | set(TOP))
 
-    def test_downwards(self) -> None:
-        """Each module imports only from its own room and from floors below its own."""
-        where = places()
-        for name, path in sources().items():
+    def test_directions(self) -> None:
+        """Each room imports only itself, the rooms that it may, and the pure modules."""
+        for name, path in SOURCES.items():
+            room = room_of(name)
+            # "" is the package itself, which has the version.
+            allowed = {"", room} | (
+                ROOMS[room] | set(TOP) if room in ROOMS else TOP.get(room, set())
+            )
+            self.assertLessEqual({room_of(other) for other in neighbours(path)}, allowed, name)
+
+    def test_doors(self) -> None:
+        """A room is entered only by its doors."""
+        for name, path in SOURCES.items():
             for other in neighbours(path):
-                if where[other] != where[name]:
-                    self.assertGreater(where[other][0], where[name][0], f"{name} imports {other}")
+                room = room_of(other)
+                if room != room_of(name) and room in DOORS:
+                    self.assertIn(other, DOORS[room], name)
 
-    def test_strangers(self) -> None:
-        """The rooms that need little know little."""
-        for name, path in sources().items():
-            room = places()[name][1]
-            known = {places()[other][1] for other in neighbours(path)} - {room}
-            self.assertLessEqual(known, ALLOWED.get(room, known), name)
+    def test_no_circles(self) -> None:
+        """No module imports itself, not even by way of others."""
+        edges = {name: neighbours(path) for name, path in SOURCES.items() if name != "wire"}
+        self.assertEqual(circles(edges), set())
+        self.assertEqual(circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}), {"b", "c"})
 
-    def test_package(self) -> None:
-        """The package itself imports nothing."""
-        self.assertEqual(list(imports(ROOT / "gostore" / "__init__.py")), [])
+    def test_packages(self) -> None:
+        """A package's __init__ imports nothing, but for the wire's, which is its only door."""
+        for name, path in SOURCES.items():
+            if path.stem == "__init__" and name != "wire":
+                self.assertEqual(list(imports(path)), [], name)
 
     def test_plugin(self) -> None:
         """The plugin imports ServiceMaker and nothing else."""
@@ -140,36 +143,35 @@ class LayerTests(SynchronousTestCase):
 
     def test_reactor(self) -> None:
         """Only tap imports the reactor, and not when it is imported itself."""
-        for name, path in sources().items():
+        for name, path in SOURCES.items():
             self.assertEqual("twisted.internet.reactor" in imports(path), name == "tap", name)
-        top = ast.parse(sources()["tap"].read_text()).body
+        top = ast.parse(SOURCES["tap"].read_text()).body
         here = [node for node in top if isinstance(node, ast.ImportFrom)]
         self.assertNotIn("twisted.internet", [node.module for node in here])
 
-    def test_klein(self) -> None:
-        """Only the room of api imports Klein, which imports the reactor."""
-        for name, path in sources().items():
-            if places()[name][1] != "api":
-                self.assertNotIn("klein", {each.split(".")[0] for each in imports(path)}, name)
+    def test_libraries(self) -> None:
+        """Each of these libraries is imported in one place only."""
+        for name, path in SOURCES.items():
+            for module in imports(path):
+                place = LIBRARIES.get(module.partition(".")[0], name)
+                self.assertTrue(f"{name}.".startswith(f"{place}."), f"{name}: {module}")
 
-    def test_no_http_below_the_wire(self) -> None:
-        """The store and what is below it import nothing of HTTP."""
+    def test_no_http_below_the_web(self) -> None:
+        """The store and the volume import nothing of HTTP."""
         http = {"klein", "httptools", "werkzeug", "http_sf", "twisted.web"}
-        wire = places()["wire"][0]
-        for name, path in sources().items():
-            if places()[name][0] > wire:
+        for name, path in SOURCES.items():
+            if room_of(name) not in ("web", "wire"):
                 for module in imports(path):
                     parts = module.split(".")
                     self.assertFalse(http & {parts[0], ".".join(parts[:2])}, f"{name}: {module}")
 
     def test_files_only_in_the_volume(self) -> None:
         """The system calls' seam is the volume's; nobody else opens a file, save tap."""
-        for name, path in sources().items():
-            room = places()[name][1]
-            if room != "volume":
-                self.assertNotIn("disk", neighbours(path), name)
-            if room not in ("volume", "disk", "tap"):
-                self.assertEqual(calls_of_open(path), [], name)
+        for name, path in SOURCES.items():
+            if room_of(name) != "volume":
+                self.assertNotIn("volume.disk", neighbours(path), name)
+                if name != "tap":
+                    self.assertEqual(calls_of_open(path), [], name)
 
     def test_namespace_packages(self) -> None:
         """twisted/ and twisted/plugins/ are Twisted's: an __init__.py there would hide them."""

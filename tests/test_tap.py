@@ -22,7 +22,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore import __version__
-from gostore.settings import TABLE, Settings
+from gostore.daemon.settings import TABLE, Settings
 from gostore.tap import Options, Process, forget_stale_pid, makeService, quiet_observer, refuse
 
 

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from attrs import frozen
 
 import gostore
-from gostore.journal import NAMES as JOURNAL
+from gostore.volume.journal.journal import NAMES as JOURNAL
 
 #: Seconds after which something that should have happened has not; machines can be slow.
 PATIENCE = 60.0
@@ -382,7 +382,7 @@ def run_twistd(arguments: Sequence[str], cwd: Path, **env: str) -> subprocess.Co
 def run_fsck(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run ``gostore fsck`` on a data directory until it ends."""
     return subprocess.run(
-        [sys.executable, "-m", "gostore.cli", "fsck", "--dir", str(directory), *options],
+        [sys.executable, "-m", "gostore.commands.main", "fsck", "--dir", str(directory), *options],
         env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,

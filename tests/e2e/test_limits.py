@@ -19,9 +19,9 @@ import pytest
 
 from gostore import statefile
 from gostore.blob import Blob
-from gostore.disk import Disk
-from gostore.journal import NAMES as JOURNAL
-from gostore.journal import Journal
+from gostore.volume.disk import Disk
+from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.journal import Journal
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, STATE, Daemon, ask, eventually
 from tests.e2e.mounts import ext4, fill, mounted, mounted_device, run, tmpfs, tmpfs_or_ext4

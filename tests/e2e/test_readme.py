@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from gostore.settings import Settings
+from gostore.daemon.settings import Settings
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, TWISTD, Daemon, environment, eventually
 

@@ -15,9 +15,8 @@ from twisted.python.failure import Failure
 
 from gostore import statefile
 from gostore.blob import Blob
-from gostore.disk import UnsyncedDisk
-from gostore.volume import DATA, STATE
-from tests.doubles import CHORE, COMMIT, FILE, FaultyDisk
+from gostore.volume.disk import UnsyncedDisk
+from gostore.volume.volume import DATA, STATE
 from tests.simulation.world import (
     DELETE,
     GENUINE,
@@ -32,6 +31,7 @@ from tests.simulation.world import (
     Violation,
     World,
 )
+from tests.store.doubles import CHORE, COMMIT, FILE, FaultyDisk
 
 #: A body that is staged, but not sealed before its commit.
 MIDDLING = (70_000, True)

@@ -41,7 +41,7 @@ _SUPPRESS = "__import__('contextlib').suppress(OSError)"
 MUTANTS = (
     _mutant(
         "a failed flush of a file is passed over",
-        "volume",
+        "volume.volume",
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
         "            self.disk.close(fd)\n\n    def _create",
         f"            if sync:\n                with {_SUPPRESS}:\n"
@@ -51,7 +51,7 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of a large body is passed over",
-        "volume",
+        "volume.volume",
         "                if sync:\n                    self.disk.fsync(fd)\n",
         f"                if sync:\n                    with {_SUPPRESS}:\n"
         "                        self.disk.fsync(fd)\n",
@@ -59,14 +59,14 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of the journal is passed over",
-        "journal",
+        "volume.journal.journal",
         "offset + written)\n        self._disk.fdatasync(fd)\n",
         f"offset + written)\n        with {_SUPPRESS}:\n            self._disk.fdatasync(fd)\n",
         "POST, in memory",
     ),
     _mutant(
         "a failed flush is tried again",
-        "volume",
+        "volume.volume",
         "            raise OutcomeUnknown(self._break(error)) from error\n        # The failure",
         "            try:\n                call(what)\n            except OSError:\n"
         "                raise OutcomeUnknown(self._break(error)) from error\n"
@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of a large body is tried again",
-        "upload",
+        "store.upload",
         "            self._start(self._workers.file(self._volume.seal, self._stage))\n",
         "            seal, stage = self._volume.seal, self._stage\n"
         "            def again(stage):\n"
@@ -88,14 +88,14 @@ MUTANTS = (
     ),
     _mutant(
         "after a failed flush the store goes on",
-        "volume",
+        "volume.volume",
         "        self.broken = reason\n",
         "",
         "PUT, in memory",
     ),
     _mutant(
         "it is answered before it is flushed",
-        "committer",
+        "store.committer",
         "        flushed = self._workers.commit(",
         "        for turn, _ in batch:\n"
         "            turn.done.callback(turn.switch())\n"
@@ -109,7 +109,7 @@ MUTANTS = (
     ),
     _mutant(
         "a full disk is passed over",
-        "volume",
+        "volume.volume",
         "            step(change, *arguments)\n",
         "            try:\n                step(change, *arguments)\n"
         "            except OSError as error:\n"
@@ -118,14 +118,14 @@ MUTANTS = (
     ),
     _mutant(
         "a full disk is a broken one",
-        "upload",
+        "store.upload",
         "        return in_own_words(failure.value)\n",
         "        return in_own_words(OSError(5, str(failure.value)))\n",
         "POST, staged",
     ),
     _mutant(
         "a file that cannot be written is left open",
-        "volume",
+        "volume.volume",
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
         "            self.disk.close(fd)\n\n    def _create",
         "            if sync:\n                self.disk.fsync(fd)\n"
@@ -134,28 +134,28 @@ MUTANTS = (
     ),
     _mutant(
         "a blob that cannot be looked at is left open",
-        "volume",
+        "volume.volume",
         "        except BaseException:\n            self.disk.close(fd)\n            raise\n",
         "        except BaseException:\n            raise\n",
         "GET, large",
     ),
     _mutant(
         "the stage of a failed upload is forgotten",
-        "store",
+        "store.blobstore",
         "        self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))\n",
         "        self._count(dropped)\n",
         "POST, in memory",
     ),
     _mutant(
         "the number of a removed stage is lost",
-        "sweep",
+        "volume.collect",
         "_bears(volume, blob_id):\n            done.ids.append(blob_id)\n",
         "_bears(volume, blob_id):\n            pass\n",
         "POST, in memory",
     ),
     _mutant(
         "the numbers a run has freed are lost when it cannot tell the room",
-        "store",
+        "store.blobstore",
         "        try:\n            return collected, self._volume.free()[0]\n"
         "        except OSError as error:\n",
         "        try:\n            return collected, self._volume.free()[0]\n"
@@ -164,28 +164,28 @@ MUTANTS = (
     ),
     _mutant(
         "a write that is cut short is not completed",
-        "volume",
+        "volume.volume",
         "            written = self.disk.writev(fd, left[:_PIECES])\n",
         "            written = self.disk.writev(fd, left[:_PIECES])\n            break\n",
         "POST, staged",
     ),
     _mutant(
         "a read that is cut short is not completed",
-        "volume",
+        "volume.volume",
         "            length -= len(piece)\n",
         "            break\n",
         "GET, large",
     ),
     _mutant(
         "a rename that failed is done at the next start",
-        "volume",
+        "volume.volume",
         "            if vanishing or len(_good(good)) < len(good):\n",
         "            if vanishing:\n",
         "POST, in memory",
     ),
     _mutant(
         "a rename that failed makes the store read-only",
-        "volume",
+        "volume.volume",
         "                if isinstance(change, Commit):\n"
         "                    _attempt(change, self._reveal_blob)\n",
         "                if isinstance(change, Commit):\n"
@@ -194,21 +194,21 @@ MUTANTS = (
     ),
     _mutant(
         "a rename that is reported as failed is taken to be",
-        "volume",
+        "volume.volume",
         "                is_done = done()\n",
         "                is_done = False\n",
         "POST, in memory",
     ),
     _mutant(
         "a rename onto something that stands is taken to be done",
-        "volume",
+        "volume.volume",
         "                is_done = done()\n",
         "                is_done = True\n",
         "POST, in memory",
     ),
     _mutant(
         "to have no descriptor makes the store read-only",
-        "volume",
+        "volume.volume",
         "                    _attempt(delete, self._entomb)\n",
         "                    _attempt(delete, self._reveal_tombstone)\n"
         "                    self._break_if_failing(self._sync_directory, str(delete.blob.id))\n",
@@ -216,7 +216,7 @@ MUTANTS = (
     ),
     _mutant(
         "a journal that could not be written makes the store read-only",
-        "journal",
+        "volume.journal.journal",
         "        except OSError as error:\n"
         "            raise NothingWritten(*error.args) from error\n",
         "        except ZeroDivisionError:\n            pass\n",
@@ -224,7 +224,7 @@ MUTANTS = (
     ),
     _mutant(
         "a blob is set aside for a failure that passes",
-        "recovery",
+        "volume.recovery.scan",
         "        return look(*arguments)\n    except OSError as error:\n"
         "        if error.errno not in OF_THE_FILE:\n            raise\n",
         "        return look(*arguments)\n    except ZeroDivisionError:\n        pass\n",
@@ -232,7 +232,7 @@ MUTANTS = (
     ),
     _mutant(
         "what cannot be served stays locked",
-        "volume",
+        "volume.volume",
         "            with suppress(OSError):\n                self.close()\n"
         "            if isinstance",
         "            if isinstance",
@@ -240,14 +240,14 @@ MUTANTS = (
     ),
     _mutant(
         "an upload that failed keeps its place",
-        "store",
+        "store.blobstore",
         "        self._uploads -= 1\n",
         "        self._uploads -= not isinstance(result, Failure)\n",
         "POST, staged",
     ),
     _mutant(
         "a blob that is opened at once, and cannot be looked at, is a surprise",
-        "volume",
+        "volume.volume",
         "            with suppress(OSError):\n                self.disk.close(fd)\n"
         "            return None\n",
         "            self.disk.close(fd)\n            return None\n",
@@ -255,7 +255,7 @@ MUTANTS = (
     ),
     _mutant(
         "a write to the journal that is cut short is not completed",
-        "journal",
+        "volume.journal.journal",
         "        self._write(fd, data[written:], offset + written)\n",
         "",
         "POST, in memory",
@@ -263,7 +263,7 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of a batch is passed over",
-        "volume",
+        "volume.volume",
         "                _fail(changes, error)\n                return\n        try:\n",
         "        try:\n",
         "requests at once",
@@ -271,7 +271,7 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of the root is passed over",
-        "volume",
+        "volume.volume",
         "            raise OutcomeUnknown(self._break(error)) from error\n        # The failure",
         "            self._break(error)\n            return\n        # The failure",
         "POST, staged",

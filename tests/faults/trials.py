@@ -23,10 +23,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, from_os_error
-from tests.doubles import FOR_EVER, Call, FaultyDisk
 from tests.faults.deeds import Deed, Life, Mode
 from tests.simulation.disk import Entries, SimulatedDisk, Tree
 from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
+from tests.store.doubles import FOR_EVER, Call, FaultyDisk
 
 ERRORS = (
     errno.EIO,

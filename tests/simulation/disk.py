@@ -22,7 +22,7 @@ from typing import Any
 
 from attrs import define
 
-from gostore.disk import Disk
+from gostore.volume.disk import Disk
 
 #: What a disk holds at first: a file is its bytes, a directory its entries, sorted.
 Tree = bytes | tuple[tuple[str, Any], ...]

@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from gostore import journal
 from gostore.errors import NoSpace, StoreError, VolumeUnusable
-from gostore.journal import NAMES, Journal
-from gostore.volume import DATA
-from tests.doubles import CHORE, COMMIT, FILE
+from gostore.volume.journal import journal
+from gostore.volume.journal.journal import NAMES, Journal
+from gostore.volume.volume import DATA
 from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
 from tests.simulation.world import (
     DAMAGED,
@@ -34,6 +33,7 @@ from tests.simulation.world import (
     Violation,
     World,
 )
+from tests.store.doubles import CHORE, COMMIT, FILE
 
 #: What a script is made of.
 RESTART = ("restart", "")

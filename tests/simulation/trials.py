@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gostore.journal import ENDED, NAMES
-from tests.doubles import CHORE, COMMIT, FILE
+from gostore.volume.journal.journal import ENDED, NAMES
 from tests.simulation.disk import SYNCS, SimulatedDisk, Tree
 from tests.simulation.explorer import (
     COLLECT,
@@ -33,6 +32,7 @@ from tests.simulation.world import (
     STAGED,
     World,
 )
+from tests.store.doubles import CHORE, COMMIT, FILE
 
 #: A location that has nothing, one that has a blob, one whose blob was replaced.
 _BEFORE = (

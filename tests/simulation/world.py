@@ -11,14 +11,14 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-import gostore.store
-import gostore.volume
+import gostore.store.blobstore
+import gostore.volume.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
-from tests.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
 from tests.simulation.disk import WRITES, SimulatedDisk
+from tests.store.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
 
 #: The code under test; a mutant brings modules of its own.
-GENUINE = SimpleNamespace(store=gostore.store, volume=gostore.volume)
+GENUINE = SimpleNamespace(store=gostore.store.blobstore, volume=gostore.volume.volume)
 
 POST = "POST"
 PUT = "PUT"

@@ -1,0 +1,4 @@
+"""The `gostore` command, one file for each subcommand.
+
+Open main.py first.
+"""

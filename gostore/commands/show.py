@@ -1,0 +1,124 @@
+"""A blob's record and its log, for people; read from the disk, whether a daemon runs or not."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from gostore.blob import MAX_ID, Blob
+from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, from_os_error
+from gostore.statefile import escape, format_time
+from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.scan import Recovery
+from gostore.volume.volume import QUARANTINE, TIE, Volume, stage_name
+
+
+def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
+    """Return lines about the blob with an id, or else of that name, or else at a location.
+
+    With ``location`` it is one, whatever it looks like. An id that a blob or a stage bears is
+    looked up alone; else every record is read. If an id is only borne by what was set aside, all of
+    that is shown: an id may have been given again since, and which is the newest the names do not
+    tell. The name is that of what was set aside, as fsck prints it.
+    Raises NotFound, NoBlobs, BadRecord, or VolumeUnusable.
+    """
+    volume.look(lock=False)
+    try:
+        blob_id = None if location else _read_id(wanted)
+        if (name := _find_id(volume, blob_id)) is not None:
+            return _describe(name, volume.read_record(name))
+        found = recovery.scan(volume)
+        if not (found.ids or found.live or found.quarantined):
+            raise NoBlobs(volume.shown_path)
+        names = [] if location else _find_set_aside(found, blob_id, wanted)
+        names = names or [_find_location(found, wanted)]
+        return [line for name in names for line in _show_found(volume, found, name)]
+    except FileNotFoundError:
+        raise NotFound(wanted) from None
+    except OSError as error:
+        raise VolumeUnusable(volume.shown_path, str(from_os_error(error))) from error
+    finally:
+        volume.close()
+
+
+def _read_id(wanted: str) -> int | None:
+    """The id that is meant, if what is wanted can be one."""
+    if not (wanted.isascii() and wanted.isdecimal()) or int(wanted) > MAX_ID:
+        return None
+    return int(wanted)
+
+
+def _find_id(volume: Volume, blob_id: int | None) -> str | None:
+    """The directory that bears an id, committed or not; None if there is none."""
+    if blob_id is None:
+        return None
+    for name in (str(blob_id), stage_name(blob_id)):
+        with suppress(FileNotFoundError, NotADirectoryError, BadRecord):
+            volume.read_state(name)
+            return name
+    return None
+
+
+def _find_set_aside(found: Recovery, blob_id: int | None, wanted: str) -> list[str]:
+    """The directories of what bore an id when it was set aside; or the one of that very name."""
+    stem = f"{QUARANTINE}{blob_id}-"
+    return sorted(name for name in found.quarantined if name.startswith(stem) or name == wanted)
+
+
+def _find_location(found: Recovery, wanted: str) -> str:
+    """The directory of the blob at a location; of the one that was, if it is still there."""
+    if wanted in found.live:
+        return str(found.live[wanted].id)
+    if wanted in found.damaged:
+        return found.damaged[wanted].name
+    dead = [one for one in found.dead if one.location == wanted]
+    if not dead:
+        raise NotFound(wanted)
+    return str(max(dead, key=lambda one: one.generation).id)
+
+
+def _show_found(volume: Volume, found: Recovery, name: str) -> list[str]:
+    """Show what a scan found in a directory, which may have been set aside."""
+    if not name.startswith(QUARANTINE):
+        return _describe(name, volume.read_record(name))
+    try:
+        # Its record says what it was.
+        return _describe(name, volume.read_record(name), _why_aside(found, name))
+    except (BadRecord, FileNotFoundError) as error:
+        reason = error if isinstance(error, BadRecord) else "It has no state file"
+        return [f"Set aside as {name}: {reason}"]
+
+
+def _why_aside(found: Recovery, name: str) -> str:
+    if any(name == damage.name for damage in found.damaged.values()):
+        return ", but set aside as damaged: it answers 500 until it is replaced or deleted"
+    if name.endswith(TIE):
+        return ", but set aside, since another blob had its location"
+    if name in found.obsolete:
+        return ", but set aside as damaged; its location has been written since"
+    return ", but set aside as damaged"
+
+
+def _describe(name: str, blob: Blob, aside: str = "") -> list[str]:
+    rows: list[tuple[str, object]] = [
+        ("location", blob.location),
+        ("state", blob.state.title + aside),
+        ("directory", name),
+        ("generation", blob.generation or "none: by the first server"),
+        ("size", "not recorded" if blob.size is None else f"{blob.size} bytes"),
+        ("sha256", "not recorded" if blob.sha256 is None else blob.sha256.hex()),
+    ]
+    if blob.created is not None:
+        rows.append(("created", format_time(blob.created)))
+    if blob.content_type is not None:
+        rows.append(("content type", blob.content_type))
+    rows += blob.metadata.items()
+    width = max(len(label) for label, _ in rows)
+    return [
+        f"Blob {blob.id}",
+        *(f"  {escape(label).ljust(width)}  {escape(str(value))}" for label, value in rows),
+        "Log, newest first:",
+        *(
+            f"  {format_time(entry.when)} - {entry.state.title} - {escape(entry.message)}"
+            for entry in reversed(blob.log)
+        ),
+    ]

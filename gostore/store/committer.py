@@ -1,0 +1,140 @@
+"""Who may change a location next, and what is made durable together.
+
+Changes of one location happen one after another: the next is decided only when the one before is
+durable and the maps show it, so that a decision is always about what is, and generations grow in
+the order of the commits.  Changes of different locations share flushes: whatever is decided while
+one batch is on its way to the disk makes up the next.  What else is done to a location's blob has
+its turn, too, and takes part in no flush.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from gostore.store.workers import Workers
+from gostore.volume.volume import Change, Volume
+
+T = TypeVar("T")
+
+#: How many changes are made durable together.  With more, each of them waits longer than the
+#: sharing saves.
+BATCH = 64
+
+
+@define(eq=False)
+class _Turn:
+    location: str
+    decide: Callable[[], Change | Deferred[None]]
+    switch: Callable[[], Any]
+    done: Deferred[Any] = field(factory=Deferred)
+
+
+class Committer:
+    """Takes changes in turn for each location and makes them durable in batches."""
+
+    def __init__(self, volume: Volume, workers: Workers) -> None:
+        self._volume = volume
+        self._workers = workers
+        #: The turns waiting for a location that somebody is changing, not counting that one.
+        self._waiting: dict[str, deque[_Turn]] = {}
+        self._ready: list[tuple[_Turn, Change]] = []
+        self._flushing = False
+        self._checkpointing = False
+
+    def change(
+        self, location: str, decide: Callable[[], Change], switch: Callable[[], T]
+    ) -> Deferred[T]:
+        """Change a location when it is its turn.
+
+        ``decide`` is then called to say what is to be done, or to refuse by raising.  When that is
+        durable ``switch`` is called, to let the maps show it, before anybody else's turn comes.
+        The Deferred fires with what that returns, or fails with why nothing, or nothing certain,
+        was done.
+        """
+        return self._queue(_Turn(location, decide, switch))
+
+    def hold(self, location: str, work: Callable[[], Deferred[None]]) -> Deferred[None]:
+        """Do some other work on a location when it is its turn, and let nobody change it meanwhile.
+
+        The Deferred fires when it is done, or fails as it does.
+        """
+        return self._queue(_Turn(location, work, lambda: None))
+
+    def _queue(self, turn: _Turn) -> Deferred[Any]:
+        queue = self._waiting.get(turn.location)
+        if queue is None:
+            self._waiting[turn.location] = deque((turn,))
+            self._enter(turn.location)
+        else:
+            queue.append(turn)
+        return turn.done
+
+    def _enter(self, location: str) -> None:
+        """Let the next one at a location that has something to do have its turn."""
+        queue = self._waiting[location]
+        while queue:
+            turn = queue.popleft()
+            try:
+                change = turn.decide()
+            except Exception:
+                turn.done.errback(Failure())
+                continue
+            if isinstance(change, Deferred):
+                change.addBoth(self._held, turn)
+                return
+            self._ready.append((turn, change))
+            if not self._flushing:
+                # Not at once: what else the reactor has just read shall share the flush.
+                self._flushing = True
+                self._workers.soon(self._flush)
+            return
+        del self._waiting[location]
+
+    def _held(self, result: Failure | None, turn: _Turn) -> None:
+        turn.done.callback(result)
+        self._enter(turn.location)
+
+    def _flush(self) -> None:
+        batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
+        flushed = self._workers.commit(self._volume.commit, [change for _, change in batch])
+        flushed.addBoth(self._flushed, batch)
+
+    def _flushed(self, result: Failure | None, batch: list[tuple[_Turn, Change]]) -> None:
+        # Still flushing, for `_enter`: what the turns below bring makes up one batch, not several.
+        for turn, change in batch:
+            if isinstance(result, Failure):
+                self._lost(turn, result)
+            elif change.error is not None:
+                turn.done.errback(Failure(change.error))
+            else:
+                self._switch(turn)
+            self._enter(turn.location)
+        if self._volume.checkpoint_due and not self._checkpointing:
+            self._checkpointing = True
+            self._workers.chore(self._volume.checkpoint).addBoth(self._checkpointed)
+        self._flushing = bool(self._ready)
+        if self._ready:
+            self._flush()
+
+    def _switch(self, turn: _Turn) -> None:
+        try:
+            result = turn.switch()
+        except Exception:
+            self._lost(turn, Failure())
+        else:
+            turn.done.callback(result)
+
+    def _lost(self, turn: _Turn, failure: Failure) -> None:
+        """Stop writing: by a failure that nobody foresaw the maps may not show what is durable."""
+        self._volume.give_up(f"a commit failed: {type(failure.value).__name__}")
+        turn.done.errback(failure)
+
+    def _checkpointed(self, result: Failure | None) -> None:
+        # One that failed has made the volume read-only, and has said so.
+        self._checkpointing = False

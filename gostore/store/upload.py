@@ -1,0 +1,277 @@
+"""One body on its way in: from the socket to its file, once, hashed as it passes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import define
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore.blob import Blob, State
+from gostore.errors import (
+    BodyFailed,
+    DigestMismatch,
+    NoSpace,
+    StoreError,
+    TooLarge,
+    in_own_words,
+)
+from gostore.store.workers import Workers
+from gostore.volume.volume import Stage, Volume
+
+#: A body that is all here when it is asked for, and no larger, needs no stage of its own before
+#: its commit.
+SMALL = 64 * 1024
+
+#: For so many seconds such a body may be on its way. Many clients send it right after its head, in
+#: a packet of its own; with a stage it would cost four flushes instead of a share in one.
+PATIENCE = 0.05
+
+#: A larger stage is synced before its commit, not with it: others must not wait for that.
+SEALED = 1024 * 1024
+
+#: How much of one body may wait in memory for the disk before its socket is paused,
+WAITING = 256 * 1024
+
+#: and how much of it while there are few others: each piece handed to a worker has its price.
+WAITING_ALONE = 1024 * 1024
+
+
+log = Logger()
+
+
+class Body(Protocol):
+    """The body of a request, as the store needs it."""
+
+    #: The announced size in bytes; None if it is not known.
+    length: int | None
+
+    def deliver(self, sink: Upload) -> None:
+        """Begin: what is here is delivered before this returns. Called once at most."""
+
+    def pauseProducing(self) -> None:
+        """Deliver no more for now."""
+
+    def resumeProducing(self) -> None:
+        """Deliver on."""
+
+
+@define(eq=False)
+class Received:
+    """A body that has arrived whole: where its bytes are, how many, and their SHA-256."""
+
+    data: bytes | Stage
+    size: int
+    sha256: bytes
+
+    @property
+    def in_memory(self) -> int:
+        """How many bytes of it memory holds."""
+        return len(self.data) if isinstance(self.data, bytes) else 0
+
+
+class Upload:
+    """Receives the body of one new blob: into memory if it is small and here soon, else a stage.
+
+    ``digests`` are the raw digests that the client announced, by algorithm.  ``reserve`` bytes of
+    the file system stay free, and ``waiting`` bytes may wait for it in memory.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        workers: Workers,
+        blob: Blob,
+        body: Body,
+        *,
+        digests: Mapping[str, bytes],
+        max_size: int | None,
+        reserve: int,
+        waiting: int = WAITING,
+    ) -> None:
+        self.blob = blob
+        self._volume = volume
+        self._workers = workers
+        self._body = body
+        self._digests = digests
+        self._max_size = max_size
+        self._reserve = reserve
+        self._may_wait = waiting
+        self._hashes: dict[str, hashlib._Hash] = {}
+        self._stage: Stage | None = None
+        self._pieces: list[bytes] = []
+        self._waiting = 0
+        self._size = 0
+        self._paused = False
+        self._complete = False
+        self._failure: StoreError | None = None
+        self._working = False
+        self._in_memory = True
+        self._waits_for_rest = False
+        self._done: Deferred[Received] = Deferred()
+
+    def receive(self) -> Received | Deferred[Received]:
+        """Take the body; what came of it, if it is small and all here, or a Deferred.
+
+        The Deferred fails with BodyFailed, TooLarge, DigestMismatch, NoSpace or what else the disk
+        says; by then the blob is Failure, and so is its stage, if there is one.  Raises ValueError
+        for the name of a digest that nobody can compute.
+        """
+        self._hashes["sha256"] = hashlib.sha256()
+        for name in self._digests.keys() - {"sha256"}:
+            self._hashes[name] = hashlib.new(name)
+        self._body.deliver(self)
+        if self._failure is None:
+            if self._complete and self._size <= SMALL:
+                if (received := self._whole()) is not None:
+                    return received
+            elif self._body.length is not None and self._body.length <= SMALL:
+                self._waits_for_rest = True
+                self._workers.soon(self._leave_memory, PATIENCE)
+                return self._done
+            else:
+                self._in_memory = False
+        self._work()
+        return self._done
+
+    def _whole(self) -> Received | None:
+        """What came of a small body that is complete, if it is good."""
+        self._hash(self._pieces)
+        self._check_digests()
+        return self._received(b"".join(self._pieces)) if self._failure is None else None
+
+    def _leave_memory(self) -> None:
+        """Wait no longer for the rest of a small body: it needs a stage after all."""
+        if self._waits_for_rest:
+            self._waits_for_rest = self._in_memory = False
+            self._work()
+
+    # -- what the body tells ------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Some bytes have come."""
+        if self._failure is not None:
+            return
+        self._size += len(data)
+        if self._max_size is not None and self._size > self._max_size:
+            self._fail(TooLarge(self._max_size))
+            return
+        self._pieces.append(data)
+        self._waiting += len(data)
+        if self._waiting >= self._may_wait and not self._paused:
+            self._paused = True
+            self._body.pauseProducing()
+        if not self._in_memory:
+            self._work()
+
+    def finished(self) -> None:
+        """All bytes have come."""
+        self._complete = True
+        if self._waits_for_rest:
+            self._waits_for_rest = False
+            if (received := self._whole()) is not None:
+                self._done.callback(received)
+            else:
+                self._work()
+        elif not self._in_memory:
+            self._work()
+
+    def failed(self, reason: str) -> None:
+        """No more bytes will come; ``reason`` is for people."""
+        self._fail(BodyFailed(reason))
+
+    # -- the work -----------------------------------------------------------------------------
+
+    def _fail(self, error: StoreError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._pieces.clear()
+            waited, self._waits_for_rest = self._waits_for_rest, False
+            if waited or not self._in_memory:
+                self._work()
+
+    def _work(self) -> None:
+        """Take the next step, unless a worker is still at the last one."""
+        if self._working or self._done.called:
+            return
+        try:
+            self._step()
+        except Exception:  # a MemoryError, most likely: what it was about to do is lost
+            self._failure = self._reason(Failure())
+            self._pieces.clear()
+            self._step()
+
+    def _step(self) -> None:
+        if self._complete and self._failure is None and not self._pieces:
+            self._check_digests()
+        if self._failure is not None:
+            self._give_up(self._failure)
+        elif self._pieces or self._stage is None:
+            pieces, self._pieces = self._pieces, []
+            self._start(self._workers.file(self._write, pieces))
+        elif self._complete and self._size > SEALED and self._stage.fd >= 0:
+            self._start(self._workers.file(self._volume.seal, self._stage))
+        elif self._complete:
+            self._done.callback(self._received(self._stage))
+
+    def _start(self, work: Deferred[None]) -> None:
+        self._working = True
+        work.addCallbacks(self._wrote, self._not_written)
+
+    def _wrote(self, _: None) -> None:
+        self._working = False
+        self._waiting = sum(map(len, self._pieces))
+        if self._paused and self._waiting < self._may_wait:
+            self._paused = False
+            self._body.resumeProducing()
+        self._work()
+
+    def _not_written(self, failure: Failure) -> None:
+        self._working = False
+        self._fail(self._reason(failure))
+
+    def _reason(self, failure: Failure) -> StoreError:
+        if not failure.check(StoreError, OSError, MemoryError):
+            # Whoever is told the reason does not see where it comes from.
+            log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
+        return in_own_words(failure.value)
+
+    def _check_digests(self) -> None:
+        for name, wanted in self._digests.items():
+            if self._hashes[name].digest() != wanted:
+                self._failure = DigestMismatch(name)
+
+    def _received(self, data: bytes | Stage) -> Received:
+        return Received(data, self._size, self._hashes["sha256"].digest())
+
+    def _give_up(self, error: StoreError) -> None:
+        self._working = True
+        maybeDeferred(self.drop, error).addBoth(lambda _: self._done.errback(error))
+
+    def drop(self, error: StoreError) -> Deferred[None]:
+        """Make the blob Failure, because of ``error``, and close its stage if it has one."""
+        if self.blob.state is State.FAILURE:
+            return succeed(None)
+        self.blob.fail(self._volume.now(), str(error))
+        if self._stage is None:
+            return succeed(None)
+        dropped = self._workers.file(self._volume.drop, self._stage)
+        return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
+
+    def _write(self, pieces: list[bytes]) -> None:
+        """In a worker: write the pieces, with room to spare."""
+        if self._volume.free()[0] < self._reserve + sum(map(len, pieces)):
+            raise NoSpace()
+        if self._stage is None:
+            self._stage = self._volume.stage(self.blob)
+        self._hash(pieces)
+        self._volume.write(self._stage, pieces)
+
+    def _hash(self, pieces: list[bytes]) -> None:
+        for one in self._hashes.values():
+            for piece in pieces:
+                one.update(piece)

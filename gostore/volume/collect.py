@@ -1,0 +1,198 @@
+"""Retiring and collecting: how blobs that nobody can ask for any more leave the disk.
+
+A blob is dead when its state file says Failure.  The collector removes it working from the state
+files alone; the store merely says where to look, so that a run costs what there is to remove and
+not what there is to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+
+from gostore.blob import Blob, Committed, State
+from gostore.errors import BadRecord, from_os_error
+from gostore.volume.volume import OutcomeUnknown, Volume, stage_name
+
+log = Logger()
+
+
+@frozen
+class Dead:
+    """A committed blob to be collected: where to look, and its place among those of its location.
+
+    ``replaced_by`` is the id of its successor, None if it was deleted.
+    """
+
+    id: int
+    location: str
+    generation: int
+    replaced_by: int | None = None
+
+
+@define
+class Collected:
+    """What one run did: blobs that are durably gone, and ids that nothing bears any more."""
+
+    blobs: list[Dead] = field(factory=list)
+    ids: list[int] = field(factory=list)
+    #: What is there still, by its name, and why.
+    left: dict[str, str] = field(factory=dict)
+
+
+def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
+    """Mark each blob Failure, replaced by the blob of the second id.
+
+    A crash may undo this: the newer generation decides.  But the new record is synced before it
+    takes the place of the old one, or a torn one could be found there, and quarantined.  A blob
+    that cannot be marked now is marked, or done without, by `collect`.
+    """
+    failures: list[tuple[int, Exception]] = []
+    marked = []
+    for committed, by in replaced:
+        try:
+            blob = _marked(volume, committed.id, committed.generation, by)
+        except (OSError, BadRecord) as error:
+            failures.append((committed.id, error))
+        else:
+            if blob is not None:
+                marked.append(blob)
+    failures += volume.replace_states(marked)
+    for blob_id, reason in failures:
+        # Of one that is gone the successor was deleted, and it with it.
+        if not isinstance(reason, FileNotFoundError):
+            log.warn("Blob {id} is not marked Failure: {error}", id=blob_id, error=reason)
+
+
+def _marked(volume: Volume, blob_id: int, generation: int, by: int) -> Blob | None:
+    """Return the blob as it is when it is marked; None if it is so already, or another's by now.
+
+    A collection run may be first to remove what is to be retired, and its number is free then.
+    """
+    blob = volume.read_record(str(blob_id), blob_id)
+    if blob.generation != generation or blob.state is State.FAILURE:
+        return None
+    blob.replace(volume.now(), by)
+    return blob
+
+
+def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) -> Collected:
+    """Remove dead blobs, dropped stages, and what is in the trash.
+
+    A tombstone, the highest generation of its location, goes only when all its elders are durably
+    gone: else a crash could bring one of them back.  What cannot be removed stays for the next run.
+    ``dead`` has to hold all elders that a tombstone in it has on the disk.
+    """
+    done = Collected()
+    if volume.broken is None:
+        # An unknown outcome is logged, and the volume read-only: the next start decides.
+        with suppress(OutcomeUnknown):
+            _collect_blobs(volume, dead, done)
+    for blob_id in stages:
+        if volume.remove(stage_name(blob_id)) and not _bears(volume, blob_id):
+            done.ids.append(blob_id)
+    for name in list(volume.trashed):
+        if volume.remove(name):
+            # A deletion may just have given it another name, under which it still bears the id.
+            borne = volume.trashed.pop(name, None)
+            if borne is not None:
+                done.ids.append(borne)
+        else:
+            done.left[name] = volume.kept[name]
+    if volume.broken is not None:
+        # What was renamed may not last, and what is not known to be renamed may be: which numbers
+        # the directory bears is for the next start to see.
+        done.ids.clear()
+    return done
+
+
+def _bears(volume: Volume, blob_id: int) -> bool:
+    """Say whether a failed upload's number is borne by something, which was in its way."""
+    try:
+        return volume.stands(str(blob_id))
+    except OSError:
+        return True  # perhaps; the next run asks again
+
+
+def _collect_blobs(volume: Volume, dead: Iterable[Dead], done: Collected) -> None:
+    by_location: dict[str, list[Dead]] = {}
+    for one in dead:
+        by_location.setdefault(one.location, []).append(one)
+    first: list[Dead] = []
+    last: list[Dead] = []
+    for group in by_location.values():
+        group.sort(key=lambda one: one.generation)
+        youngest = group.pop()
+        # Alone it has to wait for nobody.
+        (last if group else first).append(youngest)
+        first.extend(group)
+    standing = _trash(volume, first, done)
+    for one in last:
+        if one.location in standing:
+            done.left[str(one.id)] = "what it stands above is not removed"
+    _trash(volume, [one for one in last if one.location not in standing], done)
+
+
+def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
+    """Move the dead to the trash, durably; return the locations of those that still stand."""
+    standing = set()
+    moved = []
+    for one in dead:
+        try:
+            is_dead = _is_dead(volume, one)
+            if is_dead is None:
+                done.blobs.append(one)
+            elif not is_dead:
+                log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
+                standing.add(one.location)
+                done.left[str(one.id)] = "it is not marked Failure"
+            elif volume.take_away(str(one.id), one.id):
+                moved.append(one)
+            else:
+                done.blobs.append(one)
+                # Either its successor's deletion took it along, and the trash still bears its id,
+                # or somebody removed it by hand.
+                if one.id not in volume.trashed.values():
+                    done.ids.append(one.id)
+        except OSError as error:
+            log.warn("Blob {id} is not collected: {error}", id=one.id, error=error)
+            standing.add(one.location)
+            done.left[str(one.id)] = str(from_os_error(error))
+    if moved:
+        volume.sync_root()
+        done.blobs.extend(moved)
+    return standing
+
+
+def _is_dead(volume: Volume, one: Dead) -> bool | None:
+    """Say whether the state file marks the blob Failure; if it was replaced, see that it does.
+
+    None if its number is another's by now: it is gone.
+    """
+    name = str(one.id)
+    try:
+        blob = volume.read_record(name, one.id)
+    except FileNotFoundError:
+        return True  # without a state file it is no blob
+    except BadRecord as error:
+        # Nothing says that it is dead, nothing can say that it lives: keep it for people to see.
+        log.warn("Blob {id} has a bad record: {error}", id=one.id, error=error)
+        volume.quarantine(name)
+        return True
+    if blob.generation != one.generation:
+        return None
+    if blob.state is State.FAILURE:
+        return True
+    if one.replaced_by is None:
+        return False
+    try:
+        blob.replace(volume.now(), one.replaced_by)
+        volume.replace_state(name, blob)
+    except OSError as error:
+        # On a full disk this is how room is made again: its successor, of a higher generation, is
+        # durable, so nothing depends on the mark.
+        log.warn("Blob {id} is collected unmarked: {error}", id=one.id, error=error)
+    return True

@@ -1,0 +1,1 @@
+"""The redo journal: one flush for many small changes."""

@@ -1,0 +1,1 @@
+"""Header fields, and what they say: pure functions between text and values."""

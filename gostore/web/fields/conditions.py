@@ -1,0 +1,154 @@
+"""Conditional requests: what a client expects to find at a location (RFC 9110 section 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+
+from attrs import frozen
+from werkzeug.datastructures import ETags
+from werkzeug.http import parse_date, parse_etags, parse_if_range_header, unquote_etag
+
+from gostore.blob import Committed
+from gostore.errors import ConditionFailed
+from gostore.wire import Headers
+
+NANOSECONDS = 1_000_000_000
+END_OF_TIME = 253_402_300_799
+"""The last second that a date in HTTP can say, in the year 9999."""
+
+
+class Outcome(Enum):
+    """What to do with a request, now that its conditions were looked at."""
+
+    PROCEED = 1
+    NOT_MODIFIED = 2
+    FAILED = 3
+
+
+def etag_of(blob: Committed) -> str | None:
+    """The opaque part of the blob's strong entity tag, its SHA-256 in hex, without the quotes."""
+    return None if blob.sha256 is None else blob.sha256.hex()
+
+
+def modified_of(blob: Committed) -> int:
+    """The blob's Last-Modified, in whole seconds since the epoch, as a date in HTTP has them."""
+    return min(max(blob.modified // NANOSECONDS, 0), END_OF_TIME)
+
+
+@frozen
+class Conditions:
+    """The conditions of one request; None for a field that is missing or, a date, not valid."""
+
+    if_match: ETags | None = None
+    if_none_match: ETags | None = None
+    if_modified_since: int | None = None
+    if_unmodified_since: int | None = None
+
+    @classmethod
+    def of(cls, headers: Headers) -> Conditions:
+        """The conditions in these headers. A date that cannot be read counts as none (13.1.3)."""
+        if headers.has_none_of(_FIELDS):
+            return _NONE
+        return cls(
+            _etags(headers.get(b"if-match")),
+            _etags(headers.get(b"if-none-match")),
+            _date(headers.get(b"if-modified-since")),
+            _date(headers.get(b"if-unmodified-since")),
+        )
+
+    @property
+    def creates(self) -> bool:
+        """Whether the request wants that there is nothing yet: ``If-None-Match: *``."""
+        return self.if_none_match is not None and self.if_none_match.star_tag
+
+    def judge(self, blob: Committed | None, *, reading: bool) -> Outcome:
+        """Evaluate the conditions against what the location has, in the order of 13.2.2.
+
+        ``blob`` is None if it has nothing; ``reading`` is whether the method is GET or HEAD. The
+        last step, If-Range, is holds_if_range.
+        """
+        if self.if_match is not None:
+            if not _matches(self.if_match, blob, weak=False):
+                return Outcome.FAILED
+        elif (
+            self.if_unmodified_since is not None
+            and blob is not None
+            and modified_of(blob) > self.if_unmodified_since
+        ):
+            return Outcome.FAILED
+        if self.if_none_match is not None:
+            if _matches(self.if_none_match, blob, weak=True):
+                return Outcome.NOT_MODIFIED if reading else Outcome.FAILED
+        elif (
+            reading
+            and self.if_modified_since is not None
+            and blob is not None
+            and modified_of(blob) <= self.if_modified_since
+        ):
+            return Outcome.NOT_MODIFIED
+        return Outcome.PROCEED
+
+    def guard(
+        self, location: str, *, missing: bool = True, present: bool = True
+    ) -> Callable[[Committed | None], None] | None:
+        """The condition of a write, for the store to call with what it has at the location.
+
+        ``missing`` and ``present`` are whether a missing and a present blob are judged; where
+        one is not, the request fails without its conditions, and then they are ignored
+        (13.2.1). The condition raises ConditionFailed; None if there is nothing to check.
+        """
+        if self == _NONE:
+            return None
+
+        def condition(blob: Committed | None) -> None:
+            judged = missing if blob is None else present
+            if judged and self.judge(blob, reading=False) is not Outcome.PROCEED:
+                raise ConditionFailed(location)
+
+        return condition
+
+
+_NONE = Conditions()
+_FIELDS = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
+
+
+def holds_if_range(value: bytes | None, blob: Committed) -> bool:
+    """Whether ranges may be answered from this blob (13.1.5): no If-Range, or one that holds.
+
+    An entity tag must be strong and equal; a date must be exactly the Last-Modified.
+    """
+    if value is None:
+        return True
+    text = value.decode("latin-1")
+    if text.startswith('"'):
+        return unquote_etag(text) == (etag_of(blob), False)
+    date = parse_if_range_header(text).date
+    return date is not None and _seconds(date) == modified_of(blob)
+
+
+def _matches(tags: ETags, blob: Committed | None, *, weak: bool) -> bool:
+    """Whether one of the tags is the blob's; ``*`` is any blob's. Ours are strong always."""
+    if blob is None:
+        return False
+    etag = etag_of(blob)
+    if tags.star_tag or etag is None:
+        return tags.star_tag
+    return tags.contains_weak(etag) if weak else tags.contains(etag)
+
+
+def _etags(value: bytes | None) -> ETags | None:
+    return None if value is None else parse_etags(value.decode("latin-1"))
+
+
+def _date(value: bytes | None) -> int | None:
+    # Of two dates werkzeug would read the first; a date has one comma at most.
+    if value is None or value.count(b",") > 1:
+        return None
+    date = parse_date(value.decode("latin-1"))
+    return None if date is None else _seconds(date)
+
+
+def _seconds(date: datetime) -> int:
+    return int(date.timestamp())

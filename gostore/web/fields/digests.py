@@ -1,0 +1,69 @@
+"""Digests in header fields: Repr-Digest and Content-Digest (RFC 9530), Content-MD5 (RFC 1864)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+
+import http_sf
+
+from gostore.web.answers import Refusal
+from gostore.wire import Headers
+
+_ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
+"""The RFC's name of what can be checked, to the store's name and the digest's size in bytes."""
+
+
+def repr_digest(sha256: bytes) -> bytes:
+    """The value of Repr-Digest for a blob with this digest."""
+    return http_sf.ser({"sha-256": (sha256, {})}).encode("ascii")
+
+
+def announced_digests(headers: Headers) -> dict[str, bytes]:
+    """The raw digests that the body of an upload has to have, by the store's algorithm names.
+
+    An algorithm that is not known is ignored. Raises Refusal (400) for a field that cannot be
+    read: whoever sent it asked for a check, and cannot be told that there was one. The same for
+    two fields that contradict each other, which no body can satisfy.
+    """
+    digests: dict[str, bytes] = {}
+    for name, digest in _announced(headers):
+        if digests.setdefault(name, digest) != digest:
+            raise Refusal(400, "The digests that were announced contradict each other")
+    return digests
+
+
+def _announced(headers: Headers) -> Iterable[tuple[str, bytes]]:
+    if (value := headers.get(b"content-md5")) is not None:
+        yield "md5", _md5(value)
+    if (value := headers.get(b"content-digest")) is not None:
+        yield from _structured("Content-Digest", value)
+    # The representation is the body as it came, whatever its Content-Encoding (RFC 9530 B.1).
+    if (value := headers.get(b"repr-digest")) is not None:
+        yield from _structured("Repr-Digest", value)
+
+
+def _md5(value: bytes) -> bytes:
+    try:
+        digest = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 16:
+        raise Refusal(400, "Content-MD5 is not the base64 of 16 bytes")
+    return digest
+
+
+def _structured(field: str, value: bytes) -> Iterable[tuple[str, bytes]]:
+    try:
+        members = http_sf.parse(value, tltype="dictionary")
+    except http_sf.StructuredFieldError:
+        raise Refusal(400, f"{field} is not a dictionary of digests") from None
+    assert isinstance(members, dict)
+    for key, (name, size) in _ALGORITHMS.items():
+        if key in members:
+            member = members[key]
+            digest = member[0] if isinstance(member, tuple) else None
+            if not isinstance(digest, bytes) or len(digest) != size:
+                raise Refusal(400, f"{field} does not have {size} bytes for {key}")
+            yield name, digest

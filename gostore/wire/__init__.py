@@ -1,0 +1,29 @@
+"""HTTP/1.0 and HTTP/1.1 for a server. It knows no route, no blob and no store.
+
+Other rooms import from here only. Open connection.py first: one client's requests, one after
+another.
+"""
+
+from gostore.wire.body import Body, Sink
+from gostore.wire.connection import Request
+from gostore.wire.factory import HTTPFactory
+from gostore.wire.head import MAX_BODY, Headers, Limits
+from gostore.wire.response import ERROR_HEADERS, PreparedFields, Source, Stretch, error_body
+from gostore.wire.transport import make_eager, make_patient
+
+__all__ = [
+    "ERROR_HEADERS",
+    "MAX_BODY",
+    "Body",
+    "HTTPFactory",
+    "Headers",
+    "Limits",
+    "PreparedFields",
+    "Request",
+    "Sink",
+    "Source",
+    "Stretch",
+    "error_body",
+    "make_eager",
+    "make_patient",
+]

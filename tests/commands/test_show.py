@@ -1,0 +1,130 @@
+"""Tests for gostore.commands.show."""
+
+from __future__ import annotations
+
+import shutil
+
+from gostore.commands.show import show
+from gostore.errors import NoBlobs, NotFound
+from gostore.store.blobstore import Details
+from gostore.volume.volume import DATA, STATE, Volume
+from tests.commands import test_fsck
+from tests.store.doubles import FakeBody
+
+
+class ShowTests(test_fsck.SpoiledTestCase):
+    """What is shown of a blob."""
+
+    def show(self, wanted: str, *, location: bool = False) -> str:
+        """Show it."""
+        return "\n".join(show(Volume(str(self.path)), wanted, location=location))
+
+    def test_both_ways(self) -> None:
+        """A blob is found by its id and by its location, also while a daemon runs."""
+        store = self.store()
+        shown = self.show(str(self.ids["a"]))
+        self.assertEqual(self.show("a"), shown)
+        store.close()
+        for text in (f"Blob {self.ids['a']}\n", "100000 bytes", "text/plain", "Starting Data WR"):
+            self.assertIn(text, shown)
+        newest, oldest = shown.index("Blob Data WR Complete!"), shown.index("Blob Created & Saved!")
+        self.assertLess(newest, oldest)
+
+    def test_escaped(self) -> None:
+        """What could move a terminal's cursor is shown as text."""
+        self.assertIn("\\x1b[31mred", self.show("a"))
+        self.assertNotIn("\x1b", self.show("a"))
+
+    def test_nothing(self) -> None:
+        """What is not there is not found: an id, a location, what is no id at all."""
+        for wanted in ("nothing", "99999999999", "4294967295"):
+            with self.assertRaises(NotFound):
+                self.show(wanted)
+
+    def test_no_blobs(self) -> None:
+        """A directory that has none, and may be none of gostore's, is told from a lost blob."""
+        for path in self.path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (self.path / "mine").mkdir()
+        for wanted in ("a", "7"):
+            with self.assertRaises(NoBlobs):
+                self.show(wanted)
+
+    def test_location_like_an_id(self) -> None:
+        """A number is an id if a blob bears it; said to be a location, it is that."""
+        wanted = str(self.ids["a"])
+        with self.assertRaises(NotFound):
+            self.show(wanted, location=True)
+        store = self.store()
+        self.successResultOf(store.create(wanted, FakeBody(b"number"), Details()))
+        store.close()
+        self.assertEqual(self.show(wanted), self.show("a"))
+        self.assertIn(f"location    {wanted}\n", self.show(wanted, location=True))
+
+    def test_set_aside_by_name(self) -> None:
+        """What was set aside is found by the name that fsck prints, unless a location is meant."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        [aside] = self.path.glob(".quarantine-*")
+        self.assertEqual(self.show(aside.name), self.show("b"))
+        (aside / STATE).unlink()
+        self.assertIn("It has no state file", self.show(aside.name))
+        for wanted, location in ((aside.name, True), (f"{aside.name}1", False)):
+            with self.assertRaises(NotFound):
+                self.show(wanted, location=location)
+
+    def test_dead(self) -> None:
+        """A deleted blob is shown for as long as it is there; a damaged one, where it lies."""
+        store = self.store()
+        self.successResultOf(store.delete("a"))
+        store.close()
+        self.assertIn("Deleted!", self.show("a"))
+        (self.directory("b") / DATA).unlink()
+        self.assertIn(f"directory         {self.ids['b']}", self.show("b"))
+
+    def test_set_aside(self) -> None:
+        """Of a blob that was set aside that is said, whatever its record says of it."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        self.assertIn("OK, but set aside as damaged: it answers 500", self.show("b"))
+        self.assertIn(f"directory         .quarantine-{self.ids['b']}-", self.show("b"))
+        self.assertNotIn("set aside", self.show("a"))
+
+    def test_set_aside_by_id(self) -> None:
+        """What was set aside is found by the id that it bore, unless another blob bears it now."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        wanted = str(self.ids["b"])
+        self.assertEqual(self.show(wanted), self.show("b"))
+        shutil.copytree(self.directory("a"), self.directory("b"))
+        self.assertNotIn("set aside", self.show(wanted))
+
+    def test_all_set_aside(self) -> None:
+        """All that bore the id are shown: what stands for its location, and what does not."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        wanted = self.ids["b"]
+        [first] = self.path.glob(f".quarantine-{wanted}-*")
+        for suffix in ("98-tie", "99"):
+            shutil.copytree(first, self.path / f".quarantine-{wanted}-{suffix}")
+        (self.path / f".quarantine-{wanted}-99" / STATE).write_bytes(b"torn")
+        (self.path / f".quarantine-{wanted}-97").mkdir()
+        (self.path / f".quarantine-{wanted}1-1").mkdir()
+        shown = self.show(str(wanted))
+        self.assertEqual(shown.count("it answers 500"), 1)
+        self.assertEqual(shown.count("another blob had its location"), 1)
+        self.assertIn(f"Set aside as .quarantine-{wanted}-97: It has no state file", shown)
+        self.assertIn(f"Set aside as .quarantine-{wanted}-99: The state file cannot be", shown)
+        self.assertEqual((shown.count(f"Blob {wanted}\n"), shown.count("Set aside as")), (2, 2))
+
+    def test_obsolete(self) -> None:
+        """What is set aside still, though its location was written since, does not answer 500."""
+        (self.directory("b") / DATA).unlink()
+        self.store().close()
+        [aside] = self.path.glob(".quarantine-*")
+        kept = shutil.copytree(aside, self.path / "kept")
+        store = self.store()
+        self.successResultOf(store.replace("b", FakeBody(b"new"), Details()))
+        store.close()
+        shutil.move(kept, aside)
+        self.assertIn("its location has been written since", self.show(str(self.ids["b"])))

@@ -1,0 +1,455 @@
+"""Tests for gostore.daemon.service: the order of starting and stopping, and what it logs."""
+
+from __future__ import annotations
+
+import gc
+import resource
+from typing import Any, NoReturn, cast
+
+from attrs import evolve
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from gostore.daemon import service
+from gostore.daemon.service import Daemon
+from gostore.daemon.settings import Settings
+from gostore.errors import DiskFailed, VolumeInUse
+from gostore.wire import HTTPFactory
+
+ANYWHERE = IPv4Address("TCP", "0.0.0.0", 7777)
+WAITING = "Waiting for 3 connections, 2 uploads, at most 9 seconds"
+
+
+class Refused(Exception):
+    """What the refuse function of these tests raises."""
+
+
+def refuse(line: str) -> NoReturn:
+    """Refuse to start, by an exception a test can catch."""
+    raise Refused(line)
+
+
+class Journal:
+    """What happened, in order; with failures and unfired Deferreds for the steps named."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.failing: dict[str, Exception] = {}
+        self.waiting: dict[str, Deferred[None]] = {}
+
+    def step(self, name: str) -> Deferred[None]:
+        """Note a step; it has happened when the Deferred fires."""
+        self.steps.append(name)
+        if name in self.failing:
+            raise self.failing[name]
+        return self.waiting.get(name) or succeed(None)
+
+
+class JournalStore:
+    """A store that only notes its life."""
+
+    uploads = 2
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def open(self) -> None:
+        """Note it."""
+        self.journal.step("open")
+
+    def start(self) -> str:
+        """Note it."""
+        self.journal.step("start")
+        return "Recovered: 3 restored"
+
+    def collect(self) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step("collect")
+
+    def next_location(self, after: str) -> str | None:
+        """There is one blob."""
+        return None if after else "foo"
+
+    def verify(self, location: str, pace: object) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step(f"verify {location}")
+
+    def stop(self) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step("stop")
+
+    def close(self) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step("close")
+
+
+class JournalFactory:
+    """A factory that only notes that it is told to finish."""
+
+    connections = 3
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def stop(self, grace: float) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step(f"finish within {grace}")
+
+
+@implementer(IListeningPort)
+class JournalPort:
+    """A port that only notes that it is closed."""
+
+    def __init__(self, journal: Journal, address: object) -> None:
+        self.journal = journal
+        self.address = address
+
+    def startListening(self) -> None:
+        """Listens from the beginning."""
+
+    def getHost(self) -> Any:
+        """The address listened on."""
+        return self.address
+
+    def stopListening(self) -> Deferred[None]:
+        """Note it."""
+        return self.journal.step("unbind")
+
+
+@implementer(IStreamServerEndpoint)
+class JournalEndpoint:
+    """An endpoint that only notes that it is bound."""
+
+    def __init__(self, journal: Journal, address: object) -> None:
+        self.journal = journal
+        self.address = address
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Note it; a failure comes by the Deferred, as with real endpoints."""
+        try:
+            self.journal.step("bind")
+        except Exception as error:
+            return fail(error)
+        return succeed(JournalPort(self.journal, self.address))
+
+
+class DaemonTests(SynchronousTestCase):
+    """A daemon made of parts that only note what they are told."""
+
+    def setUp(self) -> None:
+        """Make a daemon that listens everywhere, and catch what it logs."""
+        self.journal = Journal()
+        self.clock = Clock()
+        self.daemon = self.make(ANYWHERE)
+        self.events: list[Any] = []
+        observer = cast(ILogObserver, self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def make(self, address: object) -> Daemon:
+        """Make a daemon whose endpoint listens on an address."""
+        return Daemon(
+            Settings(dir="/srv/blobs"),
+            JournalStore(self.journal),
+            cast(HTTPFactory, JournalFactory(self.journal)),
+            JournalEndpoint(self.journal, address),
+            self.clock,
+            refuse,
+        )
+
+    def start(self) -> None:
+        """Start as twistd does."""
+        self.daemon.privilegedStartService()
+        self.daemon.startService()
+
+    def said(self, level: str = "info") -> list[str | None]:
+        """The log lines of a level."""
+        return [formatEvent(event) for event in self.events if event["log_level"].name == level]
+
+    def test_start(self) -> None:
+        """The volume is opened before the port is bound, and recovered after that."""
+        self.daemon.privilegedStartService()
+        self.assertEqual(self.journal.steps, ["open", "bind"])
+        self.daemon.startService()
+        self.assertEqual(self.journal.steps, ["open", "bind", "start"])
+        self.assertTrue(self.daemon.running)
+
+    def test_start_at_once(self) -> None:
+        """A runner that does not know privilegedStartService starts it in the same order."""
+        self.daemon.startService()
+        self.assertEqual(self.journal.steps, ["open", "bind", "start"])
+
+    def test_constructor_does_nothing(self) -> None:
+        """Making a daemon opens, binds and starts nothing: twistd forks after that."""
+        self.assertEqual(self.journal.steps, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_collects(self) -> None:
+        """A running daemon collects at the interval it was told."""
+        self.start()
+        self.clock.advance(5)
+        self.assertEqual(self.journal.steps[3:], ["verify foo", "collect"])
+
+    def test_scrubs(self) -> None:
+        """A running daemon has its blobs verified, and shutting down waits for the read."""
+        self.start()
+        self.journal.waiting["verify foo"] = Deferred()
+        self.clock.advance(0)
+        self.assertEqual(self.journal.steps[3:], ["verify foo"])
+        stopped = self.daemon.stopService()
+        self.assertNoResult(stopped)
+        self.journal.waiting["verify foo"].callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.journal.steps[-2:], ["stop", "close"])
+
+    def test_start_lines(self) -> None:
+        """Starting says where it listens, where blobs are, what to paste, what was recovered."""
+        self.start()
+        self.assertEqual(
+            self.said(),
+            [
+                "Listening on http://0.0.0.0:7777",
+                "Keeping blobs in /srv/blobs",
+                "Try: curl --request POST http://localhost:7777/store/hello --data 'Hello!'",
+                "Recovered: 3 restored",
+            ],
+        )
+
+    def test_warning(self) -> None:
+        """Listening beyond loopback is warned of; listening on loopback is not."""
+        self.start()
+        [warning] = self.said("warn")
+        assert warning is not None
+        self.assertIn("no authentication", warning)
+        self.assertIn("http://0.0.0.0:7777", warning)
+        self.assertTrue(warning.endswith("To keep it to this machine: -s 127.0.0.1:7777"))
+        self.events.clear()
+        self.daemon = self.make(IPv4Address("TCP", "127.0.0.1", 7777))
+        self.start()
+        self.assertEqual(self.said("warn"), [])
+
+    def test_volume_in_use(self) -> None:
+        """A directory served by another daemon refuses the start, and nothing is bound."""
+        self.journal.failing["open"] = VolumeInUse("/srv/blobs")
+        with self.assertRaises(Refused) as caught:
+            self.daemon.privilegedStartService()
+        self.assertEqual(str(caught.exception), "/srv/blobs is already served by another daemon")
+        self.assertEqual(self.journal.steps, ["open"])
+
+    def test_port_in_use(self) -> None:
+        """A port in use refuses the start with the reason, and the volume is closed again."""
+        in_use = OSError(98, "Address already in use")
+        self.journal.failing["bind"] = CannotListenError("", 7777, in_use)
+        with self.assertRaises(Refused) as caught:
+            self.daemon.privilegedStartService()
+        self.assertEqual(str(caught.exception), "cannot listen on tcp:7777: Address already in use")
+        self.assertEqual(self.journal.steps, ["open", "bind", "close"])
+
+    def test_other_failure_to_listen(self) -> None:
+        """Whatever else an endpoint fails with refuses the start too, and is logged in full."""
+        for error, reason in [(OverflowError("too much"), "too much"), (KeyError(), "KeyError")]:
+            self.journal.failing["bind"] = error
+            with self.assertRaises(Refused) as caught:
+                self.make(ANYWHERE).privilegedStartService()
+            self.assertEqual(str(caught.exception), f"cannot listen on tcp:7777: {reason}")
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_recovery_fails(self) -> None:
+        """A recovery that fails refuses the start, and gives port and volume back."""
+        self.journal.failing["start"] = DiskFailed("EIO")
+        with self.assertRaises(Refused) as caught:
+            self.start()
+        self.assertEqual(str(caught.exception), "The disk failed: EIO")
+        self.assertEqual(self.journal.steps, ["open", "bind", "start", "unbind", "close"])
+
+    def test_stop(self) -> None:
+        """Stopping unbinds, finishes requests, ends collection, finishes commits, then unlocks."""
+        self.start()
+        self.clock.advance(5)
+        self.journal.steps.clear()
+        self.successResultOf(self.daemon.stopService())
+        self.assertEqual(self.journal.steps, ["unbind", "finish within 10.0", "stop", "close"])
+        self.assertFalse(self.daemon.running)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_waits_for_each_step(self) -> None:
+        """No step of the shutdown begins before the one before it is over."""
+        self.start()
+        self.journal.steps.clear()
+        steps = ["unbind", "finish within 10.0", "stop", "close"]
+        self.journal.waiting = {name: Deferred() for name in steps}
+        stopped = self.daemon.stopService()
+        for number, name in enumerate(steps, 1):
+            self.assertEqual(self.journal.steps, steps[:number])
+            self.assertNoResult(stopped)
+            self.journal.waiting[name].callback(None)
+        self.successResultOf(stopped)
+
+    def test_stop_says_what_it_waits_for(self) -> None:
+        """What a shutdown waits for is said after a second, and not if it is over before."""
+        for seconds, wanted in ((0.9, []), (1, [WAITING])):
+            self.start()
+            self.journal.waiting["finish within 10.0"] = Deferred()
+            self.events.clear()
+            stopped = self.daemon.stopService()
+            self.clock.advance(seconds)
+            self.assertEqual(self.said()[1:], wanted)
+            self.journal.waiting["finish within 10.0"].callback(None)
+            self.successResultOf(stopped)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_waits_for_collection(self) -> None:
+        """The store is not closed while a collection run is in progress."""
+        self.start()
+        self.journal.waiting["collect"] = Deferred()
+        self.clock.advance(5)
+        self.journal.steps.clear()
+        stopped = self.daemon.stopService()
+        self.assertEqual(self.journal.steps, ["unbind", "finish within 10.0"])
+        self.journal.waiting["collect"].callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.journal.steps[2:], ["stop", "close"])
+
+    def test_stop_goes_on(self) -> None:
+        """A step of the shutdown that fails is logged, and the volume is closed all the same."""
+        self.start()
+        self.journal.failing["unbind"] = ZeroDivisionError()
+        self.journal.failing["stop"] = ZeroDivisionError()
+        self.successResultOf(self.daemon.stopService())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(self.journal.steps[-1], "close")
+
+
+class BuildTests(SynchronousTestCase):
+    """The daemon made of the real parts."""
+
+    def test_build(self) -> None:
+        """Building on a reactor listens on nothing, schedules nothing and opens nothing."""
+        reactor = MemoryReactorClock()
+        settings = Settings(dir="/nowhere")
+        daemon = service.build(settings, reactor, refuse)
+        self.assertEqual([each.name for each in daemon], ["listener", "collector", "scrubber"])
+        self.assertEqual(reactor.tcpServers, [])
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_connection_limit(self) -> None:
+        """80 % of the open files are for connections, 5 for those turned away; or as told."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
+        self.assertEqual(service.connection_limit(Settings()), 800)
+        self.assertEqual(service.connection_limit(Settings(max_connections=7)), 7)
+        built = service.build(Settings(dir="/nowhere"), MemoryReactorClock(), refuse)
+        limits = built._factory.limits
+        self.assertEqual((limits.max_connections, limits.turned_away), (800, 50))
+
+    def test_collections(self) -> None:
+        """What is there is not looked at again, nor is what a full collection took long over."""
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
+        service.keep_collections_short(0)
+        frozen = gc.get_freeze_count()
+        self.assertGreater(frozen, 1000)
+        kept: list[list[int]] = [[] for _ in range(1000)]
+        gc.collect(1)
+        self.assertLess(gc.get_freeze_count(), frozen + len(kept))
+        gc.collect()
+        self.assertGreater(gc.get_freeze_count(), frozen + len(kept))
+
+    def test_collections_paused(self) -> None:
+        """There are none while blobs are read, and there are again after it, even if it fails."""
+
+        def read() -> None:
+            with service.collections_paused():
+                self.assertFalse(gc.isenabled())
+                raise OSError
+
+        self.assertRaises(OSError, read)
+        self.assertTrue(gc.isenabled())
+
+    def test_file_limit(self) -> None:
+        """As many files may be open as the hard limit allows."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
+        service.raise_file_limit()
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
+
+    def test_connection_limit_of_many_files(self) -> None:
+        """However many files may be open, 4,096 connections are the most."""
+        self.assertEqual(service.share_of_files(80, 1_000_000), 4096)
+        self.assertEqual(service.share_of_files(80, resource.RLIM_INFINITY), 4096)
+        self.assertEqual(service.share_of_files(80, 1), 1)
+
+
+class AddressTests(SynchronousTestCase):
+    """Addresses, for people."""
+
+    settings = Settings()
+
+    def test_url(self) -> None:
+        """An address is shown as the URL it answers at."""
+        urls = {
+            ANYWHERE: "http://0.0.0.0:7777",
+            IPv6Address("TCP", "::1", 80): "http://[::1]:80",
+            UNIXAddress("/run/x.sock"): "unix:/run/x.sock",
+            UNIXAddress(b"/run/\xff.sock"): "unix:/run/\\xff.sock",
+        }
+        for address, url in urls.items():
+            self.assertEqual(service.url(self.settings, address), url)
+        self.assertEqual(service.url(self.settings, "something else"), "something else")
+
+    def test_backlog(self) -> None:
+        """As many as the kernel allows may wait to be accepted, unless the endpoint says a number.
+
+        What systemd listens on is systemd's to say.
+        """
+        for listen, wanted in {
+            "tcp:7777": "tcp:7777:backlog=4096",
+            "tcp6:7777:interface=\\:\\:1": "tcp6:7777:interface=\\:\\:1:backlog=4096",
+            "unix:/run/x.sock": "unix:/run/x.sock:backlog=4096",
+            "tcp:7777:backlog=5": "tcp:7777:backlog=5",
+            "systemd:domain=INET:index=0": "systemd:domain=INET:index=0",
+        }.items():
+            self.assertEqual(service.with_backlog(listen), wanted)
+
+    def test_https(self) -> None:
+        """A TLS endpoint is an https URL."""
+        settings = evolve(self.settings, listen="ssl:7777")
+        self.assertEqual(service.url(settings, ANYWHERE), "https://0.0.0.0:7777")
+
+    def test_hidden(self) -> None:
+        """How to be reached from this machine only keeps the port, and keeps TLS."""
+        address = IPv4Address("TCP", "0.0.0.0", 8080)
+        self.assertEqual(service.how_to_hide(self.settings, address), "-s 127.0.0.1:8080")
+        settings = evolve(self.settings, listen="ssl:8080:privateKey=key.pem")
+        hint = service.how_to_hide(settings, address)
+        self.assertEqual(hint, "interface=127.0.0.1 in the endpoint")
+
+    def test_curl(self) -> None:
+        """The command to paste goes to an address that answers from this machine."""
+        targets = {
+            ANYWHERE: "http://localhost:7777/",
+            IPv6Address("TCP", "::", 80): "http://localhost:80/",
+            IPv4Address("TCP", "192.0.2.7", 80): "http://192.0.2.7:80/",
+            IPv6Address("TCP", "::1", 80): "http://[::1]:80/",
+            UNIXAddress("/x.sock"): "--unix-socket /x.sock http://localhost/",
+        }
+        for address, target in targets.items():
+            self.assertIn(f" {target}store/hello ", service.curl(self.settings, address))
+
+    def test_reachable(self) -> None:
+        """Loopback and Unix sockets are for this machine only; all else is not."""
+        for host in ["127.0.0.1", "127.1.2.3"]:
+            self.assertFalse(service.is_reachable(IPv4Address("TCP", host, 1)))
+        self.assertFalse(service.is_reachable(IPv6Address("TCP", "::1", 1)))
+        self.assertFalse(service.is_reachable(UNIXAddress("/x.sock")))
+        self.assertTrue(service.is_reachable(IPv4Address("TCP", "192.0.2.7", 1)))
+        self.assertTrue(service.is_reachable(IPv6Address("TCP", "fe80::1%eth0", 1)))

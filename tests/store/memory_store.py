@@ -1,0 +1,287 @@
+"""A second provider of the store's interface, a dict, for whoever sees only the store's verbs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from gostore.blob import Committed
+from gostore.errors import (
+    AlreadyExists,
+    BodyFailed,
+    DigestMismatch,
+    NotFound,
+    StoreError,
+    TooLarge,
+)
+from gostore.store.blobstore import Details, Page
+
+Condition = Callable[[Committed | None], None] | None
+
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+"""When the first blob is committed: Tue, 14 Nov 2023 22:13:20 GMT. Each one is a second later."""
+
+
+@define(eq=False)
+class MemoryContent:
+    """A blob's bytes. With ``result``, that is what reading them gives, sooner or later."""
+
+    data: bytes
+    result: Deferred[bytes] | None = None
+    opened: int = 0
+    closed: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+        assert offset >= 0 and offset + length <= len(self.data) and length <= 1 << 20
+        if self.result is not None:
+            return self.result
+        return self.data[offset : offset + length]
+
+    def load(self, offset: int, length: int) -> None:
+        """It is in no file."""
+
+    def failed(self, failure: Failure) -> Failure:
+        """As nothing is loaded, nothing of it fails."""
+        raise AssertionError(failure)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class MemoryStore:
+    """Blobs in a dict.
+
+    ``failure`` is what every verb fails with, before it asks for a body; ``health`` what
+    check_health raises. While ``holding``, verbs do their work and keep the result until release().
+    ``opens_missed`` is how often a blob is collected before its content is opened.
+    """
+
+    def __init__(self, *, max_blob_size: int | None = None) -> None:
+        self.blobs: dict[str, tuple[Committed, MemoryContent]] = {}
+        self.failure: Exception | None = None
+        self.health: StoreError | None = None
+        self.holding = False
+        self.opens_missed = 0
+        self.listed: list[tuple[str, str, str, int]] = []
+        self._held: list[tuple[Deferred[Any], Any]] = []
+        self._commits = 0
+        self._max = max_blob_size
+
+    def add(
+        self,
+        location: str,
+        data: bytes = b"",
+        *,
+        content_type: str | None = None,
+        metadata: dict[str, str] | None = None,
+        hashed: bool = True,
+    ) -> Committed:
+        """Commit a blob as if it had been uploaded."""
+        self._commits += 1
+        blob = Committed(
+            self._commits,
+            location,
+            self._commits,
+            len(data),
+            hashlib.sha256(data).digest() if hashed else None,
+            START + (self._commits - 1) * SECOND + 123_456_789,
+            content_type,
+            metadata or None,
+        )
+        self.blobs[location] = (blob, MemoryContent(data))
+        return blob
+
+    def data(self, location: str) -> bytes:
+        """What is stored there."""
+        return self.blobs[location][1].data
+
+    def release(self, *, holding: bool = False) -> None:
+        """Give the results that were held back, in their order; hold what comes then, or not."""
+        self.holding = holding
+        held, self._held = self._held, []
+        for deferred, result in held:
+            deferred.callback(result)
+
+    # The verbs.
+
+    def get(self, location: str) -> Deferred[Committed]:
+        return self._answer(lambda: self._find(location)[0])
+
+    def content(self, blob: Committed) -> Deferred[Any]:
+        def open() -> MemoryContent:
+            found, content = self._find(blob.location)
+            if self.opens_missed > 0 or found is not blob:
+                self.opens_missed -= 1
+                raise NotFound(blob.location)
+            content.opened += 1
+            return content
+
+        return self._answer(open)
+
+    def create(
+        self, location: str, body: Any, details: Details, condition: Condition = None
+    ) -> Deferred[Committed]:
+        def check(blob: Committed | None) -> None:
+            if condition is not None:
+                condition(blob)
+            if blob is not None:
+                raise AlreadyExists(location)
+
+        return self._upload(location, body, details, check)
+
+    def replace(
+        self, location: str, body: Any, details: Details, condition: Condition = None
+    ) -> Deferred[Committed]:
+        def check(blob: Committed | None) -> None:
+            if condition is not None:
+                condition(blob)
+            if blob is None:
+                raise NotFound(location)
+
+        return self._upload(location, body, details, check)
+
+    def put(
+        self, location: str, body: Any, details: Details, condition: Condition = None
+    ) -> Deferred[tuple[Committed, bool]]:
+        existed = []
+
+        def check(blob: Committed | None) -> None:
+            if condition is not None:
+                condition(blob)
+            existed.append(blob is not None)
+
+        done = self._upload(location, body, details, check)
+        return done.addCallback(lambda blob: (blob, not existed[-1]))
+
+    def delete(self, location: str, condition: Condition = None) -> Deferred[None]:
+        def delete() -> None:
+            if condition is not None:
+                condition(self._current(location))
+            self._find(location)
+            del self.blobs[location]
+
+        return self._answer(delete)
+
+    def list(
+        self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
+    ) -> Deferred[Page]:
+        def list() -> Page:
+            self.listed.append((prefix, delimiter, after, limit))
+            entries: dict[str, Committed | str] = {}
+            # An `after` that can have been a group at the end of a page: all of it is listed.
+            listed = bool(delimiter) and after.endswith(delimiter) and len(after) > len(prefix)
+            for location, (blob, _) in self.blobs.items():
+                if listed and location.startswith(after):
+                    continue
+                if location.startswith(prefix) and location.encode() > after.encode():
+                    head, found, _ = location[len(prefix) :].partition(delimiter or "\0")
+                    group = prefix + head + found
+                    entries[group] = group if found else blob
+            keys = sorted(entries, key=lambda key: key.encode())
+            more = keys[limit - 1] if len(keys) > limit else None
+            return Page([entries[key] for key in keys[:limit]], more)
+
+        return self._answer(list)
+
+    def check_health(self) -> None:
+        if self.health is not None:
+            raise self.health
+
+    # How.
+
+    def _current(self, location: str) -> Committed | None:
+        found = self.blobs.get(location)
+        return None if found is None else found[0]
+
+    def _find(self, location: str) -> tuple[Committed, MemoryContent]:
+        if location not in self.blobs:
+            raise NotFound(location)
+        return self.blobs[location]
+
+    def _answer(self, work: Callable[[], Any]) -> Deferred[Any]:
+        try:
+            if self.failure is not None:
+                raise self.failure
+            result = work()
+        except Exception as error:
+            return fail(error)
+        if not self.holding:
+            return succeed(result)
+        deferred: Deferred[Any] = Deferred()
+        self._held.append((deferred, result))
+        return deferred
+
+    def _upload(
+        self,
+        location: str,
+        body: Any,
+        details: Details,
+        check: Callable[[Committed | None], None],
+    ) -> Deferred[Committed]:
+        if self._max is not None and (body.length or 0) > self._max:
+            return fail(TooLarge(self._max))
+        checked = self._answer(lambda: check(self._current(location)))
+        return checked.addCallback(lambda _: self._receive(location, body, details, check))
+
+    def _receive(
+        self,
+        location: str,
+        body: Any,
+        details: Details,
+        check: Callable[[Committed | None], None],
+    ) -> Deferred[Committed]:
+        done: Deferred[Committed] = Deferred()
+        body.deliver(_Upload(self, location, details, check, done))
+        return done
+
+
+class _Upload:
+    """Takes a body and commits it."""
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        location: str,
+        details: Details,
+        check: Callable[[Committed | None], None],
+        done: Deferred[Committed],
+    ) -> None:
+        self._store = store
+        self._location = location
+        self._details = details
+        self._check = check
+        self._done = done
+        self._data = bytearray()
+
+    def received(self, data: bytes) -> None:
+        self._data += data
+
+    def failed(self, reason: str) -> None:
+        self._done.errback(BodyFailed(reason))
+
+    def finished(self) -> None:
+        try:
+            self._check(self._store._current(self._location))
+            for algorithm, digest in self._details.digests.items():
+                if hashlib.new(algorithm, self._data).digest() != digest:
+                    raise DigestMismatch(algorithm)
+        except Exception as error:
+            self._done.errback(error)
+        else:
+            blob = self._store.add(
+                self._location,
+                bytes(self._data),
+                content_type=self._details.content_type,
+                metadata=dict(self._details.metadata),
+            )
+            self._done.callback(blob)

@@ -1,0 +1,93 @@
+"""A store on a directory of its own, for the tests of what it does."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Blob, Committed
+from gostore.statefile import parse
+from gostore.store.blobstore import BlobStore, Details
+from gostore.volume.volume import DATA, STATE, Volume
+from tests.store.doubles import FakeBody, FaultyDisk, ManualWorkers, Ticks
+
+LARGE = b"large" * 20_000
+"""More than is read, or received, in one go."""
+
+
+class StoreCase(SynchronousTestCase):
+    """Has a `store` on `directory`, whose `disk` can fail; the test says which job is next."""
+
+    def setUp(self) -> None:
+        """Open a store on an empty directory."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+        self.clock = Ticks()
+        self.disk = FaultyDisk()
+        self.disk.room = (1 << 40, 1 << 41)
+        self.store: BlobStore | None = None
+        self.addCleanup(self.close)
+        self.open()
+
+    def open(self, **settings: Any) -> str:
+        """Close the store if it is open, and open another one; return what it found."""
+        self.close()
+        self.volume = Volume(str(self.directory), disk=self.disk, now=self.clock)
+        self.workers = ManualWorkers()
+        self.store = BlobStore(self.volume, self.workers, **{"reserve": 0, **settings})
+        self.store.open()
+        return self.store.start()
+
+    def close(self) -> None:
+        """Close the store without a stop, as a crash does: what has not run never will."""
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+            for fd in list(self.disk.descriptors):
+                self.disk.close(fd)
+
+    def wait(self, asked: Deferred[Any]) -> Any:
+        """Run what there is to run, and return the result."""
+        self.workers.run_all()
+        return self.successResultOf(asked)
+
+    def fails(self, asked: Deferred[Any], *errors: type[Exception]) -> Any:
+        """Run what there is to run, and return the error it came to."""
+        self.workers.run_all()
+        return self.failureResultOf(asked, *errors).value
+
+    def store_blob(self, location: str, data: bytes = b"data") -> Committed:
+        """Store a blob, whether there is one or not."""
+        return self.wait(self.store.put(location, FakeBody(data), Details()))[0]
+
+    def read(self, location: str) -> bytes:
+        """What a GET is given."""
+        blob = self.wait(self.store.get(location))
+        content = self.wait(self.store.content(blob))
+        data = content.read(0, blob.size)
+        found = data if isinstance(data, bytes) else self.wait(data)
+        content.close()
+        self.workers.run_all()
+        return found
+
+    def collect(self) -> None:
+        """Let the collector run once."""
+        self.wait(self.store.collect())
+
+    def data(self, blob: Committed) -> Path:
+        """Where the bytes of a blob are."""
+        return self.directory / str(blob.id) / DATA
+
+    def record(self, name: object) -> Blob:
+        """What the state file in a directory says."""
+        return parse((self.directory / str(name) / STATE).read_bytes())
+
+    def names(self) -> list[str]:
+        """What lies in the directory."""
+        return sorted(os.listdir(self.directory))

@@ -1,0 +1,309 @@
+"""Tests for the life of a BlobStore: health, stops, restarts and what is collected."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from unittest import mock
+
+from gostore.errors import (
+    BodyFailed,
+    DiskFailed,
+    NotFound,
+    ReadOnly,
+    Stopping,
+    VolumeInUse,
+    VolumeUnusable,
+)
+from gostore.store.blobstore import BlobStore, Details
+from gostore.volume.disk import Disk
+from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.volume import Volume
+from tests.store.doubles import FILE, SECOND, FakeBody, InlineWorkers
+from tests.store.support import LARGE, StoreCase
+
+YEARS = 25 * 365 * 86400 * SECOND
+
+
+class HealthTests(StoreCase):
+    """Read-only: after a sync whose outcome nobody knows."""
+
+    def break_down(self) -> FakeBody:
+        """Store a and b, begin a body for c, and fail the sync that is to make a PUT last."""
+        self.store_blob("a")
+        self.store_blob("b", LARGE)
+        body = FakeBody(b"c", complete=False, length=None)
+        self.begun = self.store.create("c", body, Details())
+        self.workers.run_all()
+        self.store.check_health()
+        self.disk.clear()
+        self.store_blob("b", LARGE)
+        root = 1 + self.disk.trace("fsync").index("fsync /")
+        self.disk.fail("fsync", nth=root)
+        self.fails(self.store.replace("b", FakeBody(LARGE + b"new"), Details()), DiskFailed)
+        self.disk.heal()
+        return body
+
+    def test_writes(self) -> None:
+        """Every write is refused, and says why; the body of none is asked for."""
+        self.break_down()
+        body = FakeBody(b"1")
+        for verb in (self.store.create, self.store.replace, self.store.put):
+            self.failureResultOf(verb("a", body, Details()), ReadOnly)
+        error = self.failureResultOf(self.store.delete("a"), ReadOnly).value
+        self.assertEqual(body.delivered, 0)
+        self.assertIn("EIO", str(error))
+        self.assertRaises(ReadOnly, self.store.check_health)
+
+    def test_upload_under_way(self) -> None:
+        """An upload that was under way is refused when it is here, and its stage removed."""
+        body = self.break_down()
+        body.finish(b"c")
+        self.fails(self.begun, ReadOnly)
+        self.collect()
+        self.assertFalse([name for name in self.names() if name.startswith(".new-")])
+
+    def test_reads(self) -> None:
+        """Reading goes on, of what was durable before."""
+        self.break_down()
+        self.assertEqual(self.read("a"), b"data")
+        self.assertEqual(self.read("b"), LARGE)
+
+    def test_ids(self) -> None:
+        """No id is free again that the disk may bear (bad-inputs 58)."""
+        self.break_down()
+        for _ in range(2):
+            self.collect()
+        for name in self.names():
+            if name.isdecimal():
+                self.assertIn(int(name), self.store._by_id)
+
+    def test_removed(self) -> None:
+        """When its directory has been removed the store says so, and takes nothing any more."""
+        self.store_blob("a")
+        self.disk.fail("fstat", name="")
+        self.store.check_health()  # a look that fails says nothing
+        self.disk.heal()
+        shutil.rmtree(self.directory)
+        error = self.assertRaises(ReadOnly, self.store.check_health)
+        self.assertEqual(error.reason, "the data directory has been removed")
+        self.directory.mkdir()  # for whoever removes it after the test; it is another one
+        for asked in (
+            self.store.put("b", FakeBody(b"1"), Details()),
+            self.store.put("b", FakeBody(LARGE), Details()),
+            self.store.delete("a"),
+        ):
+            self.fails(asked, ReadOnly)
+        self.collect()
+        self.assertEqual(self.names(), [])
+
+    def test_no_links(self) -> None:
+        """Where directories are never said to have a link, that is no proof of a removal."""
+        self.close()
+
+        class Linkless(Disk):
+            @staticmethod
+            def fstat(fd: int) -> os.stat_result:
+                found = list(os.fstat(fd))
+                found[stat.ST_NLINK] = 0
+                return os.stat_result(found)
+
+        volume = Volume(str(self.directory), disk=Linkless())
+        volume.open()
+        self.addCleanup(volume.close)
+        volume.check()
+
+    def test_restart(self) -> None:
+        """A restart decides from the disk, and all is well again."""
+        self.break_down()
+        self.open()
+        self.store.check_health()
+        self.assertIn(self.read("b"), (LARGE, LARGE + b"new"))
+        self.store_blob("b")
+
+
+class StopTests(StoreCase):
+    """A stop finishes what is being committed, and leaves no stage."""
+
+    def test_idle(self) -> None:
+        """With nothing to do there is nothing to wait for but the last look at the garbage."""
+        self.store_blob("a")
+        self.wait(self.store.stop())
+
+    def test_refuses(self) -> None:
+        """From then on no write begins; reading goes on."""
+        self.store_blob("a")
+        stopped = self.store.stop()
+        self.assertRaises(Stopping, self.store.check_health)
+        body = FakeBody(b"1")
+        for verb in (self.store.create, self.store.replace, self.store.put):
+            self.failureResultOf(verb("a", body, Details()), Stopping)
+        self.failureResultOf(self.store.delete("a"), Stopping)
+        self.assertEqual(body.delivered, 0)
+        self.assertEqual(self.read("a"), b"data")
+        self.wait(stopped)
+
+    def test_commits(self) -> None:
+        """Commits and deletions in flight are finished, and answered as such."""
+        self.store_blob("a")
+        written = [self.store.put(f"b{i}", FakeBody(b"1"), Details()) for i in range(3)]
+        deleted = self.store.delete("a")
+        stopped = self.store.stop()
+        self.assertNoResult(stopped)
+        self.workers.run_all()
+        for asked in (*written, deleted, stopped):
+            self.successResultOf(asked)
+        self.open()
+        self.assertEqual(len(self.wait(self.store.list()).entries), 3)
+
+    def test_body_finishes(self) -> None:
+        """A body that comes to its end in the time of grace is stored."""
+        body = FakeBody(b"12", complete=False, length=None)
+        asked = self.store.create("a", body, Details())
+        stopped = self.store.stop()
+        self.workers.run_all()
+        self.assertNoResult(stopped)
+        body.finish(b"34")
+        self.assertEqual(self.wait(asked).size, 4)
+        self.successResultOf(stopped)
+
+    def test_uploads(self) -> None:
+        """Uploads that break off are waited for, and their stages are gone (bad-inputs 77)."""
+        bodies = [FakeBody(LARGE, complete=False, length=None) for _ in range(10)]
+        asked = [self.store.create(f"a{i}", body, Details()) for i, body in enumerate(bodies)]
+        for one in range(5):
+            self.store.create(f"b{one}", FakeBody(LARGE), Details())
+        for _ in range(5):
+            self.workers.run(FILE)
+        stopped = self.store.stop()
+        for body in bodies:
+            body.fail()
+        self.wait(stopped)
+        for one in asked:
+            self.failureResultOf(one, BodyFailed)
+        self.assertEqual(len(self.names()), 5)
+        self.assertTrue(all(name.isdecimal() for name in self.names()))
+
+    def test_damage(self) -> None:
+        """What is being set aside is waited for, too."""
+        blob = self.store_blob("a")
+        self.data(blob).unlink()
+        asked = self.store.content(blob)
+        self.workers.run(FILE)
+        self.failureResultOf(asked)
+        stopped = self.store.stop()
+        self.assertNoResult(stopped)
+        self.wait(stopped)
+        self.assertEqual(self.names(), [f".quarantine-{blob.id}-1"])
+
+    def test_close(self) -> None:
+        """After the close nothing is open, and the directory is free for another daemon."""
+        self.store_blob("a")
+        self.read("a")
+        store, workers = self.store, self.workers
+        other = BlobStore(Volume(str(self.directory)), InlineWorkers())
+        self.assertRaises(VolumeInUse, other.open)
+        self.wait(store.stop())
+        store.close()
+        self.store = None
+        workers.run_all()
+        self.assertEqual(self.disk.open_files, [])
+        self.assertEqual(workers.stopped, 1)
+        other.open()
+        other.close()
+
+
+class StartTests(StoreCase):
+    """A start that the disk refuses, and the times in between."""
+
+    def test_scan_fails(self) -> None:
+        """A directory that cannot be read is unusable, and let go of."""
+        self.close()
+        volume = Volume(str(self.directory), disk=self.disk)
+        store = BlobStore(volume, InlineWorkers())
+        self.disk.fail("listdir", errno.EACCES)
+        error = self.assertRaises(VolumeUnusable, store.open)
+        self.assertIn("EACCES", str(error))
+        store.open()
+        store.close()
+
+    def test_not_ours_to_read(self) -> None:
+        """A blob of another owner, restored by root say, is named; so is the journal."""
+        blob = self.store_blob("a")
+        self.close()
+        store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+        for name, shown in ((f"{blob.id}/", blob.id), (JOURNAL[0], "the redo journal")):
+            self.disk.fail("open", errno.EACCES, name=name)
+            error = self.assertRaises(VolumeUnusable, store.open)
+            self.assertEqual(error.reason, f"{shown}: Permission denied")
+            self.assertEqual(self.disk.open_files, [])
+            self.disk.heal()
+
+    def test_something_in_place_of_the_journal(self) -> None:
+        """What has taken the place of a journal's file is named, and the directory let go of."""
+        self.close()
+        (self.directory / JOURNAL[1]).symlink_to("nowhere")
+        store = BlobStore(Volume(str(self.directory)), InlineWorkers())
+        error = self.assertRaises(VolumeUnusable, store.open)
+        self.assertIn(f"{JOURNAL[1]}, of the redo journal, is not a regular file", str(error))
+        (self.directory / JOURNAL[1]).unlink()
+        store.open()
+        store.close()
+
+    def test_repair_fails(self) -> None:
+        """So is one that cannot be mended, whether a rename is refused or a sync."""
+        for kind, name in (("rename", ".quarantine"), ("fsync", None)):
+            self.open()
+            self.data(self.store_blob("a")).unlink()
+            self.close()
+            store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+            store.open()
+            self.disk.fail(kind, name=name)
+            error = self.assertRaises(VolumeUnusable, store.start)
+            self.assertIn("EIO", str(error))
+            store.close()
+
+    def test_room_unknown(self) -> None:
+        """A start that cannot tell how much room there is is refused, too."""
+        self.close()
+        store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+        store.open()
+        self.disk.fail("free")
+        self.assertRaises(VolumeUnusable, store.start)
+        store.close()
+
+    def test_no_threads(self) -> None:
+        """Without its threads a store cannot start, and says so."""
+        self.close()
+        workers = InlineWorkers()
+        workers.start = mock.Mock(side_effect=RuntimeError("can't start new thread"))
+        store = BlobStore(Volume(str(self.directory)), workers)
+        self.addCleanup(store.close)
+        store.open()
+        error = self.assertRaises(VolumeUnusable, store.start)
+        self.assertIn("can't start new thread", str(error))
+
+    def test_room_unknown_to_collector(self) -> None:
+        """A run that cannot tell how much room there is has freed the ids all the same."""
+        (self.directory / ".new-7").mkdir()
+        self.open()
+        self.assertIn(7, self.store._by_id)
+        self.disk.fail("free")
+        self.collect()
+        self.assertNotIn(7, self.store._by_id)
+
+    def test_clock_goes_back(self) -> None:
+        """The newest write wins after a restart, whatever the wall clock says (bad-inputs 76)."""
+        self.store_blob("a", b"first")
+        for jump in (-YEARS, 2 * YEARS, -3 * YEARS):
+            self.clock.time += jump
+            data = b"%d" % jump
+            self.store_blob("a", data)
+            self.open()
+            self.assertEqual(self.read("a"), data)
+        self.clock.time -= YEARS // 2
+        self.wait(self.store.delete("a"))
+        self.open()
+        self.fails(self.store.get("a"), NotFound)

@@ -1,0 +1,163 @@
+"""Tests for gostore.store.committer: who may change a location next, and what shares a flush."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from gostore.errors import NoSpace, ReadOnly
+from gostore.store.blobstore import Details
+from gostore.store.committer import BATCH, Committer
+from gostore.volume.volume import Change, Discard
+from tests.store.doubles import COMMIT, FakeBody
+from tests.store.support import StoreCase
+
+
+class CommitterTests(StoreCase):
+    """Turns, on a volume in which the changes find nothing to do."""
+
+    def setUp(self) -> None:
+        """Note down what is decided, and what the maps are told to show."""
+        super().setUp()
+        self.committer = Committer(self.volume, self.workers)
+        self.done: list[str] = []
+
+    def change(self, location: str, name: str = "") -> Deferred[None]:
+        """Ask for a change."""
+        return self.committer.change(
+            location, self.decide(f"decide {location}{name}"), self.note(f"switch {location}{name}")
+        )
+
+    def note(self, what: str) -> Callable[[], None]:
+        return lambda: self.done.append(what)
+
+    def decide(self, what: str) -> Callable[[], Change]:
+        def decide() -> Change:
+            self.done.append(what)
+            return Discard(["none", "none"], 0)
+
+        return decide
+
+    def sizes(self) -> list[int]:
+        """How many changes each flush that waits is for."""
+        return [len(job.arguments[0]) for job in self.workers.queued(COMMIT)]
+
+    def test_in_turn(self) -> None:
+        """The next change of a location is decided when the one before is durable and shown."""
+        asked = [self.change("a", "1"), self.change("a", "2")]
+        self.assertEqual(self.done, ["decide a1"])
+        self.workers.run_all()
+        self.assertEqual(self.done, ["decide a1", "switch a1", "decide a2", "switch a2"])
+        for one in asked:
+            self.successResultOf(one)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+
+    def test_together(self) -> None:
+        """Changes of other locations that come during a flush share the next, BATCH at most."""
+        self.change("first")
+        for number in range(BATCH + 3):
+            self.change(f"{number}")
+        self.assertEqual(self.sizes(), [1])
+        self.workers.run(COMMIT)
+        self.assertEqual(self.sizes(), [BATCH])
+        self.workers.run(COMMIT)
+        self.assertEqual(self.sizes(), [3])
+        self.workers.run(COMMIT)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+
+    def test_turns_together(self) -> None:
+        """Turns that several locations get by one flush share the next, too."""
+        for location in ("first", "a", "b", "a", "b"):
+            self.change(location)
+        self.workers.run(COMMIT)
+        self.assertEqual(self.sizes(), [2])
+        self.workers.run(COMMIT)
+        self.assertEqual(self.sizes(), [2])
+
+    def test_refused(self) -> None:
+        """Who is refused in its turn costs no flush, and the next has its turn at once."""
+
+        def refuse() -> Change:
+            raise ZeroDivisionError
+
+        self.change("a")
+        refused = self.committer.change("a", refuse, self.note("never"))
+        self.change("a", "3")
+        self.workers.run(COMMIT)
+        self.failureResultOf(refused, ZeroDivisionError)
+        self.workers.run_all()
+        self.assertEqual(self.done[-2:], ["decide a3", "switch a3"])
+        self.failureResultOf(self.committer.change("b", refuse, self.note("never")))
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+
+    def test_fails(self) -> None:
+        """A flush that fails in no foreseen way fails its changes, and is the last."""
+        asked = [self.change("a"), self.change("b"), self.change("a", "2")]
+        self.workers.take(COMMIT).result.errback(ZeroDivisionError())
+        self.failureResultOf(asked[0], ZeroDivisionError)
+        self.workers.run_all()
+        for one in asked[1:]:
+            self.failureResultOf(one, ReadOnly)
+        self.assertNotIn("switch a", self.done)
+
+    def test_not_shown(self) -> None:
+        """When the maps cannot show what is durable nothing is written any more."""
+
+        def switch() -> None:
+            raise MemoryError
+
+        asked = self.committer.change("a", self.decide("decide a"), switch)
+        others = [self.change("a", "2"), self.change("b")]
+        self.workers.run_all()
+        self.failureResultOf(asked, MemoryError)
+        for one in others:
+            self.failureResultOf(one, ReadOnly)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+
+    def test_hold(self) -> None:
+        """Other work on a location has its turn like a change, without a flush, and ends it."""
+        work: Deferred[None] = Deferred()
+        self.change("a", "1")
+        held = self.committer.hold("a", lambda: work)
+        after = self.change("a", "2")
+        self.workers.run_all()
+        self.assertEqual(self.done, ["decide a1", "switch a1"])
+        self.assertNoResult(held)
+        self.change("b")
+        self.workers.run_all()
+        self.assertEqual(self.done[-1], "switch b", "only this location is held")
+        work.callback(None)
+        self.successResultOf(held)
+        self.workers.run_all()
+        self.successResultOf(after)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+
+    def test_hold_at_once(self) -> None:
+        """Where nobody else is at it, it is done at once; one that fails holds nobody."""
+        work: list[Any] = []
+        self.successResultOf(self.committer.hold("a", lambda: succeed(work.append(1))))
+        self.assertEqual(work, [1])
+        failing: Deferred[None] = Deferred()
+        held = self.committer.hold("a", lambda: failing)
+        failing.errback(ZeroDivisionError())
+        self.failureResultOf(held, ZeroDivisionError)
+        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+
+    def test_one_of_a_batch(self) -> None:
+        """A change that the disk refuses fails alone; the others of its batch are stored."""
+        self.disk.fail("writev", errno.ENOSPC, nth=2)
+        first = self.store.put("x", FakeBody(b"1"), Details())
+        asked = [self.store.put(f"a{i}", FakeBody(b"1"), Details()) for i in range(3)]
+        self.workers.run_all()
+        self.failureResultOf(first, NoSpace)
+        for one in asked:
+            self.successResultOf(one)
+        self.disk.fail("mkdir", errno.ENOSPC, nth=2)
+        asked = [self.store.put(f"b{i}", FakeBody(b"1"), Details()) for i in range(4)]
+        self.workers.run_all()
+        self.failureResultOf(asked[1], NoSpace)
+        for one in (asked[0], *asked[2:]):
+            self.successResultOf(one)

@@ -1,0 +1,104 @@
+"""What the tests of the volume's rooms share: a volume in a directory of the test's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Blob
+from gostore.volume.recovery import scan as recovery
+from gostore.volume.volume import DATA, STATE, Commit, Delete, Volume
+from tests.store.doubles import FaultyDisk, Ticks
+
+
+class VolumeCase(SynchronousTestCase):
+    """A volume on a `FaultyDisk` over a real directory, each change flushed for itself."""
+
+    trusted = False
+
+    def setUp(self) -> None:
+        self.path = os.path.abspath(self.mktemp())
+        self.disk = FaultyDisk(trusted=self.trusted)
+        self.ticks = Ticks()
+        self.generation = 0
+        self.volume = self.open()
+
+    def open(self, sync: str = "files") -> Volume:
+        """Another volume on the same directory; the last one has to be closed."""
+        volume = Volume(self.path, disk=self.disk, now=self.ticks, sync=sync)
+        volume.open()
+        self.addCleanup(volume.close)
+        self.disk.clear()
+        return volume
+
+    def restart(self) -> recovery.Recovery:
+        """Close the volume, open it anew, and scan it."""
+        self.volume.close()
+        self.volume = self.open()
+        return recovery.scan(self.volume)
+
+    def start(self, blob_id: int, location: str) -> Blob:
+        """A blob whose data is still to come."""
+        blob = Blob(blob_id, location)
+        blob.create(self.ticks())
+        blob.start_writing(self.ticks())
+        return blob
+
+    def finish(self, blob: Blob, data: bytes) -> Blob:
+        """The blob when all its data is there."""
+        self.generation += 1
+        digest = hashlib.sha256(data).digest()
+        blob.finish_writing(self.ticks(), len(data), digest, self.generation)
+        return blob
+
+    def change(self, blob_id: int, location: str, data: bytes = b"data") -> Commit:
+        """The commit of a small blob."""
+        return Commit(self.finish(self.start(blob_id, location), data), data)
+
+    def commit(self, blob_id: int, location: str, data: bytes = b"data") -> Blob:
+        """Commit a small blob."""
+        change = self.change(blob_id, location, data)
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+        return change.blob
+
+    def delete(self, blob: Blob, elders: Sequence[int] = ()) -> None:
+        """Delete a blob."""
+        change = Delete(blob.committed(), elders)
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+
+    def file(self, *names: str) -> str:
+        """A path in the data directory."""
+        return os.path.join(self.path, *names)
+
+    def names(self) -> list[str]:
+        """What lies in the data directory."""
+        return sorted(os.listdir(self.path))
+
+    def data(self, blob_id: int) -> bytes:
+        """The bytes of a blob, as they lie there."""
+        with open(self.file(str(blob_id), DATA), "rb") as file:
+            return file.read()
+
+    def state(self, name: str) -> bytes:
+        """A state file, as it lies there."""
+        with open(self.file(name, STATE), "rb") as file:
+            return file.read()
+
+    def put(self, name: str, data: bytes, file: str = STATE) -> None:
+        """Write something into a directory behind the volume's back."""
+        os.makedirs(self.file(name), exist_ok=True)
+        with open(self.file(name, file), "wb") as out:
+            out.write(data)
+
+    def assert_order(self, *calls: str) -> None:
+        """These calls were made, one after another, whatever was made between them."""
+        trace = iter(
+            self.disk.trace("open", "writev", "fsync", "syncfs", "mkdir", "rename", "unlink")
+        )
+        for wanted in calls:
+            self.assertTrue(any(call == wanted for call in trace), f"{wanted} is missing")

@@ -1,0 +1,691 @@
+"""Tests for gostore.volume.volume: the write protocol, call by call, and what fails in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from gostore.blob import State
+from gostore.errors import (
+    BadRecord,
+    Busy,
+    DiskFailed,
+    NoSpace,
+    ReadOnly,
+    StoreError,
+    VolumeInUse,
+    VolumeUnusable,
+)
+from gostore.volume.collect import collect
+from gostore.volume.recovery import scan as recovery
+from gostore.volume.volume import (
+    DATA,
+    STATE,
+    Commit,
+    DataDamaged,
+    Delete,
+    Discard,
+    Stage,
+    Volume,
+)
+from tests.store.doubles import FOR_EVER
+from tests.volume.support import VolumeCase
+
+FAILURES: list[tuple[int, type[StoreError]]] = [
+    (errno.EIO, DiskFailed),
+    (errno.ENOSPC, NoSpace),
+    (errno.EDQUOT, NoSpace),
+    (errno.EMFILE, Busy),
+    (errno.ENFILE, Busy),
+    (errno.EROFS, ReadOnly),
+]
+
+
+class OpenTests(VolumeCase):
+    """Opening a directory, and being refused it."""
+
+    def test_made(self) -> None:
+        """A missing directory is made, its parents too; `make=False` makes none."""
+        path = self.file("x", "y")
+        with self.assertRaises(VolumeUnusable):
+            Volume(path).open(make=False)
+        self.assertEqual(self.names(), [])
+        volume = Volume(path)
+        volume.open()
+        volume.close()
+        self.assertTrue(os.path.isdir(path))
+
+    def test_made_to_last(self) -> None:
+        """What is made is flushed into what is above it, level by level, or refused."""
+        self.disk.clear()
+        volume = Volume(self.file("x", "y"), disk=self.disk)
+        volume.open()
+        volume.close()
+        kinds = [call.kind for call in self.disk.calls]
+        made = ["open", "fsync", "close"]
+        self.assertEqual(kinds[:8], [*made, *made, "open", "lock"])
+        volume.open()
+        volume.close()
+        self.disk.fail("fsync")
+        self.assertRaises(VolumeUnusable, Volume(self.file("z"), disk=self.disk).open)
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_directories_not_flushed(self) -> None:
+        """A file system that cannot flush a directory is refused, and says why."""
+        self.volume.close()
+        self.disk.fail("fsync", errno.EINVAL, times=FOR_EVER)
+        error = self.assertRaises(VolumeUnusable, self.volume.open)
+        self.assertEqual(error.reason, "Invalid argument")
+        self.assertEqual(self.disk.open_files, [])
+
+    def test_in_use(self) -> None:
+        """A second opener is refused, by whatever path it comes; after a close it is not."""
+        link = self.mktemp()
+        os.symlink(self.path, link)
+        for path in (self.path, os.path.abspath(link)):
+            with self.assertRaises(VolumeInUse) as raised:
+                Volume(path).open()
+            self.assertIn(path, str(raised.exception))
+        self.volume.close()
+        Volume(self.path).open()
+
+    def test_locked_first(self) -> None:
+        """Nothing in the directory is touched, or flushed, before the lock is taken."""
+        self.volume.close()
+        self.disk.clear()
+        self.volume.open()
+        kinds = [call.kind for call in self.disk.calls]
+        self.assertEqual(kinds[:3], ["open", "lock", "mkdir"])
+        self.assertIn("syncfs", kinds)
+
+    def test_not_flushed(self) -> None:
+        """If what a crash left cannot be flushed it is not served."""
+        self.volume.close()
+        for kind in ("syncfs", "fsync", "mkdir", "open"):
+            fault = self.disk.fail(kind, errno.EIO)
+            self.assertRaises(VolumeUnusable, self.volume.open)
+            self.assertEqual(self.disk.open_files, [], kind)
+            self.disk.faults.remove(fault)
+        self.volume.open()
+
+    def test_full(self) -> None:
+        """A full disk can be opened, to read and to delete."""
+        self.volume.close()
+        self.disk.fail("mkdir", errno.ENOSPC)
+        self.volume.open()
+
+    def test_look(self) -> None:
+        """Looking changes nothing, and without the lock minds no daemon."""
+        other = Volume(self.path)
+        self.assertRaises(VolumeInUse, other.look)
+        other.look(lock=False)
+        other.close()
+        self.assertEqual(self.names(), [])
+
+    def test_file(self) -> None:
+        """A file in the directory's place is refused."""
+        path = os.path.abspath(self.mktemp())
+        with open(path, "wb"):
+            pass
+        self.assertRaises(VolumeUnusable, Volume(path).open)
+
+    def test_any_bytes(self) -> None:
+        """A path need not be UTF-8."""
+        path = os.path.abspath(self.mktemp()).encode() + b"-\xff"
+        volume = Volume(path)
+        volume.open()
+        volume.close()
+        self.assertTrue(os.path.isdir(path))
+
+    def test_free(self) -> None:
+        """free tells of the directory's file system."""
+        free, total = self.volume.free()
+        self.assertTrue(0 < free <= total)
+
+
+class CommitTests(VolumeCase):
+    """Small blobs, each flushed for itself."""
+
+    def test_order(self) -> None:
+        """Data and record are flushed, then their directory, then renamed, then the root."""
+        self.disk.clear()
+        self.commit(7, "a")
+        self.assertEqual(
+            self.disk.trace(),
+            [
+                "mkdir .new-7",
+                f"open .new-7/{DATA}",
+                f"writev .new-7/{DATA}",
+                f"fsync .new-7/{DATA}",
+                f"open .new-7/{STATE}",
+                f"writev .new-7/{STATE}",
+                f"fsync .new-7/{STATE}",
+                "fsync .new-7",
+                "rename .new-7 -> 7",
+                "fsync /",
+            ],
+        )
+        self.assertEqual(self.data(7), b"data")
+        self.assertEqual(stat.S_IMODE(os.stat(self.file("7", DATA)).st_mode) & 0o100, 0)
+
+    def test_refused(self) -> None:
+        """A call that fails before the rename fails that blob, and leaves nothing open."""
+        for number, (error, kind) in enumerate(FAILURES):
+            for at, call in enumerate(("mkdir", "open", "writev", "fsync")):
+                change = self.change(10 * number + at, "a")
+                self.disk.fail(call, error)
+                self.volume.commit([change])
+                self.assertIsInstance(change.error, kind, call)
+                self.assertEqual(self.disk.open_files, [""])
+                self.assertIsNone(self.volume.broken)
+                self.disk.heal()
+
+    def test_never_onto_something(self) -> None:
+        """A rename onto a directory that holds something fails that blob, and harms nobody."""
+        for sync, trusted in (("files", False), ("journal", True)):
+            self.volume.close()
+            self.disk.trusted = trusted
+            self.volume = self.open(sync)
+            self.put("7", b"photo", "a.jpg")
+            changes = [self.change(7, "a"), self.change(8 + trusted, "b")]
+            self.volume.commit(changes)
+            self.assertIsInstance(changes[0].error, DiskFailed)
+            self.assertEqual((changes[1].error, self.volume.broken), (None, None))
+            self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
+            self.assertTrue(self.volume.remove(".new-7"))
+
+    def test_others_go_on(self) -> None:
+        """In a batch only the one that fails is refused; the rest shares one flush of the root."""
+        changes = [self.change(number, f"b{number}") for number in (1, 2, 3)]
+        self.disk.fail("mkdir", errno.ENOSPC, nth=2)
+        self.disk.clear()
+        self.volume.commit(changes)
+        self.assertEqual([change.error is None for change in changes], [True, False, True])
+        self.assertEqual(self.disk.trace().count("fsync /"), 1)
+        self.assertEqual(self.disk.trace()[-1], "fsync /")
+
+    def test_root_not_flushed(self) -> None:
+        """If the root cannot be flushed the outcome is unknown; nothing is tried again."""
+        change = self.change(1, "a")
+        self.disk.fail("fsync", errno.EIO, nth=4)
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertIsNotNone(self.volume.broken)
+        self.disk.clear()
+        later = self.change(2, "b")
+        self.volume.commit([later])
+        self.assertIsInstance(later.error, ReadOnly)
+        self.assertEqual(self.disk.calls, [])
+
+    def test_short_writes(self) -> None:
+        """Writes that are cut short are gone on with."""
+        self.disk.shorten("writev", 7, times=100)
+        self.commit(1, "a", b"0123456789" * 10)
+        self.assertEqual(self.data(1), b"0123456789" * 10)
+        self.assertEqual(self.volume.read_record("1", 1).location, "a")
+
+    def test_not_over_another(self) -> None:
+        """A commit never replaces a directory that is there."""
+        self.commit(1, "a")
+        change = self.change(1, "b", b"other")
+        self.volume.commit([change])
+        self.assertIsNotNone(change.error)
+        self.assertEqual(self.data(1), b"data")
+
+
+class StageTests(VolumeCase):
+    """Bodies that come in pieces."""
+
+    def stage(self, blob_id: int, *pieces: bytes) -> Stage:
+        """A stage with some pieces in it."""
+        stage = self.volume.stage(self.start(blob_id, "a"))
+        for piece in pieces:
+            self.volume.write(stage, [piece])
+        return stage
+
+    def test_pending(self) -> None:
+        """A stage has a Pending record, for people and for recovery."""
+        self.stage(5, b"half")
+        self.assertIs(self.volume.read_record(".new-5", 5).state, State.PENDING)
+
+    def test_commit(self) -> None:
+        """Its data is flushed before its record is replaced, and both before the rename."""
+        stage = self.stage(5, b"one", b"two")
+        self.disk.clear()
+        change = Commit(self.finish(stage.blob, b"onetwo"), stage)
+        self.volume.commit([change])
+        self.assertIsNone(change.error)
+        self.assert_order(
+            f"fsync .new-5/{DATA}",
+            f"fsync .new-5/{STATE}.tmp",
+            f"rename .new-5/{STATE}.tmp -> .new-5/{STATE}",
+            "fsync .new-5",
+            "rename .new-5 -> 5",
+            "fsync /",
+        )
+        self.assertEqual(self.data(5), b"onetwo")
+
+    def test_sealed(self) -> None:
+        """What is sealed is flushed and closed, and not flushed again."""
+        stage = self.stage(5, b"data")
+        self.volume.seal(stage)
+        self.disk.clear()
+        self.volume.commit([Commit(self.finish(stage.blob, b"data"), stage)])
+        self.assertNotIn(f"fsync .new-5/{DATA}", self.disk.trace())
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_many_pieces(self) -> None:
+        """More pieces than writev takes are written in several calls."""
+        stage = self.volume.stage(self.start(5, "a"))
+        pieces = [b"%d," % number for number in range(3000)]
+        self.volume.write(stage, pieces)
+        with open(self.file(".new-5", DATA), "rb") as file:
+            self.assertEqual(file.read(), b"".join(pieces))
+
+    def test_dropped(self) -> None:
+        """A stage that is given up says why in its record, and is closed."""
+        stage = self.stage(5, b"half")
+        stage.blob.fail(self.ticks(), "Client went away after 4 of 10 bytes")
+        self.volume.drop(stage)
+        blob = self.volume.read_record(".new-5", 5)
+        self.assertEqual(blob.log[-1].message, "Client went away after 4 of 10 bytes")
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_dropped_gives_room(self) -> None:
+        """What a given-up upload has written does not take up room until the next collection."""
+        stage = self.stage(5, b"half")
+        stage.blob.fail(self.ticks(), "gone")
+        self.volume.drop(stage)
+        self.assertEqual(os.listdir(self.file(".new-5")), [STATE])
+
+    def test_dropped_on_a_full_disk(self) -> None:
+        """If there is no room for the reason, the stage is given up without it."""
+        stage = self.stage(5, b"half")
+        stage.blob.fail(self.ticks(), "no room")
+        self.disk.fail("open", errno.ENOSPC)
+        self.volume.drop(stage)
+        self.assertIs(self.volume.read_record(".new-5", 5).state, State.PENDING)
+
+
+class DeleteTests(VolumeCase):
+    """Deleting blobs."""
+
+    def test_order(self) -> None:
+        """The tombstone is flushed, then renamed into place, then its directory is flushed."""
+        blob = self.commit(1, "a")
+        self.disk.clear()
+        self.delete(blob)
+        self.assertEqual(
+            self.disk.trace(),
+            [
+                f"open 1/{STATE}.tmp",
+                f"writev 1/{STATE}.tmp",
+                f"fsync 1/{STATE}.tmp",
+                f"rename 1/{STATE}.tmp -> 1/{STATE}",
+                "fsync 1",
+            ],
+        )
+        self.assertEqual(self.volume.read_record("1", 1).log[-1].message, "Deleted!")
+
+    def test_left_over(self) -> None:
+        """What an earlier attempt left in the tombstone's place does not matter."""
+        blob = self.commit(1, "a")
+        self.put("1", b"half", f"{STATE}.tmp")
+        self.delete(blob)
+        self.assertIs(self.volume.read_record("1", 1).state, State.FAILURE)
+
+    def test_record_lost(self) -> None:
+        """A blob whose record is lost can be deleted all the same."""
+        blob = self.commit(1, "a")
+        os.unlink(self.file("1", STATE))
+        self.delete(blob)
+        self.assertIs(self.volume.read_record("1", 1).state, State.FAILURE)
+
+    def test_full_disk(self) -> None:
+        """Without room for a tombstone the elders go first, durably, and then the blob."""
+        self.commit(1, "a")
+        blob = self.commit(2, "a")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.clear()
+        self.delete(blob, [1])
+        self.assert_order("rename 1 -> .trash-1-1", "fsync /", "rename 2 -> .trash-2-2", "fsync /")
+        self.assertEqual(set(self.volume.trashed.values()), {1, 2})
+
+    def test_full_disk_without_room_for_a_name(self) -> None:
+        """Where no directory can be renamed, either, what they lose is their state files."""
+        self.commit(1, "a")
+        blob = self.commit(2, "a")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.disk.clear()
+        self.delete(blob, [1])
+        self.assert_order(f"unlink 1/{STATE}", "fsync 1", f"unlink 2/{STATE}", "fsync 2")
+        self.assertEqual(self.volume.trashed, {"1": 1, "2": 2})
+        found = self.restart()
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.assertEqual((found.live, sorted(found.uncommitted)), ({}, [1, 2]))
+        recovery.repair(self.volume, found)
+        self.assertEqual(sorted(collect(self.volume, []).ids), [1, 2])
+        self.assertEqual(self.names(), [])
+
+    def test_unlinked_all_the_same(self) -> None:
+        """A state file that is gone is gone, whatever was reported of its removal."""
+        blob = self.commit(1, "a")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.disk.fail("unlink", after=True)
+        self.delete(blob)
+        self.assertIsNone(self.volume.broken)
+
+    def test_not_unlinked(self) -> None:
+        """If the state file stays, so does the blob."""
+        change = Delete(self.commit(1, "a").committed(), [])
+        self.disk.fail("writev", errno.ENOSPC)
+        self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
+        self.disk.fail("unlink", errno.EIO, name=f"1/{STATE}")
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertEqual((self.volume.broken, self.volume.trashed), (None, {}))
+
+    def test_not_flushed(self) -> None:
+        """If its directory cannot be flushed the outcome is unknown."""
+        change = Delete(self.commit(1, "a").committed(), [])
+        self.disk.fail("fsync", errno.EIO, nth=2)
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertIsNotNone(self.volume.broken)
+
+    def test_discard(self) -> None:
+        """What is left of a damaged blob goes after its elders, and nothing if they stay."""
+        self.commit(1, "a")
+        self.commit(2, "a")
+        name = self.volume.quarantine("2")
+        assert name is not None
+        change = Discard(["1", name], 2)
+        self.disk.fail("rename", errno.EIO)
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertEqual(self.names(), [name, "1"])
+        self.disk.clear()
+        again = Discard(["1", name], 2)
+        self.volume.commit([again])
+        self.assertIsNone(again.error)
+        self.assert_order(
+            "rename 1 -> .trash-1-3", "fsync /", f"rename {name} -> .trash-2-4", "fsync /"
+        )
+
+    def test_number_given_again(self) -> None:
+        """A blob that bears the number of an elder that has been collected since stays."""
+        blob = self.commit(2, "a")
+        self.commit(1, "b")
+        self.disk.fail("writev", errno.ENOSPC)
+        self.delete(blob, [1])
+        self.volume.commit([Discard(["1", "none"], blob.generation)])
+        self.assertEqual(list(self.restart().live), ["b"])
+        self.volume.commit([Discard(["1", "none"], self.generation)])
+        self.assertEqual(list(self.restart().live), [])
+
+    def test_tombstone_already(self) -> None:
+        """A blob whose tombstone stands, though its rename was reported as failed, is deleted."""
+        blob = self.commit(1, "a")
+        self.disk.fail("rename", after=True)
+        self.disk.fail("rename", nth=2)  # so that it cannot do without a tombstone either
+        failed = Delete(blob.committed(), [])
+        self.volume.commit([failed])
+        self.assertIsInstance(failed.error, DiskFailed)
+        beside = self.change(2, "b")
+        again = Delete(blob.committed(), [])
+        self.volume.commit([again, beside])
+        self.assertEqual((again.error, beside.error), (None, None))
+        found = self.restart()
+        self.assertEqual(([dead.id for dead in found.dead], list(found.live)), ([1], ["b"]))
+
+    def test_renamed_all_the_same(self) -> None:
+        """A rename that is done, and reported as failed, is seen to be done."""
+        self.disk.fail("rename", after=True)
+        blob = self.commit(1, "a")
+        self.assertEqual(list(self.restart().live), ["a"])
+        self.disk.fail("rename", after=True)
+        self.assertTrue(self.volume.trash("1", blob.id))
+        self.assertEqual(self.volume.trashed, {".trash-1-1": 1})
+
+    def test_rename_unknown(self) -> None:
+        """Where the disk does not tell either, the outcome is unknown, and the volume read-only."""
+        change = self.change(1, "a")
+        self.disk.fail("rename", errno.EIO)
+        self.disk.fail("lstat", errno.EIO)
+        self.volume.commit([change])
+        self.assertIsInstance(change.error, DiskFailed)
+        self.assertIn("a rename failed", self.volume.broken or "")
+
+    def test_tombstone_not_reached(self) -> None:
+        """Without a descriptor to flush a tombstone by, it is not revealed, nor is it needed."""
+        blob = self.commit(1, "a")
+        self.disk.clear()
+        self.disk.fail("open", errno.EMFILE, nth=3)
+        self.delete(blob)
+        self.assertIsNone(self.volume.broken)
+        self.assertEqual(self.disk.trace("rename"), ["rename 1 -> .trash-1-1"])
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_broken_meanwhile(self) -> None:
+        """A flush that went well while another thread's failed proves nothing."""
+        change = self.change(1, "a")
+        self.disk.before("fsync", lambda: setattr(self.volume, "broken", "a sync failed"), nth=4)
+        self.volume.commit([change])
+        self.assertEqual(self.disk.trace()[-1], "fsync /")
+        self.assertIsInstance(change.error, DiskFailed)
+
+
+class TogetherTests(VolumeCase):
+    """Batches where one syncfs stands for many fsyncs."""
+
+    trusted = True
+
+    def test_order(self) -> None:
+        """Everything is written, flushed at once, renamed, and then the root is flushed."""
+        changes = [self.change(number, f"b{number}") for number in (1, 2)]
+        self.disk.clear()
+        self.volume.commit(changes)
+        trace = self.disk.trace("fsync", "syncfs", "rename")
+        self.assertEqual(trace, ["syncfs /", "rename .new-1 -> 1", "rename .new-2 -> 2", "fsync /"])
+
+    def test_not_flushed(self) -> None:
+        """If that flush fails none of the batch is there, and nothing is broken."""
+        changes = [self.change(number, f"b{number}") for number in (1, 2)]
+        self.disk.fail("syncfs", errno.EIO)
+        self.volume.commit(changes)
+        self.assertEqual([type(change.error) for change in changes], [DiskFailed] * 2)
+        self.assertIsNone(self.volume.broken)
+        self.assertEqual(self.names(), [".new-1", ".new-2"])
+
+    def test_not_trusted_again(self) -> None:
+        """The failure may have been an upload's that is still coming: its own fsync will tell."""
+        stage = self.volume.stage(self.start(3, "c"))
+        self.volume.write(stage, [b"data"])
+        self.disk.fail("syncfs", errno.EIO)
+        self.volume.commit([self.change(number, f"b{number}") for number in (1, 2)])
+        self.disk.clear()
+        self.disk.fail("fsync", errno.EIO, name=".new-3/data.raw")
+        late = Commit(self.finish(stage.blob, b"data"), stage)
+        beside = self.change(4, "d")
+        self.volume.commit([late, beside])
+        self.assertIsInstance(late.error, DiskFailed)
+        self.assertIsNone(beside.error)
+        self.assertEqual(self.disk.count("syncfs"), 0)
+        self.assertIn("4", self.names())
+        self.assertNotIn("3", self.names())
+
+    def test_with_deletes(self) -> None:
+        """With deletes among them a second syncfs makes the renames last."""
+        delete = Delete(self.commit(1, "a").committed(), [])
+        self.disk.clear()
+        self.volume.commit([delete, self.change(2, "b")])
+        trace = self.disk.trace("fsync", "syncfs")
+        self.assertEqual(trace, ["syncfs /", "syncfs /"])
+        self.assertEqual(self.disk.trace()[-1], "syncfs /")
+
+
+def no_memory() -> None:
+    """What a call comes to for which there is no memory."""
+    raise MemoryError
+
+
+class NoMemoryTests(VolumeCase):
+    """Changes for which there is too little memory."""
+
+    trusted = True
+
+    def setUp(self) -> None:
+        """Use the redo journal."""
+        super().setUp()
+        self.volume.close()
+        self.volume = self.open("journal")
+
+    def test_preparing(self) -> None:
+        """A change that cannot be prepared is not done; the others of its batch are."""
+        self.disk.before("mkdir", no_memory, name=".new-1")
+        changes = [self.change(number, f"b{number}") for number in (1, 2)]
+        self.volume.commit(changes)
+        self.assertEqual([type(change.error) for change in changes], [Busy, type(None)])
+        self.assertIsNone(self.volume.broken)
+
+    def test_no_journal(self) -> None:
+        """Without memory for a journal blobs are stored without one."""
+        self.disk.before("pwrite", no_memory)
+        self.commit(1, "a")
+        self.assertEqual(self.names(), ["1"])
+
+    def test_unknown(self) -> None:
+        """Where nobody can say what was done nothing is written any more."""
+        for number, kind in enumerate(("pwrite", "fdatasync")):
+            self.commit(10 + number, "before")
+            self.disk.before(kind, no_memory)
+            change = self.change(number, f"b{number}")
+            self.volume.commit([change])
+            self.assertIsInstance(change.error, DiskFailed)
+            self.assertIsNotNone(self.volume.broken)
+            self.volume.close()
+            self.volume = self.open("journal")
+
+
+class ReadTests(VolumeCase):
+    """Reading data and records."""
+
+    def test_read(self) -> None:
+        """Exactly the bytes that are asked for, however short the reads."""
+        fd = self.volume.open_data(self.commit(1, "a", b"0123456789").committed())
+        self.disk.shorten("pread", 3, times=10)
+        self.assertEqual(self.volume.read(fd, 2, 7), b"2345678")
+        self.assertRaises(DataDamaged, self.volume.read, fd, 8, 3)
+        self.volume.close_data(fd)
+
+    def test_read_now(self) -> None:
+        """What is in memory is read at once; what is not, or cannot be told, is not."""
+        fd = self.volume.open_data(self.commit(1, "a", b"0123456789").committed())
+        self.assertEqual(self.volume.read_now(fd, 10), b"0123456789")
+        self.disk.fail("preadv", errno.EAGAIN)
+        self.assertIsNone(self.volume.read_now(fd, 10))
+        self.disk.heal()
+        self.disk.shorten("preadv", 3)
+        self.assertIsNone(self.volume.read_now(fd, 10))
+        self.disk.heal()
+        self.disk.fail("preadv", errno.EIO)
+        self.assertRaises(OSError, self.volume.read_now, fd, 10)
+        self.disk.heal()
+        self.disk.fail("preadv", errno.EOPNOTSUPP)
+        for cached, found in ((True, None), (False, None), (True, b"0123456789")):
+            self.disk.cached = cached
+            self.assertEqual(self.volume.read_now(fd, 10), found)
+        os.truncate(self.file("1", DATA), 9)
+        self.assertRaises(DataDamaged, self.volume.read_now, fd, 10)
+        self.volume.close_data(fd)
+
+    def test_load(self) -> None:
+        """load reads to the end of what is wanted, or says that there is none."""
+        fd = self.volume.open_data(self.commit(1, "a", bytes(300_000)).committed())
+        self.assertEqual(self.volume.load(fd, 100, 299_900), fd)
+        self.assertRaises(DataDamaged, self.volume.load, fd, 100, 299_901)
+        self.volume.close_data(fd)
+
+    def test_not_a_file(self) -> None:
+        """A link, FIFO, directory or second name for data.raw is damage, and holds nobody."""
+        blob = self.commit(1, "a").committed()
+        path = self.file("1", DATA)
+
+        def link() -> None:
+            os.symlink("/etc/hostname", path)
+
+        def hard_link() -> None:
+            with open(self.file("other"), "wb") as file:
+                file.write(b"data")
+            os.link(self.file("other"), path)
+
+        for make in (link, hard_link, lambda: os.mkfifo(path), lambda: os.mkdir(path)):
+            os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
+            make()
+            self.assertRaises(DataDamaged, self.volume.open_data, blob)
+        os.rmdir(path)
+        self.assertRaises(DataDamaged, self.volume.open_data, blob)
+        self.volume.remove("1")
+        self.assertRaises(FileNotFoundError, self.volume.open_data, blob)
+        self.assertEqual(self.disk.open_files, [""])
+
+    def test_open_fails(self) -> None:
+        """Other failures of an open are the process's, not the blob's."""
+        blob = self.commit(1, "a").committed()
+        self.disk.fail("open", errno.EMFILE)
+        self.assertRaises(OSError, self.volume.open_data, blob)
+
+    def test_short_record(self) -> None:
+        """A state file is read to its end, however short the reads."""
+        blob = self.commit(1, "a")
+        self.disk.shorten("pread", 100, times=FOR_EVER)
+        self.assertEqual(self.volume.read_state("1"), self.state("1"))
+        self.assertEqual(self.volume.read_record("1").committed(), blob.committed())
+
+    def test_record(self) -> None:
+        """A state file that is no file, or too long, is no record."""
+        self.commit(1, "a")
+        self.put("1", self.state("1") + b"x" * 70_000)
+        self.assertRaises(BadRecord, self.volume.read_record, "1", 1)
+        os.unlink(self.file("1", STATE))
+        os.symlink(DATA, self.file("1", STATE))
+        self.assertRaises(BadRecord, self.volume.read_record, "1", 1)
+        os.unlink(self.file("1", STATE))
+        self.assertRaises(FileNotFoundError, self.volume.read_record, "1", 1)
+
+
+class TakingAwayTests(VolumeCase):
+    """Trash, quarantine and removal."""
+
+    def test_names(self) -> None:
+        """A name that is taken is not taken again."""
+        os.mkdir(self.file(".trash-1-1"))
+        self.put(".trash-1-1", b"x", "full")
+        self.put(".trash-1-2", b"x", "full")
+        with open(self.file(".trash-1-3"), "wb"):
+            pass
+        self.commit(1, "a")
+        self.assertTrue(self.volume.trash("1", 1))
+        self.assertEqual(self.volume.trashed, {".trash-1-4": 1})
+        self.assertFalse(self.volume.trash("1", 1))
+
+    def test_quarantine(self) -> None:
+        """A blob is set aside whole; one that lost a tie says so in its name."""
+        self.commit(1, "a")
+        self.commit(2, "b")
+        self.assertEqual(self.volume.quarantine("1"), ".quarantine-1-1")
+        self.assertEqual(self.volume.quarantine("2", tie=True), ".quarantine-2-2-tie")
+        self.assertIsNone(self.volume.quarantine("3"))
+        self.disk.fail("rename", errno.EIO)
+        self.assertRaises(OSError, self.volume.quarantine, ".quarantine-1-1")
+
+    def test_remove(self) -> None:
+        """Only what gostore makes is removed, and the state file first."""
+        self.commit(1, "a")
+        self.disk.clear()
+        self.assertTrue(self.volume.remove("1"))
+        self.assertEqual(self.disk.trace()[0], f"unlink 1/{STATE}")
+        self.assertTrue(self.volume.remove("1"))

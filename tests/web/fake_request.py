@@ -1,0 +1,133 @@
+"""A request that came over no wire, and what it was answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from gostore.wire.head import Headers
+
+
+class Sink(Protocol):
+    """What takes a body."""
+
+    def received(self, data: bytes) -> None: ...
+
+    def finished(self) -> None: ...
+
+    def failed(self, reason: str) -> None: ...
+
+
+class FakeBody:
+    """A body that is here already, delivered at once; or, with ``open``, as the test says."""
+
+    def __init__(self, data: bytes = b"", *, open: bool = False) -> None:
+        self.data = data
+        self.length: int | None = None if open else len(data)
+        self.open = open
+        self.sink: Sink | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether anybody asked for it."""
+        return self.sink is not None
+
+    def deliver(self, sink: Sink) -> None:
+        assert self.sink is None, "delivered twice"
+        self.sink = sink
+        if self.data:
+            sink.received(self.data)
+        if not self.open:
+            sink.finished()
+
+    def pauseProducing(self) -> None:
+        """Nothing comes by itself."""
+
+    def resumeProducing(self) -> None:
+        """Nothing comes by itself."""
+
+
+class FakeRequest:
+    """A request, and its answer once it has one: ``code``, ``headers``, ``content``, ``length``."""
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: FakeBody | bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target.encode("ascii")
+        self.path, _, self.query = target.partition("?")
+        self.version = (1, 1)
+        pairs = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+        ]
+        joined: dict[bytes, bytes] = {}
+        for name, value in pairs:
+            joined[name] = joined[name] + b", " + value if name in joined else value
+        self.headers = Headers(pairs, joined)
+        self.body = body if isinstance(body, FakeBody) else FakeBody(body)
+        self.is_secure = False
+        self.code: int | None = None
+        self.source: Any = None
+        self._content: bytes | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+
+    def respond(self, code: int, headers: Sequence[tuple[bytes, bytes]], body: Any) -> None:
+        """Take the answer, as wire would; a source is read when the test asks."""
+        if self.code is not None:
+            return
+        for name, value in headers:
+            assert isinstance(name, bytes) and isinstance(value, bytes)
+            assert not set(value) & set(b"\r\n\x00"), "header injection"
+        self.code = code
+        self._fields = list(headers)
+        if isinstance(body, bytes):
+            self._content = body
+            self.length = len(body)
+        else:
+            self.source = body
+            self.length = body.length
+            if self.method == "HEAD":
+                self._content = b""
+                body.close()
+
+    @property
+    def answer(self) -> dict[str, str]:
+        """The header fields of the answer; a name that comes twice is a bug."""
+        fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields}
+        assert len(fields) == len(self._fields)
+        return fields
+
+    @property
+    def content(self) -> bytes:
+        """The body of the answer."""
+        if self._content is None:
+            pieces = []
+            left = self.source.length
+            while left > 0:
+                piece = self.source.read()
+                if isinstance(piece, Deferred):
+                    piece = piece.result
+                assert isinstance(piece, bytes) and piece, "less than was announced"
+                pieces.append(piece)
+                left -= len(piece)
+            assert left == 0, "more than was announced"
+            self.source.close()
+            self._content = b"".join(pieces)
+        return self._content
+
+    @property
+    def error(self) -> str:
+        """The text of an answer that is an error."""
+        assert self.answer["content-type"] == "application/json"
+        said = json.loads(self.content)
+        assert said["code"] == self.code and self.content.count(b"\n") <= 1
+        text = said["text"]
+        assert isinstance(text, str)
+        return text

@@ -1,0 +1,168 @@
+"""Tests of gostore.web.fields.conditions."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Committed
+from gostore.errors import ConditionFailed
+from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
+from gostore.wire.head import Headers
+
+NOON = 1_700_000_000
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+BEFORE = "Tue, 14 Nov 2023 22:13:19 GMT"
+AFTER = "Tue, 14 Nov 2023 22:13:21 GMT"
+TAG = '"' + "ab" * 32 + '"'
+OTHER = '"' + "cd" * 32 + '"'
+
+BLOB = Committed(1, "foo", 1, 3, b"\xab" * 32, NOON * 10**9 + 999_999_999, None, None)
+PROCEED, NOT_MODIFIED, FAILED = Outcome.PROCEED, Outcome.NOT_MODIFIED, Outcome.FAILED
+
+
+def conditions(**fields: str) -> Conditions:
+    """The conditions of a request with these fields."""
+    joined = {
+        name.replace("_", "-").encode(): value.encode("latin-1") for name, value in fields.items()
+    }
+    return Conditions.of(Headers(list(joined.items()), joined))
+
+
+class JudgeTests(SynchronousTestCase):
+    """Preconditions against what there is (RFC 9110 section 13)."""
+
+    def assert_judged(
+        self, read: Outcome, write: Outcome, blob: Committed | None = BLOB, **fields: str
+    ) -> None:
+        """A request with these fields goes so when it reads and when it writes."""
+        judged = conditions(**fields)
+        self.assertIs(judged.judge(blob, reading=True), read, fields)
+        self.assertIs(judged.judge(blob, reading=False), write, fields)
+
+    def test_none(self) -> None:
+        """A request without conditions goes on."""
+        self.assert_judged(PROCEED, PROCEED)
+        self.assert_judged(PROCEED, PROCEED, None)
+
+    def test_if_match(self) -> None:
+        """If-Match wants one of its tags, compared strongly (13.1.1)."""
+        self.assert_judged(PROCEED, PROCEED, if_match=TAG)
+        self.assert_judged(PROCEED, PROCEED, if_match=f"{OTHER}, {TAG}")
+        self.assert_judged(PROCEED, PROCEED, if_match=f"{OTHER},{TAG},")
+        self.assert_judged(FAILED, FAILED, if_match=OTHER)
+        self.assert_judged(FAILED, FAILED, if_match=f"W/{TAG}")
+        self.assert_judged(FAILED, FAILED, if_match="")
+
+    def test_if_match_star(self) -> None:
+        """If-Match: * wants that there is something (13.1.1)."""
+        self.assert_judged(PROCEED, PROCEED, if_match="*")
+        self.assert_judged(FAILED, FAILED, None, if_match="*")
+        self.assert_judged(FAILED, FAILED, None, if_match=TAG)
+
+    def test_if_none_match(self) -> None:
+        """If-None-Match wants none of its tags, compared weakly: 304 or 412 (13.1.2)."""
+        self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=TAG)
+        self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=f"W/{TAG}")
+        self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=f"{OTHER}, W/{TAG}")
+        self.assert_judged(PROCEED, PROCEED, if_none_match=OTHER)
+        self.assert_judged(PROCEED, PROCEED, if_none_match="")
+        self.assert_judged(PROCEED, PROCEED, None, if_none_match=TAG)
+
+    def test_if_none_match_star(self) -> None:
+        """If-None-Match: * wants that there is nothing (13.1.2)."""
+        self.assert_judged(NOT_MODIFIED, FAILED, if_none_match="*")
+        self.assert_judged(PROCEED, PROCEED, None, if_none_match="*")
+        self.assertTrue(conditions(if_none_match="*").creates)
+        self.assertFalse(conditions(if_none_match=TAG).creates)
+        self.assertFalse(conditions().creates)
+
+    def test_if_modified_since(self) -> None:
+        """If-Modified-Since is for reading only, by whole seconds (13.1.3)."""
+        self.assert_judged(NOT_MODIFIED, PROCEED, if_modified_since=DATE)
+        self.assert_judged(NOT_MODIFIED, PROCEED, if_modified_since=AFTER)
+        self.assert_judged(PROCEED, PROCEED, if_modified_since=BEFORE)
+        self.assert_judged(PROCEED, PROCEED, None, if_modified_since=AFTER)
+
+    def test_if_unmodified_since(self) -> None:
+        """If-Unmodified-Since fails for what is newer (13.1.4)."""
+        self.assert_judged(PROCEED, PROCEED, if_unmodified_since=DATE)
+        self.assert_judged(PROCEED, PROCEED, if_unmodified_since=AFTER)
+        self.assert_judged(FAILED, FAILED, if_unmodified_since=BEFORE)
+        self.assert_judged(PROCEED, PROCEED, None, if_unmodified_since=BEFORE)
+
+    def test_bad_dates(self) -> None:
+        """A date that is none, or two of them, counts as no condition (13.1.3, 13.1.4)."""
+        for date in ("yesterday", "", "0", f"{DATE}, {AFTER}", "Tue, 99 Nov 2023 22:13:20 GMT"):
+            self.assert_judged(PROCEED, PROCEED, if_modified_since=date)
+            self.assert_judged(PROCEED, PROCEED, if_unmodified_since=date)
+
+    def test_old_dates(self) -> None:
+        """The obsolete forms of a date are read too (RFC 9110 section 5.6.7)."""
+        for date in ("Tuesday, 14-Nov-23 22:13:20 GMT", "Tue Nov 14 22:13:20 2023"):
+            self.assert_judged(NOT_MODIFIED, PROCEED, if_modified_since=date)
+
+    def test_precedence(self) -> None:
+        """Tags outrank dates, and what forbids comes before what spares (13.2.2)."""
+        self.assert_judged(PROCEED, PROCEED, if_match=TAG, if_unmodified_since=BEFORE)
+        self.assert_judged(FAILED, FAILED, if_match=OTHER, if_unmodified_since=AFTER)
+        self.assert_judged(PROCEED, PROCEED, if_none_match=OTHER, if_modified_since=AFTER)
+        self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=TAG, if_modified_since=BEFORE)
+        self.assert_judged(FAILED, FAILED, if_match=OTHER, if_none_match=TAG)
+        self.assert_judged(NOT_MODIFIED, FAILED, if_match=TAG, if_none_match=TAG)
+        self.assert_judged(FAILED, FAILED, if_unmodified_since=BEFORE, if_none_match=TAG)
+
+    def test_unknown_digest(self) -> None:
+        """A blob whose digest nobody has computed has no tag, but is there."""
+        blob = Committed(1, "foo", 0, 3, None, NOON, None, None)
+        self.assert_judged(FAILED, FAILED, blob, if_match=TAG)
+        self.assert_judged(PROCEED, PROCEED, blob, if_match="*")
+        self.assert_judged(NOT_MODIFIED, FAILED, blob, if_none_match="*")
+
+    @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
+    def test_anything(self, tags: str, date: str) -> None:
+        """Whatever the fields say, there is an outcome."""
+        judged = conditions(
+            if_match=tags, if_none_match=tags, if_modified_since=date, if_unmodified_since=date
+        )
+        self.assertIsInstance(judged.judge(BLOB, reading=True), Outcome)
+        self.assertIn(holds_if_range(date.encode("latin-1"), BLOB), (True, False))
+
+
+class GuardTests(SynchronousTestCase):
+    """The condition that the store is given with a write."""
+
+    def test_no_conditions(self) -> None:
+        """A write without conditions has no guard."""
+        self.assertIsNone(conditions().guard("foo"))
+
+    def test_guard(self) -> None:
+        """The guard raises ConditionFailed, by what it is called with each time."""
+        guard = conditions(if_match=TAG).guard("foo")
+        assert guard is not None
+        guard(BLOB)
+        self.assertRaises(ConditionFailed, guard, None)
+
+    def test_not_judged(self) -> None:
+        """A request that fails without its conditions fails without them (13.2.1)."""
+        deleting = conditions(if_match=OTHER).guard("foo", missing=False)
+        assert deleting is not None
+        deleting(None)
+        self.assertRaises(ConditionFailed, deleting, BLOB)
+        creating = conditions(if_match="*", if_none_match="*").guard("foo", present=False)
+        assert creating is not None
+        creating(BLOB)
+        self.assertRaises(ConditionFailed, creating, None)
+
+
+class IfRangeTests(SynchronousTestCase):
+    """Whether a range is still a range of the same thing (RFC 9110 section 13.1.5)."""
+
+    def test_if_range(self) -> None:
+        """Only a strong, equal tag or the exact Last-Modified will do; no field will do too."""
+        self.assertTrue(holds_if_range(None, BLOB))
+        for value in (TAG, DATE):
+            self.assertTrue(holds_if_range(value.encode(), BLOB), value)
+        for value in (OTHER, f"W/{TAG}", BEFORE, AFTER, "", "*", TAG.strip('"'), f"{TAG}, {OTHER}"):
+            self.assertFalse(holds_if_range(value.encode(), BLOB), value)

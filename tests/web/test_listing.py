@@ -1,0 +1,235 @@
+"""The list: its pages, its three forms, and what a page costs."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sortedcontainers import SortedDict
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Committed
+from gostore.store.blobstore import Page, list_page
+from gostore.web.answers import Refusal
+from gostore.web.listing import (
+    HTML,
+    JSON,
+    MAX_LIMIT,
+    SMALL,
+    STEP,
+    TEXT,
+    TREE,
+    Document,
+    Form,
+    Query,
+    document,
+    form_for,
+    query_of,
+)
+from tests.store.memory_store import MemoryContent, MemoryStore
+
+NASTY = "<script>alert('\"&amp;')</script>"
+
+
+class Locations(str):
+    """A location that counts how often it is looked at."""
+
+    __slots__ = ()
+    looks = 0
+
+    def __lt__(self, other: str) -> bool:
+        Locations.looks += 1
+        return str.__lt__(self, other)
+
+    def __gt__(self, other: str) -> bool:
+        Locations.looks += 1
+        return str.__gt__(self, other)
+
+    __hash__ = str.__hash__
+
+    def startswith(self, *args: object) -> bool:
+        """Count this, too."""
+        Locations.looks += 1
+        return str.startswith(self, *args)  # type: ignore[arg-type]
+
+
+class Ordered:
+    """Lists some locations as BlobStore does."""
+
+    def __init__(self, locations: list[str]) -> None:
+        memory = MemoryStore()
+        self.map: SortedDict[str, Committed] = SortedDict(
+            (location, memory.add(location)) for location in locations
+        )
+
+    def list(self, *args: object) -> Deferred[Page]:
+        """One page."""
+        return succeed(list_page(self.map, *args))  # type: ignore[arg-type]
+
+
+async def at_once() -> None:
+    """Pause for no time."""
+
+
+class ListingTests(SynchronousTestCase):
+    """document, query_of and form_for."""
+
+    def page(self, store: object, query: str, form: Form = JSON) -> Document:
+        """One page of a store."""
+        wanted: Query = query_of(query, form)
+        return self.successResultOf(ensureDeferred(document(store, wanted, at_once)))
+
+    def test_forms(self) -> None:
+        """The form is the one that Accept likes best, JSON if none (RFC 9110 section 12.5.1)."""
+        for accept, form in [
+            (None, JSON),
+            (b"", JSON),
+            (b"*/*", JSON),
+            (b"text/html", HTML),
+            (b"text/plain", TEXT),
+            (b"text/html;q=0.5, text/plain;q=0.9", TEXT),
+            (b"text/html, application/xhtml+xml, */*;q=0.8", HTML),
+            (b"image/png", JSON),
+            (b"application/json;q=0, text/html", HTML),
+            (b"\xff;;;q=x", JSON),
+        ]:
+            self.assertIs(form_for(accept, None), form, accept)
+        self.assertIs(form_for(None, b"rclone/v1.60"), TREE)
+        self.assertIs(form_for(b"text/plain", b"rclone/v1.60"), TEXT)
+
+    def test_bad_queries(self) -> None:
+        """A value that cannot be is 400; a parameter that is not known is ignored."""
+        for query in (
+            "limit=0", "limit=00", "limit=-1", "limit=x", "limit=", "limit=1.5", "format=xml",
+            "prefix=%ff", "prefix=%", "after=%00", "limit=1&limit=2", "limit=%D9%A1",
+        ):  # fmt: skip
+            self.assertEqual(self.assertRaises(Refusal, query_of, query, JSON).code, 400, query)
+        self.assertEqual(query_of("unknown=1", JSON), query_of("", JSON))
+        for huge in (str(MAX_LIMIT + 1), "9" * 5000):
+            self.assertEqual(query_of(f"limit={huge}", JSON).limit, MAX_LIMIT)
+
+    def test_nasty_names(self) -> None:
+        """In HTML a location, a prefix and a type are text, whatever they have in them."""
+        store = MemoryStore()
+        store.add(NASTY.replace("/", "|"), content_type=NASTY)
+        store.add(f"{NASTY.replace('/', '|')}-/a")
+        html = (self.page(store, "format=html").small or b"").decode()
+        self.assertNotIn("<script", html)
+        self.assertNotIn("'\"", html)
+        self.assertIn("&lt;script&gt;", html)
+        prefix = self.page(store, "format=html&prefix=%3Cscript").small or b""
+        self.assertIn(b"<title>/store/&lt;script</title>", prefix)
+
+    def test_next_page(self) -> None:
+        """The reference to the next page is the query again, behind the last entry."""
+        store = Ordered(["a&b", "b", "c"])
+        page = self.page(store, "limit=1&format=text")
+        self.assertEqual(
+            page.next_uri, "/store/?prefix=&delimiter=&after=a%26b&limit=1&format=text"
+        )
+        self.assertIsNone(self.page(store, "limit=3").next_uri)
+
+    def test_empty(self) -> None:
+        """With no blobs there is still a whole document."""
+        self.assertEqual(json.loads(self.page(MemoryStore(), "").small or b""), [])
+        self.assertEqual(self.page(MemoryStore(), "format=text").small, b"")
+        self.assertIn(b"</html>", self.page(MemoryStore(), "format=html").small or b"")
+
+    def test_rest_deleted(self) -> None:
+        """A page is whole although what it would go on with is deleted between two steps."""
+        store = Ordered([f"{number:04d}" for number in range(STEP + 1)])
+
+        async def pause() -> None:
+            store.map.popitem()
+
+        done = ensureDeferred(document(store, query_of("", JSON), pause))  # type: ignore[arg-type]
+        page = self.successResultOf(done)
+        self.assertEqual(len(json.loads(page.small or b"")), STEP)
+
+    def test_long_page(self) -> None:
+        """A page that is too long to be kept is written again, the same, with its length known."""
+        store = Ordered([f"{number:0900d}" for number in range(3 * STEP)])
+        page = self.page(store, f"limit={MAX_LIMIT}")
+        self.assertGreater(page.length, SMALL)
+        self.assertIsNone(page.small)
+        pieces = []
+        while sum(map(len, pieces)) < page.length:
+            pieces.append(page.read())
+        page.close()
+        self.assertEqual(len(b"".join(pieces)), page.length)
+        self.assertEqual(
+            [entry["location"] for entry in json.loads(b"".join(pieces))], list(store.map)
+        )
+
+    def test_steps(self) -> None:
+        """The reactor turns after every 500 entries, also in a page without a limit."""
+        asked: list[int] = []
+
+        async def pause() -> None:
+            asked.append(1)
+
+        store = Ordered([str(number) for number in range(3 * STEP)])
+        query = query_of("delimiter=", TREE)
+        done = ensureDeferred(document(store, query, pause))  # type: ignore[arg-type]
+        self.assertEqual(len(self.successResultOf(done).entries), 3 * STEP)
+        self.assertEqual(len(asked), 2)
+
+    def test_cost(self) -> None:
+        """What a page costs grows with the page, and only as the logarithm of the store."""
+        costs = []
+        for count in (1_000, 30_000):
+            store = Ordered([Locations(f"{n % 100:02d}/{n:06d}") for n in range(count)])
+            Locations.looks = 0
+            self.page(store, "limit=100&after=50/")
+            self.page(store, "limit=100&delimiter=/")
+            costs.append(Locations.looks)
+        self.assertLess(costs[1], 3 * costs[0])
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.sets(st.text("ab/é\U0001f600", min_size=1, max_size=6), max_size=20),
+        st.text("ab/", max_size=2),
+        st.sampled_from(["", "/", "b", "ab"]),
+        st.integers(1, 5),
+    )
+    def test_pages(self, found: set[str], prefix: str, delimiter: str, limit: int) -> None:
+        """The pages, one after the other, are the whole list, in the order of the bytes."""
+        store = Ordered(sorted(found))
+        memory = MemoryStore()
+        for location in found:
+            memory.add(location)
+        whole = self.successResultOf(memory.list(prefix, delimiter, "", 1000)).entries
+        entries: list[Committed | str] = []
+        after: str | None = ""
+        while after is not None:
+            page = list_page(store.map, prefix, delimiter, after, limit)
+            entries += page.entries
+            after = page.next_after
+            self.assertTrue(after is None or len(page.entries) == limit)
+
+        def name(entry: Committed | str) -> str:
+            return entry if isinstance(entry, str) else entry.location
+
+        self.assertEqual(list(map(name, entries)), list(map(name, whole)))
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.sets(st.text("ab/é", min_size=1, max_size=5), max_size=20),
+        st.text("ab/", max_size=2),
+        st.sampled_from(["", "/", "b", "ab"]),
+        st.text("ab/é", max_size=4),
+        st.integers(1, 5),
+    )
+    def test_after(
+        self, found: set[str], prefix: str, delimiter: str, after: str, limit: int
+    ) -> None:
+        """Whatever a page begins after, be it inside a group, both providers give the same one."""
+        store = Ordered(sorted(found))
+        memory = MemoryStore()
+        memory.blobs = {
+            location: (blob, MemoryContent(b"")) for location, blob in store.map.items()
+        }
+        page = self.successResultOf(memory.list(prefix, delimiter, after, limit))
+        self.assertEqual(page, list_page(store.map, prefix, delimiter, after, limit))

@@ -1,0 +1,101 @@
+"""Tests for gostore.web.openapi and openapi.yaml: what is described is what is served."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from openapi_spec_validator import validate
+from twisted.trial.unittest import SynchronousTestCase
+
+import gostore
+from gostore import errors
+from gostore.web.dispatch import STATUS, Api
+from gostore.web.openapi import document
+from tests.store.memory_store import MemoryStore
+from tests.web.fake_request import FakeRequest
+
+#: A second way to read the list, for programs that walk HTML pages as a tree (docs/http.md).
+UNDESCRIBED = {"/store/<directory:prefix>"}
+
+
+METHODS = {"get", "head", "post", "put", "delete", "options"}
+
+
+def described() -> dict[str, set[str]]:
+    """The methods of each path in the document, as Klein writes paths."""
+    paths = json.loads(document())["paths"]
+    return {
+        re.sub(r"\{(\w+)\}", r"<path:\1>", path): {name.upper() for name in METHODS & set(item)}
+        for path, item in paths.items()
+    }
+
+
+def references(value: Any) -> set[str]:
+    """Everything that a part of the document refers to, by $ref."""
+    if isinstance(value, dict):
+        here = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return here.union(*map(references, value.values()))
+    return set().union(*map(references, value)) if isinstance(value, list) else set()
+
+
+class DescriptionTests(SynchronousTestCase):
+    """The document."""
+
+    def test_valid(self) -> None:
+        """It is OpenAPI 3.1."""
+        validate(json.loads(document()))
+
+    def test_routes(self) -> None:
+        """Every route and method of the application is described, and no others."""
+        served: dict[str, set[str]] = {}
+        for rule in Api.app.url_map.iter_rules():
+            if rule.rule not in UNDESCRIBED:
+                served.setdefault(rule.rule, set()).update(rule.methods or ())
+        # The routes leave OPTIONS to dispatch, which answers it for every path.
+        self.assertEqual(described(), {path: {*each, "OPTIONS"} for path, each in served.items()})
+
+    def test_served(self) -> None:
+        """It is served as JSON."""
+        request = FakeRequest("GET", "/openapi.json")
+        Api(MemoryStore()).dispatch(request)
+        self.assertEqual(request.code, 200)
+        self.assertEqual(request.content, document())
+
+    def test_statuses(self) -> None:
+        """Every status that an error of the store becomes is described for the writes."""
+        put = json.loads(document())["paths"]["/store/{location}"]["put"]["responses"]
+        codes = {str(code) for error, code in STATUS.items() if error is not errors.AlreadyExists}
+        self.assertLessEqual(codes, set(put))
+
+    def test_version(self) -> None:
+        """Its version is the package's."""
+        self.assertEqual(json.loads(document())["info"]["version"], gostore.__version__)
+
+    def test_components(self) -> None:
+        """Each component is used, and nothing of YAML's own is served."""
+        whole = json.loads(document())
+        defined = {
+            f"#/components/{kind}/{name}"
+            for kind, members in whole["components"].items()
+            for name in members
+        }
+        self.assertEqual(defined, references(whole))
+        self.assertEqual([key for key in whole if key.startswith("x-")], [])
+
+    def test_links(self) -> None:
+        """Each link leads to an operation that there is, with parameters that it has."""
+        whole = json.loads(document())
+        shared = whole["components"]["parameters"]
+        operations: dict[str, set[str]] = {}
+        for item in whole["paths"].values():
+            for method in METHODS & set(item):
+                own = item.get("parameters", []) + item[method].get("parameters", [])
+                each = [
+                    shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in own
+                ]
+                names = {f"{one['in']}.{one['name']}" for one in each}
+                operations[item[method]["operationId"]] = names
+        for name, link in whole["components"]["links"].items():
+            self.assertLessEqual(set(link["parameters"]), operations[link["operationId"]], name)

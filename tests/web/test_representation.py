@@ -1,0 +1,211 @@
+"""What header fields say of a blob, on its way in and on its way out."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Committed
+from gostore.web.answers import Refusal
+from gostore.web.fields.representation import (
+    DEFAULT_TYPE,
+    MAX_KEPT,
+    SAFETY,
+    Representation,
+    Representations,
+    kept_fields,
+    kept_type,
+)
+from gostore.wire.head import Headers
+
+DATA = b"hello"
+SHA256 = hashlib.sha256(DATA).digest()
+NOON = 1_700_000_000_000_000_000
+
+
+def headers(*pairs: tuple[str, str]) -> Headers:
+    """The header of a request with these fields, in this order."""
+    return Headers([(name.encode(), value.encode("latin-1")) for name, value in pairs], {})
+
+
+def blob(
+    *,
+    sha256: bytes | None = SHA256,
+    modified: int = NOON,
+    content_type: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> Committed:
+    """A blob of which this is known."""
+    return Committed(1, "foo", 1, len(DATA), sha256, modified, content_type, metadata)
+
+
+class KeptTests(SynchronousTestCase):
+    """kept_type and kept_fields: what an upload says that is kept with it."""
+
+    def test_type(self) -> None:
+        """A Content-Type is kept as it was sent, parameters and all."""
+        for value in ("text/plain", "Text/HTML; charset=UTF-8", "nonsense", "x/é"):
+            self.assertEqual(kept_type(headers(("content-type", value))), value)
+
+    def test_no_type(self) -> None:
+        """No type, an empty one and what curl --data says of everything are the default."""
+        for value in (
+            "",
+            ";charset=x",
+            "application/x-www-form-urlencoded",
+            "Application/X-WWW-Form-URLEncoded ; charset=UTF-8",
+        ):
+            self.assertIsNone(kept_type(headers(("content-type", value))), value)
+        self.assertIsNone(kept_type(headers()))
+
+    def test_types(self) -> None:
+        """Several Content-Types are a 400, even if they are the same."""
+        twice = headers(("content-type", "a/b"), ("content-type", "a/b"))
+        self.assertEqual(self.assertRaises(Refusal, kept_type, twice).code, 400)
+
+    def test_fields(self) -> None:
+        """The fields that are kept are, exactly as sent; all others are not."""
+        kept = {
+            "content-encoding": "gzip",
+            "content-language": "de, en",
+            "content-disposition": 'attachment; filename="é"',
+            "cache-control": "max-age=60",
+            "x-gostore-meta-": "nameless",
+            "x-gostore-meta-mtime": "1  2",
+        }
+        others = {"content-type": "a/b", "x-gostore": "1", "x-gostore-met": "1", "etag": '"1"'}
+        self.assertEqual(kept_fields(headers(*kept.items(), *others.items())), kept)
+
+    def test_lines(self) -> None:
+        """Several lines of one name are one value (RFC 9110 section 5.3)."""
+        two = headers(("cache-control", "no-store"), ("cache-control", "private"))
+        self.assertEqual(kept_fields(two), {"cache-control": "no-store, private"})
+
+    def test_limit(self) -> None:
+        """Names and values of 8 KiB are kept, the type among them; one byte more is a 431."""
+        name = "x-gostore-meta-a"
+        room = MAX_KEPT - len(name) - len("text/plain")
+        most = headers(("content-type", "text/plain"), (name, "v" * room))
+        self.assertEqual(len(kept_fields(most)[name]), room)
+        for over in (
+            headers(("content-type", "text/plain"), (name, "v" * (room + 1))),
+            headers(("content-type", "text/plain2"), (name, "v" * room)),
+            headers(("content-type", "a/" + "b" * MAX_KEPT)),
+            headers(*((f"x-gostore-meta-{number:04d}", "") for number in range(432))),
+        ):
+            self.assertEqual(self.assertRaises(Refusal, kept_fields, over).code, 431)
+
+    def test_others_cost_nothing(self) -> None:
+        """Fields that are not kept do not count towards the limit."""
+        self.assertEqual(kept_fields(headers(("cookie", "c" * MAX_KEPT * 2))), {})
+
+
+class RepresentationTests(SynchronousTestCase):
+    """Representation: the header fields that a blob is given back with."""
+
+    def test_headers(self) -> None:
+        """A blob has a type, a date, a strong tag, a digest, and what keeps a browser safe."""
+        found = Representation.of(blob(content_type="text/plain"))
+        self.assertEqual(found.content_type, b"text/plain")
+        self.assertEqual(
+            dict(found.headers),
+            {
+                b"content-type": b"text/plain",
+                b"last-modified": b"Tue, 14 Nov 2023 22:13:20 GMT",
+                b"accept-ranges": b"bytes",
+                b"cache-control": b"no-cache",
+                b"etag": f'"{SHA256.hex()}"'.encode(),
+                b"repr-digest": b"sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:",
+                b"x-content-type-options": b"nosniff",
+                b"content-security-policy": b"sandbox; default-src 'none'",
+            },
+        )
+
+    def test_not_modified(self) -> None:
+        """A 304 has what a cache keeps its copy by, and nothing that describes a body (15.4.5)."""
+        found = Representation.of(blob(metadata={"cache-control": "max-age=9"}))
+        self.assertEqual(
+            dict(found.not_modified),
+            {b"etag": f'"{SHA256.hex()}"'.encode(), b"cache-control": b"max-age=9", **SAFETY},
+        )
+
+    def test_unknown_digest(self) -> None:
+        """A blob whose digest nobody has computed has neither tag nor digest."""
+        found = Representation.of(blob(sha256=None))
+        for fields in (dict(found.headers), dict(found.not_modified)):
+            self.assertTrue(fields.keys().isdisjoint({b"etag", b"repr-digest"}))
+
+    def test_kept(self) -> None:
+        """What was kept with an upload is given back, and outranks the default Cache-Control."""
+        kept = {"cache-control": "max-age=60", "x-gostore-meta-a": "é", "content-encoding": "br"}
+        found = dict(Representation.of(blob(metadata=kept)).headers)
+        self.assertEqual(found[b"cache-control"], b"max-age=60")
+        self.assertEqual(found[b"x-gostore-meta-a"], b"\xe9")
+        self.assertEqual(found[b"content-encoding"], b"br")
+
+    def test_hand_made(self) -> None:
+        """A state file made by hand cannot give a blob fields that an upload could not."""
+        metadata = {
+            "set-cookie": "a=b",
+            "location": "http://elsewhere/",
+            "content-security-policy": "script-src *",
+            "content-length": "0",
+            "X-Gostore-Meta-Case": "1",
+            "x-gostore-meta-a\r\nset-cookie": "a=b",
+            "x-gostore-meta-é": "1",
+            "x-gostore-meta-split": "1\r\nset-cookie: a=b",
+            "x-gostore-meta-null": "\0",
+            "x-gostore-meta-wide": "\u0431",
+        }
+        self.assertEqual(
+            Representation.of(blob(metadata=metadata)).headers, Representation.of(blob()).headers
+        )
+        for bad in ("text/html\r\nset-cookie: a=b", "\u0431", "a\0", ""):
+            found = Representation.of(blob(content_type=bad))
+            self.assertEqual(found.content_type, DEFAULT_TYPE.encode(), bad)
+
+    def test_dates(self) -> None:
+        """Whatever the clock said, there is a date that HTTP can say (RFC 9110 section 5.6.7)."""
+        for modified, date in [
+            (-1, b"Thu, 01 Jan 1970 00:00:00 GMT"),
+            (NOON + 999_999_999, b"Tue, 14 Nov 2023 22:13:20 GMT"),
+            (1 << 80, b"Fri, 31 Dec 9999 23:59:59 GMT"),
+        ]:
+            found = Representation.of(blob(modified=modified))
+            self.assertEqual(dict(found.headers)[b"last-modified"], date)
+
+    @given(st.dictionaries(st.text(), st.text()), st.text(), st.booleans())
+    def test_anything(self, metadata: dict[str, str], content_type: str, meta: bool) -> None:
+        """Whatever is kept with a blob, its fields are those of one head, each name once."""
+        prefix = "x-gostore-meta-" if meta else ""
+        kept = {prefix + name: value for name, value in metadata.items()}
+        found = Representation.of(blob(metadata=kept, content_type=content_type)).headers
+        names = [name for name, _ in found]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertEqual(found.lines.count(b"\n"), len(found))
+        self.assertLessEqual(set(SAFETY.items()), set(found))
+
+
+class RepresentationsTests(SynchronousTestCase):
+    """Representations: those that are remembered."""
+
+    def test_remembered(self) -> None:
+        """A blob is described once."""
+        known, one = Representations(), blob()
+        self.assertIs(known.of(one), known.of(one))
+
+    def test_same_id(self) -> None:
+        """Another blob under an id that was free again is described anew."""
+        known = Representations()
+        known.of(blob(content_type="a/b"))
+        self.assertEqual(known.of(blob(content_type="c/d")).content_type, b"c/d")
+
+    def test_bounded(self) -> None:
+        """No more than so many are remembered."""
+        known = Representations(2)
+        for number in range(5):
+            known.of(Committed(number, "foo", 1, 0, None, 0, None, None))
+            self.assertLessEqual(len(known._known), 2)
