@@ -43,12 +43,13 @@ import json
 import re
 import sys
 from binascii import a2b_base64, b2a_base64
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 
 from gostore.blob import LOG_LENGTH, MAX_ID, Blob, Committed, State, Transition, check_text
 from gostore.errors import BadRecord
+from gostore.text import escape, format_time
 
 NAME = "blob_state.base64.json"
 """The name of the state file in a blob's directory."""
@@ -373,26 +374,10 @@ _from_json = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_cons
 
 
 @lru_cache(maxsize=4096)
-def _format_seconds(seconds: int) -> str:
-    """The RFC 3339 time of whole seconds since the epoch, without a zone."""
-    try:
-        return (_EPOCH + timedelta(seconds=seconds)).isoformat()
-    except OverflowError:
-        raise ValueError("the time is not within the years 1 to 9999") from None
-
-
-@lru_cache(maxsize=4096)
 def _parse_seconds(text: str) -> int:
     """The whole seconds since the epoch of a time without a zone; ValueError if there is none."""
     elapsed = datetime.fromisoformat(text) - _EPOCH
     return elapsed.days * 86400 + elapsed.seconds
-
-
-def format_time(when: int) -> str:
-    """Nanoseconds since the epoch as RFC 3339 in UTC, the fraction as short as Go has it."""
-    seconds, fraction = divmod(when, 1_000_000_000)
-    text = _format_seconds(seconds)
-    return f"{text}.{fraction:09}".rstrip("0") + "Z" if fraction else text + "Z"
 
 
 def _parse_time(value: object) -> int:
@@ -405,14 +390,5 @@ def _parse_time(value: object) -> int:
     if sign is not None:
         offset = int(hours) * 3600 + int(minutes) * 60
         seconds -= offset if sign == "+" else -offset
-        _format_seconds(seconds)  # the zone must not move it out of the years that can be written
+        format_time(seconds * 1_000_000_000)  # the zone must not move it out of the calendar
     return seconds * 1_000_000_000 + (int(fraction.ljust(9, "0")) if fraction else 0)
-
-
-def escape(message: str) -> str:
-    """Keep a message on one line, and harmless in a terminal."""
-    if message.isprintable():
-        return message
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in message
-    )

@@ -36,8 +36,8 @@ from gostore.daemon.settings import (
     absolute,
     make_settings,
     parse_config,
-    printable,
 )
+from gostore.text import printable
 from twisted import __version__ as twisted_version
 
 log = Logger()

@@ -14,8 +14,8 @@ from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
 from gostore.errors import DiskFailed, VolumeUnusable, from_os_error, system_words
-from gostore.statefile import escape
 from gostore.store.content import check_digest, compute_digest
+from gostore.text import escape
 from gostore.volume import collect as sweep
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Damage, Recovery

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, from_os_error
-from gostore.statefile import escape, format_time
+from gostore.text import escape, format_time
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Recovery
 from gostore.volume.volume import QUARANTINE, TIE, Volume, stage_name

@@ -38,10 +38,11 @@ from twisted.python.failure import Failure
 
 from gostore.daemon.collector import Collector
 from gostore.daemon.scrubber import Scrubber
-from gostore.daemon.settings import Settings, printable
+from gostore.daemon.settings import Settings
 from gostore.errors import StoreError
 from gostore.store.blobstore import BlobStore
 from gostore.store.workers import Workers
+from gostore.text import printable
 from gostore.volume.volume import Volume
 from gostore.web.dispatch import Api
 from gostore.wire import MAX_BODY, HTTPFactory, Limits, make_eager, make_patient

@@ -364,8 +364,3 @@ def absolute(path: str) -> str:
         name = expanded.partition("/")[0]
         raise ValueError(f"nobody knows the home {name}; a directory of that name is ./{name}")
     return os.path.abspath(expanded)
-
-
-def printable(path: str) -> str:
-    """A path for people: what is not UTF-8 in it as \\x.."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

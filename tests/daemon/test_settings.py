@@ -24,7 +24,6 @@ from gostore.daemon.settings import (
     parse_size,
     parse_size_above_zero,
     parse_text,
-    printable,
 )
 
 TAP_CONF = Path(__file__).parent.parent.parent / "tap.conf"
@@ -186,10 +185,6 @@ class TableTests(SynchronousTestCase):
         with self.assertRaises(ValueError) as caught:
             absolute("~nobody-at-all/x")
         self.assertIn("the home ~nobody-at-all;", str(caught.exception))
-
-    def test_printable(self) -> None:
-        """A path that is not UTF-8 can be shown."""
-        self.assertEqual(printable("/café/\udcff"), "/café/\\xff")
 
 
 class ConfigTests(SynchronousTestCase):

@@ -1,0 +1,44 @@
+"""Tests for gostore.text: what people are shown of paths, messages and times."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.text import escape, format_time, printable
+
+
+class TextTests(SynchronousTestCase):
+    """printable, escape and format_time."""
+
+    def test_printable(self) -> None:
+        """A path that is not UTF-8 can be shown."""
+        self.assertEqual(printable("/café/\udcff"), "/café/\\xff")
+
+    def test_escape(self) -> None:
+        """A message stays on one line and moves no cursor; letters of any script stay."""
+        for message, shown in [
+            ("café", "café"),
+            ("a\nb", "a\\nb"),
+            ("\x1b[2J", "\\x1b[2J"),
+            ("\u202eabc", "\\u202eabc"),
+            ("\udcff", "\\udcff"),
+        ]:
+            self.assertEqual(escape(message), shown)
+            self.assertTrue(escape(message).isprintable())
+
+    def test_format_time(self) -> None:
+        """A time is in RFC 3339 and UTC, with as many decimals as it needs."""
+        for when, shown in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1, "1970-01-01T00:00:00.000000001Z"),
+            (1_500_000_000, "1970-01-01T00:00:01.5Z"),
+            (-1_000_000_000, "1969-12-31T23:59:59Z"),
+            (-62_135_596_800_000_000_000, "0001-01-01T00:00:00Z"),
+            (253_402_300_799_000_000_000, "9999-12-31T23:59:59Z"),
+        ]:
+            self.assertEqual(format_time(when), shown)
+
+    def test_times_beyond_the_calendar(self) -> None:
+        """A time outside the years 1 to 9999 is a ValueError."""
+        for when in (-62_135_596_800_000_000_001, 253_402_300_800_000_000_000, 10**30):
+            self.assertRaises(ValueError, format_time, when)
