@@ -80,7 +80,7 @@ bench: $(VENV)/.bench
 lock: $(VENV)/.venv
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
-		--extra test --extra lint --output-file requirements/test.txt setup.py
+		--extra cli --extra test --extra lint --output-file requirements/test.txt setup.py
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --output-file requirements/run.txt setup.py
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \

@@ -28,14 +28,12 @@ setup(
     # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
     packages=[*find_packages(include=["gostore", "gostore.*"]), "twisted.plugins"],
     entry_points={"console_scripts": ["gostore = gostore.commands.main:main"]},
-    package_data={"gostore.web": ["openapi.yaml"]},
+    package_data={"gostore": ["py.typed"], "gostore.web": ["openapi.json"]},
     install_requires=[
         "attrs>=23.1",
         "http-sf>=1.0",
         "httptools>=0.6.4",
         "klein>=24.8",
-        "PyYAML>=6.0",
-        "rich>=13.0",
         "sortedcontainers>=2.4",
         "Twisted>=24.7",
         "Werkzeug>=3.0",
@@ -44,6 +42,8 @@ setup(
     extras_require={
         # What "ssl:" endpoints need.
         "tls": ["Twisted[tls]>=24.7"],
+        # Progress and colours of the `gostore` command, which does without.
+        "cli": ["rich>=13.0"],
         "test": [
             "coverage>=7.10",
             "cryptography>=42",
@@ -52,6 +52,7 @@ setup(
             "pytest>=8.0",
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.2",
+            "PyYAML>=6.0",
             "redbot>=2.0",
             "schemathesis>=4.0",
             "treq>=24.9",

@@ -1,4 +1,4 @@
-"""Tests for gostore.web.openapi and openapi.yaml: what is described is what is served."""
+"""Tests of gostore.web.openapi: the description says what is served."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gostore.web.dispatch import STATUS, Api
 from gostore.web.openapi import document
 from tests.store.memory_store import MemoryStore
 from tests.web.fake_request import FakeRequest
+from tests.web.write_openapi import as_json
 
 #: A second way to read the list, for programs that walk HTML pages as a tree (docs/http.md).
 UNDESCRIBED = {"/store/<directory:prefix>"}
@@ -46,6 +47,10 @@ class DescriptionTests(SynchronousTestCase):
     def test_valid(self) -> None:
         """It is OpenAPI 3.1."""
         validate(json.loads(document()))
+
+    def test_written(self) -> None:
+        """openapi.json is openapi.yaml; `python -m tests.web.write_openapi` makes it so."""
+        self.assertEqual(document(), as_json())
 
     def test_routes(self) -> None:
         """Every route and method of the application is described, and no others."""
