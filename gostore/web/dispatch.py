@@ -34,7 +34,15 @@ from gostore.web.fields.representation import (
 )
 from gostore.web.openapi import document
 from gostore.web.routing import METHODS, Router, not_allowed, prepare
-from gostore.wire import ERROR_HEADERS, Headers, PreparedFields, Request, Source, error_body
+from gostore.wire import (
+    ERROR_HEADERS,
+    INTERNAL_ERROR,
+    Headers,
+    PreparedFields,
+    Request,
+    Source,
+    error_body,
+)
 
 ATTEMPTS = 5
 """How often a read starts again when its blob is replaced and collected under its hands."""
@@ -246,7 +254,7 @@ class Api:
 
     def _give_up(self, failure: Failure, request: Request) -> None:
         self._log_failure(failure, request)
-        request.respond(500, list(JSON.items()), error_body(500, "Something went wrong"))
+        request.respond(500, list(JSON.items()), error_body(500, INTERNAL_ERROR))
 
     def _log_failure(self, failure: Failure, request: Request) -> None:
         self.log.failure(
@@ -277,7 +285,7 @@ def _refusal(error: BaseException | None) -> Refusal:
         error = errors.from_os_error(error)
     code = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if code is None:
-        return Refusal(500, "Something went wrong")
+        return Refusal(500, INTERNAL_ERROR)
     if code != 503:
         return Refusal(code, str(error))
     seconds = error.retry_after if isinstance(error, errors.Busy) else RETRY_AFTER

@@ -8,11 +8,19 @@ from gostore.wire.body import Body, Sink
 from gostore.wire.connection import Request
 from gostore.wire.factory import HTTPFactory
 from gostore.wire.head import MAX_BODY, Headers, Limits
-from gostore.wire.response import ERROR_HEADERS, PreparedFields, Source, Stretch, error_body
+from gostore.wire.response import (
+    ERROR_HEADERS,
+    INTERNAL_ERROR,
+    PreparedFields,
+    Source,
+    Stretch,
+    error_body,
+)
 from gostore.wire.transport import make_eager, make_patient
 
 __all__ = [
     "ERROR_HEADERS",
+    "INTERNAL_ERROR",
     "MAX_BODY",
     "Body",
     "HTTPFactory",

@@ -17,6 +17,7 @@ from httptools import HttpParserError, HttpRequestParser
 from twisted.logger import Logger
 
 from gostore.wire.head import Limits, ProtocolError
+from gostore.wire.response import INTERNAL_ERROR
 
 log = Logger()
 
@@ -226,7 +227,7 @@ class Body:
             if not told:
                 # It may hold things that others wait for.
                 with suppress(Exception):
-                    sink.failed("Something went wrong")
+                    sink.failed(INTERNAL_ERROR)
         finally:
             self._flowing = False
             if self._settled:

@@ -54,6 +54,7 @@ from gostore.wire.head import (
 from gostore.wire.response import (
     BODILESS,
     ERROR_HEADERS,
+    INTERNAL_ERROR,
     Sending,
     Source,
     close_source,
@@ -514,7 +515,7 @@ class Connection(protocol.Protocol):
         """The response cannot be sent to its end; if `headless`, nothing of it is sent yet."""
         self._sending = None
         if headless:
-            self._refuse(500, "Internal error")
+            self._refuse(500, INTERNAL_ERROR)
         else:
             self.abort()
 
@@ -556,7 +557,7 @@ class Connection(protocol.Protocol):
         if self._answered:
             self.abort()
         else:
-            self._refuse(500, "Internal error")
+            self._refuse(500, INTERNAL_ERROR)
 
     # Back-pressure of the client on the response (IPushProducer).
 

@@ -35,6 +35,10 @@ ERROR_HEADERS: Sequence[tuple[bytes, bytes]] = (
 """The header fields of a response whose body is an `error_body`."""
 
 
+INTERNAL_ERROR = "Something went wrong"
+"""The text of every 500 whose cause is only for the log."""
+
+
 def error_body(code: int, text: str) -> bytes:
     """The one line of JSON that every error is answered with."""
     line = json.dumps({"code": code, "text": text}, ensure_ascii=False)
