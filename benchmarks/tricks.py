@@ -182,13 +182,18 @@ def undone(source: str, old: str, new: str) -> str:
     return source.replace(old, new)
 
 
+def path_of(root: Path, module: str) -> Path:
+    """Where a module, named by its dotted name below gostore, is in a copy of the source."""
+    return root.joinpath("gostore", *module.split(".")).with_suffix(".py")
+
+
 def copy(root: Path, undo: Iterable[Undo] = ()) -> Path:
     """A copy of gostore and its plugin, with some pieces replaced."""
     for part in ("gostore", "twisted"):
         ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
         shutil.copytree(servers.ROOT / part, root / part, ignore=ignored)
     for module, old, new in undo:
-        path = root.joinpath("gostore", *module.split(".")).with_suffix(".py")
+        path = path_of(root, module)
         path.write_text(undone(path.read_text(), old, new))
     return root
 

@@ -187,8 +187,8 @@ class GrowthTests(SynchronousTestCase):
     def test_make(self) -> None:
         """What is made is a store's, blob by blob, and can grow."""
         path = Path(self.mktemp()).absolute()
-        growth.make(path, 0, 2)
-        growth.make(path, 2, 5)
+        growth.make(path, 0, 2, flush=False)
+        growth.make(path, 2, 5, flush=False)
         volume = Volume(str(path))
         volume.open()
         self.addCleanup(volume.close)
@@ -201,14 +201,14 @@ class GrowthTests(SynchronousTestCase):
     def test_remove_others(self) -> None:
         """What was stored beside them is removed, and nothing else."""
         path = Path(self.mktemp()).absolute()
-        growth.make(path, 0, 3)
+        growth.make(path, 0, 3, flush=False)
         before = sorted(path.iterdir())
         volume = Volume(str(path), sync="none", now=Ticks())
         volume.look()
         volume.commit([growth.commit(9, 9, 1)])
         volume.close()
         self.assertNotEqual(sorted(path.iterdir()), before)
-        growth.remove_others(path, 3)
+        growth.remove_others(path, 3, flush=False)
         self.assertEqual(sorted(path.iterdir()), before)
 
 
@@ -218,7 +218,7 @@ class CollectionTests(SynchronousTestCase):
     def test_measure(self) -> None:
         """A run that finds nothing is timed often, one that does once; what it found is gone."""
         path = Path(self.mktemp()).absolute()
-        growth.make(path, 0, 2)
+        growth.make(path, 0, 2, flush=False)
         nothing, some = collection.measure(path, [0, 3])
         self.assertEqual((nothing.live, nothing.garbage, len(nothing.wall_ms)), (2, 0, 20))
         self.assertEqual((some.live, some.garbage, len(some.wall_ms)), (2, 3, 1))
@@ -311,8 +311,8 @@ class TrickTests(SynchronousTestCase):
         """Each trick is where it is undone, and what is left of its module is Python."""
         for trick in tricks.TRICKS:
             for module, old, new in trick.undo:
-                path = servers.ROOT / "gostore" / f"{module}.py"
-                compile(tricks.undone(path.read_text(), old, new), module, "exec")
+                source = tricks.path_of(servers.ROOT, module).read_text()
+                compile(tricks.undone(source, old, new), module, "exec")
 
     def test_not_there(self) -> None:
         """One that is not there, or twice, is not undone in silence."""
