@@ -1,8 +1,8 @@
 """What can go wrong, in the store's own words.
 
-Every error is a StoreError; str() of it is one sentence for people. There is no HTTP here (``api``
-has the one table that gives each error its status code), and no paths, except in the two errors
-that stop the daemon at its start, and in NoBlobs, which only a person's look gets.
+Every error is a StoreError; str() of it is one sentence for people. There is no HTTP here: one
+table in ``web`` gives each error its status code. No paths either, except in VolumeInUse,
+VolumeUnusable and NoBlobs, which never reach a client.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class StoreError(Exception):
     """Anything the store refuses or fails to do; the base of all errors here."""
 
 
-# What the caller asked for cannot be.
+# The request cannot be met.
 
 
 @define
@@ -42,7 +42,7 @@ class AlreadyExists(StoreError):
 
 @define
 class ConditionFailed(StoreError):
-    """The caller's condition does not hold for what the location has now."""
+    """The caller's condition does not hold for the blob that the location has now."""
 
     location: str
 
@@ -52,7 +52,7 @@ class ConditionFailed(StoreError):
 
 @define
 class Damaged(StoreError):
-    """The location's blob is on the disk, but not as it was written."""
+    """The location's blob is on the disk, but differs from what was written."""
 
     location: str
 
@@ -62,7 +62,7 @@ class Damaged(StoreError):
 
 @define
 class DigestMismatch(StoreError):
-    """The body is not the one whose digest was announced; ``algorithm`` as "sha256"."""
+    """The body does not have the digest that was announced; ``algorithm`` as "sha256"."""
 
     algorithm: str
 
@@ -111,7 +111,7 @@ class NoIds(NoSpace):
 
 @define
 class Busy(StoreError):
-    """Too much is going on; worth another try after ``retry_after`` seconds."""
+    """Too much is going on; the caller may try again after ``retry_after`` seconds."""
 
     reason: str
     retry_after: int
@@ -148,7 +148,7 @@ class DiskFailed(StoreError):
         return f"The disk failed: {self.reason}"
 
 
-# The daemon cannot start, or there is nothing to look at. The only errors that name a directory.
+# The daemon cannot start, or there is nothing to look at. Only these errors name a directory.
 
 
 @define
@@ -174,7 +174,7 @@ class VolumeUnusable(StoreError):
 
 @define
 class NoBlobs(StoreError):
-    """The directory has no blob at all; it may be none of ours."""
+    """The directory has no blob at all; it may not be a data directory."""
 
     path: str
 
@@ -182,7 +182,7 @@ class NoBlobs(StoreError):
         return f"There are no blobs in {self.path}"
 
 
-# What the lower layers tell the upper ones.
+# Lower rooms raise these for higher ones.
 
 
 @define
@@ -197,7 +197,7 @@ class BadRecord(StoreError):
 
 @define
 class IllegalTransition(StoreError):
-    """A blob was told to move along an edge its state does not have.
+    """A blob was told to move along an edge that its state does not have.
 
     ``from_state`` and ``to_state`` are titles ("OK", "Failure", "Pending"); "new" is a blob whose
     log is still empty.
@@ -211,25 +211,15 @@ class IllegalTransition(StoreError):
         return f"Blob {self.blob_id} cannot go from {self.from_state} to {self.to_state}"
 
 
-def in_own_words(error: BaseException | None) -> StoreError:
-    """Say what the value of a Failure means to the store; if nobody foresaw it, only its type."""
-    if isinstance(error, StoreError):
-        return error
-    if isinstance(error, (OSError, MemoryError)):
-        return from_os_error(error)
-    return DiskFailed(type(error).__name__)
-
-
-def system_words(error: OSError) -> str:
-    """What the system says of a failed call, without the name of a file."""
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def from_os_error(error: OSError | MemoryError) -> StoreError:
-    """Say what a failed system call means to the store, or that there was no memory for one.
+def as_store_error(error: BaseException | None) -> StoreError:
+    """Say what an exception means to the store; an unforeseen one gives away only its type.
 
     Only the name of the errno goes into the reason, never the error's file name.
     """
+    if isinstance(error, StoreError):
+        return error
+    if not isinstance(error, (OSError, MemoryError)):
+        return DiskFailed(type(error).__name__)
     match errno.ENOMEM if isinstance(error, MemoryError) else error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return NoSpace()
@@ -240,9 +230,19 @@ def from_os_error(error: OSError | MemoryError) -> StoreError:
         case errno.EROFS:
             return ReadOnly("the file system is read-only")
         case errno.EPERM:
-            # What `chattr +i` says to all who would change a directory, root too.
+            # Even root gets this for a change in a directory with `chattr +i`.
             return ReadOnly("the data directory may not be changed")
         case None:
             return DiskFailed("unknown error")
         case number:
             return DiskFailed(errno.errorcode.get(number, f"errno {number}"))
+
+
+def is_no_space(error: OSError) -> bool:
+    """Say whether a system call failed because the disk or the quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def strerror_of(error: OSError) -> str:
+    """Return the system's message for a failed call, without the name of a file."""
+    return os.strerror(error.errno) if error.errno else str(error)

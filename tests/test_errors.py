@@ -69,32 +69,35 @@ class SentenceTests(SynchronousTestCase):
 
 
 class OSErrorTests(SynchronousTestCase):
-    """from_os_error."""
+    """as_store_error with a failed system call, and is_no_space."""
 
     def test_a_full_disk_or_quota_is_no_space(self) -> None:
         """ENOSPC and EDQUOT are NoSpace."""
         for number in (errno.ENOSPC, errno.EDQUOT):
-            self.assertIs(type(errors.from_os_error(OSError(number, "full"))), errors.NoSpace)
+            error = OSError(number, "full")
+            self.assertIs(type(errors.as_store_error(error)), errors.NoSpace)
+            self.assertTrue(errors.is_no_space(error))
+        self.assertFalse(errors.is_no_space(OSError(errno.EMFILE, "many")))
 
     def test_no_descriptors_and_no_memory_are_busy(self) -> None:
         """EMFILE, ENFILE, ENOMEM and MemoryError are Busy, worth another try after a second."""
         calls = [OSError(number, "many") for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)]
         for failed in (*calls, MemoryError()):
-            error = errors.from_os_error(failed)
+            error = errors.as_store_error(failed)
             assert isinstance(error, errors.Busy)
             self.assertEqual(error.retry_after, 1)
 
     def test_a_read_only_file_system_is_read_only(self) -> None:
         """EROFS is ReadOnly."""
-        self.assertIsInstance(errors.from_os_error(OSError(errno.EROFS, "ro")), errors.ReadOnly)
+        self.assertIsInstance(errors.as_store_error(OSError(errno.EROFS, "ro")), errors.ReadOnly)
 
     def test_an_immutable_directory_is_read_only(self) -> None:
         """EPERM, which is what root gets of `chattr +i`, is ReadOnly."""
-        self.assertIsInstance(errors.from_os_error(OSError(errno.EPERM, "no")), errors.ReadOnly)
+        self.assertIsInstance(errors.as_store_error(OSError(errno.EPERM, "no")), errors.ReadOnly)
 
     def test_anything_else_is_disk_failed_without_the_path(self) -> None:
         """Any other errno is named in a DiskFailed, which does not tell the file's name."""
-        error = errors.from_os_error(OSError(errno.EIO, "Input/output error", "/secret/name"))
+        error = errors.as_store_error(OSError(errno.EIO, "Input/output error", "/secret/name"))
         assert isinstance(error, errors.DiskFailed)
         self.assertEqual(str(error), "The disk failed: EIO")
 
@@ -104,21 +107,27 @@ class OSErrorTests(SynchronousTestCase):
             (OSError(99999, "?"), "errno 99999"),
             (OSError("?"), "unknown error"),
         ]:
-            found = errors.from_os_error(error)
+            found = errors.as_store_error(error)
             assert isinstance(found, errors.DiskFailed)
             self.assertEqual(found.reason, reason)
 
 
-class OwnWordsTests(SynchronousTestCase):
-    """in_own_words."""
+class AnyErrorTests(SynchronousTestCase):
+    """as_store_error with any exception, and strerror_of."""
 
     def test_any(self) -> None:
         """The store's own errors are themselves, system calls as ever; others are their type."""
         own = errors.Busy("Too many uploads are in progress", 1)
-        self.assertIs(errors.in_own_words(own), own)
+        self.assertIs(errors.as_store_error(own), own)
         for error, words in [
             (OSError(errno.ENOSPC, "full"), "There is no space left to store this"),
             (MemoryError(), "There is too little memory"),
             (ZeroDivisionError("a secret"), "The disk failed: ZeroDivisionError"),
         ]:
-            self.assertEqual(str(errors.in_own_words(error)), words)
+            self.assertEqual(str(errors.as_store_error(error)), words)
+
+    def test_strerror(self) -> None:
+        """The message of a failed call has no file name; without an errno it is the error's own."""
+        failed = OSError(errno.ENOENT, "whatever", "/secret/name")
+        self.assertEqual(errors.strerror_of(failed), "No such file or directory")
+        self.assertEqual(errors.strerror_of(OSError("strange")), "strange")

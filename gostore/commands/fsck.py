@@ -13,7 +13,7 @@ from typing import Any
 from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
-from gostore.errors import DiskFailed, VolumeUnusable, from_os_error, system_words
+from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.store.content import check_digest, compute_digest
 from gostore.text import escape
 from gostore.volume import collect as sweep
@@ -111,7 +111,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
             _repair(volume, found, report)
             report.repaired = True
     except (OSError, OutcomeUnknown, DiskFailed) as error:
-        reason = str(from_os_error(error) if isinstance(error, OSError) else error)
+        reason = str(as_store_error(error) if isinstance(error, OSError) else error)
         raise VolumeUnusable(volume.shown_path, reason) from error
     finally:
         volume.close()
@@ -147,10 +147,10 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
             _damaged(found, blob, str(error) or "it is gone")
         except OSError as error:
             if error.errno not in recovery.OF_THE_FILE:
-                reason = f"{blob.id}: {system_words(error)}"
+                reason = f"{blob.id}: {strerror_of(error)}"
                 raise VolumeUnusable(volume.shown_path, reason) from error
             # A bad sector, say. It may be read another day, and what was set aside is not.
-            reason = f"it cannot be read: {from_os_error(error)}"
+            reason = f"it cannot be read: {as_store_error(error)}"
             finding = Finding("damaged", str(blob.id), blob.location, reason, mends=False)
             report.findings.append(finding)
         tell(number, len(blobs), read, total)

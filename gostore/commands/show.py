@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob
-from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, from_os_error
+from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.text import escape, format_time
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Recovery
@@ -35,7 +35,7 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
     except FileNotFoundError:
         raise NotFound(wanted) from None
     except OSError as error:
-        raise VolumeUnusable(volume.shown_path, str(from_os_error(error))) from error
+        raise VolumeUnusable(volume.shown_path, str(as_store_error(error))) from error
     finally:
         volume.close()
 

@@ -32,8 +32,7 @@ from gostore.errors import (
     Stopping,
     TooLarge,
     VolumeUnusable,
-    from_os_error,
-    in_own_words,
+    as_store_error,
 )
 from gostore.store.committer import Committer
 from gostore.store.content import (
@@ -195,7 +194,7 @@ class BlobStore:
                 self._volume.close()
             if isinstance(error, VolumeUnusable):
                 raise
-            raise VolumeUnusable(self._volume.shown_path, str(from_os_error(error))) from error
+            raise VolumeUnusable(self._volume.shown_path, str(as_store_error(error))) from error
         self._opening_seconds = time.monotonic() - begun
 
     def start(self) -> str:
@@ -210,7 +209,7 @@ class BlobStore:
             recovery.repair(self._volume, found)
             self._free, total = self._volume.free()
         except (OSError, OutcomeUnknown) as error:
-            reason = str(from_os_error(error) if isinstance(error, OSError) else error)
+            reason = str(as_store_error(error) if isinstance(error, OSError) else error)
             raise VolumeUnusable(self._volume.shown_path, reason) from error
         for blob_id in found.ids:
             self._by_id.take(blob_id)
@@ -380,7 +379,7 @@ class BlobStore:
             self._set_aside(blob, "it is gone" if gone else str(error))
             return Failure(Damaged(blob.location))
         if isinstance(error, (OSError, MemoryError)):
-            return Failure(from_os_error(error))
+            return Failure(as_store_error(error))
         return failure
 
     def _is_current(self, blob: Committed) -> bool:
@@ -635,7 +634,7 @@ class BlobStore:
         """Leave what there may be of a failed upload to the collector."""
         if isinstance(result, Failure):
             blob_id = upload.blob.id
-            dropped = upload.drop(in_own_words(result.value))
+            dropped = upload.drop(as_store_error(result.value))
             self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))
         return self._uncount(result)
 

@@ -18,7 +18,7 @@ from gostore.errors import (
     NoSpace,
     StoreError,
     TooLarge,
-    in_own_words,
+    as_store_error,
 )
 from gostore.store.workers import Workers
 from gostore.volume.volume import Stage, Volume
@@ -238,7 +238,7 @@ class Upload:
         if not failure.check(StoreError, OSError, MemoryError):
             # Whoever is told the reason does not see where it comes from.
             log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
-        return in_own_words(failure.value)
+        return as_store_error(failure.value)
 
     def _check_digests(self) -> None:
         for name, wanted in self._digests.items():

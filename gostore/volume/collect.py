@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from gostore.blob import Blob, Committed, State
-from gostore.errors import BadRecord, from_os_error
+from gostore.errors import BadRecord, as_store_error
 from gostore.volume.volume import OutcomeUnknown, Volume, stage_name
 
 log = Logger()
@@ -160,7 +160,7 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
         except OSError as error:
             log.warn("Blob {id} is not collected: {error}", id=one.id, error=error)
             standing.add(one.location)
-            done.left[str(one.id)] = str(from_os_error(error))
+            done.left[str(one.id)] = str(as_store_error(error))
     if moved:
         volume.sync_root()
         done.blobs.extend(moved)

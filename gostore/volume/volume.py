@@ -41,13 +41,13 @@ from gostore.blob import Blob, Committed, State
 from gostore.errors import (
     BadRecord,
     DiskFailed,
-    NoSpace,
     ReadOnly,
     StoreError,
     VolumeInUse,
     VolumeUnusable,
-    from_os_error,
-    system_words,
+    as_store_error,
+    is_no_space,
+    strerror_of,
 )
 from gostore.volume.disk import NOT_REGULAR, Disk, UnsyncedDisk
 from gostore.volume.journal.journal import SIZE, Entry, Journal, NotAJournal, NothingWritten
@@ -254,7 +254,7 @@ class Volume:
                 self.close()
             if isinstance(error, BlockingIOError):
                 raise VolumeInUse(self.shown_path) from None
-            reason = system_words(error)
+            reason = strerror_of(error)
             raise VolumeUnusable(self.shown_path, reason) from error
 
     def _check_writable(self) -> None:
@@ -395,7 +395,7 @@ class Volume:
         self._journaled = False
         log.warn(
             "No room for a journal ({error}): small blobs are stored more slowly",
-            error=from_os_error(error),
+            error=as_store_error(error),
         )
 
     def _commit_small(self, changes: Sequence[Commit | Delete]) -> None:
@@ -640,7 +640,7 @@ class Volume:
             raise OutcomeUnknown(self.broken)
 
     def _break(self, error: OSError | MemoryError, call: str = "a sync") -> str:
-        return self.give_up(f"{call} failed: {from_os_error(error)}")
+        return self.give_up(f"{call} failed: {as_store_error(error)}")
 
     def give_up(self, reason: str) -> str:
         """Let nothing be written any more, since nobody can say what is on the disk."""
@@ -657,7 +657,7 @@ class Volume:
         except NotAJournal as error:  # somebody put something in its place
             raise VolumeUnusable(self.shown_path, str(error)) from error
         except OSError as error:
-            reason = f"the redo journal: {system_words(error)}"
+            reason = f"the redo journal: {strerror_of(error)}"
             raise VolumeUnusable(self.shown_path, reason) from error
 
     def holds(self, name: str, data: bytes | None) -> bool:
@@ -935,7 +935,7 @@ class Volume:
         try:
             return self.trash(name, blob_id)
         except OSError as error:
-            if not isinstance(from_os_error(error), NoSpace):
+            if not is_no_space(error):
                 raise
         with self._flushing(name), suppress(FileNotFoundError):
             self._unlink(f"{name}/{STATE}")
@@ -995,7 +995,7 @@ class Volume:
         with suppress(OSError):
             if (held := self.foreign_in(name)) is not None:
                 return f"it holds {held!r}, which is not gostore's"
-        return system_words(error)
+        return strerror_of(error)
 
     def _rename(self, source: str, target: str) -> None:
         """Rename a directory to a name that is free; raises OSError if that is not done."""
@@ -1090,13 +1090,13 @@ def _attempt(change: Change, step: Callable[..., None], *arguments: object) -> N
         try:
             step(change, *arguments)
         except (OSError, MemoryError) as error:
-            change.error = from_os_error(error)
+            change.error = as_store_error(error)
 
 
 def _fail(changes: Iterable[Change], error: OSError) -> None:
     """Say of changes that they are not done, of those that have failed earlier why."""
     for change in changes:
-        change.error = change.error or from_os_error(error)
+        change.error = change.error or as_store_error(error)
 
 
 def _is_small(change: Change) -> TypeGuard[Commit | Delete]:

@@ -282,7 +282,7 @@ def _refusal(error: BaseException | None) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, MemoryError):
-        error = errors.from_os_error(error)
+        error = errors.as_store_error(error)
     code = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if code is None:
         return Refusal(500, INTERNAL_ERROR)

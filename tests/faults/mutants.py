@@ -119,8 +119,8 @@ MUTANTS = (
     _mutant(
         "a full disk is a broken one",
         "store.upload",
-        "        return in_own_words(failure.value)\n",
-        "        return in_own_words(OSError(5, str(failure.value)))\n",
+        "        return as_store_error(failure.value)\n",
+        "        return as_store_error(OSError(5, str(failure.value)))\n",
         "POST, staged",
     ),
     _mutant(

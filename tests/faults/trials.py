@@ -22,7 +22,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, from_os_error
+from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, as_store_error
 from tests.faults.deeds import Deed, Life, Mode
 from tests.simulation.disk import Entries, SimulatedDisk, Tree
 from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
@@ -360,7 +360,7 @@ def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None) -
     if fault is None or fault.error is None:
         _equal("errors", (errors, life.refusal), ([], None))
         return
-    natural = type(from_os_error(OSError(fault.error, "")))
+    natural = type(as_store_error(OSError(fault.error, "")))
     for error in errors:
         if type(error) is not natural and not (
             life.volume.broken and isinstance(error, (DiskFailed, ReadOnly))

@@ -257,7 +257,7 @@ MUTANTS = (
     Mutant(
         "where no name can be given nothing vanishes",
         "volume.volume",
-        "            if not isinstance(from_os_error(error), NoSpace):\n                raise\n",
+        "            if not is_no_space(error):\n                raise\n",
         "            raise\n",
         trials.full_disk,
     ),

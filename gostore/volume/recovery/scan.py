@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob, Committed, State
-from gostore.errors import BadRecord, NoSpace, VolumeUnusable, from_os_error, system_words
+from gostore.errors import BadRecord, VolumeUnusable, is_no_space, strerror_of
 from gostore.volume.collect import Dead, collect, retire
 from gostore.volume.journal.journal import NAMES as JOURNAL
 from gostore.volume.journal.journal import Entry
@@ -177,7 +177,7 @@ def scan(volume: Volume) -> Recovery:
         try:
             _scan_name(volume, name, is_directory, found, rivals, undone, torn)
         except OSError as error:
-            reason = f"{name}: {system_words(error)}"
+            reason = f"{name}: {strerror_of(error)}"
             raise VolumeUnusable(volume.shown_path, reason) from error
     for blob_id, entry in undone.items():
         blob = statefile.parse(entry.state, blob_id)
@@ -285,7 +285,7 @@ def _is_foreign(volume: Volume, name: str, found: Recovery) -> bool:
     except OSError as error:
         if error.errno not in OF_THE_FILE | {errno.EACCES, errno.EPERM}:
             raise
-        found.held[name] = f"what it holds cannot be seen: {system_words(error)}"
+        found.held[name] = f"what it holds cannot be seen: {strerror_of(error)}"
     found.foreign.append(name)
     return True
 
@@ -473,13 +473,13 @@ def _restore(volume: Volume, found: Recovery, entry: Entry) -> None:
             volume.restore(entry)
             return
         except OSError as error:
-            if not isinstance(from_os_error(error), NoSpace):
+            if not is_no_space(error):
                 raise
         make_room(volume, found)
     try:
         volume.restore(entry)
     except OSError as error:
-        if not isinstance(from_os_error(error), NoSpace):
+        if not is_no_space(error):
             raise
         reason = (
             f"there is no room to write blob {entry.blob_id} again, which a crash has torn;"
