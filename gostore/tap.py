@@ -7,27 +7,22 @@ installed the one it was told to use.
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn, cast
 
-from twisted.application.service import IService, MultiService
-from twisted.internet.error import ReactorNotRunning
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    Logger,
-    LogLevel,
-    LogLevelFilterPredicate,
-)
+from twisted.application.service import IService
 from twisted.python import usage
-from twisted.python.components import Componentized
 
 from gostore import __version__
+from gostore.daemon.process import (
+    Process,
+    forget_stale_pid,
+    quiet_observer,
+    raise_file_limit,
+    refuse,
+)
 from gostore.daemon.settings import (
     TABLE,
     BadSetting,
@@ -37,10 +32,7 @@ from gostore.daemon.settings import (
     make_settings,
     parse_config,
 )
-from gostore.text import printable
 from twisted import __version__ as twisted_version
-
-log = Logger()
 
 _EXAMPLES = """
 Examples:
@@ -162,119 +154,18 @@ def read_config(path: str) -> Mapping[str, object]:
         raise usage.UsageError(str(error)) from error
 
 
-#: No process of Linux has a higher number.
-_PID_MAX = 1 << 22
-
-
-def forget_stale_pid(path: str) -> None:
-    """Remove a pid file that names no twistd: beside an empty or torn one twistd does not start.
-
-    Nor beside one whose number another process bears by now. The file guards nothing that the lock
-    on the data directory does not.
-    """
-    try:
-        with open(path, "rb") as file:
-            text = file.read(64)
-    except OSError:
-        return  # there is none; or twistd will say what is wrong with it
-    pid = int(text) if text.strip().isdigit() else 0
-    if 0 < pid <= _PID_MAX and pid != os.getpid():
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                command = file.read()
-        except OSError:
-            return  # gone, which twistd knows to see
-        if b"twistd" in command or b"gostore" in command:
-            return
-    log.warn("Removing the stale pid file {path}", path=path)
-    with suppress(OSError):
-        os.unlink(path)
-
-
 def makeService(options: Options) -> IService:
     """Make the service that twistd runs. Nothing is opened, bound or started yet."""
     from twisted.internet import reactor
 
-    from gostore.daemon.service import build, raise_file_limit
+    from gostore.daemon.service import build
 
     raise_file_limit()
-    # Twisted counts by the wall clock: were that set back by a year, no deadline would come for a
-    # year, and nothing be collected.
+    # Twisted counts by the wall clock. If somebody set that back by a year, no deadline would come
+    # for a year, and no collection.
     cast(Any, reactor).seconds = time.monotonic
-    # What twistd itself was told; None outside of it.
+    # twistd's own options; there are none outside of it.
     twistd: Mapping[str, Any] = options.parent if options.parent is not None else {}
     service = Process(reactor, None if options.settings.debug else quiet_observer(twistd))
     build(options.settings, reactor, partial(refuse, twistd)).setServiceParent(service)
     return service
-
-
-class Process(MultiService):
-    """Sees to what concerns the process as a whole: its log level, and its exit status.
-
-    ``observer`` takes the place of twistd's own log observer, unless it is None.
-    """
-
-    def __init__(self, reactor: Any, observer: ILogObserver | None) -> None:
-        super().__init__()
-        self._reactor = reactor
-        self._observer = observer
-
-    def setServiceParent(self, parent: Any) -> None:
-        """Join the application, and give it the log observer."""
-        if self._observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._observer)
-        super().setServiceParent(parent)
-
-    def startService(self) -> None:
-        """Start, and see to the signals once the reactor has set its own handlers."""
-        super().startService()
-        self._reactor.callWhenRunning(self._handle_signals)
-
-    def _handle_signals(self) -> None:
-        # Twisted's own handlers make twistd end by the signal; a good shutdown is status 0.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._signalled)
-
-    def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
-
-    def _stop(self, name: str) -> None:
-        log.info("Received {name}", name=name)
-        with suppress(ReactorNotRunning):  # a second signal: already on the way
-            self._reactor.stop()
-
-
-def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
-    """Make the log observer that twistd would make, without debug messages.
-
-    None where twistd was given an observer of its own, or where it is not twistd that runs us.
-    """
-    if "nodaemon" not in twistd or twistd["logger"] is not None:
-        return None
-    from twisted.scripts._twistd_unix import UnixAppLogger
-
-    # twistd has no option for a level, and no public way to get at its choice of file or syslog.
-    observer: ILogObserver = UnixAppLogger(twistd)._getLogObserver()
-    return FilteringLogObserver(observer, [LogLevelFilterPredicate(LogLevel.info)])
-
-
-def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
-    """End the process, before its reactor runs, with one line on the terminal it came from."""
-    if twistd.get("pidfile"):
-        # twistd removes it only after an Exception, for which it also prints a traceback. First of
-        # all: who is told below may try again at once.
-        with suppress(OSError):
-            os.unlink(twistd["pidfile"])
-    line = f"gostore: {printable(' '.join(line.split()))}"
-    pipe = twistd.get("statusPipe")
-    if pipe is not None or twistd.get("logfile") or twistd.get("syslog"):
-        log.critical("{line}", line=line)
-    if pipe is not None:
-        # A daemon's stderr is /dev/null; the twistd that waits for it prints what comes from here,
-        # after a digit for the status, up to 100 bytes.
-        os.write(pipe, b"1 " + line.encode("ascii", "backslashreplace")[:98])
-    elif sys.__stderr__ is not None:
-        # twistd has turned sys.stderr into a log.
-        sys.__stderr__.write(f"{line}\n")
-        sys.__stderr__.flush()
-    raise SystemExit(1)

@@ -1,4 +1,7 @@
-"""The garbage collector as a service: it asks, at an interval, for one collection run."""
+"""The garbage collector as a service: it asks the store for a collection run at an interval.
+
+Garbage (store/) knows what is dead, collect (volume/) removes it, and the collector asks for it.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+log = Logger()
+
 
 class Collector(Service):
     """Runs ``collect`` every ``interval`` seconds, one run at a time, for as long as it is running.
 
-    ``collect`` returns a Deferred that fires when its run is over. A run that takes longer than the
-    interval makes the next one wait. A run that fails is logged; the next one comes all the same.
+    ``collect`` returns a Deferred that fires when its run is over. A run longer than the interval
+    makes the next one wait. A failed run is logged, and the next one comes all the same.
     """
-
-    log = Logger()
 
     def __init__(
         self, collect: Callable[[], Deferred[None]], interval: float, clock: IReactorTime
@@ -32,7 +35,7 @@ class Collector(Service):
         self._stopped: Deferred[LoopingCall] | None = None
 
     def startService(self) -> None:
-        """Start the loop; the first run comes one interval from now."""
+        """Start the loop. The first run comes one interval from now."""
         super().startService()
         self._stopped = self._loop.start(self._interval, now=False)
 
@@ -45,11 +48,11 @@ class Collector(Service):
         return stopped
 
     def _run(self) -> Deferred[None]:
-        # A LoopingCall stops for ever, without a word, at the first failure it sees.
+        # A LoopingCall stops for ever, without a word, at the first failure.
         return maybeDeferred(self._collect).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        self.log.failure(
+        log.failure(
             "A collection run failed; the next one is in {interval} s",
             failure=failure,
             interval=self._interval,

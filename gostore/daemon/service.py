@@ -13,23 +13,15 @@ other.
 
 from __future__ import annotations
 
-import gc
-import ipaddress
-import os
-import resource
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.defer import Deferred, inlineCallbacks, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
-    IProtocolFactory,
     IReactorTime,
     IStreamServerEndpoint,
 )
@@ -37,18 +29,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.daemon.collector import Collector
+from gostore.daemon.greeting import greeting, warnings
+from gostore.daemon.process import collections_paused, share_of_files
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
 from gostore.errors import StoreError
 from gostore.store.blobstore import BlobStore
 from gostore.store.workers import Workers
-from gostore.text import printable
 from gostore.volume.volume import Volume
 from gostore.web.dispatch import Api
 from gostore.wire import MAX_BODY, HTTPFactory, Limits, make_eager, make_patient
 
-PATIENCE = 1.0
-"""Seconds that a shutdown waits for requests before it says so: idle connections are gone then."""
+log = Logger()
+
+SAY_WAITING_AFTER = 1.0
+"""Seconds after which a shutdown says what it waits for: idle connections are gone by then."""
 
 BACKLOG = 4096
 """How many connections may wait to be accepted: what Linux allows at most, if nobody changed it."""
@@ -86,10 +81,10 @@ class Store(Protocol):
 class Listener(Service):
     """Holds the port: bound in privilegedStartService, with any failure raised there and then."""
 
-    def __init__(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, factory: HTTPFactory) -> None:
         self.setName("listener")
+        self.factory = factory
         self._endpoint = endpoint
-        self._factory = factory
         self._ports: list[IListeningPort] = []
 
     @property
@@ -102,50 +97,45 @@ class Listener(Service):
         super().privilegedStartService()
         failures: list[Failure] = []
         # All of Twisted's own server endpoints answer before listen() returns.
-        self._endpoint.listen(self._factory).addCallbacks(self._ports.append, failures.append)
+        self._endpoint.listen(self.factory).addCallbacks(self._ports.append, failures.append)
         for failure in failures:
             failure.raiseException()
         for port in self._ports:
             make_eager(port)
             make_patient(port)
 
-    @inlineCallbacks
-    def stopService(self) -> Any:
+    def stopService(self) -> Deferred[None]:
         """Unbind: accept no more connections. Those accepted go on."""
         super().stopService()
+        return Deferred.fromCoroutine(self._unbind())
+
+    async def _unbind(self) -> None:
         while self._ports:
-            yield maybeDeferred(self._ports.pop().stopListening)
+            await maybeDeferred(self._ports.pop().stopListening)
 
 
 class Daemon(MultiService):
     """The whole of gostore as one service.
 
-    ``refuse`` is called with one line when the daemon cannot start, and raises; ``started`` when it
-    knows of all its blobs.
+    ``refuse`` is called with one line when the daemon cannot start, and raises.
     """
-
-    log = Logger()
 
     def __init__(
         self,
         settings: Settings,
         store: Store,
-        factory: HTTPFactory,
-        endpoint: IStreamServerEndpoint,
+        listener: Listener,
         clock: IReactorTime,
         refuse: Callable[[str], NoReturn],
-        started: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self.setName("gostore")
         self._settings = settings
         self._store = store
-        self._factory = factory
         self._clock = clock
         self._refuse = refuse
-        self._started = started
         self._opened = False
-        self._listener = Listener(endpoint, factory)
+        self._listener = listener
         self._listener.setServiceParent(self)
         self._collector = Collector(store.collect, settings.gc_interval, clock)
         self._collector.setServiceParent(self)
@@ -166,7 +156,7 @@ class Daemon(MultiService):
             super().privilegedStartService()
         except Exception as error:
             if not isinstance(error, (CannotListenError, OSError)):
-                self.log.failure("Listening failed in a way of its own")
+                log.failure("Listening failed in a way of its own")
             self._store.close()
             self._refuse(f"cannot listen on {self._settings.listen}: {_reason(error)}")
 
@@ -181,32 +171,27 @@ class Daemon(MultiService):
             self._listener.stopService()
             self._store.close()
             self._refuse(str(error))
-        self._started()
         super().startService()
-        for line in start_up_lines(self._settings, self._listener.addresses):
-            self.log.info("{line}", line=line)
-        self.log.info("{summary}", summary=str(summary))
-        for address in self._listener.addresses:
-            if is_reachable(address):
-                self.log.warn(
-                    "There is no authentication: whoever can reach {address} can read, replace and"
-                    " delete every blob. To keep it to this machine: {how}",
-                    address=url(self._settings, address),
-                    how=how_to_hide(self._settings, address),
-                )
+        addresses = self._listener.addresses
+        for line in [*greeting(self._settings, addresses), str(summary)]:
+            log.info("{line}", line=line)
+        for line in warnings(self._settings, addresses):
+            log.warn("{line}", line=line)
 
-    @inlineCallbacks
-    def stopService(self) -> Any:
-        """Stop step by step; a step that fails is logged and does not keep the next from happening.
+    def stopService(self) -> Deferred[None]:
+        """Stop step by step. A step that fails is logged, and the next one happens all the same.
 
         Accept no more; finish requests, uploads within the grace time; let a collection run end;
         leave off scrubbing; finish commits; unlock the volume.
         """
         Service.stopService(self)
-        self.log.info("Shutting down")
+        return Deferred.fromCoroutine(self._shut_down())
+
+    async def _shut_down(self) -> None:
+        log.info("Shutting down")
         steps: list[Callable[[], object]] = [
             self._listener.stopService,
-            self._finish_requests,
+            lambda: Deferred.fromCoroutine(self._finish_requests()),
             self._collector.stopService,
             self._scrubber.stopService,
             self._store.stop,
@@ -214,27 +199,26 @@ class Daemon(MultiService):
         ]
         for step in steps:
             try:
-                yield maybeDeferred(step)
+                await maybeDeferred(step)
             except Exception:
-                self.log.failure("A step of the shutdown failed")
-        self.log.info("Shut down")
+                log.failure("A step of the shutdown failed")
+        log.info("Shut down")
 
-    @inlineCallbacks
-    def _finish_requests(self) -> Any:
-        """Let requests in progress end; if that takes a while, say what is waited for."""
+    async def _finish_requests(self) -> None:
+        """Let requests in progress end. If that takes a while, say what it waits for."""
         grace = self._settings.shutdown_grace
-        finished = self._factory.stop(grace)
-        telling = self._clock.callLater(min(PATIENCE, grace), self._tell_waiting, grace)
-        yield finished
+        finished = self._listener.factory.stop(grace)
+        telling = self._clock.callLater(min(SAY_WAITING_AFTER, grace), self._tell_waiting, grace)
+        await finished
         if telling.active():
             telling.cancel()
 
     def _tell_waiting(self, grace: float) -> None:
-        self.log.info(
+        log.info(
             "Waiting for {connections} connections, {uploads} uploads, at most {seconds:g} seconds",
-            connections=self._factory.connections,
+            connections=self._listener.factory.connections,
             uploads=self._store.uploads,
-            seconds=max(0.0, grace - PATIENCE),
+            seconds=max(0.0, grace - SAY_WAITING_AFTER),
         )
 
 
@@ -265,7 +249,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     )
     factory = HTTPFactory(api.dispatch, limits, reactor, access_log=settings.debug)
     endpoint = serverFromString(reactor, with_backlog(settings.listen))
-    return Daemon(settings, store, factory, endpoint, reactor, refuse, keep_collections_short)
+    return Daemon(settings, store, Listener(endpoint, factory), reactor, refuse)
 
 
 def with_backlog(listen: str) -> str:
@@ -284,114 +268,6 @@ def connection_limit(settings: Settings) -> int:
     if settings.max_connections is not None:
         return settings.max_connections
     return share_of_files(80)
-
-
-@contextmanager
-def collections_paused() -> Iterator[None]:
-    """Keep Python's garbage collector from looking again and again at what is there to stay."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def keep_collections_short(seconds: float = 0.005) -> None:
-    """Spare Python's garbage collector what is there now, and what makes it slow later.
-
-    It looks at every blob to find cycles, which blobs are in none of: with a million of them it
-    would hold the reactor for half a second. What is left over by a full collection that took more
-    than ``seconds`` is looked at no more; it is still freed as soon as nothing refers to it.
-    """
-    gc.freeze()
-    begun = 0.0
-
-    def watch(phase: str, collection: Mapping[str, int]) -> None:
-        nonlocal begun
-        if collection["generation"] < 2:
-            return
-        if phase == "start":
-            begun = time.monotonic()
-        elif time.monotonic() - begun > seconds:
-            gc.freeze()
-
-    gc.callbacks.append(watch)
-
-
-def raise_file_limit() -> None:
-    """Let as many files be open as may be: the soft limit is for programs that use select(2)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def share_of_files(percent: int, limit: int | None = None) -> int:
-    """So many percent of the files that may be open (RLIMIT_NOFILE), at most 4,096."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
-    return 4096 if files == resource.RLIM_INFINITY else max(1, min(4096, files * percent // 100))
-
-
-# What is said at start-up.
-
-
-def start_up_lines(settings: Settings, addresses: list[object]) -> list[str]:
-    """Say where the daemon listens, where its blobs are, and give a command to paste."""
-    lines = [f"Listening on {url(settings, address)}" for address in addresses]
-    lines.append(f"Keeping blobs in {printable(settings.dir)}")
-    if settings.sync == "none":
-        lines.append("Nothing is flushed to the disk (--sync none): a power cut may lose any blob")
-    lines.extend(f"Try: {curl(settings, address)}" for address in addresses[:1])
-    return lines
-
-
-def url(settings: Settings, address: object) -> str:
-    """An address as a URL where there is one; a Unix socket by its path."""
-    match address:
-        case IPv4Address(host=host, port=port):
-            return f"{_scheme(settings)}://{host}:{port}"
-        case IPv6Address(host=host, port=port):
-            return f"{_scheme(settings)}://[{host}]:{port}"
-        case UNIXAddress():
-            return f"unix:{_socket_path(address)}"
-        case _:
-            return str(address)
-
-
-def curl(settings: Settings, address: object) -> str:
-    """A curl command that stores a blob through this address."""
-    host, socket = "localhost", ""
-    match address:
-        case IPv4Address(host="0.0.0.0", port=port) | IPv6Address(host="::", port=port):
-            host = f"localhost:{port}"
-        case IPv4Address(host=number, port=port):
-            host = f"{number}:{port}"
-        case IPv6Address(host=number, port=port):
-            host = f"[{number}]:{port}"
-        case UNIXAddress():
-            socket = f"--unix-socket {_socket_path(address)} "
-    return f"curl --request POST {socket}{_scheme(settings)}://{host}/store/hello --data 'Hello!'"
-
-
-def how_to_hide(settings: Settings, address: Any) -> str:
-    """What to tell the daemon so that only this machine can reach it, over TLS as before."""
-    if _scheme(settings) == "https":
-        return "interface=127.0.0.1 in the endpoint"
-    return f"-s 127.0.0.1:{address.port}"
-
-
-def is_reachable(address: object) -> bool:
-    """Whether other machines may reach the address."""
-    if not isinstance(address, (IPv4Address, IPv6Address)):
-        return False
-    return not ipaddress.ip_address(address.host.partition("%")[0]).is_loopback
-
-
-def _scheme(settings: Settings) -> str:
-    return "https" if settings.listen.startswith(("ssl:", "tls:")) else "http"
-
-
-def _socket_path(address: UNIXAddress) -> str:
-    name = address.name
-    return printable(os.fsdecode(name)) if isinstance(name, (bytes, str)) else str(name)
 
 
 def _reason(error: Exception) -> str:

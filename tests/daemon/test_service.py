@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 from typing import Any, NoReturn, cast
 
-from attrs import evolve
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -18,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from gostore.daemon import service
-from gostore.daemon.service import Daemon
+from gostore.daemon.service import Daemon, Listener
 from gostore.daemon.settings import Settings
 from gostore.errors import DiskFailed, VolumeInUse
 from gostore.wire import HTTPFactory
@@ -158,8 +156,10 @@ class DaemonTests(SynchronousTestCase):
         return Daemon(
             Settings(dir="/srv/blobs"),
             JournalStore(self.journal),
-            cast(HTTPFactory, JournalFactory(self.journal)),
-            JournalEndpoint(self.journal, address),
+            Listener(
+                JournalEndpoint(self.journal, address),
+                cast(HTTPFactory, JournalFactory(self.journal)),
+            ),
             self.clock,
             refuse,
         )
@@ -347,64 +347,8 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(service.connection_limit(Settings()), 800)
         self.assertEqual(service.connection_limit(Settings(max_connections=7)), 7)
         built = service.build(Settings(dir="/nowhere"), MemoryReactorClock(), refuse)
-        limits = built._factory.limits
+        limits = built._listener.factory.limits
         self.assertEqual((limits.max_connections, limits.turned_away), (800, 50))
-
-    def test_collections(self) -> None:
-        """What is there is not looked at again, nor is what a full collection took long over."""
-        self.addCleanup(gc.unfreeze)
-        self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
-        service.keep_collections_short(0)
-        frozen = gc.get_freeze_count()
-        self.assertGreater(frozen, 1000)
-        kept: list[list[int]] = [[] for _ in range(1000)]
-        gc.collect(1)
-        self.assertLess(gc.get_freeze_count(), frozen + len(kept))
-        gc.collect()
-        self.assertGreater(gc.get_freeze_count(), frozen + len(kept))
-
-    def test_collections_paused(self) -> None:
-        """There are none while blobs are read, and there are again after it, even if it fails."""
-
-        def read() -> None:
-            with service.collections_paused():
-                self.assertFalse(gc.isenabled())
-                raise OSError
-
-        self.assertRaises(OSError, read)
-        self.assertTrue(gc.isenabled())
-
-    def test_file_limit(self) -> None:
-        """As many files may be open as the hard limit allows."""
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
-        service.raise_file_limit()
-        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
-
-    def test_connection_limit_of_many_files(self) -> None:
-        """However many files may be open, 4,096 connections are the most."""
-        self.assertEqual(service.share_of_files(80, 1_000_000), 4096)
-        self.assertEqual(service.share_of_files(80, resource.RLIM_INFINITY), 4096)
-        self.assertEqual(service.share_of_files(80, 1), 1)
-
-
-class AddressTests(SynchronousTestCase):
-    """Addresses, for people."""
-
-    settings = Settings()
-
-    def test_url(self) -> None:
-        """An address is shown as the URL it answers at."""
-        urls = {
-            ANYWHERE: "http://0.0.0.0:7777",
-            IPv6Address("TCP", "::1", 80): "http://[::1]:80",
-            UNIXAddress("/run/x.sock"): "unix:/run/x.sock",
-            UNIXAddress(b"/run/\xff.sock"): "unix:/run/\\xff.sock",
-        }
-        for address, url in urls.items():
-            self.assertEqual(service.url(self.settings, address), url)
-        self.assertEqual(service.url(self.settings, "something else"), "something else")
 
     def test_backlog(self) -> None:
         """As many as the kernel allows may wait to be accepted, unless the endpoint says a number.
@@ -419,37 +363,3 @@ class AddressTests(SynchronousTestCase):
             "systemd:domain=INET:index=0": "systemd:domain=INET:index=0",
         }.items():
             self.assertEqual(service.with_backlog(listen), wanted)
-
-    def test_https(self) -> None:
-        """A TLS endpoint is an https URL."""
-        settings = evolve(self.settings, listen="ssl:7777")
-        self.assertEqual(service.url(settings, ANYWHERE), "https://0.0.0.0:7777")
-
-    def test_hidden(self) -> None:
-        """How to be reached from this machine only keeps the port, and keeps TLS."""
-        address = IPv4Address("TCP", "0.0.0.0", 8080)
-        self.assertEqual(service.how_to_hide(self.settings, address), "-s 127.0.0.1:8080")
-        settings = evolve(self.settings, listen="ssl:8080:privateKey=key.pem")
-        hint = service.how_to_hide(settings, address)
-        self.assertEqual(hint, "interface=127.0.0.1 in the endpoint")
-
-    def test_curl(self) -> None:
-        """The command to paste goes to an address that answers from this machine."""
-        targets = {
-            ANYWHERE: "http://localhost:7777/",
-            IPv6Address("TCP", "::", 80): "http://localhost:80/",
-            IPv4Address("TCP", "192.0.2.7", 80): "http://192.0.2.7:80/",
-            IPv6Address("TCP", "::1", 80): "http://[::1]:80/",
-            UNIXAddress("/x.sock"): "--unix-socket /x.sock http://localhost/",
-        }
-        for address, target in targets.items():
-            self.assertIn(f" {target}store/hello ", service.curl(self.settings, address))
-
-    def test_reachable(self) -> None:
-        """Loopback and Unix sockets are for this machine only; all else is not."""
-        for host in ["127.0.0.1", "127.1.2.3"]:
-            self.assertFalse(service.is_reachable(IPv4Address("TCP", host, 1)))
-        self.assertFalse(service.is_reachable(IPv6Address("TCP", "::1", 1)))
-        self.assertFalse(service.is_reachable(UNIXAddress("/x.sock")))
-        self.assertTrue(service.is_reachable(IPv4Address("TCP", "192.0.2.7", 1)))
-        self.assertTrue(service.is_reachable(IPv6Address("TCP", "fe80::1%eth0", 1)))

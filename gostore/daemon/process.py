@@ -1,0 +1,174 @@
+"""The process as a whole: its signals, its pid file, its log, its limits, and Python's gc."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+from twisted.application.service import MultiService
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+)
+from twisted.python.components import Componentized
+
+from gostore.text import printable
+
+log = Logger()
+
+
+class Process(MultiService):
+    """Owns what concerns the process as a whole: its log level, exit status and Python's gc.
+
+    ``observer`` takes the place of twistd's own log observer, unless it is None.
+    """
+
+    def __init__(self, reactor: Any, observer: ILogObserver | None) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._observer = observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the application, and give it the log observer."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Start, and handle the signals once the reactor has set its own handlers."""
+        super().startService()
+        keep_collections_short()
+        self._reactor.callWhenRunning(self._handle_signals)
+
+    def _handle_signals(self) -> None:
+        # Twisted's own handlers make twistd end by the signal. A good shutdown is status 0.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        log.info("Received {name}", name=name)
+        with suppress(ReactorNotRunning):  # a second signal: already on the way
+            self._reactor.stop()
+
+
+def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
+    """Make the log observer that twistd would make, without debug messages.
+
+    None if twistd was given an observer of its own, or if twistd is not there.
+    """
+    if "nodaemon" not in twistd or twistd["logger"] is not None:
+        return None
+    from twisted.scripts._twistd_unix import UnixAppLogger
+
+    # twistd has no option for a level, and no public way to get at its choice of file or syslog.
+    observer: ILogObserver = UnixAppLogger(twistd)._getLogObserver()
+    return FilteringLogObserver(observer, [LogLevelFilterPredicate(LogLevel.info)])
+
+
+def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
+    """End the process, before its reactor runs, with one line on the terminal it came from."""
+    if twistd.get("pidfile"):
+        # twistd removes it only after an Exception, and prints a traceback for that. This comes
+        # first, because whoever reads the line below may try again at once.
+        with suppress(OSError):
+            os.unlink(twistd["pidfile"])
+    line = f"gostore: {printable(' '.join(line.split()))}"
+    pipe = twistd.get("statusPipe")
+    if pipe is not None or twistd.get("logfile") or twistd.get("syslog"):
+        log.critical("{line}", line=line)
+    if pipe is not None:
+        # A daemon's stderr is /dev/null. The twistd that waits for the daemon prints up to 100
+        # bytes from this pipe, after a digit for the status.
+        os.write(pipe, b"1 " + line.encode("ascii", "backslashreplace")[:98])
+    elif sys.__stderr__ is not None:
+        # twistd has turned sys.stderr into a log.
+        sys.__stderr__.write(f"{line}\n")
+        sys.__stderr__.flush()
+    raise SystemExit(1)
+
+
+#: No process has a higher number on Linux.
+_PID_MAX = 1 << 22
+
+
+def forget_stale_pid(path: str) -> None:
+    """Remove a pid file that names no running twistd.
+
+    twistd refuses to start beside an empty or torn file, and beside one whose number another
+    process has by now. The lock on the data directory guards all that this file guards.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(64)
+    except OSError:
+        return  # There is none, or twistd will say what is wrong with it.
+    pid = int(text) if text.strip().isdigit() else 0
+    if 0 < pid <= _PID_MAX and pid != os.getpid():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                command = file.read()
+        except OSError:
+            return  # The process is gone, and twistd notices that itself.
+        if b"twistd" in command or b"gostore" in command:
+            return
+    log.warn("Removing the stale pid file {path}", path=path)
+    with suppress(OSError):
+        os.unlink(path)
+
+
+@contextmanager
+def collections_paused() -> Iterator[None]:
+    """Keep Python's garbage collector from looking again and again at objects that stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def keep_collections_short(seconds: float = 0.005) -> None:
+    """Hide from Python's garbage collector the objects that are there now, or make it slow later.
+
+    It looks for cycles at every blob, and no blob is in one: with a million of them it would hold
+    the reactor for half a second. When a full collection takes more than ``seconds``, it never
+    looks again at the objects it left. They are still freed as soon as nothing refers to them.
+    """
+    gc.freeze()
+    begun = 0.0
+
+    def watch(phase: str, collection: Mapping[str, int]) -> None:
+        nonlocal begun
+        if collection["generation"] < 2:
+            return
+        if phase == "start":
+            begun = time.monotonic()
+        elif time.monotonic() - begun > seconds:
+            gc.freeze()
+
+    gc.callbacks.append(watch)
+
+
+def raise_file_limit() -> None:
+    """Raise the limit of open files to the hard one: the soft one is for users of select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def share_of_files(percent: int, limit: int | None = None) -> int:
+    """A percentage of the files that may be open (RLIMIT_NOFILE), at most 4,096."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
+    return 4096 if files == resource.RLIM_INFINITY else max(1, min(4096, files * percent // 100))

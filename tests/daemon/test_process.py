@@ -1,0 +1,255 @@
+"""Tests for gostore.daemon.process: signals, the pid file, the log, limits, Python's gc."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+from typing import Any, cast
+
+from twisted.application.service import Application, IServiceCollection
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.python.usage import Options as UsageOptions
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.daemon import process
+from gostore.daemon.process import Process, forget_stale_pid, quiet_observer, refuse
+from gostore.tap import Options
+from tests.test_tap import temporary
+
+
+class ProcessReactor:
+    """A reactor that runs what it is given when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.stops = 0
+
+    def callWhenRunning(self, call: Any) -> None:
+        """Keep a call."""
+        self.calls.append(call)
+
+    def callFromThread(self, call: Any, *arguments: object) -> None:
+        """Call at once."""
+        call(*arguments)
+
+    def stop(self) -> None:
+        """Stop the first time; object to the next, as a reactor does."""
+        self.stops += 1
+        if self.stops > 1:
+            raise ReactorNotRunning("Can't stop reactor that isn't running.")
+
+
+class StalePidTests(SynchronousTestCase):
+    """The pid file of a daemon that is no more."""
+
+    def is_kept(self, text: str) -> bool:
+        """Whether a pid file with this in it is left for twistd to judge."""
+        file = temporary(self) / "twistd.pid"
+        file.write_text(text)
+        parent = UsageOptions()
+        parent["pidfile"] = str(file)
+        options = Options()
+        options.parent = parent
+        options.parseOptions([])
+        return file.exists()
+
+    def test_no_number(self) -> None:
+        """One that holds no number of a process is removed."""
+        for text in ("", "\0\0", "12 34", "-5", "0", "9" * 100, "4194305", "none"):
+            self.assertFalse(self.is_kept(text), text)
+
+    def test_own(self) -> None:
+        """So is one with our own number, as in a container that was started again."""
+        self.assertFalse(self.is_kept(f"{os.getpid()}\n"))
+
+    def test_other(self) -> None:
+        """One that names another process is removed if that is no twistd."""
+        with subprocess.Popen(["sleep", "600"]) as foreign:
+            try:
+                self.assertFalse(self.is_kept(str(foreign.pid)))
+            finally:
+                foreign.kill()
+        self.assertTrue(self.is_kept(str(foreign.pid)), "gone: twistd sees to it")
+
+    def test_twistd(self) -> None:
+        """One that names a twistd is kept."""
+        pipe = subprocess.PIPE
+        # Its command line can be read when it has said something.
+        command = ["sh", "-c", "echo up; read twistd"]
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as running:
+            assert running.stdin is not None and running.stdout is not None
+            running.stdout.readline()
+            self.assertTrue(self.is_kept(str(running.pid)))
+
+    def test_none(self) -> None:
+        """Without one there is nothing to do, nor where it cannot be read."""
+        directory = str(temporary(self))
+        forget_stale_pid(f"{directory}/missing")
+        forget_stale_pid(directory)
+        self.assertEqual(os.listdir(directory), [])
+
+
+class ProcessTests(SynchronousTestCase):
+    """What concerns the process as a whole."""
+
+    def setUp(self) -> None:
+        """Leave Python's gc as it was."""
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
+
+    def test_signals(self) -> None:
+        """SIGINT and SIGTERM stop the reactor, once, so that the status is 0 and not the signal."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        reactor = ProcessReactor()
+        Process(reactor, None).startService()
+        before = signal.getsignal(signal.SIGTERM)
+        [call] = reactor.calls
+        self.assertIs(signal.getsignal(signal.SIGTERM), before)
+        call()
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.assertEqual(reactor.stops, 1)
+        os.kill(os.getpid(), signal.SIGINT)
+        self.assertEqual(reactor.stops, 2)
+
+    def test_observer(self) -> None:
+        """The observer becomes the application's, which twistd takes in place of its own."""
+        events: list[Any] = []
+        for observer in [cast(ILogObserver, events.append), None]:
+            application: Any = Application("gostore")
+            service = Process(ProcessReactor(), observer)
+            service.setServiceParent(application)
+            self.assertEqual(application.getComponent(ILogObserver, None), observer)
+            self.assertEqual(list(IServiceCollection(application)), [service])
+
+    def test_quiet_observer(self) -> None:
+        """The observer writes to the log file that twistd was given, and no debug messages."""
+        path = temporary(self) / "gostore.log"
+        observer = quiet_observer({"nodaemon": True, "logger": None, "logfile": str(path)})
+        assert observer is not None
+        log = Logger(observer=observer)
+        log.debug("not this")
+        log.info("but this")
+        text = path.read_text()
+        self.assertIn("but this", text)
+        self.assertNotIn("not this", text)
+
+    def test_no_quiet_observer(self) -> None:
+        """Where twistd has an observer of the user's, or is not there, its choice stands."""
+        self.assertIsNone(quiet_observer({"nodaemon": True, "logger": print, "logfile": None}))
+        self.assertIsNone(quiet_observer({}))
+
+
+class RefuseTests(SynchronousTestCase):
+    """Refusing to start."""
+
+    def setUp(self) -> None:
+        """Catch what goes to the terminal and to the log."""
+        self.terminal = io.StringIO()
+        self.patch(sys, "__stderr__", self.terminal)
+        self.events: list[Any] = []
+        observer = cast(ILogObserver, self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def refuse(self, twistd: dict[str, Any], line: str = "the port\nis in use") -> None:
+        """Refuse, and see the status."""
+        with self.assertRaises(SystemExit) as caught:
+            refuse(twistd, line)
+        self.assertEqual(caught.exception.code, 1)
+
+    def test_foreground(self) -> None:
+        """In the foreground the one line goes to the terminal, and not into the log above it."""
+        self.refuse({"nodaemon": True, "logfile": None})
+        self.assertEqual(self.terminal.getvalue(), "gostore: the port is in use\n")
+        self.assertEqual(self.events, [])
+
+    def test_log_file(self) -> None:
+        """With a log file the line is there, too."""
+        self.refuse({"nodaemon": True, "logfile": "x.log"})
+        self.assertEqual(self.terminal.getvalue(), "gostore: the port is in use\n")
+        self.assertEqual([event["line"] for event in self.events], ["gostore: the port is in use"])
+
+    def test_no_terminal(self) -> None:
+        """Without a terminal there is still the status."""
+        self.patch(sys, "__stderr__", None)
+        self.refuse({})
+
+    def test_daemon(self) -> None:
+        """A daemon tells the twistd that waits for it: at most 100 bytes of ASCII, status first."""
+        for line, wanted in [
+            ("the port is in use", b"1 gostore: the port is in use"),
+            ("/\udcff " + "x" * 200, b"1 gostore: /\\xff " + b"x" * 83),
+        ]:
+            reader, writer = os.pipe()
+            self.addCleanup(os.close, reader)
+            self.addCleanup(os.close, writer)
+            self.refuse({"statusPipe": writer}, line)
+            self.assertEqual(os.read(reader, 1000), wanted)
+        self.assertEqual(self.terminal.getvalue(), "")
+        self.assertEqual(len(self.events), 2)
+
+    def test_pid_file(self) -> None:
+        """twistd's file with the process id is removed; that there is none is no matter."""
+        path = temporary(self) / "twistd.pid"
+        path.write_text("1")
+        self.refuse({"pidfile": str(path)})
+        self.assertFalse(path.exists())
+        self.refuse({"pidfile": str(path)})
+
+    def test_pid_file_first(self) -> None:
+        """It is gone when somebody is told, who may try again at once."""
+        path = temporary(self) / "twistd.pid"
+        path.write_text("1")
+        there = []
+        self.patch(self.terminal, "write", lambda line: there.append(path.exists()))
+        self.refuse({"pidfile": str(path)})
+        self.assertEqual(there, [False])
+
+
+class LimitTests(SynchronousTestCase):
+    """Open files, and Python's gc."""
+
+    def test_collections(self) -> None:
+        """What is there is not looked at again, nor is what a full collection took long over."""
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
+        process.keep_collections_short(0)
+        frozen = gc.get_freeze_count()
+        self.assertGreater(frozen, 1000)
+        kept: list[list[int]] = [[] for _ in range(1000)]
+        gc.collect(1)
+        self.assertLess(gc.get_freeze_count(), frozen + len(kept))
+        gc.collect()
+        self.assertGreater(gc.get_freeze_count(), frozen + len(kept))
+
+    def test_collections_paused(self) -> None:
+        """There are none while blobs are read, and there are again after it, even if it fails."""
+
+        def read() -> None:
+            with process.collections_paused():
+                self.assertFalse(gc.isenabled())
+                raise OSError
+
+        self.assertRaises(OSError, read)
+        self.assertTrue(gc.isenabled())
+
+    def test_file_limit(self) -> None:
+        """As many files may be open as the hard limit allows."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
+        process.raise_file_limit()
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (before[1], before[1]))
+
+    def test_connection_limit_of_many_files(self) -> None:
+        """However many files may be open, 4,096 connections are the most."""
+        self.assertEqual(process.share_of_files(80, 1_000_000), 4096)
+        self.assertEqual(process.share_of_files(80, resource.RLIM_INFINITY), 4096)
+        self.assertEqual(process.share_of_files(80, 1), 1)
