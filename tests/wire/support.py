@@ -16,6 +16,29 @@ from twisted.python.failure import Failure
 from gostore.wire import HTTPFactory, Limits, Request, Source
 from gostore.wire.connection import Connection
 
+# What clients send.
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def head(*fields: bytes, line: bytes = b"PUT /a HTTP/1.1", host: bytes = b"Host: x") -> bytes:
+    """A request head of these field lines."""
+    return b"\r\n".join([line, *([host] if host else []), *fields, b"", b""])
+
+
+def chunked(body: bytes) -> bytes:
+    """A PUT with this as its chunked body, framing and all."""
+    return head(b"Transfer-Encoding: chunked") + body
+
+
+def lengths(*values: bytes) -> bytes:
+    """A head with these Content-Lengths, and a body of 5."""
+    return head(*(b"Content-Length: " + value for value in values)) + b"hello"
+
+
+GOOD_CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
 
 class Wire(StringTransport):
     """A transport in memory: how it was closed is noted, and nothing more is written after."""

@@ -1,17 +1,401 @@
-"""Tests for gostore.wire.response: heads, and bodies that are read, or sent from files."""
+"""gostore.wire.response: what the client sees of a response."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.errors import Damaged, DiskFailed
+from gostore.wire import ERROR_HEADERS, HTTPFactory, Limits, Request, error_body
 from gostore.wire.response import PreparedFields, Sending, Stretch, response_head
+from tests.wire.support import (
+    GET,
+    Client,
+    Pieces,
+    Store,
+    head,
+    responder,
+)
+
+
+class ResponseTests(SynchronousTestCase):
+    """What the client sees of a response."""
+
+    def answer(self, app: Callable[[Request], None], sent: bytes = GET) -> Client:
+        """A client that has sent a request."""
+        client = Client(app)
+        client.send(sent)
+        return client
+
+    def test_head(self) -> None:
+        """The application's fields, and Date, Server and Content-Length."""
+        client = self.answer(responder(201, [(b"etag", b'"x"')], lambda: b"abc"))
+        self.assertEqual(
+            client.wire.value(),
+            b'HTTP/1.1 201 Created\r\nETag: "x"\r\nContent-Length: 3\r\n'
+            b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: gostore\r\n\r\nabc",
+        )
+        self.assertEqual(client.wire.writes, 1)
+
+    def test_date_moves(self) -> None:
+        """Date follows the wall clock, a second behind at most (RFC 9110 section 6.6.1)."""
+        clock = Clock()
+        app = responder(200, [], lambda: b"")
+        factory = HTTPFactory(app, Limits(), clock, wall=lambda: 784111777 + clock.seconds())
+        client = Client(app, factory=factory)
+        client.wait(30)
+        client.send(GET)
+        self.assertEqual(client.responses()[0].headers["date"], "Sun, 06 Nov 1994 08:50:07 GMT")
+
+    def test_no_content(self) -> None:
+        """204 and 304 have no body and no length of one (RFC 9110 section 8.6)."""
+        for code in (204, 304):
+            source = Pieces([b"abc"])
+            client = self.answer(responder(code, [], lambda source=source: source))  # type: ignore[misc]
+            self.assertNotIn(b"Content-Length", client.wire.value())
+            self.assertTrue(client.wire.value().endswith(b"\r\n\r\n"))
+            self.assertEqual((source.reads, source.closed), (0, 1))
+
+    def test_unknown_code(self) -> None:
+        """A code without a phrase is a status line, too (RFC 9112 section 4)."""
+        client = self.answer(responder(299, [], lambda: b""))
+        self.assertTrue(client.wire.value().startswith(b"HTTP/1.1 299 \r\n"))
+
+    def test_head_method(self) -> None:
+        """HEAD gets the head that GET gets, and no body (RFC 9110 section 9.3.2)."""
+        source = Pieces([b"abc"])
+        for body in (source, b"abc"):
+            client = self.answer(
+                responder(200, [], lambda body=body: body),  # type: ignore[misc]
+                head(line=b"HEAD /a HTTP/1.1"),
+            )
+            self.assertIn(b"Content-Length: 3\r\n", client.wire.value())
+            self.assertTrue(client.wire.value().endswith(b"\r\n\r\n"))
+        self.assertEqual((source.reads, source.closed), (0, 1))
+
+    def test_http_1_0(self) -> None:
+        """HTTP/1.0 is kept alive only when asked for, and told so (RFC 9112 section 9.3)."""
+        client = Client()
+        client.send(head(b"Connection: Keep-Alive", line=b"GET /a HTTP/1.0", host=b""))
+        self.assertEqual(client.responses()[0].headers["connection"], "keep-alive")
+        self.assertFalse(client.wire.ending)
+        client.send(head(line=b"GET /a HTTP/1.0", host=b""))
+        self.assertEqual(client.responses()[1].headers["connection"], "close")
+        self.assertTrue(client.wire.lost)
+
+    def test_once(self) -> None:
+        """A second answer is ignored, also when the next request is being answered."""
+        client = Client()
+        client.send(head(line=b"GET /held HTTP/1.1"))
+        client.send(head(line=b"GET /held HTTP/1.1"))
+        first = client.requests[0]
+        first.respond(200, [], b"one")
+        source = Pieces([b"two"])
+        first.respond(200, [], source)
+        self.assertEqual([each.body for each in client.responses()], [b"one"])
+        self.assertEqual(source.closed, 1)
+
+    def test_after_the_client(self) -> None:
+        """An answer to a client that is gone is ignored, and its source closed."""
+        client = Client()
+        client.send(head(line=b"GET /held HTTP/1.1"))
+        client.lose()
+        source = Pieces([b"two"])
+        client.requests[0].respond(200, [], source)
+        self.assertEqual(source.closed, 1)
+        self.assertEqual(client.wire.value(), b"")
+
+    def test_line_end_in_field(self) -> None:
+        """A line end in a field of the application's is its error, and never sent."""
+        for value in (b"a\r\nb: c", b"a\nb", b"a\r"):
+            source = Pieces([b"x"])
+            app = responder(200, [(b"x", value)], lambda source=source: source)  # type: ignore[misc]
+            client = self.answer(app)
+            self.assertEqual([each.code for each in client.responses()], [500])
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+            self.assertEqual(source.closed, 1)
+
+    def test_broken_application(self) -> None:
+        """An exception of the application is logged and answered with 500, and no more."""
+
+        def app(request: Request) -> None:
+            raise RuntimeError("secret")
+
+        client = self.answer(app, GET + GET)
+        self.assertEqual([each.code for each in client.responses()], [500])
+        self.assertNotIn(b"secret", client.wire.value())
+        self.assertTrue(client.wire.half_closed)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_broken_after_answer(self) -> None:
+        """An exception after the answer was written is logged, and the answer stands."""
+
+        def app(request: Request) -> None:
+            request.respond(200, [], b"ok")
+            raise RuntimeError
+
+        client = self.answer(app)
+        self.assertEqual([each.code for each in client.responses()], [200])
+        self.assertFalse(client.wire.ending)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_broken_while_answering(self) -> None:
+        """An exception while the answer is being sent aborts the connection."""
+        source = Pieces([b"a", Deferred(), b"b"], length=3)
+
+        def app(request: Request) -> None:
+            request.respond(200, [], source)
+            raise RuntimeError
+
+        client = self.answer(app)
+        self.assertTrue(client.wire.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_access_log(self) -> None:
+        """Answers are logged at debug level when asked for, with the target escaped."""
+        app = Store()
+        factory = HTTPFactory(app, Limits(), Clock(), access_log=True)
+        client = Client(app, factory=factory)
+        client.send(GET)
+        self.assertEqual(client.codes, [200])
+
+
+class SourceTests(SynchronousTestCase):
+    """Responses that are streamed."""
+
+    def answer(self, source: Pieces, sent: bytes = GET) -> Client:
+        """A client that has sent a request, and gets this source."""
+        client = Client(responder(200, [], lambda: source))
+        client.send(sent)
+        return client
+
+    def test_pieces(self) -> None:
+        """Pieces go out in order, whether they are here or come later; the source is closed."""
+        later: Deferred[bytes] = Deferred()
+        source = Pieces([b"ab", later, b"e"], length=5)
+        client = self.answer(source)
+        self.assertTrue(client.wire.value().endswith(b"\r\n\r\nab"))
+        self.assertEqual(source.closed, 0)
+        later.callback(b"cd")
+        self.assertEqual([each.body for each in client.responses()], [b"abcde"])
+        self.assertEqual(source.closed, 1)
+
+    def test_small_is_one_write(self) -> None:
+        """Head and a small body are one write."""
+        client = self.answer(Pieces([b"abc"]))
+        self.assertEqual(client.wire.writes, 1)
+
+    def test_large_piece(self) -> None:
+        """A large piece is not copied to its head."""
+        for body in (b"x" * 100000, Pieces([b"x" * 100000])):
+            client = Client(responder(200, [], lambda body=body: body))  # type: ignore[misc]
+            client.send(GET)
+            self.assertEqual(client.responses()[0].body, b"x" * 100000)
+
+    def test_empty(self) -> None:
+        """An empty source is not read."""
+        source = Pieces([])
+        client = self.answer(source)
+        self.assertEqual([each.body for each in client.responses()], [b""])
+        self.assertEqual((source.reads, source.closed), (0, 1))
+
+    def test_many_sync_pieces(self) -> None:
+        """Thousands of pieces that are here, or that fire at once, need no deep stack."""
+        done: Deferred[bytes] = Deferred()
+        done.callback(b"z")
+        for piece in (b"z", None):
+            pieces: list[Any] = []
+            for _ in range(5000):
+                fired: Deferred[bytes] = Deferred()
+                fired.callback(b"z")
+                pieces.append(piece or fired)
+            client = self.answer(Pieces(pieces, length=5000))
+            self.assertEqual(client.responses()[0].body, b"z" * 5000)
+
+    def test_next_request(self) -> None:
+        """The next request waits until the response is out."""
+        later: Deferred[bytes] = Deferred()
+        sources = [Pieces([later], length=2), Pieces([b"cd"])]
+        client = Client(responder(200, [], lambda: sources.pop(0)))
+        client.send(GET + GET)
+        self.assertEqual(len(sources), 1)
+        later.callback(b"ab")
+        self.assertEqual([each.body for each in client.responses()], [b"ab", b"cd"])
+
+    def test_fails_before_head(self) -> None:
+        """A source that cannot be read at all is answered with 500."""
+        both: list[Any] = [OSError(), Deferred()]
+        for fails in both:
+            source = Pieces([fails], length=5)
+            client = self.answer(source)
+            if isinstance(fails, Deferred):
+                self.assertEqual(client.wire.value(), b"")
+                fails.errback(Failure(OSError()))  # type: ignore[no-untyped-call]
+            self.assertEqual([each.code for each in client.responses()], [500])
+            self.assertEqual(source.closed, 1)
+            self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_fails_after_head(self) -> None:
+        """A source that fails half-way aborts the connection: never a whole-looking half."""
+        both: list[Any] = [OSError(), Deferred()]
+        for fails in both:
+            source = Pieces([b"ab", fails], length=5)
+            client = self.answer(source)
+            if isinstance(fails, Deferred):
+                fails.errback(Failure(OSError()))  # type: ignore[no-untyped-call]
+            self.assertTrue(client.wire.aborted)
+            self.assertFalse(client.wire.half_closed or client.wire.lost)
+            self.assertTrue(client.wire.value().endswith(b"\r\n\r\nab"))
+            self.assertEqual(source.closed, 1)
+            self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+            client.lose()
+            self.assertEqual(source.closed, 1)
+
+    def test_wrong_sizes(self) -> None:
+        """An empty piece, or more than was announced, is an error of the source's."""
+        for piece in (b"", b"abcdef"):
+            source = Pieces([b"a", piece], length=5)
+            client = self.answer(source)
+            self.assertTrue(client.wire.aborted)
+            self.assertEqual(source.closed, 1)
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_close_fails(self) -> None:
+        """A source that cannot be closed is logged, and the answer stands."""
+
+        class Stuck(Pieces):
+            def close(self) -> None:
+                raise OSError
+
+        client = self.answer(Stuck([b"abc"]))
+        self.assertEqual([each.body for each in client.responses()], [b"abc"])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_client_gone(self) -> None:
+        """When the client goes the source is closed, but not under a read that is due."""
+        for fails in (False, True):
+            later: Deferred[bytes] = Deferred()
+            source = Pieces([b"a", later], length=9)
+            client = self.answer(source)
+            client.lose()
+            self.assertEqual(source.closed, 0)
+            if fails:
+                later.errback(Failure(OSError()))  # type: ignore[no-untyped-call]
+            else:
+                later.callback(b"b")
+            self.assertEqual(source.closed, 1)
+
+    def test_client_gone_while_blocked(self) -> None:
+        """When a slow client goes, the source is closed at once."""
+        source = Pieces([b"a", b"b", b"c"], length=9)
+        client = Client(responder(200, [], lambda: source))
+        client.wire.blocks = True
+        client.send(GET)
+        self.assertEqual(source.reads, 1)
+        client.lose()
+        self.assertEqual(source.closed, 1)
+
+    def test_back_pressure(self) -> None:
+        """Row 48: no more is read than the client takes, one piece at a time."""
+        source = Pieces([b"x" * 65536 for _ in range(10)])
+        client = Client(responder(200, [], lambda: source))
+        client.wire.blocks = True
+        client.send(GET)
+        self.assertEqual(source.reads, 1)
+        client.wait(30)
+        self.assertEqual(source.reads, 1)
+        for reads in range(2, 11):
+            client.connection.resumeProducing()
+            self.assertEqual(source.reads, reads)
+        self.assertEqual(source.closed, 1)
+        self.assertEqual(len(client.responses()[0].body), 655360)
+
+    def test_pipeline_back_pressure(self) -> None:
+        """A client that sends requests and takes no answers is not read on."""
+        client = Client()
+        client.wire.blocks = True
+        client.send(GET * 10)
+        self.assertEqual(len(client.requests), 1)
+        self.assertTrue(client.wire.paused)
+        for count in range(2, 11):
+            client.connection.resumeProducing()
+            self.assertEqual(len(client.requests), count)
+        self.assertFalse(client.wire.paused)
+
+    def test_stalled_client(self) -> None:
+        """Row 48: a client that takes nothing for a minute is cut off, and the source closed."""
+        source = Pieces([b"a", b"b"])
+        client = Client(responder(200, [], lambda: source))
+        client.wire.blocks = True
+        client.send(GET)
+        client.wait(59)
+        self.assertFalse(client.wire.aborted)
+        client.wait(12)
+        self.assertTrue(client.wire.aborted)
+        self.assertEqual(source.closed, 1)
+
+    def test_stall_is_not_shortened(self) -> None:
+        """A stall lasts send_timeout at least, also if it begins right before a look at it."""
+        source = Pieces([b"a", b"b"])
+        client = Client(responder(200, [], lambda: source), limits=Limits(send_timeout=1))
+        client.wire.blocks = True
+        client.clock.advance(0.9)
+        client.send(GET)
+        client.clock.advance(0.1)
+        self.assertFalse(client.wire.aborted)
+        client.wait(1)
+        self.assertTrue(client.wire.aborted)
+
+    def test_slow_client(self) -> None:
+        """A client that takes a little all the time is not cut off."""
+        source = Pieces([b"a", b"b"])
+        client = Client(responder(200, [], lambda: source))
+        client.wire.blocks = True
+        client.send(GET)
+        for _ in range(10):
+            client.wire.offset += 1
+            client.wait(50)
+        self.assertFalse(client.wire.aborted)
+        client.connection.resumeProducing()
+        self.assertEqual(source.closed, 1)
+
+    def test_stalled_at_close(self) -> None:
+        """A client that does not take the last bytes, or does not close, is cut off."""
+        client = Client()
+        client.send(head(b"Connection: close", line=b"GET /a HTTP/1.1"))
+        self.assertTrue(client.wire.lost)
+        client.wait(59)
+        self.assertFalse(client.wire.aborted)
+        client.wait(12)
+        self.assertTrue(client.wire.aborted)
+
+
+class ErrorTests(SynchronousTestCase):
+    """Errors of wire's own."""
+
+    def test_error_body(self) -> None:
+        """An error of wire's own has the one-line JSON body that all errors have."""
+        client = Client()
+        client.send(head(host=b""))
+        response = client.responses()[0]
+        self.assertEqual(response.body, error_body(400, "A Host header field is required"))
+        self.assertEqual(
+            response.body, b'{"code": 400, "text": "A Host header field is required"}\n'
+        )
+        for name, value in ERROR_HEADERS:
+            self.assertEqual(response.headers[name.decode()], value.decode())
+
+    def test_error_body_is_utf8(self) -> None:
+        """A location in an error is readable, and a lone surrogate in one does no harm."""
+        self.assertEqual(error_body(404, "é"), '{"code": 404, "text": "é"}\n'.encode())
+        self.assertEqual(error_body(404, "\udc80"), b'{"code": 404, "text": "\\udc80"}\n')
 
 
 class Outlet:
@@ -48,7 +432,7 @@ class Outlet:
         self.failed.append(headless)
 
 
-class Pieces:
+class Stretches:
     """A source of pieces, given one by one."""
 
     def __init__(self, length: int, *pieces: object) -> None:
@@ -81,7 +465,7 @@ class SendingTests(SynchronousTestCase):
     def test_stretches(self) -> None:
         """Stretches of a file and bytes between them arrive in order, after the head."""
         outlet = Outlet(b"0123456789", takes=2)
-        source = Pieces(9, Stretch(3, 1, 5), b"ab", Stretch(3, 8, 2))
+        source = Stretches(9, Stretch(3, 1, 5), b"ab", Stretch(3, 8, 2))
         sending = Sending(outlet, source, b"head ")  # type: ignore[arg-type]
         sending.pump()
         for _ in range(10):
@@ -94,14 +478,14 @@ class SendingTests(SynchronousTestCase):
     def test_no_files(self) -> None:
         """Where the transport cannot send files the source is read."""
         outlet = Outlet()
-        source = Pieces(2, b"a", b"b")
+        source = Stretches(2, b"a", b"b")
         Sending(outlet, source, b"head ").pump()
         self.assertEqual((outlet.sent_bytes, outlet.over), (b"head ab", 1))
 
     def test_file_too_short(self) -> None:
         """A file that was cut breaks the response off; the source is closed, and says why."""
         outlet = Outlet(b"0123")
-        source = Pieces(5, Stretch(3, 0, 5))
+        source = Stretches(5, Stretch(3, 0, 5))
         Sending(outlet, source, b"head ").pump()  # type: ignore[arg-type]
         self.assertEqual((outlet.failed, outlet.over, source.closed), ([False], 0, 1))
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -109,7 +493,7 @@ class SendingTests(SynchronousTestCase):
     def test_damaged(self) -> None:
         """So does one that is found damaged when it is read, and again the source says why."""
         outlet = Outlet()
-        source = Pieces(5, fail(Damaged("a")))
+        source = Stretches(5, fail(Damaged("a")))
         Sending(outlet, source, b"head ").pump()
         self.assertEqual((outlet.failed, outlet.over, source.closed), ([True], 0, 1))
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -120,7 +504,7 @@ class SendingTests(SynchronousTestCase):
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
         outlet = Outlet()
-        Sending(outlet, Pieces(5, fail(DiskFailed("EIO"))), b"head ").pump()
+        Sending(outlet, Stretches(5, fail(DiskFailed("EIO"))), b"head ").pump()
         self.assertEqual(outlet.failed, [True])
         [event] = said
         self.assertEqual(formatEvent(event), f"Reading a response body failed: {DiskFailed('EIO')}")
@@ -134,7 +518,7 @@ class SendingTests(SynchronousTestCase):
                 raise OSError
 
         outlet = Failing(b"01234")
-        source = Pieces(5, Stretch(3, 0, 5))
+        source = Stretches(5, Stretch(3, 0, 5))
         Sending(outlet, source, b"head ").pump()  # type: ignore[arg-type]
         self.assertEqual((outlet.failed, outlet.over, source.closed), ([False], 0, 1))
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
@@ -142,7 +526,7 @@ class SendingTests(SynchronousTestCase):
     def test_stretch_too_long(self) -> None:
         """A stretch longer than what is left is an error, and nothing of it is sent."""
         outlet = Outlet(b"0123456789")
-        source = Pieces(5, Stretch(3, 0, 6))
+        source = Stretches(5, Stretch(3, 0, 6))
         Sending(outlet, source, b"head ").pump()  # type: ignore[arg-type]
         self.assertEqual((outlet.failed, outlet.sent_bytes), ([True], b""))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -151,7 +535,7 @@ class SendingTests(SynchronousTestCase):
         """A stretch that is loaded when the client has gone is not sent; then the source closes."""
         outlet = Outlet(b"0123456789")
         loaded: Deferred[Stretch] = Deferred()
-        source = Pieces(5, loaded)
+        source = Stretches(5, loaded)
         sending = Sending(outlet, source, b"head ")  # type: ignore[arg-type]
         sending.pump()
         sending.stop()

@@ -1,0 +1,36 @@
+"""gostore.wire.chunks: bodies that come in chunks."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.wire import Limits
+from tests.wire.support import (
+    Client,
+    Collector,
+    chunked,
+    head,
+)
+
+
+class ChunkTests(SynchronousTestCase):
+    """Chunked bodies on their way to a sink."""
+
+    def test_many_tiny_chunks(self) -> None:
+        """Row 18: chunks of one byte are one body, and come to the sink put together."""
+        client = Client()
+        client.send(chunked(b"1\r\nx\r\n" * 50000 + b"0\r\n\r\n"))
+        self.assertEqual(client.app.kept, {"/a": b"x" * 50000})
+        self.assertLess(len(client.app.sinks[0].pieces), 10)
+
+    def test_chunk_too_large(self) -> None:
+        """A chunk that makes the body longer than allowed is refused before it comes."""
+        coding = head(b"Transfer-Encoding: chunked", line=b"PUT /held HTTP/1.1")
+        client = Client(limits=Limits(body=10))
+        client.send(coding + b"6\r\nhello,\r\n")
+        request = client.requests[0]
+        sink = Collector()
+        request.body.deliver(sink)
+        client.send(b"5\r\n")
+        self.assertEqual(client.codes, [413])
+        self.assertEqual(sink.reasons, ["The body is larger than the limit of 10 bytes"])

@@ -1,0 +1,103 @@
+"""gostore.wire.request: what the application sees of a request."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import ISSLTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
+
+from gostore.wire import Request
+from tests.wire.support import (
+    GET,
+    Client,
+    Collector,
+    Wire,
+    head,
+    lengths,
+)
+
+
+class RequestTests(SynchronousTestCase):
+    """What the application sees of a request."""
+
+    def request(self, sent: bytes) -> Request:
+        """The request that is read from `sent`."""
+        client = Client()
+        client.send(sent)
+        self.assertEqual(len(client.requests), 1, client.wire.value())
+        return client.requests[0]
+
+    def test_request(self) -> None:
+        """Everything of the head is there."""
+        request = self.request(
+            b"PUT /a%2Fb?c=d?e HTTP/1.0\r\nHost: x\r\nX-A: 1\r\nx-a:  2 \r\nX-B:\r\n\r\n"
+        )
+        self.assertEqual(request.method, "PUT")
+        self.assertEqual(request.target, b"/a%2Fb?c=d?e")
+        self.assertEqual((request.path, request.query), ("/a%2Fb", "c=d?e"))
+        self.assertEqual(request.version, (1, 0))
+        self.assertEqual(request.headers.get(b"x-a"), b"1, 2")
+        self.assertEqual(request.headers.get_all(b"x-a"), [b"1", b"2"])
+        self.assertEqual(request.headers.get(b"x-b"), b"")
+        self.assertIsNone(request.headers.get(b"x-c"))
+        self.assertEqual(request.headers.get_all(b"x-c"), [])
+        self.assertIn(b"host", request.headers)
+        self.assertEqual(
+            list(request.headers.items()),
+            [(b"host", b"x"), (b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"")],
+        )
+        self.assertEqual(request.client, IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertFalse(request.is_secure)
+
+    def test_targets(self) -> None:
+        """Origin, absolute and asterisk forms, and raw bytes (RFC 9112 section 3.2)."""
+        for target, path, query in [
+            (b"/", "/", ""),
+            (b"//a//b", "//a//b", ""),
+            (b"http://x/store/a?b", "/store/a", "b"),
+            (b"HTTPS://x:1/a", "/a", ""),
+            (b"http://x", "/", ""),
+            (b"http://x?b", "/", "b"),
+            ("/é?ü".encode(), "/%C3%A9", "%C3%BC"),
+            (b"/a%2f%zz;+'\"<>|\\^`{}[]@\xff", "/a%2f%zz;+'\"<>|\\^`{}[]@%FF", ""),
+        ]:
+            request = self.request(head(line=b"GET " + target + b" HTTP/1.1"))
+            self.assertEqual((request.path, request.query), (path, query), target)
+            self.assertEqual(request.target, target)
+
+    def test_body_length(self) -> None:
+        """The announced size: a number, None when chunked, 0 when there is no body."""
+        for fields, length in [
+            ([b"Content-Length: 7"], 7),
+            ([b"Transfer-Encoding: chunked"], None),
+        ]:
+            self.assertEqual(self.request(head(*fields)).body.length, length)
+        self.assertEqual(self.request(head()).body.length, 0)
+
+    def test_small_body_is_here(self) -> None:
+        """What came in the same read as the head is in the body when the request is dispatched."""
+        seen: list[bytes] = []
+
+        def app(request: Request) -> None:
+            sink = Collector()
+            request.body.deliver(sink)
+            seen.append(sink.data)
+            self.assertEqual(sink.done, 1)
+
+        Client(app).send(lengths(b"5"))
+        self.assertEqual(seen, [b"hello"])
+
+    def test_secure(self) -> None:
+        """A request over TLS says so, and TLS is not half-closed under its user."""
+        client = Client(factory=None)
+        secure = Wire()
+        alsoProvides(secure, ISSLTransport)
+        connection = client.factory.buildProtocol(None)
+        assert connection is not None
+        connection.makeConnection(secure)
+        connection.dataReceived(GET + b"\x00")
+        self.assertTrue(client.requests[0].is_secure)
+        self.assertFalse(secure.half_closed)
+        client.wait(2)
+        self.assertTrue(secure.lost)
