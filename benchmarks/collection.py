@@ -21,8 +21,8 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.task import react
 
 from benchmarks.servers import ROOT
-from gostore.store.blobstore import BlobStore, Details
-from gostore.store.upload import Upload
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Details, Sink
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 
@@ -77,7 +77,7 @@ class Bytes:
         self._data = data
         self.length: int | None = len(data)
 
-    def deliver(self, sink: Upload) -> None:
+    def deliver(self, sink: Sink) -> None:
         """Deliver everything at once."""
         sink.received(self._data)
         sink.finished()

@@ -18,7 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "commands": {"volume", "store", "daemon"},
     "daemon": {"web", "wire", "store", "volume"},
     "web": {"wire", "store"},
-    "store": {"volume", "wire"},
+    "store": {"volume"},
     "volume": set(),
     "wire": set(),
 }

@@ -14,7 +14,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -35,6 +35,7 @@ from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
 from gostore.errors import StoreError
 from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 from gostore.web.dispatch import Api
@@ -47,35 +48,6 @@ SAY_WAITING_AFTER = 1.0
 
 BACKLOG = 4096
 """How many connections may wait to be accepted: what Linux allows at most, if nobody changed it."""
-
-
-class Store(Protocol):
-    """What the daemon needs of the store: its life, not its verbs."""
-
-    def open(self) -> None:
-        """Make, lock and scan the volume. Blocks. Raises VolumeInUse, VolumeUnusable."""
-
-    def start(self) -> object:
-        """Apply what the scan found, start the threads. Blocks. str() of the result sums it up."""
-
-    def collect(self) -> Deferred[None]:
-        """Run the garbage collector once."""
-
-    @property
-    def uploads(self) -> int:
-        """How many bodies are on their way."""
-
-    def next_location(self, after: str) -> str | None:
-        """Return the first location after this one that has a blob."""
-
-    def verify(self, location: str, pace: Callable[[int], Deferred[None]]) -> Deferred[None]:
-        """Compare a blob with its digest and set it aside if it is damaged."""
-
-    def stop(self) -> Deferred[None]:
-        """Refuse new writes and finish the commits in progress."""
-
-    def close(self) -> Deferred[None] | None:
-        """Stop the threads and unlock the volume."""
 
 
 class Listener(Service):
@@ -123,7 +95,7 @@ class Daemon(MultiService):
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: Lifecycle,
         listener: Listener,
         clock: IReactorTime,
         refuse: Callable[[str], NoReturn],

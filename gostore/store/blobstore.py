@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from attrs import Factory, evolve, frozen
+from attrs import evolve
 from sortedcontainers import SortedDict
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.logger import Logger
@@ -36,8 +36,6 @@ from gostore.errors import (
 )
 from gostore.store.committer import Committer
 from gostore.store.content import (
-    SMALL,
-    Content,
     FileContent,
     OpenFile,
     OpenFiles,
@@ -50,7 +48,8 @@ from gostore.store.content import (
 )
 from gostore.store.garbage import Garbage
 from gostore.store.index import Ids
-from gostore.store.upload import WAITING, WAITING_ALONE, Body, Received, Upload
+from gostore.store.interface import SMALL_BLOB, Body, Content, Details, Page, Precondition
+from gostore.store.upload import WAITING, WAITING_ALONE, Received, Upload
 from gostore.store.workers import Workers
 from gostore.volume.collect import Collected, Dead, collect, retire
 from gostore.volume.recovery import scan as recovery
@@ -66,10 +65,6 @@ from gostore.volume.volume import (
 )
 
 T = TypeVar("T")
-
-#: What a caller may ask of the blob at a location, or of None if there is none: it raises to
-#: refuse.
-Condition = Callable[[Committed | None], None]
 
 #: What a verb itself asks: given whether there is a blob, be it damaged, it raises to refuse.
 Admit = Callable[[bool], None]
@@ -94,30 +89,6 @@ _RETIRE_AFTER = 1.0
 _RETRY_AFTER = 1
 
 log = Logger()
-
-
-@frozen
-class Details:
-    """What a caller says of a new blob beside its bytes.
-
-    ``metadata`` maps lower-case header names to values; ``digests`` maps "md5", "sha256" or
-    "sha512" to the raw digest that the body has to have.
-    """
-
-    content_type: str | None = None
-    metadata: Mapping[str, str] = Factory(dict)
-    digests: Mapping[str, bytes] = Factory(dict)
-
-
-@frozen
-class Page:
-    """A part of a listing, in the order of the locations: blobs, and common prefixes as text.
-
-    ``next_after`` is the ``after`` of the next page, None if this is the last.
-    """
-
-    entries: list[Committed | str]
-    next_after: str | None
 
 
 class BlobStore:
@@ -326,7 +297,7 @@ class BlobStore:
         if not self._is_current(blob):
             # Its id may be another's by now, and so may what is found by it.
             return fail(NotFound(blob.location))
-        if blob.size > SMALL:
+        if blob.size > SMALL_BLOB:
             return self._files.use(blob).addCallbacks(
                 lambda file: FileContent(
                     self._volume,
@@ -469,7 +440,7 @@ class BlobStore:
     # -- writing ------------------------------------------------------------------------------
 
     def create(
-        self, location: str, body: Body, details: Details, condition: Condition | None = None
+        self, location: str, body: Body, details: Details, precondition: Precondition | None = None
     ) -> Deferred[Committed]:
         """Store a blob at a location that has none.
 
@@ -484,7 +455,7 @@ class BlobStore:
 
         # Before it begins: a Deferred that waits for its commit looks like one that has fired.
         self._creating.add(location)
-        created = self._write(location, body, details, condition, admit)
+        created = self._write(location, body, details, precondition, admit)
         return created.addBoth(self._created, location)
 
     def _created(
@@ -494,7 +465,7 @@ class BlobStore:
         return result if isinstance(result, Failure) else result[0]
 
     def replace(
-        self, location: str, body: Body, details: Details, condition: Condition | None = None
+        self, location: str, body: Body, details: Details, precondition: Precondition | None = None
     ) -> Deferred[Committed]:
         """Store a blob in place of the one that a location has.
 
@@ -505,16 +476,16 @@ class BlobStore:
             if not exists:
                 raise NotFound(location)
 
-        replaced = self._write(location, body, details, condition, admit)
+        replaced = self._write(location, body, details, precondition, admit)
         return replaced.addCallback(lambda result: result[0])
 
     def put(
-        self, location: str, body: Body, details: Details, condition: Condition | None = None
+        self, location: str, body: Body, details: Details, precondition: Precondition | None = None
     ) -> Deferred[tuple[Committed, bool]]:
         """Store a blob at a location, whether it has one or not; say whether it had none."""
-        return self._write(location, body, details, condition, lambda exists: None)
+        return self._write(location, body, details, precondition, lambda exists: None)
 
-    def delete(self, location: str, condition: Condition | None = None) -> Deferred[None]:
+    def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
         """Delete the blob at a location; fails with NotFound if it has none."""
 
         def admit(exists: bool) -> None:
@@ -522,16 +493,16 @@ class BlobStore:
                 raise NotFound(location)
 
         current = self._by_location.get(location)
-        if condition is not None and current is not None and current.sha256 is None:
-            return self._known(current).addCallback(lambda _: self.delete(location, condition))
+        if precondition is not None and current is not None and current.sha256 is None:
+            return self._known(current).addCallback(lambda _: self.delete(location, precondition))
         try:
             self.check_health()
-            self._ask(location, condition, admit)
+            self._ask(location, precondition, admit)
         except Exception:
             return fail()
 
         def decide() -> Change:
-            current = self._ask(location, condition, admit)
+            current = self._ask(location, precondition, admit)
             elders = self._garbage.elders(location)
             obsolete = self._obsolete.get(location, set())
             if current is not None and not obsolete:
@@ -547,17 +518,22 @@ class BlobStore:
         return self._count(self._committer.change(location, decide, switch))
 
     def _write(
-        self, location: str, body: Body, details: Details, condition: Condition | None, admit: Admit
+        self,
+        location: str,
+        body: Body,
+        details: Details,
+        precondition: Precondition | None,
+        admit: Admit,
     ) -> Deferred[tuple[Committed, bool]]:
         """Store a blob where ``condition`` and ``admit`` allow it, now and when it is all here."""
         current = self._by_location.get(location)
-        if condition is not None and current is not None and current.sha256 is None:
+        if precondition is not None and current is not None and current.sha256 is None:
             return self._known(current).addCallback(
-                lambda _: self._write(location, body, details, condition, admit)
+                lambda _: self._write(location, body, details, precondition, admit)
             )
         try:
             self.check_health()
-            self._ask(location, condition, admit)
+            self._ask(location, precondition, admit)
             self._check_room(body.length)
             blob_id = self._by_id.draw(replacing=current is not None)
         except Exception:  # a condition may raise what it likes; `create` has to hear of it
@@ -591,12 +567,14 @@ class BlobStore:
         except Exception:
             received = fail()
         if isinstance(received, Received):
-            stored = self._commit(received, blob, condition, admit)
+            stored = self._commit(received, blob, precondition, admit)
         else:
             self._uploads += 1
             self._announced += body.length or 0
             received.addBoth(self._uploaded, body.length or 0)
-            stored = received.addCallback(lambda body: self._commit(body, blob, condition, admit))
+            stored = received.addCallback(
+                lambda body: self._commit(body, blob, precondition, admit)
+            )
         return stored.addBoth(self._written, upload)
 
     def _uploaded(self, result: T, announced: int) -> T:
@@ -605,13 +583,13 @@ class BlobStore:
         return result
 
     def _commit(
-        self, received: Received, blob: Blob, condition: Condition | None, admit: Admit
+        self, received: Received, blob: Blob, precondition: Precondition | None, admit: Admit
     ) -> Deferred[tuple[Committed, bool]]:
         location = blob.location
         self._in_memory += received.in_memory
 
         def decide() -> Change:
-            self._ask(location, condition, admit)
+            self._ask(location, precondition, admit)
             self._generation += 1
             now = self._volume.now()
             blob.finish_writing(now, received.size, received.sha256, self._generation)
@@ -643,12 +621,14 @@ class BlobStore:
     def _exists(self, location: str) -> bool:
         return location in self._by_location or location in self._damaged
 
-    def _ask(self, location: str, condition: Condition | None, admit: Admit) -> Committed | None:
+    def _ask(
+        self, location: str, precondition: Precondition | None, admit: Admit
+    ) -> Committed | None:
         """Ask whether the blob at a location, or there being none, allows a write; return it."""
         current: Committed | None = self._by_location.get(location)
         damage = self._damaged.get(location)
-        if condition is not None:
-            condition(damage.blob if damage is not None else current)
+        if precondition is not None:
+            precondition.check(location, current if damage is None else damage.blob)
         admit(self._exists(location))
         return current
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
@@ -17,35 +17,8 @@ from gostore.volume.volume import DATA, DataDamaged, Volume
 
 T = TypeVar("T")
 
-#: A blob of at most this many bytes is read in one go and verified before a byte of it is given.
-SMALL = 64 * 1024
-
 #: How much is read at once to compute a digest.
 _STRETCH = 1024 * 1024
-
-
-class Content(Protocol):
-    """The bytes of one blob, which stay what they are until `close`."""
-
-    size: int
-
-    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
-        """Read exactly ``length`` bytes from within the blob, at most 1 MiB; at once if at hand.
-
-        The Deferred fails with Damaged or DiskFailed.
-        """
-
-    def load(self, offset: int, length: int) -> Deferred[int] | None:
-        """See that bytes are in memory, at most 4 MiB, and give the descriptor to send them from.
-
-        None if they are in no file. The Deferred fails as that of `read` does.
-        """
-
-    def failed(self, failure: Failure) -> Failure:
-        """Turn the reason why what was loaded could not be sent into that of a failed `read`."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 class SmallContent:

@@ -1,56 +1,239 @@
-"""The verbs of a store: all that the API sees of one.
+"""The contract of a provider of blobs: its verbs, its life, and the values that both exchange.
 
-Each answers with a Deferred that fails with an error of errors.py. A write that is refused for what
-is known before its body came fails before the body is asked for.
+A provider is asked by its verbs alone; the daemon opens, starts and stops it.  A verb answers with
+a Deferred that fails with an error of errors.py.  A write that can be refused before its body has
+arrived is refused before the body is asked for.
+
+This module imports no wire and no provider, so a provider and its callers can each live alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from gostore.blob import Committed
-from gostore.store.blobstore import Details, Page
-from gostore.store.content import Content
-from gostore.wire import Body
+from gostore.errors import ConditionFailed
 
-Condition = Callable[[Committed | None], None]
-"""Is called with what a location has, at dispatch and at commit, and raises to refuse a write."""
+SMALL_BLOB = 64 * 1024
+"""A blob of at most this many bytes goes through memory whole, on its way in and out."""
+
+_NANOSECONDS = 1_000_000_000
+
+
+# -- what a write brings --------------------------------------------------------------------------
+
+
+class Sink(Protocol):
+    """Takes a body: pieces in order, then exactly one of finished and failed, once."""
+
+    def received(self, data: bytes) -> None:
+        """Take the next piece, never empty."""
+
+    def finished(self) -> None:
+        """The body is complete."""
+
+    def failed(self, reason: str) -> None:
+        """The rest of the body will not come; ``reason`` is a phrase for people."""
+
+
+class Body(Protocol):
+    """The bytes of a new blob, on their way in."""
+
+    @property
+    def length(self) -> int | None:
+        """The announced size in bytes; None if it is unknown."""
+
+    def deliver(self, sink: Sink) -> None:
+        """Begin. Bytes that have arrived are delivered before this returns. Call it once."""
+
+    def pauseProducing(self) -> None:
+        """Deliver no more for now."""
+
+    def resumeProducing(self) -> None:
+        """Deliver on."""
+
+
+@frozen
+class Details:
+    """What a caller says of a new blob besides its bytes.
+
+    ``metadata`` maps lower-case header names to values; ``digests`` maps "md5", "sha256" or
+    "sha512" to the raw digest that the body must have.
+    """
+
+    content_type: str | None = None
+    metadata: Mapping[str, str] = Factory(dict)
+    digests: Mapping[str, bytes] = Factory(dict)
+
+
+@frozen
+class Versions:
+    """A set of versions of a blob, each known by its SHA-256 in hex; ``any`` has every version."""
+
+    digests: frozenset[str] = frozenset()
+    any: bool = False
+
+    def __contains__(self, blob: Committed | None) -> bool:
+        if blob is None or self.any:
+            return blob is not None
+        return blob.sha256 is not None and blob.sha256.hex() in self.digests
+
+
+@frozen
+class Precondition:
+    """What a write expects at its location, when it begins and again when it is committed.
+
+    The blob there must be one of ``expected`` and none of ``unwanted``.  Without ``expected`` it
+    must not be newer than ``unmodified_since``, in whole seconds (RFC 9110 section 13.2.2).  A
+    missing or a present blob that is not judged passes: the write fails without its precondition.
+    """
+
+    expected: Versions | None = None
+    unwanted: Versions | None = None
+    unmodified_since: int | None = None
+    judged_if_missing: bool = True
+    judged_if_present: bool = True
+
+    def check(self, location: str, current: Committed | None) -> None:
+        """Raise ConditionFailed unless what the location has now allows the write."""
+        judged = self.judged_if_missing if current is None else self.judged_if_present
+        if judged and not self.holds(current):
+            raise ConditionFailed(location)
+
+    def holds(self, current: Committed | None) -> bool:
+        """Say whether this blob, or none, is as expected."""
+        if self.expected is not None:
+            if current not in self.expected:
+                return False
+        elif (
+            self.unmodified_since is not None
+            and current is not None
+            and current.modified // _NANOSECONDS > self.unmodified_since
+        ):
+            return False
+        return self.unwanted is None or current not in self.unwanted
+
+
+# -- what a read gives ----------------------------------------------------------------------------
+
+
+class Content(Protocol):
+    """The bytes of one blob, which do not change until `close`."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+
+    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+        """Read exactly ``length`` bytes from within the blob, at most 1 MiB; at once if at hand.
+
+        The Deferred fails with Damaged or DiskFailed.
+        """
+
+    def load(self, offset: int, length: int) -> Deferred[int] | None:
+        """Bring at most 4 MiB into memory and give the descriptor to send them from.
+
+        None if they are in no file. The Deferred fails as that of `read` does.
+        """
+
+    def failed(self, failure: Failure) -> Failure:
+        """Turn a failure to send loaded bytes into the failure that `read` would give."""
+
+    def close(self) -> None:
+        """Let go of the blob."""
+
+
+@frozen
+class Page:
+    """Part of a listing, in the order of the locations: blobs, and common prefixes as text.
+
+    ``next_after`` is the ``after`` of the next page, None if this is the last.
+    """
+
+    entries: list[Committed | str]
+    next_after: str | None
+
+
+# -- a provider -----------------------------------------------------------------------------------
 
 
 class Store(Protocol):
-    """What a provider of blobs offers; what the verbs mean under concurrency is its affair."""
+    """The verbs. What they mean when several callers use them at once is the provider's affair."""
 
     def get(self, location: str) -> Deferred[Committed]:
-        """What there is, its digest included. Fails with NotFound or Damaged."""
+        """Find the blob at a location, its digest included. Fails with NotFound or Damaged."""
 
     def content(self, blob: Committed) -> Deferred[Content]:
-        """The bytes of a blob that get gave. Fails with NotFound if it was collected since."""
+        """Open a blob that `get` returned. Fails with NotFound if it was collected since."""
 
     def create(
-        self, location: str, body: Body, details: Details, condition: Condition | None = None
+        self,
+        location: str,
+        body: Body,
+        details: Details,
+        precondition: Precondition | None = None,
     ) -> Deferred[Committed]:
         """Store a new blob. Fails with AlreadyExists."""
 
     def replace(
-        self, location: str, body: Body, details: Details, condition: Condition | None = None
+        self,
+        location: str,
+        body: Body,
+        details: Details,
+        precondition: Precondition | None = None,
     ) -> Deferred[Committed]:
-        """Store a blob in the place of another. Fails with NotFound."""
+        """Store a blob in place of another. Fails with NotFound."""
 
     def put(
-        self, location: str, body: Body, details: Details, condition: Condition | None = None
+        self,
+        location: str,
+        body: Body,
+        details: Details,
+        precondition: Precondition | None = None,
     ) -> Deferred[tuple[Committed, bool]]:
-        """Store a blob, and say whether there was none before."""
+        """Store a blob, and say whether the location had none."""
 
-    def delete(self, location: str, condition: Condition | None = None) -> Deferred[None]:
+    def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
         """Delete a blob. Fails with NotFound."""
 
     def list(
         self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
     ) -> Deferred[Page]:
-        """Part of what there is, ordered by location."""
+        """List some of the blobs, ordered by location."""
 
     def check_health(self) -> None:
-        """Raises ReadOnly or Stopping if writes are refused."""
+        """Raise ReadOnly or Stopping if writes are refused."""
+
+
+class Lifecycle(Protocol):
+    """The life of a provider, as the daemon directs it."""
+
+    def open(self) -> None:
+        """Find the blobs and keep others out. Blocks. Raises VolumeInUse, VolumeUnusable."""
+
+    def start(self) -> object:
+        """Make what `open` found ready to serve. Blocks. str() of the result sums it up."""
+
+    def collect(self) -> Deferred[None]:
+        """Run the garbage collector once."""
+
+    @property
+    def uploads(self) -> int:
+        """How many bodies are on their way."""
+
+    def next_location(self, after: str) -> str | None:
+        """Return the first location after this one that has a blob."""
+
+    def verify(self, location: str, pace: Callable[[int], Deferred[None]]) -> Deferred[None]:
+        """Compare a blob with its digest, and quarantine it if it is damaged."""
+
+    def stop(self) -> Deferred[None]:
+        """Refuse new writes and finish the commits in progress."""
+
+    def close(self) -> Deferred[None] | None:
+        """Release everything that `open` and `start` took."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -20,14 +19,11 @@ from gostore.errors import (
     TooLarge,
     as_store_error,
 )
+from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
 from gostore.volume.volume import Stage, Volume
 
-#: A body that is all here when it is asked for, and no larger, needs no stage of its own before
-#: its commit.
-SMALL = 64 * 1024
-
-#: For so many seconds such a body may be on its way. Many clients send it right after its head, in
+#: For so many seconds a small body may be on its way. Many clients send it right after its head, in
 #: a packet of its own; with a stage it would cost four flushes instead of a share in one.
 PATIENCE = 0.05
 
@@ -42,22 +38,6 @@ WAITING_ALONE = 1024 * 1024
 
 
 log = Logger()
-
-
-class Body(Protocol):
-    """The body of a request, as the store needs it."""
-
-    #: The announced size in bytes; None if it is not known.
-    length: int | None
-
-    def deliver(self, sink: Upload) -> None:
-        """Begin: what is here is delivered before this returns. Called once at most."""
-
-    def pauseProducing(self) -> None:
-        """Deliver no more for now."""
-
-    def resumeProducing(self) -> None:
-        """Deliver on."""
 
 
 @define(eq=False)
@@ -126,10 +106,10 @@ class Upload:
             self._hashes[name] = hashlib.new(name)
         self._body.deliver(self)
         if self._failure is None:
-            if self._complete and self._size <= SMALL:
+            if self._complete and self._size <= SMALL_BLOB:
                 if (received := self._whole()) is not None:
                     return received
-            elif self._body.length is not None and self._body.length <= SMALL:
+            elif self._body.length is not None and self._body.length <= SMALL_BLOB:
                 self._waits_for_rest = True
                 self._workers.soon(self._leave_memory, PATIENCE)
                 return self._done

@@ -9,7 +9,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from gostore.store.content import Content
+from gostore.store.interface import Content
 from gostore.web.fields.ranges import Span
 from gostore.wire import Stretch
 

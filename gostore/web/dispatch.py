@@ -15,9 +15,7 @@ from twisted.python.failure import Failure
 
 from gostore import errors
 from gostore.blob import Committed
-from gostore.store.blobstore import Details
-from gostore.store.content import Content
-from gostore.store.interface import Store
+from gostore.store.interface import Content, Details, Store
 from gostore.web import listing
 from gostore.web.answers import Refusal
 from gostore.web.bodies import PIECE, ContentSource, Unsent
@@ -138,8 +136,8 @@ class Api:
     async def create(self, request: Request, location: str) -> Answer:
         """Store a new blob: 204, or 409 if there is one."""
         details = request.headers.meaning(_details)
-        guard = request.headers.meaning(Conditions.of).guard(location, present=False)
-        return _created(await self._store.create(location, request.body, details, guard))
+        precondition = request.headers.meaning(Conditions.of).precondition(present=False)
+        return _created(await self._store.create(location, request.body, details, precondition))
 
     @app.route("/store/<path:location>", methods=["PUT"])
     @eager
@@ -147,18 +145,18 @@ class Api:
         """Store a blob in the place of another: 200, or 404 if there is no other."""
         details = request.headers.meaning(_details)
         conditions = request.headers.meaning(Conditions.of)
-        guard = conditions.guard(location)
+        precondition = conditions.precondition()
         if self._put_creates or conditions.creates:
-            blob, new = await self._store.put(location, request.body, details, guard)
+            blob, new = await self._store.put(location, request.body, details, precondition)
             return _created(blob) if new else _replaced(blob)
-        return _replaced(await self._store.replace(location, request.body, details, guard))
+        return _replaced(await self._store.replace(location, request.body, details, precondition))
 
     @app.route("/store/<path:location>", methods=["DELETE"])
     @eager
     async def delete(self, request: Request, location: str) -> Answer:
         """Delete a blob: 200, or 404 if there is none."""
-        guard = request.headers.meaning(Conditions.of).guard(location, missing=False)
-        await self._store.delete(location, guard)
+        precondition = request.headers.meaning(Conditions.of).precondition(missing=False)
+        await self._store.delete(location, precondition)
         return _response(200, {}, b"")
 
     @app.route("/store/<path:location>", methods=["GET"])
@@ -169,7 +167,7 @@ class Api:
         for _ in range(ATTEMPTS):
             blob = await self._store.get(location)
             representation = self._representations.of(blob)
-            match conditions.judge(blob, reading=True):
+            match conditions.judge(blob):
                 case Outcome.FAILED:
                     raise errors.ConditionFailed(location)
                 case Outcome.NOT_MODIFIED:

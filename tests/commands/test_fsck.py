@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Blob
 from gostore.commands.fsck import Report, fsck
 from gostore.errors import VolumeInUse, VolumeUnusable
-from gostore.store.blobstore import BlobStore, Details
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Details
 from gostore.volume.volume import DATA, STATE, Volume
 from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers
 

@@ -6,7 +6,7 @@ import shutil
 
 from gostore.commands.show import show
 from gostore.errors import NoBlobs, NotFound
-from gostore.store.blobstore import Details
+from gostore.store.interface import Details
 from gostore.volume.volume import DATA, STATE, Volume
 from tests.commands import test_fsck
 from tests.store.doubles import FakeBody

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon.scrubber import LEAST, Scrubber
 from gostore.errors import Damaged, DiskFailed, NotFound
-from gostore.store.blobstore import VERIFIED_AT_ONCE, BlobStore, Details
+from gostore.store.blobstore import VERIFIED_AT_ONCE, BlobStore
+from gostore.store.interface import Details
 from gostore.volume.volume import DATA, Volume
 from tests.store.doubles import FakeBody, FaultyDisk, InlineWorkers, ManualWorkers
 

@@ -157,6 +157,19 @@ class ManualWorkers(ThreadlessWorkers):
         return done
 
 
+# -- preconditions ------------------------------------------------------------------------------
+
+
+class Judge:
+    """A precondition that asks a function of the test's: it is given the blob, and may raise."""
+
+    def __init__(self, judge: Callable[[Any], object]) -> None:
+        self.judge = judge
+
+    def check(self, location: str, current: Any) -> None:
+        self.judge(current)
+
+
 # -- bodies -------------------------------------------------------------------------------------
 
 

@@ -19,9 +19,7 @@ from gostore.errors import (
     StoreError,
     TooLarge,
 )
-from gostore.store.blobstore import Details, Page
-
-Condition = Callable[[Committed | None], None] | None
+from gostore.store.interface import Details, Page, Precondition
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -129,44 +127,44 @@ class MemoryStore:
         return self._answer(open)
 
     def create(
-        self, location: str, body: Any, details: Details, condition: Condition = None
+        self, location: str, body: Any, details: Details, precondition: Precondition | None = None
     ) -> Deferred[Committed]:
         def check(blob: Committed | None) -> None:
-            if condition is not None:
-                condition(blob)
+            if precondition is not None:
+                precondition.check(location, blob)
             if blob is not None:
                 raise AlreadyExists(location)
 
         return self._upload(location, body, details, check)
 
     def replace(
-        self, location: str, body: Any, details: Details, condition: Condition = None
+        self, location: str, body: Any, details: Details, precondition: Precondition | None = None
     ) -> Deferred[Committed]:
         def check(blob: Committed | None) -> None:
-            if condition is not None:
-                condition(blob)
+            if precondition is not None:
+                precondition.check(location, blob)
             if blob is None:
                 raise NotFound(location)
 
         return self._upload(location, body, details, check)
 
     def put(
-        self, location: str, body: Any, details: Details, condition: Condition = None
+        self, location: str, body: Any, details: Details, precondition: Precondition | None = None
     ) -> Deferred[tuple[Committed, bool]]:
         existed = []
 
         def check(blob: Committed | None) -> None:
-            if condition is not None:
-                condition(blob)
+            if precondition is not None:
+                precondition.check(location, blob)
             existed.append(blob is not None)
 
         done = self._upload(location, body, details, check)
         return done.addCallback(lambda blob: (blob, not existed[-1]))
 
-    def delete(self, location: str, condition: Condition = None) -> Deferred[None]:
+    def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
         def delete() -> None:
-            if condition is not None:
-                condition(self._current(location))
+            if precondition is not None:
+                precondition.check(location, self._current(location))
             self._find(location)
             del self.blobs[location]
 

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Blob, Committed
 from gostore.statefile import parse
-from gostore.store.blobstore import BlobStore, Details
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Details
 from gostore.volume.volume import DATA, STATE, Volume
 from tests.store.doubles import FakeBody, FaultyDisk, ManualWorkers, Ticks
 

@@ -19,9 +19,9 @@ from gostore.errors import (
     NotFound,
     TooLarge,
 )
-from gostore.store.blobstore import Details
 from gostore.store.index import KEPT_FOR_REPLACING
-from tests.store.doubles import COMMIT, FakeBody
+from gostore.store.interface import Details
+from tests.store.doubles import COMMIT, FakeBody, Judge
 from tests.store.support import StoreCase
 
 
@@ -91,8 +91,8 @@ class LeakTests(StoreCase):
             raise Unforeseen
 
         body = FakeBody(b"0123456789")
-        self.fails(self.store.create("a", body, Details(), condition), Unforeseen)
-        self.fails(self.store.delete("a", condition), Unforeseen)
+        self.fails(self.store.create("a", body, Details(), Judge(condition)), Unforeseen)
+        self.fails(self.store.delete("a", Judge(condition)), Unforeseen)
         self.assertEqual(body.delivered, 0)
         self.check_nothing_taken()
 
@@ -106,7 +106,7 @@ class LeakTests(StoreCase):
                 raise Unforeseen
 
         body = FakeBody(b"0123456789")
-        self.fails(self.store.create("a", body, Details(), condition), Unforeseen)
+        self.fails(self.store.create("a", body, Details(), Judge(condition)), Unforeseen)
         self.check_nothing_taken()
 
     def test_algorithm(self) -> None:
@@ -175,10 +175,10 @@ class AdmissionTests(StoreCase):
 
         body = FakeBody(b"1")
         for verb in (self.store.create, self.store.replace, self.store.put):
-            self.refused(verb("a", body, Details(), condition), body, ConditionFailed)
-        self.failureResultOf(self.store.delete("a", condition), ConditionFailed)
+            self.refused(verb("a", body, Details(), Judge(condition)), body, ConditionFailed)
+        self.failureResultOf(self.store.delete("a", Judge(condition)), ConditionFailed)
         blob = self.store_blob("a")
-        self.refused(self.store.put("a", body, Details(), condition), body, ConditionFailed)
+        self.refused(self.store.put("a", body, Details(), Judge(condition)), body, ConditionFailed)
         self.assertEqual(asked, [None, None, None, None, blob])
 
     def test_condition_at_commit(self) -> None:
@@ -190,8 +190,8 @@ class AdmissionTests(StoreCase):
                 raise ConditionFailed("a")
 
         slow, fast = FakeBody(complete=False, length=4), FakeBody(b"fast")
-        first = self.store.replace("a", slow, Details(), condition)
-        second = self.store.replace("a", fast, Details(), condition)
+        first = self.store.replace("a", slow, Details(), Judge(condition))
+        second = self.store.replace("a", fast, Details(), Judge(condition))
         self.wait(second)
         slow.finish(b"slow")
         self.fails(first, ConditionFailed)
@@ -205,8 +205,10 @@ class AdmissionTests(StoreCase):
             if blob != old:
                 raise ConditionFailed("a")
 
-        asked = [self.store.put("a", FakeBody(b"%d" % i), Details(), condition) for i in range(3)]
-        deleted = self.store.delete("a", condition)
+        asked = [
+            self.store.put("a", FakeBody(b"%d" % i), Details(), Judge(condition)) for i in range(3)
+        ]
+        deleted = self.store.delete("a", Judge(condition))
         self.workers.run_all()
         self.successResultOf(asked[0])
         for one in (*asked[1:], deleted):

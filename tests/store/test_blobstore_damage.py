@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 
 from gostore.blob import State
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
-from gostore.store.blobstore import Details
+from gostore.store.interface import Details
 from gostore.volume.volume import OutcomeUnknown
-from tests.store.doubles import CHORE, COMMIT, FOR_EVER, FakeBody
+from tests.store.doubles import CHORE, COMMIT, FOR_EVER, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
 
 
@@ -314,7 +314,7 @@ class WriteTests(StoreCase):
     def test_condition(self) -> None:
         """A condition is asked of what was committed: the damaged blob is no missing one."""
         asked: list[object] = []
-        deleted = self.store.delete("a", asked.append)
+        deleted = self.store.delete("a", Judge(asked.append))
         self.wait(deleted)
         self.assertEqual(asked, [self.blob, self.blob])
 
@@ -324,7 +324,7 @@ class WriteTests(StoreCase):
         def condition(blob: object) -> None:
             raise ConditionFailed("a")
 
-        self.fails(self.store.delete("a", condition), ConditionFailed)
+        self.fails(self.store.delete("a", Judge(condition)), ConditionFailed)
         self.fails(self.store.get("a"), Damaged)
 
     def test_not_set_aside(self) -> None:

@@ -17,7 +17,8 @@ from gostore.errors import (
     VolumeInUse,
     VolumeUnusable,
 )
-from gostore.store.blobstore import BlobStore, Details
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Details
 from gostore.volume.disk import Disk
 from gostore.volume.journal.journal import NAMES as JOURNAL
 from gostore.volume.volume import Volume

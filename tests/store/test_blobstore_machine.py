@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.internet.defer import Deferred
 
 from gostore.errors import AlreadyExists, NotFound
-from gostore.store.blobstore import BlobStore, Details
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Details
 from gostore.volume.volume import Volume
 from tests.store.doubles import FakeBody, ManualWorkers, Ticks
 

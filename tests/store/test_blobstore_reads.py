@@ -11,9 +11,9 @@ from unittest import mock
 
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
-from gostore.store.blobstore import Details
+from gostore.store.interface import Details, Precondition
 from gostore.volume.volume import STATE
-from tests.store.doubles import COMMIT, FILE, FakeBody
+from tests.store.doubles import COMMIT, FILE, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
 
 GO_DATA = Path(__file__).parent.parent / "fixtures" / "go-data"
@@ -57,9 +57,9 @@ class FirstServerTests(StoreCase):
             raise ConditionFailed("foo")
 
         body = FakeBody(b"new")
-        self.fails(self.store.replace("foo", body, Details(), condition), ConditionFailed)
+        self.fails(self.store.replace("foo", body, Details(), Judge(condition)), ConditionFailed)
         self.open()
-        self.fails(self.store.delete("foo", condition), ConditionFailed)
+        self.fails(self.store.delete("foo", Judge(condition)), ConditionFailed)
         self.assertEqual(digests, [hashlib.sha256(self.read("foo")).digest()] * 2)
         self.assertEqual(body.delivered, 0)
 
@@ -67,7 +67,7 @@ class FirstServerTests(StoreCase):
         """A condition whose blob turns out to be damaged is asked all the same."""
         asked: list[Committed | None] = []
         self.data(self.foo).unlink()
-        self.wait(self.store.replace("foo", FakeBody(b"new"), Details(), asked.append))
+        self.wait(self.store.replace("foo", FakeBody(b"new"), Details(), Judge(asked.append)))
         self.assertEqual([blob.id for blob in asked if blob], [self.foo.id] * 2)
         self.assertEqual(self.read("foo"), b"new")
 
@@ -83,7 +83,7 @@ class FirstServerTests(StoreCase):
         """If the disk fails the next one tries again, and a conditional write is refused."""
         for asked in (
             lambda: self.store.get("foo"),
-            lambda: self.store.delete("foo", lambda blob: None),
+            lambda: self.store.delete("foo", Precondition()),
         ):
             self.disk.fail("pread")
             self.fails(asked(), DiskFailed)

@@ -9,8 +9,8 @@ from unittest import mock
 
 from gostore.blob import Committed
 from gostore.errors import Busy, Damaged, DiskFailed, NotFound
-from gostore.store.blobstore import Details
-from gostore.store.content import SMALL, SmallContent
+from gostore.store.content import SmallContent
+from gostore.store.interface import SMALL_BLOB, Details
 from tests.store.doubles import FILE, FakeBody
 from tests.store.support import LARGE, StoreCase
 
@@ -47,13 +47,13 @@ class SmallTests(ContentCase):
         content.close()
 
     def test_sizes(self) -> None:
-        """The largest small blob has SMALL bytes; an empty one is one, too."""
-        for size in (0, SMALL):
+        """The largest small blob has SMALL_BLOB bytes; an empty one is one, too."""
+        for size in (0, SMALL_BLOB):
             content = self.content(self.store_blob("a", b"x" * size))
             self.assertIsInstance(content, SmallContent)
             self.assertEqual(content.read(0, size), b"x" * size)
         self.assertNotIsInstance(
-            self.content(self.store_blob("a", b"x" * (SMALL + 1))), SmallContent
+            self.content(self.store_blob("a", b"x" * (SMALL_BLOB + 1))), SmallContent
         )
 
     def test_at_once(self) -> None:

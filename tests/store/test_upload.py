@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 
 from gostore.blob import State
 from gostore.errors import BodyFailed, Busy, DigestMismatch, DiskFailed, NoSpace, TooLarge
-from gostore.store.blobstore import Details
-from gostore.store.upload import PATIENCE, SEALED, SMALL, WAITING, WAITING_ALONE
+from gostore.store.interface import SMALL_BLOB, Details
+from gostore.store.upload import PATIENCE, SEALED, WAITING, WAITING_ALONE
 from tests.store.doubles import COMMIT, FILE, FakeBody
 from tests.store.support import LARGE, StoreCase
 
@@ -66,11 +66,11 @@ class ArrivalTests(UploadCase):
         self.assertEqual((blob.size, self.data(blob).read_bytes()), (0, b""))
 
     def test_small_edge(self) -> None:
-        """The largest body that needs no stage has SMALL bytes."""
-        self.upload(FakeBody(b"x" * SMALL))
+        """The largest body that needs no stage has SMALL_BLOB bytes."""
+        self.upload(FakeBody(b"x" * SMALL_BLOB))
         self.assertEqual(self.workers.names(), ["commit"])
         self.workers.run_all()
-        self.store.create("b", FakeBody(b"x" * SMALL, b"y"), Details())
+        self.store.create("b", FakeBody(b"x" * SMALL_BLOB, b"y"), Details())
         self.assertEqual(self.workers.names(), ["_write"])
 
     def test_pending(self) -> None:
@@ -163,7 +163,7 @@ class PatienceTests(UploadCase):
 
     def test_large(self) -> None:
         """One that is announced to be large, or not announced, is not waited for."""
-        for location, length in (("a", SMALL + 1), ("b", None)):
+        for location, length in (("a", SMALL_BLOB + 1), ("b", None)):
             body = FakeBody(b"1", complete=False, length=length)
             self.store.create(location, body, Details())
         self.assertEqual((self.workers.names(), self.later), (["_write"] * 2, []))

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed
+from gostore.store.interface import Precondition, Versions
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
 from gostore.wire.head import Headers
 
@@ -37,9 +38,11 @@ class JudgeTests(SynchronousTestCase):
         self, read: Outcome, write: Outcome, blob: Committed | None = BLOB, **fields: str
     ) -> None:
         """A request with these fields goes so when it reads and when it writes."""
-        judged = conditions(**fields)
-        self.assertIs(judged.judge(blob, reading=True), read, fields)
-        self.assertIs(judged.judge(blob, reading=False), write, fields)
+        asked = conditions(**fields)
+        if blob is not None:
+            self.assertIs(asked.judge(blob), read, fields)
+        precondition = asked.precondition() or Precondition()
+        self.assertIs(PROCEED if precondition.holds(blob) else FAILED, write, fields)
 
     def test_none(self) -> None:
         """A request without conditions goes on."""
@@ -126,34 +129,47 @@ class JudgeTests(SynchronousTestCase):
         judged = conditions(
             if_match=tags, if_none_match=tags, if_modified_since=date, if_unmodified_since=date
         )
-        self.assertIsInstance(judged.judge(BLOB, reading=True), Outcome)
+        self.assertIsInstance(judged.judge(BLOB), Outcome)
+        self.assertIn(judged.precondition().holds(BLOB), (True, False))
         self.assertIn(holds_if_range(date.encode("latin-1"), BLOB), (True, False))
 
 
-class GuardTests(SynchronousTestCase):
-    """The condition that the store is given with a write."""
+class PreconditionTests(SynchronousTestCase):
+    """The precondition that the store is given with a write."""
 
     def test_no_conditions(self) -> None:
-        """A write without conditions has no guard."""
-        self.assertIsNone(conditions().guard("foo"))
+        """A write without conditions has no precondition."""
+        self.assertIsNone(conditions().precondition())
 
-    def test_guard(self) -> None:
-        """The guard raises ConditionFailed, by what it is called with each time."""
-        guard = conditions(if_match=TAG).guard("foo")
-        assert guard is not None
-        guard(BLOB)
-        self.assertRaises(ConditionFailed, guard, None)
+    def test_value(self) -> None:
+        """It is a value in the store's words: digests, whole seconds, and what is judged."""
+        self.assertEqual(
+            conditions(if_match=f"W/{OTHER}, {TAG}", if_unmodified_since=DATE).precondition(),
+            Precondition(Versions(frozenset({"ab" * 32})), None, NOON),
+        )
+        self.assertEqual(
+            conditions(if_none_match=f"W/{OTHER}").precondition(present=False),
+            Precondition(None, Versions(frozenset({"cd" * 32})), None, True, False),
+        )
+        self.assertEqual(
+            conditions(if_none_match="*").precondition(missing=False),
+            Precondition(None, Versions(any=True), None, False, True),
+        )
+
+    def test_check(self) -> None:
+        """It raises ConditionFailed, by what it is called with each time."""
+        precondition = conditions(if_match=TAG).precondition()
+        precondition.check("foo", BLOB)
+        self.assertRaises(ConditionFailed, precondition.check, "foo", None)
 
     def test_not_judged(self) -> None:
         """A request that fails without its conditions fails without them (13.2.1)."""
-        deleting = conditions(if_match=OTHER).guard("foo", missing=False)
-        assert deleting is not None
-        deleting(None)
-        self.assertRaises(ConditionFailed, deleting, BLOB)
-        creating = conditions(if_match="*", if_none_match="*").guard("foo", present=False)
-        assert creating is not None
-        creating(BLOB)
-        self.assertRaises(ConditionFailed, creating, None)
+        deleting = conditions(if_match=OTHER).precondition(missing=False)
+        deleting.check("foo", None)
+        self.assertRaises(ConditionFailed, deleting.check, "foo", BLOB)
+        creating = conditions(if_match="*", if_none_match="*").precondition(present=False)
+        creating.check("foo", BLOB)
+        self.assertRaises(ConditionFailed, creating.check, "foo", None)
 
 
 class IfRangeTests(SynchronousTestCase):

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
-from gostore.store.blobstore import Page, list_page
+from gostore.store.blobstore import list_page
+from gostore.store.interface import Page
 from gostore.web.answers import Refusal
 from gostore.web.listing import (
     HTML,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 
 from attrs import frozen
-from werkzeug.datastructures import ETags
 from werkzeug.http import parse_date, parse_etags, parse_if_range_header, unquote_etag
 
 from gostore.blob import Committed
-from gostore.errors import ConditionFailed
+from gostore.store.interface import Precondition, Versions
 from gostore.wire import Headers
 
 NANOSECONDS = 1_000_000_000
@@ -39,10 +37,13 @@ def modified_of(blob: Committed) -> int:
 
 @frozen
 class Conditions:
-    """The conditions of one request; None for a field that is missing or, a date, not valid."""
+    """The conditions of one request; None for a field that is missing or, a date, not valid.
 
-    if_match: ETags | None = None
-    if_none_match: ETags | None = None
+    ``if_match`` has strong tags only, since it compares strongly; ``if_none_match`` has all.
+    """
+
+    if_match: Versions | None = None
+    if_none_match: Versions | None = None
     if_modified_since: int | None = None
     if_unmodified_since: int | None = None
 
@@ -52,62 +53,45 @@ class Conditions:
         if headers.has_none_of(_FIELDS):
             return _NONE
         return cls(
-            _etags(headers.get(b"if-match")),
-            _etags(headers.get(b"if-none-match")),
+            _versions(headers.get(b"if-match"), weak=False),
+            _versions(headers.get(b"if-none-match"), weak=True),
             _date(headers.get(b"if-modified-since")),
             _date(headers.get(b"if-unmodified-since")),
         )
 
     @property
     def creates(self) -> bool:
-        """Whether the request wants that there is nothing yet: ``If-None-Match: *``."""
-        return self.if_none_match is not None and self.if_none_match.star_tag
+        """Whether the request expects nothing to be there yet: ``If-None-Match: *``."""
+        return self.if_none_match is not None and self.if_none_match.any
 
-    def judge(self, blob: Committed | None, *, reading: bool) -> Outcome:
-        """Evaluate the conditions against what the location has, in the order of 13.2.2.
+    def judge(self, blob: Committed) -> Outcome:
+        """Evaluate the conditions of a GET or HEAD against a blob, in the order of 13.2.2.
 
-        ``blob`` is None if it has nothing; ``reading`` is whether the method is GET or HEAD. The
-        last step, If-Range, is holds_if_range.
+        The last step, If-Range, is holds_if_range.
         """
-        if self.if_match is not None:
-            if not _matches(self.if_match, blob, weak=False):
-                return Outcome.FAILED
-        elif (
-            self.if_unmodified_since is not None
-            and blob is not None
-            and modified_of(blob) > self.if_unmodified_since
-        ):
+        if self is _NONE:
+            return Outcome.PROCEED
+        if not Precondition(self.if_match, None, self.if_unmodified_since).holds(blob):
             return Outcome.FAILED
         if self.if_none_match is not None:
-            if _matches(self.if_none_match, blob, weak=True):
-                return Outcome.NOT_MODIFIED if reading else Outcome.FAILED
-        elif (
-            reading
-            and self.if_modified_since is not None
-            and blob is not None
-            and modified_of(blob) <= self.if_modified_since
-        ):
+            if blob in self.if_none_match:
+                return Outcome.NOT_MODIFIED
+        elif self.if_modified_since is not None and modified_of(blob) <= self.if_modified_since:
             return Outcome.NOT_MODIFIED
         return Outcome.PROCEED
 
-    def guard(
-        self, location: str, *, missing: bool = True, present: bool = True
-    ) -> Callable[[Committed | None], None] | None:
-        """The condition of a write, for the store to call with what it has at the location.
+    def precondition(self, *, missing: bool = True, present: bool = True) -> Precondition | None:
+        """The conditions of a write, for the store to check; None if there are none.
 
         ``missing`` and ``present`` are whether a missing and a present blob are judged; where
         one is not, the request fails without its conditions, and then they are ignored
-        (13.2.1). The condition raises ConditionFailed; None if there is nothing to check.
+        (13.2.1).
         """
         if self == _NONE:
             return None
-
-        def condition(blob: Committed | None) -> None:
-            judged = missing if blob is None else present
-            if judged and self.judge(blob, reading=False) is not Outcome.PROCEED:
-                raise ConditionFailed(location)
-
-        return condition
+        return Precondition(
+            self.if_match, self.if_none_match, self.if_unmodified_since, missing, present
+        )
 
 
 _NONE = Conditions()
@@ -128,18 +112,12 @@ def holds_if_range(value: bytes | None, blob: Committed) -> bool:
     return date is not None and _seconds(date) == modified_of(blob)
 
 
-def _matches(tags: ETags, blob: Committed | None, *, weak: bool) -> bool:
-    """Whether one of the tags is the blob's; ``*`` is any blob's. Ours are strong always."""
-    if blob is None:
-        return False
-    etag = etag_of(blob)
-    if tags.star_tag or etag is None:
-        return tags.star_tag
-    return tags.contains_weak(etag) if weak else tags.contains(etag)
-
-
-def _etags(value: bytes | None) -> ETags | None:
-    return None if value is None else parse_etags(value.decode("latin-1"))
+def _versions(value: bytes | None, *, weak: bool) -> Versions | None:
+    """The versions that a list of entity tags names. Ours are strong, and a digest in hex."""
+    if value is None:
+        return None
+    tags = parse_etags(value.decode("latin-1"))
+    return Versions(frozenset(tags.as_set(include_weak=weak)), any=tags.star_tag)
 
 
 def _date(value: bytes | None) -> int | None:
