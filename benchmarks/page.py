@@ -18,6 +18,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def tables(found: Results) -> dict[str, str]:
     """Every table by the name of its place in the page."""
     made = {
+        "summary": report.summary(found.samples) if found.samples else None,
         "samples": report.table(found.samples) if found.samples else None,
         "holds": holds.table(found.holds) if found.holds else None,
         "growth": growth.table(found.growth) if found.growth else None,

@@ -48,6 +48,39 @@ def ratios(samples: Iterable[Sample], server: str, base: str, load: str) -> Spre
     return spread(found) if found else None
 
 
+#: What a reader wants to know first.
+SUMMARY = ("GET 1 KiB", "POST 1 KiB", "GET 64 KiB", "POST 64 KiB", "GET 512 MiB", "PUT 512 MiB")
+SERVERS = ("gostore", "nginx", "seaweedfs", "klein", "putfs")
+
+
+def summary(samples: Iterable[Sample]) -> str:
+    """Requests a second of each server under six loads, as a Markdown table of medians.
+
+    Under a POST load a server that has no POST has the figure of its PUT.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    for sample in samples:
+        if not sample.errors:
+            found.setdefault((sample.server, sample.load), []).append(sample.per_second)
+
+    def cell(server: str, load: str) -> str:
+        figures = found.get((server, load))
+        if figures is None and server != "gostore":
+            figures = found.get((server, load.replace("POST", "PUT")))
+        return number(median(figures)) if figures else "-"
+
+    return "\n".join(
+        [
+            f"| requests/s | {' | '.join(SERVERS)} |",
+            "|---" + "|--:" * len(SERVERS) + "|",
+            *(
+                f"| {load} | {' | '.join(cell(server, load) for server in SERVERS)} |"
+                for load in SUMMARY
+            ),
+        ]
+    )
+
+
 def number(value: float) -> str:
     """Three digits at least, and no exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -9,7 +9,18 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import calls, collection, growth, holds, loads, page, results, servers, tricks
+from benchmarks import (
+    calls,
+    collection,
+    growth,
+    holds,
+    loads,
+    page,
+    report,
+    results,
+    servers,
+    tricks,
+)
 from benchmarks.calls import Calls
 from benchmarks.collection import Collection
 from benchmarks.growth import Growth
@@ -304,6 +315,23 @@ class PageTests(SynchronousTestCase):
         )
 
 
+class SummaryTests(SynchronousTestCase):
+    """The few rows that a reader sees first."""
+
+    def test_rows(self) -> None:
+        """Each row has the medians of a load; a dash stands for no figure."""
+        samples = [
+            sample("gostore", "POST 1 KiB", 0, 10),
+            sample("gostore", "POST 1 KiB", 1, 30),
+            sample("nginx", "PUT 1 KiB", 0, 400),
+            sample("klein", "GET 1 KiB", 0, 5),
+        ]
+        lines = report.summary(samples).splitlines()
+        self.assertEqual(lines[0], "| requests/s | gostore | nginx | seaweedfs | klein | putfs |")
+        self.assertEqual(lines[2], "| GET 1 KiB | - | - | - | 5 | - |")
+        self.assertEqual(lines[3], "| POST 1 KiB | 20 | 400 | - | - | - |")
+
+
 class TrickTests(SynchronousTestCase):
     """What is undone to see what it brings."""
 
@@ -311,8 +339,8 @@ class TrickTests(SynchronousTestCase):
         """Each trick is where it is undone, and what is left of its module is Python."""
         for trick in tricks.TRICKS:
             for module, old, new in trick.undo:
-                source = tricks.path_of(servers.ROOT, module).read_text()
-                compile(tricks.undone(source, old, new), module, "exec")
+                path = tricks.path_of(servers.ROOT, module)
+                compile(tricks.undone(path.read_text(), old, new), module, "exec")
 
     def test_not_there(self) -> None:
         """One that is not there, or twice, is not undone in silence."""
