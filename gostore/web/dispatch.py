@@ -25,11 +25,12 @@ from gostore.web.fields.locations import path_of
 from gostore.web.fields.ranges import Span, multipart, spans_of
 from gostore.web.fields.representation import (
     Representation,
-    Representations,
+    RepresentationCache,
     etag_header,
     kept_fields,
     kept_type,
 )
+from gostore.web.list_forms import Form, form_for
 from gostore.web.openapi import document
 from gostore.web.routing import METHODS, Router, not_allowed, prepare
 from gostore.wire import (
@@ -126,7 +127,7 @@ class Api:
         self._store = store
         self._put_creates = put_creates
         self._clock = clock
-        self._representations = Representations()
+        self._representations = RepresentationCache()
         self._router = Router(self.app)
 
     # Blobs.
@@ -312,8 +313,8 @@ def _spans(request: Request, blob: Committed) -> list[Span] | None:
     return spans_of(wanted, blob.size)
 
 
-def _form(request: Request) -> listing.Form:
-    return listing.form_for(request.headers.get(b"accept"), request.headers.get(b"user-agent"))
+def _form(request: Request) -> Form:
+    return form_for(request.headers.get(b"accept"), request.headers.get(b"user-agent"))
 
 
 # Answers.

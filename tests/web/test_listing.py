@@ -14,19 +14,14 @@ from gostore.blob import Committed
 from gostore.store.blobstore import list_page
 from gostore.store.interface import Page
 from gostore.web.answers import Refusal
+from gostore.web.list_forms import AS_JSON, AS_TREE, Form
 from gostore.web.listing import (
-    HTML,
-    JSON,
     MAX_LIMIT,
-    SMALL,
+    SMALL_PAGE,
     STEP,
-    TEXT,
-    TREE,
     Document,
-    Form,
     Query,
     document,
-    form_for,
     query_of,
 )
 from tests.store.memory_store import MemoryContent, MemoryStore
@@ -75,30 +70,12 @@ async def at_once() -> None:
 
 
 class ListingTests(SynchronousTestCase):
-    """document, query_of and form_for."""
+    """document and query_of."""
 
-    def page(self, store: object, query: str, form: Form = JSON) -> Document:
+    def page(self, store: object, query: str, form: Form = AS_JSON) -> Document:
         """One page of a store."""
         wanted: Query = query_of(query, form)
         return self.successResultOf(ensureDeferred(document(store, wanted, at_once)))
-
-    def test_forms(self) -> None:
-        """The form is the one that Accept likes best, JSON if none (RFC 9110 section 12.5.1)."""
-        for accept, form in [
-            (None, JSON),
-            (b"", JSON),
-            (b"*/*", JSON),
-            (b"text/html", HTML),
-            (b"text/plain", TEXT),
-            (b"text/html;q=0.5, text/plain;q=0.9", TEXT),
-            (b"text/html, application/xhtml+xml, */*;q=0.8", HTML),
-            (b"image/png", JSON),
-            (b"application/json;q=0, text/html", HTML),
-            (b"\xff;;;q=x", JSON),
-        ]:
-            self.assertIs(form_for(accept, None), form, accept)
-        self.assertIs(form_for(None, b"rclone/v1.60"), TREE)
-        self.assertIs(form_for(b"text/plain", b"rclone/v1.60"), TEXT)
 
     def test_bad_queries(self) -> None:
         """A value that cannot be is 400; a parameter that is not known is ignored."""
@@ -106,10 +83,10 @@ class ListingTests(SynchronousTestCase):
             "limit=0", "limit=00", "limit=-1", "limit=x", "limit=", "limit=1.5", "format=xml",
             "prefix=%ff", "prefix=%", "after=%00", "limit=1&limit=2", "limit=%D9%A1",
         ):  # fmt: skip
-            self.assertEqual(self.assertRaises(Refusal, query_of, query, JSON).code, 400, query)
-        self.assertEqual(query_of("unknown=1", JSON), query_of("", JSON))
+            self.assertEqual(self.assertRaises(Refusal, query_of, query, AS_JSON).code, 400, query)
+        self.assertEqual(query_of("unknown=1", AS_JSON), query_of("", AS_JSON))
         for huge in (str(MAX_LIMIT + 1), "9" * 5000):
-            self.assertEqual(query_of(f"limit={huge}", JSON).limit, MAX_LIMIT)
+            self.assertEqual(query_of(f"limit={huge}", AS_JSON).limit, MAX_LIMIT)
 
     def test_nasty_names(self) -> None:
         """In HTML a location, a prefix and a type are text, whatever they have in them."""
@@ -145,7 +122,7 @@ class ListingTests(SynchronousTestCase):
         async def pause() -> None:
             store.map.popitem()
 
-        done = ensureDeferred(document(store, query_of("", JSON), pause))  # type: ignore[arg-type]
+        done = ensureDeferred(document(store, query_of("", AS_JSON), pause))  # type: ignore[arg-type]
         page = self.successResultOf(done)
         self.assertEqual(len(json.loads(page.small or b"")), STEP)
 
@@ -153,7 +130,7 @@ class ListingTests(SynchronousTestCase):
         """A page that is too long to be kept is written again, the same, with its length known."""
         store = Ordered([f"{number:0900d}" for number in range(3 * STEP)])
         page = self.page(store, f"limit={MAX_LIMIT}")
-        self.assertGreater(page.length, SMALL)
+        self.assertGreater(page.length, SMALL_PAGE)
         self.assertIsNone(page.small)
         pieces = []
         while sum(map(len, pieces)) < page.length:
@@ -172,7 +149,7 @@ class ListingTests(SynchronousTestCase):
             asked.append(1)
 
         store = Ordered([str(number) for number in range(3 * STEP)])
-        query = query_of("delimiter=", TREE)
+        query = query_of("delimiter=", AS_TREE)
         done = ensureDeferred(document(store, query, pause))  # type: ignore[arg-type]
         self.assertEqual(len(self.successResultOf(done).entries), 3 * STEP)
         self.assertEqual(len(asked), 2)

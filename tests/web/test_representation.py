@@ -15,7 +15,7 @@ from gostore.web.fields.representation import (
     MAX_KEPT,
     SAFETY,
     Representation,
-    Representations,
+    RepresentationCache,
     kept_fields,
     kept_type,
 )
@@ -189,23 +189,23 @@ class RepresentationTests(SynchronousTestCase):
         self.assertLessEqual(set(SAFETY.items()), set(found))
 
 
-class RepresentationsTests(SynchronousTestCase):
-    """Representations: those that are remembered."""
+class RepresentationCacheTests(SynchronousTestCase):
+    """RepresentationCache: those that are remembered."""
 
     def test_remembered(self) -> None:
         """A blob is described once."""
-        known, one = Representations(), blob()
+        known, one = RepresentationCache(), blob()
         self.assertIs(known.of(one), known.of(one))
 
     def test_same_id(self) -> None:
         """Another blob under an id that was free again is described anew."""
-        known = Representations()
+        known = RepresentationCache()
         known.of(blob(content_type="a/b"))
         self.assertEqual(known.of(blob(content_type="c/d")).content_type, b"c/d")
 
     def test_bounded(self) -> None:
         """No more than so many are remembered."""
-        known = Representations(2)
+        known = RepresentationCache(2)
         for number in range(5):
             known.of(Committed(number, "foo", 1, 0, None, 0, None, None))
             self.assertLessEqual(len(known._known), 2)

@@ -125,7 +125,7 @@ def etag_header(blob: Committed) -> dict[bytes, bytes]:
 
 
 @define(eq=False)
-class Representations:
+class RepresentationCache:
     """Remembers how the blobs read of late are described; blobs never change."""
 
     _capacity: int = 4096
