@@ -62,29 +62,25 @@ TRICKS = (
         ),
     ),
     Trick(
-        "A handler needs no Deferred of its own (GET)",
+        "A route needs no Deferred of its own (GET)",
         GET.name,
         (
             (
                 "web.dispatch",
-                "return _step(None, handler(",
-                "return Deferred.fromCoroutine(handler(",
+                "return _step(None, route(",
+                "return Deferred.fromCoroutine(route(",
             ),
         ),
     ),
     Trick(
-        "A handler is called by its name",
+        "A route's method is called directly, not through Klein",
         GET.name,
         (
             (
                 "web.dispatch",
-                "self._router = Router(self.app)",
-                "self._routes = self.app; self._router = Router(self.app)",
-            ),
-            (
-                "web.dispatch",
-                "getattr(self, endpoint)(",
-                "self._routes.execute_endpoint(endpoint, ",
+                "return endpoint(request, **arguments)",
+                "return cast(Any, endpoint).__self__.app.execute_endpoint("
+                "endpoint.__name__, request, **arguments)",
             ),
         ),
     ),
@@ -132,13 +128,13 @@ TRICKS = (
         ),
     ),
     Trick(
-        "A handler needs no Deferred of its own (POST)",
+        "A route needs no Deferred of its own (POST)",
         POST.name,
         (
             (
                 "web.dispatch",
-                "return _step(None, handler(",
-                "return Deferred.fromCoroutine(handler(",
+                "return _step(None, route(",
+                "return Deferred.fromCoroutine(route(",
             ),
         ),
     ),

@@ -35,7 +35,7 @@ TOP: dict[str, set[str]] = {
 DOORS: dict[str, set[str]] = {
     "wire": {"wire"},
     "store": {"store.interface", "store.blobstore", "store.workers", "store.content"},
-    "web": {"web.dispatch"},
+    "web": {"web.dispatch", "web.routes.blobs", "web.routes.lists", "web.routes.status"},
     "daemon": {"daemon.service", "daemon.settings", "daemon.process"},
     "volume": {
         "volume.volume",

@@ -38,7 +38,10 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
-from gostore.web.dispatch import Api
+from gostore.web.dispatch import Dispatcher
+from gostore.web.routes.blobs import Blobs
+from gostore.web.routes.lists import Lists
+from gostore.web.routes.status import Status
 from gostore.wire import MAX_BODY, HTTPFactory, Limits, make_eager, make_patient
 
 log = Logger()
@@ -205,7 +208,9 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_uploads=settings.max_uploads,
         max_open_files=share_of_files(10),
     )
-    api = Api(store, put_creates=settings.put_creates, clock=reactor)
+    dispatcher = Dispatcher(
+        [Blobs(store, put_creates=settings.put_creates), Lists(store, reactor), Status(store)]
+    )
     limits = Limits(
         uri=settings.max_uri_size,
         body=settings.max_blob_size or MAX_BODY,
@@ -219,7 +224,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_connections=connection_limit(settings),
         turned_away=share_of_files(5),
     )
-    factory = HTTPFactory(api.dispatch, limits, reactor, access_log=settings.debug)
+    factory = HTTPFactory(dispatcher.dispatch, limits, reactor, access_log=settings.debug)
     endpoint = serverFromString(reactor, with_backlog(settings.listen))
     return Daemon(settings, store, Listener(endpoint, factory), reactor, refuse)
 

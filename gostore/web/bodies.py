@@ -1,4 +1,4 @@
-"""Response bodies that are read while they are sent."""
+"""Bodies of answers that are read while they are sent."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PIECE = 65536
 """The most bytes of a blob that one response holds in memory."""
 
 STRETCH = 4 << 20
-"""The most bytes of a blob that are sent from its file at a time."""
+"""The most bytes of a blob that are sent from its file at once."""
 
 
 @define(eq=False, init=False)
 class ContentSource:
-    """Some parts of a blob's content, and the bytes between them; ``length`` in bytes in all."""
+    """Parts of a blob's content and the bytes between them, ``length`` bytes in all."""
 
     length: int
     _content: Content
@@ -38,7 +38,7 @@ class ContentSource:
         )
 
     def read(self) -> bytes | Deferred[bytes]:
-        """The next piece, 64 KiB at most of the blob. Fails as Content.read does."""
+        """The next piece: at most 64 KiB of the blob. Fails as Content.read does."""
         part = self._parts.popleft()
         if isinstance(part, bytes):
             return part
@@ -48,9 +48,9 @@ class ContentSource:
         return self._content.read(part.start, length)
 
     def stretch(self) -> bytes | Stretch | Deferred[bytes] | Deferred[Stretch]:
-        """The next piece as `read` gives it, or where it is: 4 MiB at most that are in memory.
+        """The next piece, as `read` gives it or as a stretch of at most 4 MiB that is in memory.
 
-        While it is sent the one after it is loaded.
+        The piece after it is loaded while this one is sent.
         """
         loaded, self._ahead = self._ahead or self._load(), None
         if loaded is None:
@@ -58,7 +58,7 @@ class ContentSource:
         return loaded.addCallback(self._loaded)
 
     def _load(self) -> Deferred[Stretch] | None:
-        """Load the next part of the blob; None if the next part is not one, or not in a file."""
+        """Load the next part; None if it is not part of the blob, or if the blob is in no file."""
         part = self._parts[0] if self._parts else b""
         if isinstance(part, bytes):
             return None
@@ -72,7 +72,7 @@ class ContentSource:
         return loaded.addCallback(Stretch, part.start, length)
 
     def unsent(self, failure: Failure) -> Failure:
-        """Return what a read of the same bytes would fail with."""
+        """What a read of the same bytes would fail with."""
         return self._content.failed(failure)
 
     def _loaded(self, stretch: Stretch) -> Stretch:
@@ -80,22 +80,22 @@ class ContentSource:
         return stretch
 
     def close(self) -> None:
-        """Let go of the content."""
+        """Close the content."""
         if self._ahead is not None:
-            # Whoever asked for it has gone; so does its failure, which the store has seen to.
+            # Nobody waits for it any more. The store has already seen to its failure.
             self._ahead.addErrback(lambda failure: None)
         self._content.close()
 
 
 @define(eq=False)
 class Unsent:
-    """The body that a response to HEAD only tells the ``length`` of (RFC 9110 section 9.3.2)."""
+    """The body that an answer to HEAD leaves out; only its ``length`` is sent (RFC 9110 9.3.2)."""
 
     length: int
 
     def read(self) -> bytes:
-        """Nothing: it is not sent."""
+        """No bytes."""
         return b""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""

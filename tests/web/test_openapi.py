@@ -11,10 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import gostore
 from gostore import errors
-from gostore.web.dispatch import STATUS, Api
+from gostore.web.answers import STATUS
+from gostore.web.dispatch import Dispatcher
 from gostore.web.openapi import document
 from tests.store.memory_store import MemoryStore
 from tests.web.fake_request import FakeRequest
+from tests.web.support import routes
 from tests.web.write_openapi import as_json
 
 #: A second way to read the list, for programs that walk HTML pages as a tree (docs/http.md).
@@ -55,16 +57,17 @@ class DescriptionTests(SynchronousTestCase):
     def test_routes(self) -> None:
         """Every route and method of the application is described, and no others."""
         served: dict[str, set[str]] = {}
-        for rule in Api.app.url_map.iter_rules():
-            if rule.rule not in UNDESCRIBED:
-                served.setdefault(rule.rule, set()).update(rule.methods or ())
+        for each in routes(MemoryStore()):
+            for rule in each.app.url_map.iter_rules():
+                if rule.rule not in UNDESCRIBED:
+                    served.setdefault(rule.rule, set()).update(rule.methods or ())
         # The routes leave OPTIONS to dispatch, which answers it for every path.
         self.assertEqual(described(), {path: {*each, "OPTIONS"} for path, each in served.items()})
 
     def test_served(self) -> None:
         """It is served as JSON."""
         request = FakeRequest("GET", "/openapi.json")
-        Api(MemoryStore()).dispatch(request)
+        Dispatcher(routes(MemoryStore())).dispatch(request)
         self.assertEqual(request.code, 200)
         self.assertEqual(request.content, document())
 

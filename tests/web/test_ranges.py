@@ -36,7 +36,7 @@ class SpansTests(SynchronousTestCase):
         """The header gets 416 and the size (14.4, 15.5.17)."""
         refusal = self.assertRaises(Refusal, spans_of, value.encode(), size)
         self.assertEqual(refusal.code, 416, value)
-        self.assertEqual(refusal.headers, {b"content-range": b"bytes */%d" % size})
+        self.assertEqual(refusal.fields, {b"content-range": b"bytes */%d" % size})
 
     def test_one(self) -> None:
         """First and last position, first alone, and the last bytes (14.1.2)."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from klein import Klein
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.web.answers import Refusal
-from gostore.web.dispatch import Api
-from gostore.web.routing import LONGEST_REMEMBERED, REMEMBERED, Router
+from gostore.web.answers import Answer, Refusal
+from gostore.web.routing import LONGEST_REMEMBERED, REMEMBERED, Router, Verb, asks, prepare
+from tests.store.memory_store import MemoryStore
+from tests.web.support import routes
 
 
 class RouterTests(SynchronousTestCase):
-    """Router, with the routes of the API."""
+    """Router, with the routes of a daemon."""
 
     def setUp(self) -> None:
-        self.router = Router(Api.app)
+        self.routes = routes(MemoryStore())
+        self.blobs, self.lists, self.status = cast(list[Any], self.routes)
+        self.router = Router(self.routes)
 
     def refused(self, method: str, path: str) -> Refusal:
         """How a request is refused."""
@@ -21,17 +27,53 @@ class RouterTests(SynchronousTestCase):
 
     def test_endpoints(self) -> None:
         """Each verb of a location has its endpoint; HEAD has that of GET (RFC 9110 9.3.2)."""
+        blobs, lists, status = self.blobs, self.lists, self.status
         for method, endpoint in [
-            ("POST", "create"),
-            ("PUT", "replace"),
-            ("DELETE", "delete"),
-            ("GET", "read"),
-            ("HEAD", "read"),
+            ("POST", blobs.create),
+            ("PUT", blobs.replace),
+            ("DELETE", blobs.delete),
+            ("GET", blobs.read),
+            ("HEAD", blobs.read),
         ]:
             found = self.router.match(method, "/store/a/b%20c")
             self.assertEqual(found, (endpoint, {"location": "a/b c"}))
-        self.assertEqual(self.router.match("GET", "/store/"), ("list_blobs", {}))
-        self.assertEqual(self.router.match("GET", "/healthz"), ("healthz", {}))
+        self.assertEqual(self.router.match("GET", "/store/"), (lists.list_blobs, {}))
+        self.assertEqual(self.router.match("GET", "/healthz"), (status.healthz, {}))
+
+    def test_asks(self) -> None:
+        """Each route says which verbs it asks for; what says nothing of blobs asks for none."""
+        for method, path, verbs in [
+            ("POST", "/store/a", {Verb.CREATE}),
+            ("PUT", "/store/a", {Verb.REPLACE, Verb.CREATE}),
+            ("DELETE", "/store/a", {Verb.DELETE}),
+            ("GET", "/store/a", {Verb.READ}),
+            ("HEAD", "/store/a", {Verb.READ}),
+            ("GET", "/store/", {Verb.LIST}),
+            ("GET", "/store/a/", {Verb.LIST}),
+            ("GET", "/healthz", set()),
+            ("GET", "/openapi.json", set()),
+        ]:
+            endpoint, _ = self.router.match(method, path)
+            self.assertEqual(cast(Any, endpoint).asks, verbs, path)
+
+    def test_asks_for_nothing_said(self) -> None:
+        """A route that does not say what it asks for is no route."""
+
+        class Forgetful:
+            app = Klein()
+            prepare(app)
+
+            @app.route("/said")
+            @asks()
+            def said(self, request: object) -> Answer:
+                return Answer(200)
+
+            @app.route("/unsaid")
+            def unsaid(self, request: object) -> Any:
+                return Answer(200)
+
+        with self.assertRaisesRegex(TypeError, "^the route /unsaid does not say"):
+            Router([*self.routes, Forgetful()])
 
     def test_encoded_slash(self) -> None:
         """An encoded slash names what a plain one names."""
@@ -45,7 +87,8 @@ class RouterTests(SynchronousTestCase):
 
     def test_directory(self) -> None:
         """A path that ends with a slash is a prefix for GET; for a write it is no location."""
-        self.assertEqual(self.router.match("GET", "/store/a/"), ("browse", {"prefix": "a/"}))
+        found = self.router.match("GET", "/store/a/")
+        self.assertEqual(found, (self.lists.browse, {"prefix": "a/"}))
         self.assertEqual(self.refused("PUT", "/store/a/").code, 400)
 
     def test_no_location(self) -> None:
@@ -68,7 +111,7 @@ class RouterTests(SynchronousTestCase):
         for path in ("/store/", "/healthz"):
             refusal = self.refused("PUT", path)
             self.assertEqual(refusal.code, 405)
-            self.assertEqual(refusal.headers, {b"allow": b"GET, HEAD, OPTIONS"})
+            self.assertEqual(refusal.fields, {b"allow": b"GET, HEAD, OPTIONS"})
 
     def test_allow(self) -> None:
         """Allow is that of the path, and of the whole server for the asterisk form."""

@@ -1,0 +1,155 @@
+"""The verbs of a location: POST creates a blob, PUT replaces, GET reads and DELETE deletes it."""
+
+from __future__ import annotations
+
+from klein import Klein
+
+from gostore import errors
+from gostore.blob import Committed
+from gostore.store.interface import Content, Details, Store
+from gostore.web.answers import Answer, Refusal
+from gostore.web.bodies import PIECE, ContentSource, Unsent
+from gostore.web.dispatch import eager
+from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
+from gostore.web.fields.digests import announced_digests
+from gostore.web.fields.locations import path_of
+from gostore.web.fields.ranges import Span, multipart, spans_of
+from gostore.web.fields.representation import (
+    Representation,
+    RepresentationCache,
+    etag_header,
+    kept_fields,
+    kept_type,
+)
+from gostore.web.routing import Verb, asks, prepare
+from gostore.wire import Headers, Request
+
+ATTEMPTS = 5
+"""How often a read starts over because its blob was replaced and collected before it was open."""
+
+
+class Blobs:
+    """Creates, replaces, deletes and reads the blobs of a store.
+
+    With ``put_creates`` a plain PUT creates a blob where there is none.
+    """
+
+    app = Klein()
+    prepare(app)
+
+    def __init__(self, store: Store, *, put_creates: bool = False) -> None:
+        self._store = store
+        self._put_creates = put_creates
+        self._representations = RepresentationCache()
+
+    @app.route("/store/<path:location>", methods=["POST"])
+    @asks(Verb.CREATE)
+    @eager
+    async def create(self, request: Request, location: str) -> Answer:
+        """Store a new blob: 204, or 409 if the location has one."""
+        details = request.headers.meaning(_details)
+        precondition = request.headers.meaning(Conditions.of).precondition(present=False)
+        return _created(await self._store.create(location, request.body, details, precondition))
+
+    @app.route("/store/<path:location>", methods=["PUT"])
+    @asks(Verb.REPLACE, Verb.CREATE)
+    @eager
+    async def replace(self, request: Request, location: str) -> Answer:
+        """Replace a blob: 200, or 404 if there is none."""
+        details = request.headers.meaning(_details)
+        conditions = request.headers.meaning(Conditions.of)
+        precondition = conditions.precondition()
+        if self._put_creates or conditions.creates:
+            blob, is_new = await self._store.put(location, request.body, details, precondition)
+            return _created(blob) if is_new else _replaced(blob)
+        return _replaced(await self._store.replace(location, request.body, details, precondition))
+
+    @app.route("/store/<path:location>", methods=["DELETE"])
+    @asks(Verb.DELETE)
+    @eager
+    async def delete(self, request: Request, location: str) -> Answer:
+        """Delete a blob: 200, or 404 if there is none."""
+        precondition = request.headers.meaning(Conditions.of).precondition(missing=False)
+        await self._store.delete(location, precondition)
+        return Answer(200)
+
+    @app.route("/store/<path:location>", methods=["GET"])
+    @asks(Verb.READ)
+    @eager
+    async def read(self, request: Request, location: str) -> Answer:
+        """Send a blob or parts of it, or 304 if the client has this version."""
+        conditions = request.headers.meaning(Conditions.of)
+        for _ in range(ATTEMPTS):
+            blob = await self._store.get(location)
+            representation = self._representations.of(blob)
+            match conditions.judge(blob):
+                case Outcome.FAILED:
+                    raise errors.ConditionFailed(location)
+                case Outcome.NOT_MODIFIED:
+                    return Answer(304, representation.not_modified)
+            if request.method == "HEAD":
+                return Answer(200, representation.headers, Unsent(blob.size))
+            spans = _spans(request, blob)
+            try:
+                content = await self._store.content(blob)
+            except errors.NotFound:
+                continue  # It has been collected. Now there is another blob here, or none.
+            return await _sent(representation, content, spans)
+        raise errors.Busy(f"{location} changes too often to be read", retry_after=1)
+
+
+def _details(headers: Headers) -> Details:
+    """What an upload says about its body.
+
+    Raises Refusal for Content-Range: part of a blob must not be stored as the whole (RFC 9110
+    section 14.5).
+    """
+    if headers.get(b"content-range") is not None:
+        text = "A part of a blob cannot be stored; send it whole, without Content-Range"
+        raise Refusal(400, text)
+    return Details(kept_type(headers), kept_fields(headers), announced_digests(headers))
+
+
+def _spans(request: Request, blob: Committed) -> list[Span] | None:
+    """The parts of the blob that the client wants; None for the whole."""
+    wanted = request.headers.get(b"range")
+    if wanted is None or not holds_if_range(request.headers.get(b"if-range"), blob):
+        return None
+    return spans_of(wanted, blob.size)
+
+
+def _created(blob: Committed) -> Answer:
+    return Answer(204, {**etag_header(blob), b"location": path_of(blob.location).encode("ascii")})
+
+
+def _replaced(blob: Committed) -> Answer:
+    return Answer(200, etag_header(blob))
+
+
+async def _sent(
+    representation: Representation, content: Content, spans: list[Span] | None
+) -> Answer:
+    """The whole blob, one part (206) or several (206, multipart/byteranges); closes the content."""
+    size = representation.blob.size
+    if spans is None:
+        return Answer(200, representation.headers, await _body(content, Span(0, size)))
+    fields = dict(representation.headers)
+    if len(spans) == 1:
+        fields[b"content-range"] = spans[0].content_range(size)
+        return Answer(206, fields, await _body(content, spans[0]))
+    # Content could only be mistaken for this boundary if it contained its own digest.
+    boundary = fields[b"etag"].strip(b'"')[:32]
+    fields[b"content-type"] = b"multipart/byteranges; boundary=" + boundary
+    parts = multipart(spans, size, representation.content_type, boundary)
+    return Answer(206, fields, ContentSource(content, parts))
+
+
+async def _body(content: Content, span: Span) -> bytes | ContentSource:
+    """One part of a blob. A small one is read first, so that a failure can still be a status."""
+    if span.length > PIECE:
+        return ContentSource(content, [span])
+    try:
+        data = content.read(span.start, span.length)
+        return data if isinstance(data, bytes) else await data
+    finally:
+        content.close()

@@ -1,0 +1,45 @@
+"""Requests as the dispatcher sees them, with a store in memory and no wire."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.web.dispatch import Dispatcher
+from gostore.web.routes.blobs import Blobs
+from gostore.web.routes.lists import Lists
+from gostore.web.routes.status import Status
+from gostore.web.routing import Routes
+from tests.store.memory_store import MemoryStore
+from tests.web.fake_request import FakeBody, FakeRequest
+
+
+def routes(
+    store: MemoryStore, *, put_creates: bool = False, clock: IReactorTime | None = None
+) -> list[Routes]:
+    """All the routes that a daemon has."""
+    return [Blobs(store, put_creates=put_creates), Lists(store, clock), Status(store)]
+
+
+class WebCase(SynchronousTestCase):
+    """Has a `dispatcher` for a `store` with nothing in it."""
+
+    def setUp(self) -> None:
+        self.store = MemoryStore()
+        self.dispatcher = Dispatcher(routes(self.store))
+
+    def ask(
+        self, method: str, target: str, *headers: tuple[str, str], body: FakeBody | bytes = b""
+    ) -> FakeRequest:
+        """Dispatch a request."""
+        request = FakeRequest(method, target, headers, body)
+        self.dispatcher.dispatch(request)  # type: ignore[arg-type]
+        return request
+
+    def assert_refused(self, request: FakeRequest, code: int, *, delivered: bool = False) -> None:
+        """The answer is an error, as all of them are, and cost no upload."""
+        self.assertEqual(request.code, code, request.content)
+        self.assertTrue(request.error)
+        self.assertEqual(request.answer["x-content-type-options"], "nosniff")
+        self.assertTrue(request.content.endswith(b"}\n"))
+        self.assertEqual(request.body.delivered, delivered)

@@ -1,0 +1,417 @@
+"""The routes of a blob, each request as the dispatcher sees it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from twisted.internet.defer import Deferred, fail
+
+from gostore import errors
+from gostore.web.dispatch import Dispatcher
+from gostore.web.routes.blobs import ATTEMPTS
+from tests.store.memory_store import MemoryStore
+from tests.web.fake_request import FakeBody, FakeRequest
+from tests.web.support import WebCase, routes
+
+DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
+BEFORE = "Tue, 14 Nov 2023 22:13:19 GMT"
+AFTER = "Tue, 14 Nov 2023 22:13:21 GMT"
+
+
+def tag(data: bytes) -> str:
+    """The entity tag of a blob with these bytes."""
+    return f'"{hashlib.sha256(data).hexdigest()}"'
+
+
+OTHER = tag(b"none of the blobs here has these bytes")
+
+
+class VerbTests(WebCase):
+    """The verbs of a location."""
+
+    def test_create(self) -> None:
+        """POST stores a blob: 204 with its tag and where it is (RFC 9110 section 9.3.3)."""
+        request = self.ask("POST", "/store/a/b%20%C3%A9%3F", body=b"data")
+        self.assertEqual(request.code, 204)
+        self.assertEqual(
+            request.answer, {"etag": tag(b"data"), "location": "/store/a/b%20%C3%A9%3F"}
+        )
+        self.assertEqual(request.content, b"")
+        self.assertEqual(self.store.data("a/b \u00e9?"), b"data")
+
+    def test_create_there_is(self) -> None:
+        """POST where there is a blob is 409, and changes nothing."""
+        self.store.add("foo", b"old")
+        request = self.ask("POST", "/store/foo", body=b"new")
+        self.assert_refused(request, 409)
+        self.assertEqual(request.content, b'{"code": 409, "text": "foo already exists"}\n')
+        self.assertEqual(self.store.data("foo"), b"old")
+
+    def test_create_too_late(self) -> None:
+        """POST is 409 also if there is a blob only by the time its body is whole."""
+        request = self.ask("POST", "/store/foo", body=FakeBody(b"late", open=True))
+        self.store.add("foo", b"first")
+        self.assertIsNone(request.code)
+        assert request.body.sink is not None
+        request.body.sink.finished()
+        self.assert_refused(request, 409, delivered=True)
+        self.assertEqual(self.store.data("foo"), b"first")
+
+    def test_replace(self) -> None:
+        """PUT stores a blob in the place of another: 200, no body, the new tag."""
+        self.store.add("foo", b"old")
+        request = self.ask("PUT", "/store/foo", body=b"new")
+        self.assertEqual((request.code, request.content), (200, b""))
+        self.assertEqual(request.answer, {"etag": tag(b"new")})
+        self.assertEqual(self.store.data("foo"), b"new")
+
+    def test_replace_nothing(self) -> None:
+        """PUT where there is nothing is 404, and stores nothing."""
+        self.assert_refused(self.ask("PUT", "/store/foo", body=b"new"), 404)
+        self.assertEqual(self.store.blobs, {})
+
+    def test_put_creates(self) -> None:
+        """With put-creates, PUT creates what does not exist, and says which of both it did."""
+        self.dispatcher = Dispatcher(routes(self.store, put_creates=True))
+        created = self.ask("PUT", "/store/foo", body=b"1")
+        self.assertEqual(created.code, 204)
+        self.assertEqual(created.answer, {"etag": tag(b"1"), "location": "/store/foo"})
+        replaced = self.ask("PUT", "/store/foo", body=b"2")
+        self.assertEqual((replaced.code, replaced.answer), (200, {"etag": tag(b"2")}))
+        self.assert_refused(self.ask("PUT", "/store/bar", ("If-Match", "*"), body=b"3"), 412)
+        self.assertEqual(list(self.store.blobs), ["foo"])
+
+    def test_delete(self) -> None:
+        """DELETE takes a blob away: 200 and no body; 404 if there is none."""
+        self.store.add("foo", b"data")
+        request = self.ask("DELETE", "/store/foo")
+        self.assertEqual((request.code, request.answer, request.content), (200, {}, b""))
+        self.assertEqual(self.store.blobs, {})
+        self.assert_refused(self.ask("DELETE", "/store/foo"), 404)
+
+    def test_read(self) -> None:
+        """GET gives back the bytes exactly as sent, with all that is known of them."""
+        for data in (b"", b"\0\r\n\xff", b"x" * 65536, bytes(range(256)) * 1000):
+            self.store.add("foo", data)
+            request = self.ask("GET", "/store/foo")
+            self.assertEqual(request.code, 200)
+            self.assertEqual(request.content, data)
+            self.assertEqual(request.length, len(data))
+            digest = hashlib.sha256(data)
+            self.assertEqual(request.answer["etag"], f'"{digest.hexdigest()}"')
+            self.assertEqual(request.answer["accept-ranges"], "bytes")
+            self.assertEqual(request.answer["content-type"], "application/octet-stream")
+            self.assertEqual(request.answer["x-content-type-options"], "nosniff")
+            self.assertEqual(
+                request.answer["content-security-policy"], "sandbox; default-src 'none'"
+            )
+            self.assertRegex(request.answer["repr-digest"], "^sha-256=:[A-Za-z0-9+/]{43}=:$")
+            content = self.store.blobs["foo"][1]
+            self.assertEqual((content.opened, content.closed), (1, 1))
+
+    def test_head(self) -> None:
+        """HEAD has the head of GET and no body, and opens nothing (RFC 9110 section 9.3.2)."""
+        for data in (b"data", b"x" * 100_000):
+            self.store.add("foo", data)
+            head = self.ask("HEAD", "/store/foo")
+            self.assertEqual((head.code, head.content), (200, b""))
+            self.assertEqual(self.store.blobs["foo"][1].opened, 0)
+            got = self.ask("GET", "/store/foo")
+            self.assertEqual((head.answer, head.length), (got.answer, got.length))
+
+    def test_nothing(self) -> None:
+        """GET and HEAD of what does not exist are 404, and name it."""
+        for method in ("GET", "HEAD"):
+            request = self.ask(method, "/store/f%C3%B6%22")
+            self.assert_refused(request, 404)
+            self.assertEqual(request.error, 'f\u00f6" does not exist')
+
+    def test_query(self) -> None:
+        """The query is no part of the name."""
+        self.store.add("foo", b"data")
+        self.assertEqual(self.ask("GET", "/store/foo?bar=%zz").content, b"data")
+
+    def test_no_location(self) -> None:
+        """What is no location is 400, what is too long 414, and no body is asked for."""
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
+            self.assert_refused(self.ask(method, "/store/a//b", body=b"data"), 400)
+            self.assert_refused(self.ask(method, "/store/" + "a" * 1025, body=b"data"), 414)
+
+
+class RangeTests(WebCase):
+    """Parts of a blob (RFC 9110 section 14)."""
+
+    data = bytes(range(256)) * 1000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.add("foo", self.data, content_type="text/plain")
+
+    def part(self, wanted: str, *headers: tuple[str, str]) -> FakeRequest:
+        """Ask for parts; what was opened for it is closed."""
+        request = self.ask("GET", "/store/foo", ("Range", wanted), *headers)
+        self.assertEqual(len(request.content), request.length)
+        content = self.store.blobs["foo"][1]
+        self.assertEqual(content.opened, content.closed)
+        return request
+
+    def test_one(self) -> None:
+        """One part is 206 with where it is, small or large (15.3.7.1)."""
+        size = len(self.data)
+        whole = self.ask("HEAD", "/store/foo").answer
+        for wanted, start, stop in [
+            ("bytes=0-0", 0, 1),
+            ("bytes=-5", size - 5, size),
+            ("bytes=100-", 100, size),
+            ("bytes=1000-101000", 1000, 101_001),
+            ("bytes=7-999999999", 7, size),
+        ]:
+            request = self.part(wanted)
+            self.assertEqual((request.code, request.content), (206, self.data[start:stop]))
+            where = {"content-range": f"bytes {start}-{stop - 1}/{size}"}
+            self.assertEqual(request.answer, {**whole, **where})
+
+    def test_several(self) -> None:
+        """Several parts are 206 in the order that was asked for, each with its place (15.3.7.2)."""
+        request = self.part("bytes=-2, 0-99999")
+        self.assertEqual(request.code, 206)
+        kind, _, boundary = request.answer["content-type"].partition("; boundary=")
+        self.assertEqual(kind, "multipart/byteranges")
+        self.assertNotIn("content-range", request.answer)
+        expected = b""
+        for start, stop in [(len(self.data) - 2, len(self.data)), (0, 100_000)]:
+            expected += (
+                f"\r\n--{boundary}\r\nContent-Type: text/plain\r\n"
+                f"Content-Range: bytes {start}-{stop - 1}/{len(self.data)}\r\n\r\n"
+            ).encode() + self.data[start:stop]
+        self.assertEqual(request.content, expected + f"\r\n--{boundary}--\r\n".encode())
+
+    def test_none(self) -> None:
+        """Parts of which there is not a byte are 416, with the size, and open nothing (15.5.17)."""
+        request = self.ask("GET", "/store/foo", ("Range", "bytes=256000-"))
+        self.assert_refused(request, 416)
+        self.assertEqual(request.answer["content-range"], "bytes */256000")
+        self.assertEqual(self.store.blobs["foo"][1].opened, 0)
+
+    def test_whole(self) -> None:
+        """What is no range of bytes, or of another version (If-Range), gets the whole (14.2)."""
+        for headers in [
+            [("Range", "lines=0-1")],
+            [("Range", "bytes=1-0")],
+            [("Range", "bytes=0-1"), ("If-Range", OTHER)],
+            [("Range", "bytes=0-1"), ("If-Range", BEFORE)],
+        ]:
+            request = self.ask("GET", "/store/foo", *headers)
+            self.assertEqual((request.code, request.content), (200, self.data))
+        same = ("If-Range", tag(self.data))
+        self.assertEqual(self.part("bytes=0-1", same).content, self.data[:2])
+
+    def test_head(self) -> None:
+        """HEAD knows no ranges: it has the head of the whole (RFC 9110 section 14.2)."""
+        request = self.ask("HEAD", "/store/foo", ("Range", "bytes=0-1"))
+        self.assertEqual((request.code, request.length), (200, len(self.data)))
+
+    def test_conditions_first(self) -> None:
+        """A condition is judged before a range: 304 and 412 win (RFC 9110 section 13.2.2)."""
+        wanted = ("Range", "bytes=0-1")
+        unchanged = self.ask("GET", "/store/foo", wanted, ("If-None-Match", tag(self.data)))
+        self.assertEqual(unchanged.code, 304)
+        self.assert_refused(self.ask("GET", "/store/foo", wanted, ("If-Match", OTHER)), 412)
+
+
+class WaitTests(WebCase):
+    """Reads that have to wait for the disk, and blobs that go while they do."""
+
+    def test_waits(self) -> None:
+        """A read answers when all that it waits for is there, in however many steps."""
+        self.store.add("foo", b"data")
+        content = self.store.blobs["foo"][1]
+        content.result = Deferred()
+        self.store.holding = True
+        request = self.ask("GET", "/store/foo")
+        self.assertEqual((request.code, content.opened), (None, 0))
+        self.store.release(holding=True)
+        self.assertEqual((request.code, content.opened), (None, 1))
+        self.store.release()
+        self.assertEqual((request.code, content.closed), (None, 0))
+        content.result.callback(b"data")
+        self.assertEqual((request.code, request.content), (200, b"data"))
+        self.assertEqual(content.closed, 1)
+
+    def test_broken(self) -> None:
+        """A small blob that cannot be read is 500, not an answer that is cut, however late."""
+        self.store.add("foo", b"data")
+        content = self.store.blobs["foo"][1]
+        for late in (False, True):
+            content.opened = content.closed = 0
+            content.result = Deferred() if late else fail(errors.DiskFailed("EIO"))
+            request = self.ask("GET", "/store/foo")
+            if late:
+                self.assertIsNone(request.code)
+                content.result.errback(errors.DiskFailed("EIO"))
+            self.assert_refused(request, 500)
+            self.assertEqual(request.error, str(errors.DiskFailed("EIO")))
+            self.assertEqual((content.opened, content.closed), (1, 1))
+            self.assertEqual(len(self.flushLoggedErrors(errors.DiskFailed)), 1)
+
+    def test_collected_meanwhile(self) -> None:
+        """A blob that is gone when it is to be opened is looked for again, as often as it may."""
+        self.store.add("foo", b"data")
+        self.store.opens_missed = ATTEMPTS - 1
+        request = self.ask("GET", "/store/foo")
+        self.assertEqual((request.code, request.content), (200, b"data"))
+        self.store.opens_missed = ATTEMPTS
+        request = self.ask("GET", "/store/foo")
+        self.assert_refused(request, 503)
+        self.assertEqual(request.answer["retry-after"], "1")
+        self.assertEqual(self.store.blobs["foo"][1].opened, 1)
+
+    def test_replaced_meanwhile(self) -> None:
+        """A blob that is replaced or deleted before it is opened is read anew, conditions too."""
+        for headers, new, code in [
+            ([], b"new", 200),
+            ([], None, 404),
+            ([("If-Match", tag(b"old"))], b"new", 412),
+            ([("If-None-Match", tag(b"new"))], b"new", 304),
+        ]:
+            self.setUp()
+            self.store.add("foo", b"old")
+            self.store.holding = True
+            request = self.ask("GET", "/store/foo", *headers)
+            del self.store.blobs["foo"]
+            if new is not None:
+                self.store.add("foo", new)
+            self.store.release()
+            self.assertEqual(request.code, code)
+            if code == 200:
+                self.assertEqual((request.content, request.answer["etag"]), (new, tag(b"new")))
+
+
+class UploadTests(WebCase):
+    """Uploads that are refused, or that fail."""
+
+    def test_too_large(self) -> None:
+        """An announced length over the limit is 413, and the body is not asked for."""
+        self.store = MemoryStore(max_blob_size=4)
+        self.dispatcher = Dispatcher(routes(self.store))
+        self.assert_refused(self.ask("POST", "/store/foo", body=b"12345"), 413)
+        self.assertEqual(self.ask("POST", "/store/foo", body=b"1234").code, 204)
+
+    def test_body_fails(self) -> None:
+        """A body that does not arrive whole is 400 with the reason, and stores nothing."""
+        self.store.add("bar", b"old")
+        for method, target in (("POST", "/store/foo"), ("PUT", "/store/bar")):
+            request = self.ask(method, target, body=FakeBody(b"da", open=True))
+            assert request.body.sink is not None
+            request.body.sink.failed("The body ended early")
+            self.assert_refused(request, 400, delivered=True)
+            self.assertEqual(request.error, "The body ended early")
+        self.assertEqual(list(self.store.blobs), ["bar"])
+        self.assertEqual(self.store.data("bar"), b"old")
+
+
+class ConditionTests(WebCase):
+    """Conditional requests (RFC 9110 section 13) in every verb."""
+
+    data = b"data"
+    there = "200 200 200 409 200"
+    table = (
+        # A condition, and what GET, HEAD, PUT, POST and DELETE are: of a blob, and of nothing.
+        (("If-Match", tag(data)), there, "404 404 412 412 404"),
+        (("If-Match", "*"), there, "404 404 412 412 404"),
+        (("If-Match", f"{OTHER}, {tag(data)}"), there, "404 404 412 412 404"),
+        (("If-Match", f"W/{tag(data)}"), "412 412 412 409 412", "404 404 412 412 404"),
+        (("If-Match", OTHER), "412 412 412 409 412", "404 404 412 412 404"),
+        (("If-None-Match", "*"), "304 304 412 409 412", "404 404 204 204 404"),
+        (("If-None-Match", tag(data)), "304 304 412 409 412", "404 404 404 204 404"),
+        (("If-None-Match", f"W/{tag(data)}"), "304 304 412 409 412", "404 404 404 204 404"),
+        (("If-None-Match", OTHER), there, "404 404 404 204 404"),
+        (("If-Modified-Since", BEFORE), there, "404 404 404 204 404"),
+        (("If-Modified-Since", DATE), "304 304 200 409 200", "404 404 404 204 404"),
+        (("If-Modified-Since", AFTER), "304 304 200 409 200", "404 404 404 204 404"),
+        (("If-Modified-Since", "yesterday"), there, "404 404 404 204 404"),
+        (("If-Unmodified-Since", BEFORE), "412 412 412 409 412", "404 404 404 204 404"),
+        (("If-Unmodified-Since", DATE), there, "404 404 404 204 404"),
+        (("If-Unmodified-Since", "yesterday"), there, "404 404 404 204 404"),
+    )
+
+    def answers(self, *headers: tuple[str, str], there: bool) -> str:
+        """What every verb is answered, each by a store of its own, with a blob or nothing in it."""
+        codes = []
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            self.setUp()
+            if there:
+                self.store.add("foo", self.data)
+            request = self.ask(method, "/store/foo", *headers, body=b"new")
+            codes.append(str(request.code))
+            self.assert_effect(method, request, there)
+        return " ".join(codes)
+
+    def assert_effect(self, method: str, request: FakeRequest, there: bool) -> None:
+        """The store is as the answer says, and a refusal cost no upload."""
+        before = [self.data] if there else []
+        after = [content.data for _, content in self.store.blobs.values()]
+        assert request.code is not None
+        if request.code >= 400:
+            self.assert_refused(request, request.code)
+        if method in ("GET", "HEAD") or request.code >= 400:
+            self.assertEqual(after, before)
+        else:
+            self.assertEqual(after, [] if method == "DELETE" else [b"new"])
+
+    def test_table(self) -> None:
+        """Each condition is judged as its section says, and a write that fails leaves no trace."""
+        for header, there, missing in self.table:
+            with self.subTest(header=header):
+                self.assertEqual(self.answers(header, there=True), there)
+                self.assertEqual(self.answers(header, there=False), missing)
+
+    def test_order(self) -> None:
+        """An entity tag counts, and the date beside it does not (RFC 9110 section 13.2.2)."""
+        for headers, there in [
+            ([("If-Match", tag(self.data)), ("If-Unmodified-Since", BEFORE)], self.there),
+            ([("If-None-Match", OTHER), ("If-Modified-Since", DATE)], self.there),
+            ([("If-Match", OTHER), ("If-None-Match", "*")], "412 412 412 409 412"),
+            ([("If-Match", "*"), ("If-None-Match", "*")], "304 304 412 409 412"),
+        ]:
+            with self.subTest(headers=headers):
+                self.assertEqual(self.answers(*headers, there=True), there)
+
+    def test_not_modified(self) -> None:
+        """304 has the fields of a 200 that a cache has to know, and no body (15.4.5)."""
+        self.store.add("foo", b"data", metadata={"cache-control": "no-store"})
+        request = self.ask("GET", "/store/foo", ("If-None-Match", tag(b"data")))
+        self.assertEqual((request.code, request.content), (304, b""))
+        self.assertEqual(request.answer["etag"], tag(b"data"))
+        self.assertEqual(request.answer["cache-control"], "no-store")
+        self.assertEqual(self.store.blobs["foo"][1].opened, 0)
+
+    def test_commit(self) -> None:
+        """A write is judged again when its body is whole, by what is there then."""
+        old, new = b"old", b"new"
+        for method, header, before, after, code in [
+            ("PUT", ("If-Match", tag(old)), old, new, 412),
+            ("PUT", ("If-Match", tag(old)), old, old, 200),
+            ("PUT", ("If-Match", tag(old)), old, None, 412),
+            ("PUT", ("If-Unmodified-Since", DATE), old, new, 412),
+            ("PUT", ("If-None-Match", tag(new)), old, new, 412),
+            ("PUT", ("If-None-Match", "*"), None, new, 412),
+            ("PUT", ("If-None-Match", "*"), None, None, 204),
+            ("POST", ("If-None-Match", "*"), None, new, 409),
+        ]:
+            with self.subTest(method=method, header=header, after=after):
+                self.setUp()
+                if before is not None:
+                    self.store.add("foo", before)
+                request = self.ask(method, "/store/foo", header, body=FakeBody(b"it", open=True))
+                self.assertIsNone(request.code)
+                if after is None:
+                    self.store.blobs.clear()
+                elif after != before:
+                    self.store.add("foo", after)
+                assert request.body.sink is not None
+                request.body.sink.finished()
+                self.assertEqual(request.code, code)
+                stored = [content.data for _, content in self.store.blobs.values()]
+                kept = [] if after is None else [after]
+                self.assertEqual(stored, kept if code >= 400 else [b"it"])
