@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import Mapping
 from functools import partial
+from textwrap import fill
 from typing import Any, NoReturn, cast
 
 from twisted.application.service import IService
 from twisted.python import usage
 
 from gostore import __version__
+from gostore.daemon.parsers import absolute
 from gostore.daemon.process import (
     Process,
     forget_stale_pid,
@@ -23,18 +25,23 @@ from gostore.daemon.process import (
     raise_file_limit,
     refuse,
 )
+from gostore.daemon.reference import as_options
 from gostore.daemon.settings import (
     TABLE,
     BadSetting,
     Setting,
     Settings,
-    absolute,
     make_settings,
     parse_config,
 )
 from twisted import __version__ as twisted_version
 
-_EXAMPLES = """
+_EXAMPLES = """\
+This command:
+      --config=    Read settings from this INI file first; tap.conf shows them all.
+      --version    Display the version and exit.
+  -h, --help       Display this help and exit.
+
 Examples:
   twistd -n gostore                          in the foreground: ./data, port 7777
   twistd -n gostore -d /srv/blobs -s 127.0.0.1:7777
@@ -44,7 +51,7 @@ Examples:
   twistd -n gostore -s unix:/run/gostore.sock
                                              on a Unix socket
 
-To listen on:
+Addresses to listen on:
   tcp:7777              every IPv4 address of this machine (as 0.0.0.0:7777, :7777)
   127.0.0.1:7777        this machine only (as tcp:7777:interface=127.0.0.1)
   [::1]:7777            IPv6 (as tcp6:7777:interface=\\:\\:1)
@@ -76,18 +83,17 @@ class Options(usage.Options):
 
     longdesc = (
         "Stores blobs: POST creates one at /store/LOCATION, PUT replaces it, GET reads it, DELETE"
-        " deletes it. Each is a directory of plain files under --dir. What was answered with"
-        " success is on the disk and survives a crash. Sizes are written as 65536, 64KiB or 10M;"
-        " times are seconds."
+        " deletes it. Each is a directory of plain files under --dir. An acknowledged write is on"
+        " the disk and survives a crash. A size is 65536, 64KiB or 10M; a time is in seconds."
     )
 
     optFlags = [[row.name, row.short, row.doc] for row in TABLE.values() if row.flag]
-    # No default in twistd's place for it: what is not given must be told from what is.
+    # twistd gets no defaults: a setting that was given must differ from one that was not.
     optParameters = [
-        [row.name, row.short, None, f"{row.doc} [default: {row.default}]", partial(checked, row)]
+        [row.name, row.short, None, row.doc, partial(checked, row)]
         for row in TABLE.values()
         if not row.flag
-    ] + [["config", None, None, "Read settings from this INI file first; tap.conf shows them all."]]
+    ] + [["config", None, None, "Read settings from this INI file first."]]
 
     settings: Settings
 
@@ -127,8 +133,9 @@ class Options(usage.Options):
             forget_stale_pid(self.parent["pidfile"])
 
     def getUsage(self, width: int | None = None) -> str:
-        """The options, and after them the examples, whose lines must stay as they are."""
-        return super().getUsage(width) + _EXAMPLES
+        """The options under their headings, and the examples, whose lines must stay as they are."""
+        width = width or int(os.environ.get("COLUMNS", "80"))
+        return "\n".join(["", fill(self.longdesc, width), "", as_options(width) + _EXAMPLES])
 
     def getSynopsis(self) -> str:
         """The first line of --help."""

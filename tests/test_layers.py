@@ -36,7 +36,13 @@ DOORS: dict[str, set[str]] = {
     "wire": {"wire"},
     "store": {"store.interface", "store.blobstore", "store.workers", "store.content"},
     "web": {"web.dispatch", "web.routes.blobs", "web.routes.lists", "web.routes.status"},
-    "daemon": {"daemon.service", "daemon.settings", "daemon.process"},
+    "daemon": {
+        "daemon.service",
+        "daemon.settings",
+        "daemon.process",
+        "daemon.parsers",
+        "daemon.reference",
+    },
     "volume": {
         "volume.volume",
         "volume.collect",

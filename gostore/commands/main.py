@@ -22,7 +22,7 @@ from gostore import __version__
 from gostore.commands.fsck import fsck
 from gostore.commands.selftest import REST, Trial
 from gostore.commands.show import show
-from gostore.daemon.settings import absolute
+from gostore.daemon.parsers import absolute
 from gostore.errors import StoreError, VolumeUnusable
 from gostore.text import printable
 from gostore.volume.volume import Volume

@@ -1,0 +1,157 @@
+"""Text to value: the parsers of settings, and of the commands' arguments.
+
+Each raises ValueError with the reason, for people. All are pure, except that `absolute` asks for
+the working directory and the home.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from configparser import RawConfigParser
+from typing import Any, TypeVar, cast
+
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+
+T = TypeVar("T")
+
+
+def parse_text(text: str) -> str:
+    """Take any text but an empty one."""
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def parse_flag(text: str) -> bool:
+    """Read yes/no, on/off, true/false or 1/0."""
+    value = RawConfigParser.BOOLEAN_STATES.get(text.lower())
+    if value is None:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return value
+
+
+_SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])(i?B)?|B)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes: 65536, 64K, 64KiB (1024 each) or 64KB (1000 each)."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 65536, 64K or 64KiB")
+    number, prefix, unit = match.groups()
+    base = 1000 if unit is not None and unit.lower() == "b" else 1024
+    power = "KMGT".index(prefix.upper()) + 1 if prefix else 0
+    return int(number) * int(base**power)
+
+
+def parse_size_above_zero(text: str) -> int:
+    """Read a size of at least one byte."""
+    size = parse_size(text)
+    if size == 0:
+        raise ValueError("must be more than 0")
+    return size
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number, at least 1."""
+    if re.fullmatch("[0-9]{1,9}", text) is None or int(text) == 0:
+        raise ValueError(f"{text!r} is not a whole number from 1 to 999999999")
+    return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    """Read a number of seconds, 0 or more, fractions allowed."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    # More than a day is a mistake, and no reactor can wait longer than 24 days.
+    if not 0 <= seconds <= 86400:
+        raise ValueError(f"{text!r} is not a number of seconds from 0 to 86400")
+    return seconds
+
+
+def parse_seconds_above_zero(text: str) -> float:
+    """Read a number of seconds, more than 0."""
+    seconds = parse_seconds(text)
+    if seconds == 0:
+        raise ValueError("must be more than 0")
+    return seconds
+
+
+def parse_id_bits(text: str) -> int | None:
+    """Read 16, 32, or auto (None)."""
+    values: dict[str, int | None] = {"auto": None, "16": 16, "32": 32}
+    if text not in values:
+        raise ValueError(f"{text!r} is none of auto, 16 and 32")
+    return values[text]
+
+
+def parse_sync(text: str) -> str:
+    """Read how writes are made durable: journal, files or none."""
+    if text not in ("journal", "files", "none"):
+        raise ValueError(f"{text!r} is none of journal, files and none")
+    return text
+
+
+def or_auto(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Make a parser also take "auto", whose value is None."""
+
+    def parse_or_auto(text: str) -> T | None:
+        return None if text == "auto" else parse(text)
+
+    return parse_or_auto
+
+
+# A host is empty, localhost, an IPv4 address, a name with a dot, or an IPv6 address in brackets.
+# Any other name without a dot is a type of endpoint, as in "tcp:7777".
+_HOST_PORT = re.compile(
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>|localhost|[\w-]+(?:\.[\w-]+)+)):(?P<port>[0-9]{1,5})"
+)
+_ENDPOINT_PORT = re.compile(r"(?:tcp|tcp4|tcp6|ssl):(?:port=)?(?P<port>-?[0-9]+)(?::.*)?")
+
+
+def parse_listen(text: str) -> str:
+    """Turn the text of an address into a Twisted endpoint string.
+
+    An endpoint string passes unchanged. The forms of the Go server ("0.0.0.0:7777", ":7777",
+    "localhost:7777" and "[::1]:7777") are translated.
+    """
+    match = _HOST_PORT.fullmatch(text)
+    description = text
+    if match is not None:
+        kind = "tcp6" if match["six"] else "tcp"
+        # Twisted binds a name too, but looks it up, which may give either family.
+        host = "127.0.0.1" if match["host"] == "localhost" else match["six"] or match["host"]
+        description = f"{kind}:{int(match['port'])}"
+        if host:
+            description += f":interface={quoteStringArgument(host)}"
+    try:
+        # Parsing an endpoint string does not touch the reactor, only listening does.
+        serverFromString(cast(Any, None), description)
+        port = _ENDPOINT_PORT.fullmatch(description)
+        if port is not None and not 0 <= int(port["port"]) <= 65535:
+            raise ValueError(f"{port['port']} is not a port")
+    except Exception as error:  # A plugin's parser may raise anything on nonsense.
+        if isinstance(error, ModuleNotFoundError) and error.name == "OpenSSL":
+            raise ValueError(f"{text!r} needs TLS: pip install 'gostore[tls]'") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{text!r} is nothing to listen on ({reason}); try tcp:7777 or 127.0.0.1:7777"
+        ) from error
+    return description
+
+
+def absolute(path: str) -> str:
+    """Make a path absolute. A leading ~ is the home directory: no shell expands ``--dir=~/x``.
+
+    Raises ValueError if there is no home ``~name``.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        name = expanded.partition("/")[0]
+        raise ValueError(f"nobody knows the home {name}; a directory of that name is ./{name}")
+    return os.path.abspath(expanded)
