@@ -31,7 +31,8 @@ MAX_ID = 2**32 - 1
 LOCATION_BYTES = 1024
 """The most bytes a location has, as UTF-8."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
+CONTROL = re.compile("[\x00-\x1f\x7f]")
+"""The characters that no location contains."""
 
 
 class State(Enum):
@@ -226,7 +227,7 @@ def check_text(location: str) -> None:
         raise ValueError("the location has a lone surrogate") from None
     if size > LOCATION_BYTES:
         raise ValueError(f"the location is longer than {LOCATION_BYTES} bytes")
-    if _CONTROL.search(location):
+    if CONTROL.search(location):
         raise ValueError("the location has a control character")
 
 

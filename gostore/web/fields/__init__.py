@@ -1,1 +1,5 @@
-"""Header fields, and what they say: pure functions between text and values."""
+"""Header fields and URIs: pure functions between text and values.
+
+Only the web room enters. Open representation.py first for the fields of an answer, and
+conditions.py for those of a request.
+"""

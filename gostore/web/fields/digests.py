@@ -12,7 +12,7 @@ from gostore.web.answers import Refusal
 from gostore.wire import Headers
 
 _ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
-"""The RFC's name of what can be checked, to the store's name and the digest's size in bytes."""
+"""The algorithms that gostore checks: the RFC's name -> (the store's name, size in bytes)."""
 
 
 def repr_digest(sha256: bytes) -> bytes:
@@ -21,11 +21,11 @@ def repr_digest(sha256: bytes) -> bytes:
 
 
 def announced_digests(headers: Headers) -> dict[str, bytes]:
-    """The raw digests that the body of an upload has to have, by the store's algorithm names.
+    """The raw digests that an upload announces for its body, by the store's algorithm names.
 
-    An algorithm that is not known is ignored. Raises Refusal (400) for a field that cannot be
-    read: whoever sent it asked for a check, and cannot be told that there was one. The same for
-    two fields that contradict each other, which no body can satisfy.
+    Unknown algorithms are ignored. Raises Refusal (400) for a malformed field: the client asked
+    for a check, and a 2xx would say that it was made. Raises it as well for two fields that
+    contradict each other, since no body satisfies both.
     """
     digests: dict[str, bytes] = {}
     for name, digest in _announced(headers):
@@ -39,7 +39,7 @@ def _announced(headers: Headers) -> Iterable[tuple[str, bytes]]:
         yield "md5", _md5(value)
     if (value := headers.get(b"content-digest")) is not None:
         yield from _structured("Content-Digest", value)
-    # The representation is the body as it came, whatever its Content-Encoding (RFC 9530 B.1).
+    # The representation is the body as sent, whatever its Content-Encoding (RFC 9530 B.1).
     if (value := headers.get(b"repr-digest")) is not None:
         yield from _structured("Repr-Digest", value)
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
-from gostore.blob import LOCATION_BYTES, check_location
+from gostore.blob import CONTROL, LOCATION_BYTES, check_location
 from gostore.web.answers import Refusal
 
 STORE = "/store/"
-"""What every path of a blob begins with."""
+"""The path of a blob begins with this."""
 
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 def decode_location(raw: str) -> str:
-    """The location that a raw path names, given what follows ``/store/`` in it.
+    """The location that a raw path names; ``raw`` is the part after ``/store/``.
 
-    Percent-decoded exactly once, strict UTF-8, neither normalised nor case-folded. Raises Refusal:
-    414 if it is too long, 400 if it is no location.
+    It is percent-decoded exactly once, as strict UTF-8, and neither normalised nor case-folded.
+    Raises Refusal: 414 if it is too long, 400 if it is no location.
     """
     if _BAD_ESCAPE.search(raw) or "#" in raw:
         raise Refusal(400, "The path is not percent-encoded correctly")
@@ -38,9 +37,9 @@ def decode_location(raw: str) -> str:
 
 
 def path_of(location: str) -> str:
-    """The path of a location, with everything but unreserved characters and slashes encoded.
+    """The path of a location; only unreserved characters and slashes stay as they are.
 
-    Safe within a header, within the <> of a Link, and within a quoted HTML attribute.
+    It needs no escaping in a header, within the <> of a Link, or in a quoted HTML attribute.
     """
     return STORE + quote(location, safe="/")
 
@@ -49,7 +48,7 @@ def parse_query(query: str) -> dict[str, str]:
     """The parameters of a query, as a form would send them: ``+`` is a space.
 
     Raises Refusal (400) for broken percent-encoding, bytes that are not UTF-8, control characters,
-    and a parameter that comes twice.
+    and a parameter given twice.
     """
     if _BAD_ESCAPE.search(query):
         raise Refusal(400, "The query is not percent-encoded correctly")
@@ -60,6 +59,6 @@ def parse_query(query: str) -> dict[str, str]:
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
         raise Refusal(400, "A parameter of the query comes twice")
-    if any(_CONTROL.search(value) for value in parameters.values()):
+    if any(CONTROL.search(value) for value in parameters.values()):
         raise Refusal(400, "The query has a control character")
     return parameters

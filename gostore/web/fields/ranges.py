@@ -1,4 +1,4 @@
-"""Ranges of a blob: which were asked for, and which are answered (RFC 9110 section 14)."""
+"""Ranges of a blob: the Range field, and multipart/byteranges (RFC 9110 section 14)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _DIGITS = 19
 
 @frozen
 class Span:
-    """The bytes of a blob from ``start`` up to, and without, ``stop``."""
+    """The bytes of a blob from ``start`` up to ``stop``, which is not included."""
 
     start: int
     stop: int
 
     @property
     def length(self) -> int:
-        """How many bytes."""
+        """In bytes."""
         return self.stop - self.start
 
     def content_range(self, size: int) -> bytes:
@@ -37,11 +37,11 @@ class Span:
 
 
 def spans_of(value: bytes, size: int) -> list[Span] | None:
-    """The parts of a blob of ``size`` bytes that a Range header asks for, in its order.
+    """The parts of a blob of ``size`` bytes that a Range field asks for, in its order.
 
-    None if the whole blob is the answer: another unit, a field that breaks the grammar, more than
-    32 ranges, ranges that overlap, or the last bytes of an empty blob. Raises Refusal (416) if
-    there is not a byte in any of the ranges.
+    None means the whole blob: for another unit, a malformed field, more than 32 ranges,
+    overlapping ranges, or the last bytes of an empty blob. Raises Refusal (416) if no range
+    contains a byte of the blob.
     """
     unit, _, specs = value.decode("latin-1").partition("=")
     wanted = [spec for item in specs.split(",") if (spec := item.strip(" \t"))]
@@ -55,8 +55,8 @@ def spans_of(value: bytes, size: int) -> list[Span] | None:
         first, last = (digits.lstrip("0") if digits else None for digits in parsed.groups())
         if first is None:
             if last and size == 0:
-                return None  # Satisfied by an empty blob (14.1.2), yet Content-Range cannot say so.
-            # The last 0 bytes can be read, but never satisfied.
+                return None  # Satisfiable (14.1.2), but Content-Range cannot express no bytes.
+            # "The last 0 bytes" is valid, but never satisfiable.
             start, stop = max(size - _number(last or ""), 0), size
         elif last is not None and (len(last), last) < (len(first), first):
             return None
@@ -75,7 +75,7 @@ def spans_of(value: bytes, size: int) -> list[Span] | None:
 def multipart(
     spans: Sequence[Span], size: int, content_type: bytes, boundary: bytes
 ) -> list[bytes | Span]:
-    """The body of multipart/byteranges (14.6): the bytes around the spans, and the spans."""
+    """The body of multipart/byteranges (14.6): the spans, and the bytes around them."""
     parts: list[bytes | Span] = []
     for span in spans:
         parts.append(
@@ -88,11 +88,11 @@ def multipart(
 
 
 def _number(digits: str) -> int:
-    """Read a number without leading zeros, of however many digits, in no time."""
+    """Read a number without leading zeros; int() is slow for thousands of digits."""
     return int(digits or "0") if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 def _overlap(spans: Sequence[Span]) -> bool:
-    """Whether a byte is asked for twice; if none is, they add up to no more than the blob."""
+    """Whether two spans share a byte. If none do, they add up to at most the blob's size."""
     ordered = sorted(spans, key=lambda span: span.start)
     return any(left.stop > right.start for left, right in pairwise(ordered))

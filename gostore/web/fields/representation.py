@@ -1,7 +1,7 @@
-"""What header fields say of a blob: those kept with an upload, and those it is given back with.
+"""The header fields that describe a blob: those kept with an upload, and those of an answer.
 
-A blob is one representation (RFC 9110 section 8), the bytes as they were sent, so it has one strong
-entity tag, one digest and one type.
+A blob is one representation (RFC 9110 section 8): the bytes as sent. So it has one strong entity
+tag, one digest and one type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gostore.web.fields.digests import repr_digest
 from gostore.wire import Headers, PreparedFields
 
 MAX_KEPT = 8192
-"""The most bytes of names and values that are kept with a blob, its type among them."""
+"""The most bytes of field names and values kept with a blob, its type included."""
 
 DEFAULT_TYPE = "application/octet-stream"
 
@@ -26,13 +26,13 @@ SAFETY = {
     b"x-content-type-options": b"nosniff",
     b"content-security-policy": b"sandbox; default-src 'none'",
 }
-"""What a stranger stored must not run in a reader's browser."""
+"""These keep a browser from running what a stranger stored."""
 
 _KEPT = frozenset(
     {b"content-encoding", b"content-language", b"content-disposition", b"cache-control"}
 )
 _META = b"x-gostore-meta-"
-_CURL_SAYS = "application/x-www-form-urlencoded"
+_TYPE_OF_CURL_DATA = "application/x-www-form-urlencoded"
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _FIELD_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]*")
 
@@ -40,22 +40,22 @@ _FIELD_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]*")
 def kept_type(headers: Headers) -> str | None:
     """The Content-Type to keep with an upload; None for the default.
 
-    ``application/x-www-form-urlencoded`` is what ``curl --data`` says of everything, so it says
-    nothing. Raises Refusal (400) for several, since one blob has one type.
+    ``curl --data`` labels every body ``application/x-www-form-urlencoded``, so that type counts
+    as none. Raises Refusal (400) for two types, since a blob has one.
     """
     values = headers.get_all(b"content-type")
     if len(values) > 1:
         raise Refusal(400, "There is more than one Content-Type")
     content_type = b"".join(values).decode("latin-1")
-    if content_type.partition(";")[0].strip().lower() in ("", _CURL_SAYS):
+    if content_type.partition(";")[0].strip().lower() in ("", _TYPE_OF_CURL_DATA):
         return None
     return content_type
 
 
 def kept_fields(headers: Headers) -> dict[str, str]:
-    """The other header fields to keep with an upload, exactly as sent, lines of a name joined.
+    """The other header fields to keep with an upload, as sent; lines of one name are joined.
 
-    Raises Refusal (431) if they and the type are more than 8 KiB.
+    Raises Refusal (431) if they and the type exceed 8 KiB.
     """
     kept: dict[str, str] = {}
     size = sum(len(value) for value in headers.get_all(b"content-type"))
@@ -72,10 +72,10 @@ def kept_fields(headers: Headers) -> dict[str, str]:
 
 @frozen(eq=False)
 class Representation:
-    """A blob as header fields describe it.
+    """The header fields of a blob.
 
-    ``headers`` are those of a 200 without Content-Length, ``not_modified`` those of a 304 (RFC
-    9110 section 15.4.5).
+    ``headers`` are those of a 200, without Content-Length; ``not_modified`` are those of a 304
+    (RFC 9110 section 15.4.5).
     """
 
     blob: Committed
@@ -85,7 +85,7 @@ class Representation:
 
     @classmethod
     def of(cls, blob: Committed) -> Representation:
-        """Describe a blob. What is kept with it may be hand-made, so it is checked again."""
+        """Describe a blob. Somebody may have edited its state file, so kept fields are checked."""
         content_type = blob.content_type or DEFAULT_TYPE
         if not _FIELD_VALUE.fullmatch(content_type):
             content_type = DEFAULT_TYPE
@@ -93,8 +93,8 @@ class Representation:
             b"content-type": content_type.encode("latin-1"),
             b"last-modified": http_date(modified_of(blob)).encode("ascii"),
             b"accept-ranges": b"bytes",
-            # A blob can be replaced at any time; without this, caches guess how long it lasts
-            # (RFC 9111 section 4.2.2).
+            # A blob can be replaced at any time. Without this, caches guess how long they may keep
+            # it (RFC 9111 section 4.2.2).
             b"cache-control": b"no-cache",
             **etag_header(blob),
         }
@@ -126,13 +126,13 @@ def etag_header(blob: Committed) -> dict[bytes, bytes]:
 
 @define(eq=False)
 class RepresentationCache:
-    """Remembers how the blobs read of late are described; blobs never change."""
+    """The representations of blobs that were read lately. Blobs are immutable."""
 
     _capacity: int = 4096
     _known: dict[int, Representation] = field(init=False, factory=dict)
 
     def of(self, blob: Committed) -> Representation:
-        """Describe a blob, from memory if it was described before."""
+        """The blob's representation, made at the first request for it."""
         known = self._known.get(blob.id)
         if known is not None and known.blob is blob:
             return known
