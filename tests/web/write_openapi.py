@@ -16,7 +16,7 @@ def as_json() -> bytes:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     whole = yaml.load((WEB / "openapi.yaml").read_text(encoding="utf-8"), loader)
     served = {key: value for key, value in whole.items() if not key.startswith("x-")}
-    return f"{json.dumps(served, ensure_ascii=False, indent=1)}\n".encode("utf-8")
+    return f"{json.dumps(served, ensure_ascii=False, indent=1)}\n".encode()
 
 
 if __name__ == "__main__":

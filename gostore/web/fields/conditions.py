@@ -14,11 +14,11 @@ from gostore.wire import Headers
 
 NANOSECONDS = 1_000_000_000
 END_OF_TIME = 253_402_300_799
-"""The last second that a date in HTTP can say, in the year 9999."""
+"""The last second that an HTTP date can express, in the year 9999."""
 
 
 class Outcome(Enum):
-    """What to do with a request, now that its conditions were looked at."""
+    """What to do with a request once its conditions are evaluated."""
 
     PROCEED = 1
     NOT_MODIFIED = 2
@@ -26,18 +26,18 @@ class Outcome(Enum):
 
 
 def etag_of(blob: Committed) -> str | None:
-    """The opaque part of the blob's strong entity tag, its SHA-256 in hex, without the quotes."""
+    """The blob's strong entity tag without its quotes: the SHA-256 in hex."""
     return None if blob.sha256 is None else blob.sha256.hex()
 
 
 def modified_of(blob: Committed) -> int:
-    """The blob's Last-Modified, in whole seconds since the epoch, as a date in HTTP has them."""
+    """The blob's Last-Modified in whole seconds since the epoch, the precision of HTTP dates."""
     return min(max(blob.modified // NANOSECONDS, 0), END_OF_TIME)
 
 
 @frozen
 class Conditions:
-    """The conditions of one request; None for a field that is missing or, a date, not valid.
+    """The conditions of one request. None stands for a missing field and for an invalid date.
 
     ``if_match`` has strong tags only, since it compares strongly; ``if_none_match`` has all.
     """
@@ -49,7 +49,7 @@ class Conditions:
 
     @classmethod
     def of(cls, headers: Headers) -> Conditions:
-        """The conditions in these headers. A date that cannot be read counts as none (13.1.3)."""
+        """The conditions in these headers. An invalid date is ignored (13.1.3)."""
         if headers.has_none_of(_FIELDS):
             return _NONE
         return cls(
@@ -83,9 +83,8 @@ class Conditions:
     def precondition(self, *, missing: bool = True, present: bool = True) -> Precondition | None:
         """The conditions of a write, for the store to check; None if there are none.
 
-        ``missing`` and ``present`` are whether a missing and a present blob are judged; where
-        one is not, the request fails without its conditions, and then they are ignored
-        (13.2.1).
+        ``missing`` and ``present`` say whether a missing and a present blob are judged. One that
+        is not judged makes the request fail anyway, and then its conditions are ignored (13.2.1).
         """
         if self == _NONE:
             return None
@@ -99,7 +98,7 @@ _FIELDS = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-u
 
 
 def holds_if_range(value: bytes | None, blob: Committed) -> bool:
-    """Whether ranges may be answered from this blob (13.1.5): no If-Range, or one that holds.
+    """Whether Range applies to this blob (13.1.5): If-Range is missing, or it holds.
 
     An entity tag must be strong and equal; a date must be exactly the Last-Modified.
     """
@@ -113,7 +112,7 @@ def holds_if_range(value: bytes | None, blob: Committed) -> bool:
 
 
 def _versions(value: bytes | None, *, weak: bool) -> Versions | None:
-    """The versions that a list of entity tags names. Ours are strong, and a digest in hex."""
+    """The versions that a list of entity tags names. Ours are strong: a digest in hex."""
     if value is None:
         return None
     tags = parse_etags(value.decode("latin-1"))
@@ -121,7 +120,7 @@ def _versions(value: bytes | None, *, weak: bool) -> Versions | None:
 
 
 def _date(value: bytes | None) -> int | None:
-    # Of two dates werkzeug would read the first; a date has one comma at most.
+    # A date has one comma at most. werkzeug reads the first of two dates.
     if value is None or value.count(b",") > 1:
         return None
     date = parse_date(value.decode("latin-1"))
