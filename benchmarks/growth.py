@@ -16,8 +16,9 @@ from attrs import frozen
 
 from benchmarks import holds, loads, measures, servers
 from gostore.blob import MAX_ID, Blob
+from gostore.volume.changes import Commit
 from gostore.volume.disk import Disk
-from gostore.volume.volume import Commit, Volume
+from gostore.volume.volume import Volume
 
 SIZES = (1, 1000, 65_536, 1_000_000)
 
@@ -82,7 +83,7 @@ def _make(path: Path, part: int, first: int, end: int) -> None:
     now = time.time_ns()
     numbered = islice(enumerate(ids()), first + part, end, PROCESSES)
     while batch := [commit(number, each, now) for number, each in islice(numbered, BATCH)]:
-        volume.commit(batch)
+        volume.protocol.carry_out(batch)
         for change in batch:
             if change.error is not None:
                 raise change.error

@@ -141,7 +141,7 @@ TRICKS = (
     Trick(
         "Small writes share one flush, of the redo journal",
         POST.name,
-        (("volume.volume", 'self._journaled = sync == "journal"', "self._journaled = False"),),
+        (("volume.commit", "self._journaled = journaled", "self._journaled = False"),),
     ),
     Trick(
         "What the reactor reads in one turn shares a flush",

@@ -20,8 +20,9 @@ from twisted.logger import globalLogBeginner
 from gostore import statefile
 from gostore.blob import Blob
 from gostore.volume import collect as sweep
+from gostore.volume.directory import DATA, FILES, STATE, STATE_TMP
 from gostore.volume.recovery import scan as recovery
-from gostore.volume.volume import CONTENTS, DATA, STATE, STATE_TMP, Volume
+from gostore.volume.volume import Volume
 
 IDS = ("0", "1", "2", "3", "4", "5")
 LOCATIONS = ("a", "b", "c/d")
@@ -75,7 +76,7 @@ def build(root: Path, data: bytes) -> Iterator[Entry]:
         foreign = tuple(
             each.name
             for each in directory.iterdir()
-            if each.name not in CONTENTS or (each.is_dir() and not each.is_symlink())
+            if each.name not in FILES or (each.is_dir() and not each.is_symlink())
         )
         yield Entry(name, blob, body, state_is_whole, data_is_whole, foreign)
 

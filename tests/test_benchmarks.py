@@ -216,7 +216,7 @@ class GrowthTests(SynchronousTestCase):
         before = sorted(path.iterdir())
         volume = Volume(str(path), sync="none", now=Ticks())
         volume.look()
-        volume.commit([growth.commit(9, 9, 1)])
+        volume.protocol.carry_out([growth.commit(9, 9, 1)])
         volume.close()
         self.assertNotEqual(sorted(path.iterdir()), before)
         growth.remove_others(path, 3, flush=False)

@@ -45,6 +45,8 @@ DOORS: dict[str, set[str]] = {
     },
     "volume": {
         "volume.volume",
+        "volume.directory",
+        "volume.changes",
         "volume.collect",
         "volume.recovery.scan",
         "volume.journal.journal",

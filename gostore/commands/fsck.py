@@ -17,9 +17,10 @@ from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_
 from gostore.store.content import check_digest, compute_digest
 from gostore.text import escape
 from gostore.volume import collect as sweep
+from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Damage, Recovery
-from gostore.volume.volume import DataDamaged, OutcomeUnknown, Volume
+from gostore.volume.volume import Volume
 
 #: What is told meanwhile: blobs and bytes checked, and how many there are to check.
 Tell = Callable[[int, int, int, int], object]
@@ -208,7 +209,7 @@ def _repair(volume: Volume, found: Recovery, report: Report) -> None:
     if volume.broken is not None:
         raise DiskFailed(volume.broken)
     for name, reason in left.items():
-        _leave(report, name, volume.trashed.get(name), reason)
+        _leave(report, name, volume.trash.trashed.get(name), reason)
 
 
 def _leave(report: Report, name: str, blob_id: int | None, reason: str) -> None:

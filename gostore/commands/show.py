@@ -7,9 +7,10 @@ from contextlib import suppress
 from gostore.blob import MAX_ID, Blob
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.text import escape, format_time
+from gostore.volume.directory import QUARANTINE, TIE, stage_name
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Recovery
-from gostore.volume.volume import QUARANTINE, TIE, Volume, stage_name
+from gostore.volume.volume import Volume
 
 
 def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
@@ -25,7 +26,7 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
     try:
         blob_id = None if location else _read_id(wanted)
         if (name := _find_id(volume, blob_id)) is not None:
-            return _describe(name, volume.read_record(name))
+            return _describe(name, volume.directory.read_record(name))
         found = recovery.scan(volume)
         if not (found.ids or found.live or found.quarantined):
             raise NoBlobs(volume.shown_path)
@@ -53,7 +54,7 @@ def _find_id(volume: Volume, blob_id: int | None) -> str | None:
         return None
     for name in (str(blob_id), stage_name(blob_id)):
         with suppress(FileNotFoundError, NotADirectoryError, BadRecord):
-            volume.read_state(name)
+            volume.directory.read_state(name)
             return name
     return None
 
@@ -79,10 +80,10 @@ def _find_location(found: Recovery, wanted: str) -> str:
 def _show_found(volume: Volume, found: Recovery, name: str) -> list[str]:
     """Show what a scan found in a directory, which may have been set aside."""
     if not name.startswith(QUARANTINE):
-        return _describe(name, volume.read_record(name))
+        return _describe(name, volume.directory.read_record(name))
     try:
         # Its record says what it was.
-        return _describe(name, volume.read_record(name), _why_aside(found, name))
+        return _describe(name, volume.directory.read_record(name), _why_aside(found, name))
     except (BadRecord, FileNotFoundError) as error:
         reason = error if isinstance(error, BadRecord) else "It has no state file"
         return [f"Set aside as {name}: {reason}"]

@@ -51,18 +51,12 @@ from gostore.store.index import Ids
 from gostore.store.interface import SMALL_BLOB, Body, Content, Details, Page, Precondition
 from gostore.store.upload import WAITING, WAITING_ALONE, Received, Upload
 from gostore.store.workers import Workers
+from gostore.volume.changes import Change, Commit, Delete, Discard
 from gostore.volume.collect import Collected, Dead, collect, retire
+from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Damage
-from gostore.volume.volume import (
-    Change,
-    Commit,
-    DataDamaged,
-    Delete,
-    Discard,
-    OutcomeUnknown,
-    Volume,
-)
+from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 
@@ -215,7 +209,7 @@ class BlobStore:
             return self._collect([])
 
         return idle.addCallback(finish).addCallback(
-            lambda _: self._workers.commit(self._volume.forget_journal)
+            lambda _: self._workers.commit(self._volume.protocol.forget_journal)
         )
 
     def close(self) -> None:
@@ -750,7 +744,7 @@ class BlobStore:
 
     def _checkpoint_in_worker(self) -> None:
         with suppress(OutcomeUnknown):  # which is logged, and collect then leaves the blobs alone
-            self._volume.checkpoint()
+            self._volume.protocol.checkpoint()
 
     def _tell_journal_in_worker(self) -> None:
         """See that a start does not look in the journal for what is about to be removed.
@@ -758,7 +752,7 @@ class BlobStore:
         It would do right with all that the journal has, but what deleted these may be damaged.
         """
         try:
-            self._volume.tell_journal()
+            self._volume.protocol.record_checkpoint()
         except OutcomeUnknown:
             pass  # as above
         except OSError as error:

@@ -18,7 +18,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from gostore.store.workers import Workers
-from gostore.volume.volume import Change, Volume
+from gostore.volume.changes import Change
+from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 
@@ -102,7 +103,9 @@ class Committer:
 
     def _flush(self) -> None:
         batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
-        flushed = self._workers.commit(self._volume.commit, [change for _, change in batch])
+        flushed = self._workers.commit(
+            self._volume.protocol.carry_out, [change for _, change in batch]
+        )
         flushed.addBoth(self._flushed, batch)
 
     def _flushed(self, result: Failure | None, batch: list[tuple[_Turn, Change]]) -> None:
@@ -115,9 +118,9 @@ class Committer:
             else:
                 self._switch(turn)
             self._enter(turn.location)
-        if self._volume.checkpoint_due and not self._checkpointing:
+        if self._volume.protocol.checkpoint_due and not self._checkpointing:
             self._checkpointing = True
-            self._workers.chore(self._volume.checkpoint).addBoth(self._checkpointed)
+            self._workers.chore(self._volume.protocol.checkpoint).addBoth(self._checkpointed)
         self._flushing = bool(self._ready)
         if self._ready:
             self._flush()
@@ -132,7 +135,7 @@ class Committer:
 
     def _lost(self, turn: _Turn, failure: Failure) -> None:
         """Stop writing: by a failure that nobody foresaw the maps may not show what is durable."""
-        self._volume.give_up(f"a commit failed: {type(failure.value).__name__}")
+        self._volume.directory.give_up(f"a commit failed: {type(failure.value).__name__}")
         turn.done.errback(failure)
 
     def _checkpointed(self, result: Failure | None) -> None:

@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from gostore.blob import Committed
 from gostore.store.index import Ids
 from gostore.store.workers import Workers
-from gostore.volume.volume import DATA, DataDamaged, Volume
+from gostore.volume.directory import DATA, DataDamaged
+from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 

@@ -21,7 +21,8 @@ from gostore.errors import (
 )
 from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
-from gostore.volume.volume import Stage, Volume
+from gostore.volume.changes import Stage
+from gostore.volume.volume import Volume
 
 #: For so many seconds a small body may be on its way. Many clients send it right after its head, in
 #: a packet of its own; with a stage it would cost four flushes instead of a share in one.

@@ -15,7 +15,8 @@ from twisted.logger import Logger
 
 from gostore.blob import Blob, Committed, State
 from gostore.errors import BadRecord, as_store_error
-from gostore.volume.volume import OutcomeUnknown, Volume, stage_name
+from gostore.volume.directory import OutcomeUnknown, stage_name
+from gostore.volume.volume import Volume
 
 log = Logger()
 
@@ -72,7 +73,7 @@ def _marked(volume: Volume, blob_id: int, generation: int, by: int) -> Blob | No
 
     A collection run may be first to remove what is to be retired, and its number is free then.
     """
-    blob = volume.read_record(str(blob_id), blob_id)
+    blob = volume.directory.read_record(str(blob_id), blob_id)
     if blob.generation != generation or blob.state is State.FAILURE:
         return None
     blob.replace(volume.now(), by)
@@ -92,16 +93,16 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
         with suppress(OutcomeUnknown):
             _collect_blobs(volume, dead, done)
     for blob_id in stages:
-        if volume.remove(stage_name(blob_id)) and not _bears(volume, blob_id):
+        if volume.trash.remove(stage_name(blob_id)) and not _bears(volume, blob_id):
             done.ids.append(blob_id)
-    for name in list(volume.trashed):
-        if volume.remove(name):
+    for name in list(volume.trash.trashed):
+        if volume.trash.remove(name):
             # A deletion may just have given it another name, under which it still bears the id.
-            borne = volume.trashed.pop(name, None)
+            borne = volume.trash.trashed.pop(name, None)
             if borne is not None:
                 done.ids.append(borne)
         else:
-            done.left[name] = volume.kept[name]
+            done.left[name] = volume.trash.why_kept[name]
     if volume.broken is not None:
         # What was renamed may not last, and what is not known to be renamed may be: which numbers
         # the directory bears is for the next start to see.
@@ -112,7 +113,7 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
 def _bears(volume: Volume, blob_id: int) -> bool:
     """Say whether a failed upload's number is borne by something, which was in its way."""
     try:
-        return volume.stands(str(blob_id))
+        return volume.directory.stands(str(blob_id))
     except OSError:
         return True  # perhaps; the next run asks again
 
@@ -149,20 +150,20 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
                 log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
                 standing.add(one.location)
                 done.left[str(one.id)] = "it is not marked Failure"
-            elif volume.take_away(str(one.id), one.id):
+            elif volume.trash.put_or_unlink(str(one.id), one.id):
                 moved.append(one)
             else:
                 done.blobs.append(one)
                 # Either its successor's deletion took it along, and the trash still bears its id,
                 # or somebody removed it by hand.
-                if one.id not in volume.trashed.values():
+                if one.id not in volume.trash.trashed.values():
                     done.ids.append(one.id)
         except OSError as error:
             log.warn("Blob {id} is not collected: {error}", id=one.id, error=error)
             standing.add(one.location)
             done.left[str(one.id)] = str(as_store_error(error))
     if moved:
-        volume.sync_root()
+        volume.directory.sync_root()
         done.blobs.extend(moved)
     return standing
 
@@ -174,13 +175,13 @@ def _is_dead(volume: Volume, one: Dead) -> bool | None:
     """
     name = str(one.id)
     try:
-        blob = volume.read_record(name, one.id)
+        blob = volume.directory.read_record(name, one.id)
     except FileNotFoundError:
         return True  # without a state file it is no blob
     except BadRecord as error:
         # Nothing says that it is dead, nothing can say that it lives: keep it for people to see.
         log.warn("Blob {id} has a bad record: {error}", id=one.id, error=error)
-        volume.quarantine(name)
+        volume.trash.quarantine(name)
         return True
     if blob.generation != one.generation:
         return None

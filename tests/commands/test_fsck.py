@@ -14,7 +14,8 @@ from gostore.commands.fsck import Report, fsck
 from gostore.errors import VolumeInUse, VolumeUnusable
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
-from gostore.volume.volume import DATA, STATE, Volume
+from gostore.volume.directory import DATA, STATE
+from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers
 
 

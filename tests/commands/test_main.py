@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gostore.commands import main as cli
-from gostore.volume.volume import DATA
+from gostore.volume.directory import DATA
 from tests.e2e.daemon import FIXTURES, PATIENCE, environment
 
 GO = FIXTURES / "go-data"

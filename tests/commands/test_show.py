@@ -7,7 +7,8 @@ import shutil
 from gostore.commands.show import show
 from gostore.errors import NoBlobs, NotFound
 from gostore.store.interface import Details
-from gostore.volume.volume import DATA, STATE, Volume
+from gostore.volume.directory import DATA, STATE
+from gostore.volume.volume import Volume
 from tests.commands import test_fsck
 from tests.store.doubles import FakeBody
 

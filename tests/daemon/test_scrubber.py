@@ -16,7 +16,8 @@ from gostore.daemon.scrubber import LEAST, Scrubber
 from gostore.errors import Damaged, DiskFailed, NotFound
 from gostore.store.blobstore import VERIFIED_AT_ONCE, BlobStore
 from gostore.store.interface import Details
-from gostore.volume.volume import DATA, Volume
+from gostore.volume.directory import DATA
+from gostore.volume.volume import Volume
 from tests.store.doubles import FakeBody, FaultyDisk, InlineWorkers, ManualWorkers
 
 MIB = 1024 * 1024

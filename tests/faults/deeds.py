@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from gostore import statefile
 from gostore.blob import Blob
+from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import UnsyncedDisk
-from gostore.volume.volume import DATA, STATE
 from tests.simulation.world import (
     DELETE,
     GENUINE,

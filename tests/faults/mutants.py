@@ -41,17 +41,17 @@ _SUPPRESS = "__import__('contextlib').suppress(OSError)"
 MUTANTS = (
     _mutant(
         "a failed flush of a file is passed over",
-        "volume.volume",
+        "volume.directory",
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
-        "            self.disk.close(fd)\n\n    def _create",
+        "            self.disk.close(fd)\n\n    def append",
         f"            if sync:\n                with {_SUPPRESS}:\n"
         "                    self.disk.fsync(fd)\n        finally:\n"
-        "            self.disk.close(fd)\n\n    def _create",
+        "            self.disk.close(fd)\n\n    def append",
         "POST, in memory",
     ),
     _mutant(
         "a failed flush of a large body is passed over",
-        "volume.volume",
+        "volume.directory",
         "                if sync:\n                    self.disk.fsync(fd)\n",
         f"                if sync:\n                    with {_SUPPRESS}:\n"
         "                        self.disk.fsync(fd)\n",
@@ -66,10 +66,10 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush is tried again",
-        "volume.volume",
-        "            raise OutcomeUnknown(self._break(error)) from error\n        # The failure",
+        "volume.directory",
+        "            raise OutcomeUnknown(self.break_for(error)) from error\n        # The failure",
         "            try:\n                call(what)\n            except OSError:\n"
-        "                raise OutcomeUnknown(self._break(error)) from error\n"
+        "                raise OutcomeUnknown(self.break_for(error)) from error\n"
         "        # The failure",
         "DELETE",
     ),
@@ -88,7 +88,7 @@ MUTANTS = (
     ),
     _mutant(
         "after a failed flush the store goes on",
-        "volume.volume",
+        "volume.directory",
         "        self.broken = reason\n",
         "",
         "PUT, in memory",
@@ -109,11 +109,11 @@ MUTANTS = (
     ),
     _mutant(
         "a full disk is passed over",
-        "volume.volume",
+        "volume.commit",
         "            step(change, *arguments)\n",
         "            try:\n                step(change, *arguments)\n"
         "            except OSError as error:\n"
-        "                if error.errno != errno.ENOSPC:\n                    raise\n",
+        "                if error.errno != 28:  # ENOSPC\n                    raise\n",
         "POST, in memory",
     ),
     _mutant(
@@ -125,9 +125,9 @@ MUTANTS = (
     ),
     _mutant(
         "a file that cannot be written is left open",
-        "volume.volume",
+        "volume.directory",
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
-        "            self.disk.close(fd)\n\n    def _create",
+        "            self.disk.close(fd)\n\n    def append",
         "            if sync:\n                self.disk.fsync(fd)\n"
         "            self.disk.close(fd)\n        finally:\n            pass\n\n    def _create",
         "POST, in memory",
@@ -164,7 +164,7 @@ MUTANTS = (
     ),
     _mutant(
         "a write that is cut short is not completed",
-        "volume.volume",
+        "volume.directory",
         "            written = self.disk.writev(fd, left[:_PIECES])\n",
         "            written = self.disk.writev(fd, left[:_PIECES])\n            break\n",
         "POST, staged",
@@ -178,40 +178,42 @@ MUTANTS = (
     ),
     _mutant(
         "a rename that failed is done at the next start",
-        "volume.volume",
-        "            if vanishing or len(_good(good)) < len(good):\n",
-        "            if vanishing:\n",
+        "volume.commit",
+        "            if failed or len(_good(good)) < len(good):\n",
+        "            if failed:\n",
         "POST, in memory",
     ),
     _mutant(
         "a rename that failed makes the store read-only",
-        "volume.volume",
+        "volume.commit",
         "                if isinstance(change, Commit):\n"
-        "                    _attempt(change, self._reveal_blob)\n",
+        "                    _attempt(change, self._rename_blob)\n",
         "                if isinstance(change, Commit):\n"
-        "                    self._break_if_failing(self._reveal_blob, change)\n",
+        "                    self._directory.break_if_failing(self._rename_blob, change)\n",
         "POST, in memory",
     ),
     _mutant(
         "a rename that is reported as failed is taken to be",
-        "volume.volume",
+        "volume.directory",
         "                is_done = done()\n",
         "                is_done = False\n",
         "POST, in memory",
     ),
     _mutant(
         "a rename onto something that stands is taken to be done",
-        "volume.volume",
+        "volume.directory",
         "                is_done = done()\n",
         "                is_done = True\n",
         "POST, in memory",
     ),
     _mutant(
         "to have no descriptor makes the store read-only",
-        "volume.volume",
-        "                    _attempt(delete, self._entomb)\n",
-        "                    _attempt(delete, self._reveal_tombstone)\n"
-        "                    self._break_if_failing(self._sync_directory, str(delete.blob.id))\n",
+        "volume.commit",
+        "                    _attempt(delete, self._delete_durably)\n",
+        "                    _attempt(delete, self._rename_tombstone)\n"
+        "                    self._directory.break_if_failing(\n"
+        "                        self._directory.sync, str(delete.blob.id)\n"
+        "                    )\n",
         "DELETE",
     ),
     _mutant(
@@ -263,7 +265,7 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of a batch is passed over",
-        "volume.volume",
+        "volume.commit",
         "                _fail(changes, error)\n                return\n        try:\n",
         "        try:\n",
         "requests at once",
@@ -271,9 +273,9 @@ MUTANTS = (
     ),
     _mutant(
         "a failed flush of the root is passed over",
-        "volume.volume",
-        "            raise OutcomeUnknown(self._break(error)) from error\n        # The failure",
-        "            self._break(error)\n            return\n        # The failure",
+        "volume.directory",
+        "            raise OutcomeUnknown(self.break_for(error)) from error\n        # The failure",
+        "            self.break_for(error)\n            return\n        # The failure",
         "POST, staged",
         kind=PowerCuts,
     ),

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field, frozen
 
 from gostore.errors import NoSpace, StoreError, VolumeUnusable
+from gostore.volume.directory import DATA
 from gostore.volume.journal import journal
 from gostore.volume.journal.journal import NAMES, Journal
-from gostore.volume.volume import DATA
 from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
 from tests.simulation.world import (
     DAMAGED,

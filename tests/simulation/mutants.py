@@ -24,8 +24,12 @@ from tests.simulation.world import Violation
 _MODULES = (
     "statefile",
     "volume.journal.journal",
+    "volume.directory",
+    "volume.trash",
+    "volume.commit",
     "volume.volume",
     "volume.collect",
+    "volume.recovery.redo",
     "volume.recovery.scan",
     "store.index",
     "store.workers",
@@ -97,126 +101,126 @@ def _modules_of(package: str, names: Iterable[str]) -> list[str]:
 
 
 #: The renames of a batch.
-_REVEAL = """\
+_RENAME = """\
             for commit in commits:
-                _attempt(commit, self._reveal_blob)
+                _attempt(commit, self._rename_blob)
 """
 
 MUTANTS = (
     Mutant(
         "files are not synced",
-        "volume.volume",
-        "            self._write_all(fd, [data])\n            if sync:\n",
-        "            self._write_all(fd, [data])\n            if False:\n",
+        "volume.directory",
+        "            self.append(fd, [data])\n            if sync:\n",
+        "            self.append(fd, [data])\n            if False:\n",
         trials.short_scripts,
     ),
     Mutant(
         "data.raw of a small blob is not synced",
-        "volume.volume",
-        'self._write_file(f"{name}/{DATA}", commit.data, sync)',
-        'self._write_file(f"{name}/{DATA}", commit.data, False)',
+        "volume.commit",
+        'self._directory.write(f"{name}/{DATA}", commit.data, sync=sync)',
+        'self._directory.write(f"{name}/{DATA}", commit.data, sync=False)',
         trials.short_scripts,
     ),
     Mutant(
         "the record of a small blob is not synced",
-        "volume.volume",
-        'self._write_file(f"{name}/{STATE}", record, sync)',
-        'self._write_file(f"{name}/{STATE}", record, False)',
+        "volume.commit",
+        'self._directory.write(f"{name}/{STATE}", record, sync=sync)',
+        'self._directory.write(f"{name}/{STATE}", record, sync=False)',
         trials.short_scripts,
     ),
     Mutant(
         "the record of a stage is not synced",
-        "volume.volume",
-        'self._write_file(f"{name}/{STATE_TMP}", record, sync)',
-        'self._write_file(f"{name}/{STATE_TMP}", record, False)',
+        "volume.commit",
+        'self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)',
+        'self._directory.write(f"{name}/{STATE_TMP}", record, sync=False)',
         trials.short_scripts,
     ),
     Mutant(
         "data.raw of a stage is not synced",
-        "volume.volume",
-        "self._close_data(commit.data, sync)",
-        "self._close_data(commit.data, False)",
+        "volume.commit",
+        "self._directory.finish(commit.data.release(), sync=sync)",
+        "self._directory.finish(commit.data.release(), sync=False)",
         trials.short_scripts,
     ),
     Mutant(
         "a large stage is sealed without a sync",
         "volume.volume",
-        "        self._close_data(stage, sync=True)",
-        "        self._close_data(stage, sync=False)",
+        "        self.directory.finish(stage.release(), sync=True)",
+        "        self.directory.finish(stage.release(), sync=False)",
         trials.short_scripts,
     ),
     Mutant(
         "the directory of a stage is not synced",
-        "volume.volume",
-        "        if sync:\n            self._sync_directory(name)\n",
+        "volume.commit",
+        "        if sync:\n            self._directory.sync(name)\n",
         "",
         trials.short_scripts,
     ),
     Mutant(
         "the root is not synced after a commit",
-        "volume.volume",
-        "                if _good(commits):\n                    self.sync_root()\n",
+        "volume.commit",
+        "                if _good(commits):\n                    self._directory.sync_root()\n",
         "",
         trials.short_scripts,
     ),
     Mutant(
         "the root is synced before the rename",
-        "volume.volume",
-        _REVEAL,
-        f"            self.sync_root()\n{_REVEAL}            commits = []\n",
+        "volume.commit",
+        _RENAME,
+        f"            self._directory.sync_root()\n{_RENAME}            commits = []\n",
         trials.short_scripts,
     ),
     Mutant(
         "a commit joins a flush that began before its rename",
-        "volume.volume",
-        _REVEAL,
-        _REVEAL.replace("commits:", "commits[:1]:")
-        + "            if len(commits) > 1:\n                self.sync_root()\n"
-        + _REVEAL.replace("commits:", "commits[1:]:")
+        "volume.commit",
+        _RENAME,
+        _RENAME.replace("commits:", "commits[:1]:")
+        + "            if len(commits) > 1:\n                self._directory.sync_root()\n"
+        + _RENAME.replace("commits:", "commits[1:]:")
         + "            commits = [] if len(changes) > 1 else commits[:1]\n",
         trials.pairs,
     ),
     Mutant(
         "a batch is not synced before its renames",
-        "volume.volume",
-        "                self.disk.syncfs(self.root)\n            except OSError as error:\n"
-        "                # Not",
-        "                pass\n            except OSError as error:\n                # Not",
+        "volume.commit",
+        "                self._directory.disk.syncfs(self._directory.root)\n"
+        "            except OSError as error:\n                # No ",
+        "                pass\n            except OSError as error:\n                # No ",
         trials.pairs,
     ),
     Mutant(
         "a batch with deletes is not synced after its renames",
-        "volume.volume",
-        "                self._break_if_failing(self.disk.syncfs, self.root)\n            else:\n",
+        "volume.commit",
+        "                self._directory.sync_all()\n            else:\n",
         "            else:\n",
         trials.pairs,
     ),
     Mutant(
         "a batch trusts any syncfs",
-        "volume.volume",
-        "together = len(changes) > 1 and self._syncfs_trusted",
+        "volume.commit",
+        "together = len(changes) > 1 and self._directory.syncfs_trusted",
         "together = len(changes) > 1",
         trials.pairs,
     ),
     Mutant(
         "a tombstone is not synced",
-        "volume.volume",
-        "self._write_state_tmp(str(blob.id), delete.record, sync)",
-        "self._write_state_tmp(str(blob.id), delete.record, False)",
+        "volume.commit",
+        "self._directory.write_state_tmp(str(blob.id), delete.record, sync=sync)",
+        "self._directory.write_state_tmp(str(blob.id), delete.record, sync=False)",
         trials.short_scripts,
     ),
     Mutant(
         "the rename of a tombstone is not synced",
-        "volume.volume",
-        "            self._break_if_failing(self.disk.fsync, fd)\n",
+        "volume.directory",
+        "            self.break_if_failing(self.disk.fsync, fd)\n",
         "",
         trials.short_scripts,
     ),
     Mutant(
         "a retired record is not synced before its rename",
         "volume.volume",
-        "self._write_state_tmp(str(blob.id), statefile.dump(blob), not together)",
-        "self._write_state_tmp(str(blob.id), statefile.dump(blob), False)",
+        "str(blob.id), statefile.dump(blob), sync=not together",
+        "str(blob.id), statefile.dump(blob), sync=False",
         trials.short_scripts,
     ),
     Mutant(
@@ -228,35 +232,35 @@ MUTANTS = (
     ),
     Mutant(
         "what vanishes is not synced",
-        "volume.volume",
-        "            if group:\n                self.sync_root()\n",
+        "volume.commit",
+        "            if group:\n                self._directory.sync_root()\n",
         "",
         trials.full_disk,
     ),
     Mutant(
         "what vanishes goes together with its elders",
-        "volume.volume",
+        "volume.commit",
         "        for group in (elders, [last]):\n",
         "        for group in ([*elders, last],):\n",
         trials.full_disk,
     ),
     Mutant(
         "what vanishes goes before its elders",
-        "volume.volume",
+        "volume.commit",
         "        for group in (elders, [last]):\n",
         "        for group in ([last], elders):\n",
         trials.full_disk,
     ),
     Mutant(
         "what vanishes where no name can be given is not flushed",
-        "volume.volume",
-        "        with self._flushing(name), suppress(FileNotFoundError):\n",
+        "volume.trash",
+        "        with self._directory.flushing(name), suppress(FileNotFoundError):\n",
         "        with suppress(FileNotFoundError):\n",
         trials.full_disk,
     ),
     Mutant(
         "where no name can be given nothing vanishes",
-        "volume.volume",
+        "volume.trash",
         "            if not is_no_space(error):\n                raise\n",
         "            raise\n",
         trials.full_disk,
@@ -271,7 +275,8 @@ MUTANTS = (
     Mutant(
         "no syncfs at start",
         "volume.volume",
-        "            self.disk.syncfs(self.root)\n            self.disk.fsync(self.root)\n",
+        "            self.disk.syncfs(self.directory.root)\n"
+        "            self.disk.fsync(self.directory.root)\n",
         "",
         trials.short_scripts,
     ),
@@ -292,7 +297,7 @@ MUTANTS = (
     Mutant(
         "a collection does not sync the root",
         "volume.collect",
-        "    if moved:\n        volume.sync_root()\n",
+        "    if moved:\n        volume.directory.sync_root()\n",
         "    if moved:\n",
         trials.long_scripts,
     ),
@@ -342,16 +347,16 @@ MUTANTS = (
     ),
     Mutant(
         "the rename comes before the record",
-        "volume.volume",
-        '            self._write_file(f"{name}/{STATE}", record, sync)\n',
-        "            self.disk.rename(name, str(commit.blob.id), self.root)\n"
-        '            self._write_file(f"{commit.blob.id}/{STATE}", record, sync)\n'
-        "            self.disk.rename(str(commit.blob.id), name, self.root)\n",
+        "volume.commit",
+        '            self._directory.write(f"{name}/{STATE}", record, sync=sync)\n',
+        "            self._directory.rename(name, str(commit.blob.id))\n"
+        '            self._directory.write(f"{commit.blob.id}/{STATE}", record, sync=sync)\n'
+        "            self._directory.rename(str(commit.blob.id), name)\n",
         trials.short_scripts,
     ),
     Mutant(
         "the size of data.raw is not checked",
-        "volume.volume",
+        "volume.directory",
         "    if size is not None and found.st_size != size:\n",
         "    if False:\n",
         trials.damaged,
@@ -359,14 +364,14 @@ MUTANTS = (
     Mutant(
         "what is discarded is not synced",
         "volume.recovery.scan",
-        "    if moved:\n        volume.sync_root()\n",
+        "    if moved:\n        volume.directory.sync_root()\n",
         "",
         trials.damaged,
     ),
     Mutant(
         "leftovers are not collected",
         "volume.recovery.scan",
-        "        volume.trashed[name] = None\n",
+        "        volume.trash.trashed[name] = None\n",
         "        pass\n",
         trials.short_scripts,
     ),
@@ -417,57 +422,56 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "renames come before the journal",
-        "volume.volume",
+        "volume.commit",
         "                    self._append([_entry(change) for change in good])\n",
         "                    for change in good:\n"
         "                        if isinstance(change, Commit):\n"
-        "                            self._reveal_blob(change)\n"
+        "                            self._rename_blob(change)\n"
         "                        else:\n"
-        "                            self._reveal_tombstone(change)\n"
+        "                            self._rename_tombstone(change)\n"
         "                    self._append([_entry(change) for change in good])\n"
         "                    good = []\n",
         trials.long_scripts,
     ),
     _journal(
         "the journal turns without a checkpoint",
-        "volume.volume",
-        "                self.checkpoint()\n            self._break_if_failing(Journal",
-        "                self.journal.synced = self._revealed\n"
-        "            self._break_if_failing(Journal",
+        "volume.commit",
+        "                self.checkpoint()\n            self._directory.break_if_failing(Journal",
+        "                self.journal.synced = self._renamed\n"
+        "            self._directory.break_if_failing(Journal",
         trials.queued,
     ),
     _journal(
         "a checkpoint flushes nothing",
-        "volume.volume",
-        "            self._break_if_failing(self.disk.syncfs, self.root)\n"
-        "            self.journal.advance",
+        "volume.commit",
+        "            self._directory.sync_all()\n            self.journal.advance",
         "            self.journal.advance",
     ),
     _journal(
         "the journal is not forgotten before something vanishes",
-        "volume.volume",
+        "volume.commit",
         "< len(good):\n                self.forget_journal()\n",
         "< len(good):\n",
         trials.full_disk,
     ),
     _journal(
         "the journal is forgotten without a batch that says so",
-        "volume.volume",
+        "volume.commit",
         "        if self.journal.told < self.journal.last:\n            try:\n",
         "        if False:\n            try:\n",
         trials.full_disk,
     ),
     _journal(
         "the journal is forgotten without a checkpoint",
-        "volume.volume",
+        "volume.commit",
         "        self.checkpoint()\n        if self.journal.told < self.journal.last:\n",
-        "        self.journal.synced = self._revealed\n"
+        "        self.journal.synced = self._renamed\n"
         "        if self.journal.told < self.journal.last:\n",
         trials.full_disk,
     ),
     _journal(
         "the journal is not forgotten before something is discarded",
-        "volume.volume",
+        "volume.commit",
         "                    self.forget_journal()\n                    _attempt",
         "                    _attempt",
         trials.found_damaged,
@@ -475,10 +479,10 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "what was done again is not flushed",
-        "volume.volume",
-        "        self._break_if_failing(self.disk.syncfs, self.root)\n"
-        "        self.sync_root()\n        self._revealed",
-        "        self._revealed",
+        "volume.commit",
+        "        self._directory.sync_all()\n"
+        "        self._directory.sync_root()\n        self._renamed",
+        "        self._renamed",
         after="files",
     ),
     _journal(
@@ -539,7 +543,7 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "the journal is not told before a staged blob is committed",
-        "volume.volume",
+        "volume.commit",
         "if self.journal.synced > self.journal.told:",
         "if False:",
         trials.numbers,
@@ -554,7 +558,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "what the journal knows to be dead is left there",
         "volume.recovery.scan",
-        "        volume.take_away(str(blob_id), blob_id)\n    for name in found.obsolete:",
+        "        volume.trash.put_or_unlink(str(blob_id), blob_id)\n"
+        "    for name in found.obsolete:",
         "        pass\n    for name in found.obsolete:",
         trials.long_scripts,
     ),
@@ -568,57 +573,55 @@ JOURNAL_MUTANTS = (
     _journal(
         "only the oldest entry of a blob is done again",
         "volume.recovery.scan",
-        "for entry in volume.read_journal()}",
-        "for entry in reversed(volume.read_journal())}",
+        "for entry in read_journal(volume)}",
+        "for entry in reversed(read_journal(volume))}",
         trials.long_scripts,
     ),
     _journal(
         "a tombstone is not in the journal",
-        "volume.volume",
+        "volume.commit",
         "self._append([_entry(change) for change in good])",
         "self._append([_entry(c) for c in good if isinstance(c, Commit)])",
         trials.long_scripts,
     ),
     _journal(
         "what was done again is not flushed before the journal says that it was",
-        "volume.volume",
-        "        self._break_if_failing(self.disk.syncfs, self.root)\n"
-        "        self.sync_root()\n        self._revealed",
-        "        self._revealed",
+        "volume.commit",
+        "        self._directory.sync_all()\n"
+        "        self._directory.sync_root()\n        self._renamed",
+        "        self._renamed",
     ),
     _journal(
         "a checkpoint covers what is revealed while it lasts",
-        "volume.volume",
-        "self.journal.advance(revealed)",
-        "self.journal.advance(self._revealed)",
+        "volume.commit",
+        "self.journal.advance(renamed)",
+        "self.journal.advance(self._renamed)",
         trials.checkpoints,
     ),
     _journal(
         "a checkpoint counts before it is done",
-        "volume.volume",
-        "            self._break_if_failing(self.disk.syncfs, self.root)\n"
-        "            self.journal.advance(revealed)\n",
-        "            self.journal.advance(revealed)\n"
-        "            self._break_if_failing(self.disk.syncfs, self.root)\n",
+        "volume.commit",
+        "            self._directory.sync_all()\n            self.journal.advance(renamed)\n",
+        "            self.journal.advance(renamed)\n            self._directory.sync_all()\n",
         trials.checkpoints,
     ),
     _journal(
         "what is not renamed yet counts as revealed",
-        "volume.volume",
+        "volume.commit",
         "            for change in good:\n",
-        "            self._revealed = self.journal.last\n            for change in good:\n",
+        "            self._renamed = self.journal.last\n            for change in good:\n",
         trials.checkpoints,
     ),
     _journal(
         "batches are written after a sync has failed",
-        "volume.volume",
-        "        if self.broken is not None:\n            for change in changes:\n",
+        "volume.commit",
+        "        if self._directory.broken is not None:\n            for change in changes:\n",
         "        if False:\n            for change in changes:\n",
         trials.failing_syncs,
     ),
     _journal(
         "a failed sync is tried again",
-        "volume.volume",
+        "volume.directory",
         "        self.broken = reason\n",
         "",
         trials.failing_syncs,
@@ -647,7 +650,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is not told of what is collected",
         "store.blobstore",
-        "            self._volume.tell_journal()\n",
+        "            self._volume.protocol.record_checkpoint()\n",
         "            pass\n",
         trials.spoilt,
     ),
@@ -681,35 +684,35 @@ JOURNAL_MUTANTS = (
     _journal(
         "a blob is whole if its record is",
         "volume.recovery.scan",
-        "return volume.holds(name, entry.data)",
+        "return holds(volume, name, entry.data)",
         "return entry.data is not None",
         trials.long_scripts,
     ),
     _journal(
         "a blob is whole though it should be a tombstone",
         "volume.recovery.scan",
-        "return volume.holds(name, entry.data)",
-        "return entry.data is None or volume.holds(name, entry.data)",
+        "return holds(volume, name, entry.data)",
+        "return entry.data is None or holds(volume, name, entry.data)",
         trials.long_scripts,
     ),
     _journal(
         "nothing is flushed before a blob is set aside",
         "volume.recovery.scan",
-        "    volume.checkpoint()\n    name = volume.quarantine",
-        "    name = volume.quarantine",
+        "    volume.protocol.checkpoint()\n    name = volume.trash.quarantine",
+        "    name = volume.trash.quarantine",
         trials.found_damaged,
     ),
     _journal(
         "what vanishes is not synced, with a journal",
-        "volume.volume",
-        "            if group:\n                self.sync_root()\n",
+        "volume.commit",
+        "            if group:\n                self._directory.sync_root()\n",
         "",
         trials.found_damaged,
     ),
     _journal(
         "a collection makes no checkpoint",
         "store.blobstore",
-        "            self._volume.checkpoint()\n",
+        "            self._volume.protocol.checkpoint()\n",
         "            pass\n",
         trials.numbers,
     ),

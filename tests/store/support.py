@@ -14,7 +14,8 @@ from gostore.blob import Blob, Committed
 from gostore.statefile import parse
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
-from gostore.volume.volume import DATA, STATE, Volume
+from gostore.volume.directory import DATA, STATE
+from gostore.volume.volume import Volume
 from tests.store.doubles import FakeBody, FaultyDisk, ManualWorkers, Ticks
 
 LARGE = b"large" * 20_000

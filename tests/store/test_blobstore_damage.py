@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from gostore.blob import State
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
 from gostore.store.interface import Details
-from gostore.volume.volume import OutcomeUnknown
+from gostore.volume.directory import OutcomeUnknown
 from tests.store.doubles import CHORE, COMMIT, FOR_EVER, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
 
@@ -281,7 +281,7 @@ class WriteTests(StoreCase):
         """Of a store that is read-only it is left to the next start."""
         self.disk.fail("rename", name=".quarantine")
         self.wait(self.store.replace("a", FakeBody(b"new"), Details()))
-        self.volume.give_up("a sync failed")
+        self.volume.directory.give_up("a sync failed")
         before = self.names()
         self.collect()
         self.assertEqual(self.names(), before)

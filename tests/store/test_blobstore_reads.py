@@ -12,7 +12,7 @@ from unittest import mock
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
 from gostore.store.interface import Details, Precondition
-from gostore.volume.volume import STATE
+from gostore.volume.directory import STATE
 from tests.store.doubles import COMMIT, FILE, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from gostore.errors import NoSpace, ReadOnly
 from gostore.store.committer import BATCH, Committer
 from gostore.store.interface import Details
-from gostore.volume.volume import Change, Discard
+from gostore.volume.changes import Change, Discard
 from tests.store.doubles import COMMIT, FakeBody
 from tests.store.support import StoreCase
 

@@ -46,7 +46,7 @@ class ArrivalTests(UploadCase):
     def test_small(self) -> None:
         """A small body that is here at once waits in memory for its commit, and has no stage."""
         stored = self.upload(FakeBody(b"1", b"23"))
-        self.assertEqual(self.workers.names(), ["commit"])
+        self.assertEqual(self.workers.names(), ["carry_out"])
         self.assertEqual(self.disk.trace(), [])
         blob = self.wait(stored)
         self.assertEqual((blob.size, blob.sha256), (3, hashlib.sha256(b"123").digest()))
@@ -68,7 +68,7 @@ class ArrivalTests(UploadCase):
     def test_small_edge(self) -> None:
         """The largest body that needs no stage has SMALL_BLOB bytes."""
         self.upload(FakeBody(b"x" * SMALL_BLOB))
-        self.assertEqual(self.workers.names(), ["commit"])
+        self.assertEqual(self.workers.names(), ["carry_out"])
         self.workers.run_all()
         self.store.create("b", FakeBody(b"x" * SMALL_BLOB, b"y"), Details())
         self.assertEqual(self.workers.names(), ["_write"])
@@ -112,14 +112,14 @@ class ArrivalTests(UploadCase):
         self.workers.run(FILE)
         self.assertEqual(self.disk.trace("fsync"), [f"fsync {self.stage()}/data.raw"])
         self.assertEqual(self.disk.open_files, [""])
-        self.assertEqual(self.workers.names(), ["commit"])
+        self.assertEqual(self.workers.names(), ["carry_out"])
         self.assertEqual(self.wait(stored).size, SEALED + 1)
 
     def test_not_sealed(self) -> None:
         """A stage that is not large is synced with its commit."""
         self.upload(FakeBody(LARGE))
         self.workers.run(FILE)
-        self.assertEqual(self.workers.names(), ["commit"])
+        self.assertEqual(self.workers.names(), ["carry_out"])
         name = self.stage()
         self.workers.run(COMMIT)
         self.assertEqual(self.disk.trace("fsync")[0], f"fsync {name}/data.raw")

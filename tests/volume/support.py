@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Blob
+from gostore.volume.changes import Commit, Delete
+from gostore.volume.directory import DATA, STATE
 from gostore.volume.recovery import scan as recovery
-from gostore.volume.volume import DATA, STATE, Commit, Delete, Volume
+from gostore.volume.volume import Volume
 from tests.store.doubles import FaultyDisk, Ticks
 
 
@@ -61,14 +63,14 @@ class VolumeCase(SynchronousTestCase):
     def commit(self, blob_id: int, location: str, data: bytes = b"data") -> Blob:
         """Commit a small blob."""
         change = self.change(blob_id, location, data)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNone(change.error)
         return change.blob
 
     def delete(self, blob: Blob, elders: Sequence[int] = ()) -> None:
         """Delete a blob."""
         change = Delete(blob.committed(), elders)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNone(change.error)
 
     def file(self, *names: str) -> str:

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from gostore.blob import State
 from gostore.volume.collect import Dead, collect, retire
-from gostore.volume.volume import DATA, STATE
+from gostore.volume.directory import DATA, STATE
 from tests.volume.support import VolumeCase
 
 
@@ -21,7 +21,7 @@ class RetireTests(VolumeCase):
         old, new = self.commit(1, "a"), self.commit(2, "a")
         self.disk.clear()
         retire(self.volume, [(old.committed(), new.id)])
-        blob = self.volume.read_record("1", 1)
+        blob = self.volume.directory.read_record("1", 1)
         self.assertIs(blob.state, State.FAILURE)
         self.assertEqual(blob.log[-1].message, "Deleted! Replaced by 2")
         self.assert_order(f"fsync 1/{STATE}.tmp", f"rename 1/{STATE}.tmp -> 1/{STATE}")
@@ -37,21 +37,21 @@ class RetireTests(VolumeCase):
     def test_gone(self) -> None:
         """What is gone, bad or cannot be written does not keep the others from being marked."""
         blobs = [self.commit(number, f"b{number}") for number in (1, 2, 3, 4)]
-        self.volume.trash("1")
+        self.volume.trash.put("1")
         self.put("2", b"nonsense")
         self.disk.fail("open", errno.ENOSPC, name=f"3/{STATE}.tmp")
         retire(self.volume, [(blob.committed(), 9) for blob in blobs])
-        self.assertIs(self.volume.read_record("3").state, State.OK)
-        self.assertIs(self.volume.read_record("4").state, State.FAILURE)
+        self.assertIs(self.volume.directory.read_record("3").state, State.OK)
+        self.assertIs(self.volume.directory.read_record("4").state, State.FAILURE)
         self.assertEqual(self.disk.open_files, [""])
 
     def test_number_given_again(self) -> None:
         """A blob that bears the number of one that has been collected meanwhile is not marked."""
         old = self.commit(1, "a")
-        self.volume.trash("1")
+        self.volume.trash.put("1")
         self.commit(1, "b")
         retire(self.volume, [(old.committed(), 2)])
-        self.assertIs(self.volume.read_record("1").state, State.OK)
+        self.assertIs(self.volume.directory.read_record("1").state, State.OK)
 
     def test_rename_fails(self) -> None:
         """A rename that fails leaves the old record, whole."""
@@ -82,7 +82,7 @@ class CollectTests(VolumeCase):
 
     def dead(self, blob_id: int, by: int | None = None) -> Dead:
         """What the store tells of a dead blob."""
-        record = self.volume.read_record(str(blob_id))
+        record = self.volume.directory.read_record(str(blob_id))
         return Dead(blob_id, record.location, record.generation, by)
 
     def test_deleted(self) -> None:
@@ -111,14 +111,14 @@ class CollectTests(VolumeCase):
                 self.assertEqual((done.blobs, done.ids, done.left), ([gone], [], {}))
                 self.assertEqual(self.data(1), b"data")
                 self.delete(blob)
-            self.volume.trash("1")
+            self.volume.trash.put("1")
 
     def test_renamed_meanwhile(self) -> None:
         """What a deletion renames while it is removed bears its id until it is gone."""
         self.commit(1, "a")
         self.disk.fail("rename", errno.ENOSPC, name="1 -> .trash-")
-        self.volume.take_away("1", 1)
-        self.disk.before("rmdir", lambda: self.volume.take_away("1", 1), name="1")
+        self.volume.trash.put_or_unlink("1", 1)
+        self.disk.before("rmdir", lambda: self.volume.trash.put_or_unlink("1", 1), name="1")
         self.assertEqual(collect(self.volume, []).ids, [])
         self.assertEqual(self.names(), [".trash-1-2"])
         self.assertEqual(collect(self.volume, []).ids, [1])
@@ -147,7 +147,7 @@ class CollectTests(VolumeCase):
         self.disk.fail("rename", errno.ENOSPC)
         self.disk.fail("rmdir")
         self.assertEqual(collect(self.volume, dead).ids, [])
-        self.assertEqual(self.volume.trashed, {"1": 1})
+        self.assertEqual(self.volume.trash.trashed, {"1": 1})
         self.assertEqual(collect(self.volume, dead).ids, [1])
         self.assertEqual(self.names(), [])
 
@@ -203,7 +203,7 @@ class CollectTests(VolumeCase):
         )
         self.assertEqual(os.listdir(self.file(".trash-1-1")), ["notes.txt"])
         os.unlink(self.file(".trash-1-1", "notes.txt"))
-        self.assertEqual((collect(self.volume, []).ids, self.volume.kept), ([1], {}))
+        self.assertEqual((collect(self.volume, []).ids, self.volume.trash.why_kept), ([1], {}))
 
     def test_bad_record(self) -> None:
         """A dead blob whose record cannot be believed is set aside for people, not removed."""
@@ -218,7 +218,7 @@ class CollectTests(VolumeCase):
         """What somebody else has removed is done with, and its id free."""
         self.delete(self.commit(1, "a"))
         dead = self.dead(1)
-        self.volume.remove("1")
+        self.volume.trash.remove("1")
         done = collect(self.volume, [dead])
         self.assertEqual((done.blobs, done.ids), ([dead], [1]))
 

@@ -16,11 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Blob
 from gostore.errors import Busy, DiskFailed, NoSpace, ReadOnly, VolumeUnusable
+from gostore.volume.changes import Commit, Discard
 from gostore.volume.collect import Dead, collect
+from gostore.volume.directory import DATA, STATE, OutcomeUnknown
 from gostore.volume.disk import Disk, UnsyncedDisk
 from gostore.volume.journal.journal import NAMES, SIZE, Entry, Journal, NotAJournal, NothingWritten
 from gostore.volume.recovery import scan as recovery
-from gostore.volume.volume import DATA, STATE, Commit, Discard, OutcomeUnknown, Volume
+from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER, FaultyDisk
 from tests.volume.support import VolumeCase
 
@@ -568,7 +570,7 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"1")
         self.disk.clear()
         changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         flushes = ("fsync", "fdatasync", "syncfs")
         self.assertEqual(self.disk.trace(*flushes), ["fdatasync .journal-0"])
         trace = self.disk.trace("writev", "fdatasync", "rename")
@@ -724,7 +726,7 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         shutil.rmtree(self.file("1"))
         change = self.stage(1, "b")
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNone(change.error)
         self.crash()
         self.assertEqual(self.restart().live, {"b": change.blob.committed()})
@@ -732,8 +734,8 @@ class RedoTests(VolumeCase):
     def test_checkpoint(self) -> None:
         """After a checkpoint, and a later batch that tells of it, nothing is done again."""
         self.commit(1, "a", b"data")
-        self.volume.checkpoint()
-        self.volume.forget_journal()
+        self.volume.protocol.checkpoint()
+        self.volume.protocol.forget_journal()
         self.crash()
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart().live, {})
@@ -796,7 +798,7 @@ class RedoTests(VolumeCase):
     def test_deleted_on_a_full_disk(self) -> None:
         """A lost tombstone is not written again: what it stands above is taken away instead."""
         self.commit(1, "a", b"older")
-        self.volume.forget_journal()
+        self.volume.protocol.forget_journal()
         for lost in (False, True):
             old = self.commit(2, "a", b"old")
             blob = self.commit(3, "a", b"data")
@@ -810,8 +812,8 @@ class RedoTests(VolumeCase):
             found = self.restart()
             self.assertEqual((found.live, found.damaged, found.dead), ({}, {}, []))
             self.disk.heal()
-            for name in self.volume.trashed:
-                self.volume.remove(name)
+            for name in self.volume.trash.trashed:
+                self.volume.trash.remove(name)
             self.assertEqual(self.names(), list(NAMES))
             # Not even when the journal has forgotten it.
             self.crash()
@@ -845,8 +847,8 @@ class RedoTests(VolumeCase):
             found = self.restart()
             self.assertEqual(found.live, {"a": blob.committed()})
             self.assertEqual(found.quarantine, [])
-            for name in self.volume.trashed:
-                self.volume.remove(name)
+            for name in self.volume.trash.trashed:
+                self.volume.trash.remove(name)
             [aside] = [name for name in self.names() if name.startswith(f".quarantine-{blob.id}-")]
             self.assertTrue(os.path.islink(self.file(aside)))
             self.assertFalse(os.path.islink(self.file(str(blob.id))))
@@ -923,7 +925,7 @@ class RedoTests(VolumeCase):
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart("files").live, {"a": blob.committed()})
         self.assertEqual(os.listdir(self.path), ["1"])
-        self.volume.forget_journal()
+        self.volume.protocol.forget_journal()
         self.assertEqual(os.listdir(self.path), ["1"])
 
     def test_append_fails(self) -> None:
@@ -931,12 +933,12 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         self.disk.fail("fdatasync", errno.EIO)
         change = Commit(self.blob(2, "b", b"x"), b"x")
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNotNone(change.error)
         self.assertIsNotNone(self.volume.broken)
         self.disk.clear()
         later = Commit(self.blob(3, "c", b"x"), b"x")
-        self.volume.commit([later])
+        self.volume.protocol.carry_out([later])
         self.assertIsInstance(later.error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
 
@@ -944,11 +946,11 @@ class RedoTests(VolumeCase):
         """A failed flush of the files is never tried again, and the journal forgets nothing."""
         blob = self.commit(1, "a", b"data")
         self.disk.fail("syncfs", errno.EIO)
-        self.assertRaises(OutcomeUnknown, self.volume.checkpoint)
+        self.assertRaises(OutcomeUnknown, self.volume.protocol.checkpoint)
         self.assertIsNotNone(self.volume.broken)
         self.disk.clear()
-        self.assertRaises(OutcomeUnknown, self.volume.checkpoint)
-        self.assertRaises(OutcomeUnknown, self.volume.forget_journal)
+        self.assertRaises(OutcomeUnknown, self.volume.protocol.checkpoint)
+        self.assertRaises(OutcomeUnknown, self.volume.protocol.forget_journal)
         self.assertEqual(self.disk.calls, [])
         self.crash()
         shutil.rmtree(self.file("1"))
@@ -959,10 +961,10 @@ class RedoTests(VolumeCase):
         blob = self.commit(1, "a", b"data")
         changes = [self.stage(number, f"b{number}") for number in (2, 3)]
         self.disk.fail("syncfs", errno.EIO)
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         self.assertTrue(all(change.error for change in changes))
         self.assertIsNotNone(self.volume.broken)
-        self.assertRaises(OutcomeUnknown, self.volume.forget_journal)
+        self.assertRaises(OutcomeUnknown, self.volume.protocol.forget_journal)
         self.crash()
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart().live, {"a": blob.committed()})
@@ -972,11 +974,11 @@ class RedoTests(VolumeCase):
         old = self.commit(1, "a", b"old")
         blob = self.commit(2, "a", b"data")
         self.delete(blob, [old.id])
-        self.volume.checkpoint()
+        self.volume.protocol.checkpoint()
         for name in ("1", "2"):
             shutil.rmtree(self.file(name))
         later = self.stage(2, "b")
-        self.volume.commit([later])
+        self.volume.protocol.carry_out([later])
         self.assertIsNone(later.error)
         self.crash()
         self.assertEqual(self.restart().live, {"b": later.blob.committed()})
@@ -1003,7 +1005,7 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         self.disk.fail("mkdir", errno.ENOSPC)
         changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         self.assertEqual([change.error is None for change in changes], [False, True])
         self.crash()
         self.assertEqual(sorted(self.restart().live), ["a", "b3"])
@@ -1012,7 +1014,7 @@ class RedoTests(VolumeCase):
         """What cannot be renamed after the flush is not done, and no start does it again."""
         self.disk.fail("rename", errno.ENOSPC)
         changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (1, 2)]
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         self.assertIsInstance(changes[0].error, NoSpace)
         self.assertEqual((changes[1].error, self.volume.broken), (None, None))
         self.crash()
@@ -1032,7 +1034,7 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"x")
         self.disk.fail("pwrite", errno.ENOMEM)
         change = Commit(self.blob(2, "b", b"x"), b"x")
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, Busy)
         self.commit(3, "c", b"x")
         self.crash()
@@ -1044,7 +1046,7 @@ class RedoTests(VolumeCase):
         self.disk.shorten("pwrite", 100)
         self.disk.fail("pwrite", errno.EIO, nth=2)
         change = Commit(self.blob(2, "b", b"x"), b"x")
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, DiskFailed)
         self.assertIsNotNone(self.volume.broken)
 
@@ -1060,10 +1062,10 @@ class RedoTests(VolumeCase):
     def test_damaged_discarded(self) -> None:
         """A damaged blob that was deleted is not brought back whole from the journal."""
         self.commit(1, "a", b"data")
-        name = self.volume.quarantine("1")
+        name = self.volume.trash.quarantine("1")
         assert name is not None
         change = Discard([name], 0)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNone(change.error)
         self.crash()
         found = self.restart()
@@ -1073,7 +1075,7 @@ class RedoTests(VolumeCase):
         """A blob set aside as damaged that the journal has whole is served again."""
         blob = self.commit(1, "a", b"data")
         self.truncate("1", DATA)
-        self.volume.quarantine("1")
+        self.volume.trash.quarantine("1")
         self.crash()
         found = self.restart()
         self.assertEqual((found.live, found.damaged), ({"a": blob.committed()}, {}))

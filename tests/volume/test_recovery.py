@@ -19,8 +19,8 @@ from gostore import statefile
 from gostore.blob import Blob, State
 from gostore.errors import VolumeUnusable
 from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.directory import DATA, STATE
 from gostore.volume.recovery import scan as recovery
-from gostore.volume.volume import DATA, STATE
 from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
 
@@ -127,7 +127,7 @@ class ScanTests(RecoveryCase):
         os.mkdir(self.file(".new-probe"))
         found = self.recover()
         self.assertEqual(found.ids, {5})
-        self.assertEqual(set(self.volume.trashed), {".new-5", ".trash-6-1"})
+        self.assertEqual(set(self.volume.trash.trashed), {".new-5", ".trash-6-1"})
 
     def test_stage_of_a_blob(self) -> None:
         """A stage beside the blob that it became, in a copy say, is removed; the id stays taken."""
@@ -165,7 +165,9 @@ class DecideTests(RecoveryCase):
         found = self.recover()
         self.assertEqual(found.live, {"a": new.committed()})
         self.assertEqual(found.dead, [Dead(1, "a", 1, 2)])
-        self.assertEqual(self.volume.read_record("1").log[-1].message, "Deleted! Replaced by 2")
+        self.assertEqual(
+            self.volume.directory.read_record("1").log[-1].message, "Deleted! Replaced by 2"
+        )
         self.again(found)
 
     def test_tombstone(self) -> None:
@@ -207,7 +209,7 @@ class DecideTests(RecoveryCase):
         self.legacy(2, "a", 0, -2, seconds=20)
         found = self.recover()
         self.assertEqual(found.live["a"].id, 1)
-        blob = self.volume.read_record("2")
+        blob = self.volume.directory.read_record("2")
         self.assertIs(blob.state, State.FAILURE)
         self.assertIn("Found in Pending state during Restore", blob.log[-1].message)
         self.again(found)
@@ -220,7 +222,7 @@ class DecideTests(RecoveryCase):
         self.disk.fail("writev", errno.ENOSPC, times=FOR_EVER)
         recovery.repair(self.volume, found)
         self.assertEqual((found.live["a"].id, found.dead), (1, []))
-        self.assertEqual(self.volume.trashed, {".trash-2-1": 2})
+        self.assertEqual(self.volume.trash.trashed, {".trash-2-1": 2})
         self.assertEqual(collect(self.volume, found.dead).ids, [2])
         self.again(found)
 
@@ -373,7 +375,7 @@ class DamageTests(RecoveryCase):
         os.mkdir(self.file("4"))
         found = self.recover()
         self.assertEqual(sorted(found.uncommitted), [3, 4])
-        self.assertEqual(set(self.volume.trashed.values()), {3, 4})
+        self.assertEqual(set(self.volume.trash.trashed.values()), {3, 4})
 
     def test_somebodys_directory(self) -> None:
         """A number without a state file that holds anything else is somebody's, and untouched."""
@@ -409,7 +411,7 @@ class DamageTests(RecoveryCase):
         before = sorted(os.walk(self.path))
         found = self.recover()
         self.assertEqual(sorted(found.foreign), [".new-5", ".new-probe", ".trash-6-1"])
-        self.assertEqual((found.leftover, found.ids, self.volume.trashed), ([], {5}, {}))
+        self.assertEqual((found.leftover, found.ids, self.volume.trash.trashed), ([], {5}, {}))
         self.assertIn("discarded 0, quarantined 0, foreign 3", str(found))
         collect(self.volume, found.dead)
         self.assertEqual(sorted(os.walk(self.path)), before)
@@ -460,7 +462,7 @@ class DamageTests(RecoveryCase):
         """
         self.commit(1, "a")
         self.commit(2, "b")
-        self.volume.quarantine("1")
+        self.volume.trash.quarantine("1")
         for number in (errno.EMFILE, errno.ETIMEDOUT):
             for kind, name in (("open", ".quarantine-1-1"), ("open", "2/"), ("lstat", "2/")):
                 self.volume.close()

@@ -17,18 +17,11 @@ from gostore.errors import (
     VolumeInUse,
     VolumeUnusable,
 )
+from gostore.volume.changes import Commit, Delete, Discard, Stage
 from gostore.volume.collect import collect
+from gostore.volume.directory import DATA, STATE, DataDamaged
 from gostore.volume.recovery import scan as recovery
-from gostore.volume.volume import (
-    DATA,
-    STATE,
-    Commit,
-    DataDamaged,
-    Delete,
-    Discard,
-    Stage,
-    Volume,
-)
+from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
 
@@ -175,7 +168,7 @@ class CommitTests(VolumeCase):
             for at, call in enumerate(("mkdir", "open", "writev", "fsync")):
                 change = self.change(10 * number + at, "a")
                 self.disk.fail(call, error)
-                self.volume.commit([change])
+                self.volume.protocol.carry_out([change])
                 self.assertIsInstance(change.error, kind, call)
                 self.assertEqual(self.disk.open_files, [""])
                 self.assertIsNone(self.volume.broken)
@@ -189,18 +182,18 @@ class CommitTests(VolumeCase):
             self.volume = self.open(sync)
             self.put("7", b"photo", "a.jpg")
             changes = [self.change(7, "a"), self.change(8 + trusted, "b")]
-            self.volume.commit(changes)
+            self.volume.protocol.carry_out(changes)
             self.assertIsInstance(changes[0].error, DiskFailed)
             self.assertEqual((changes[1].error, self.volume.broken), (None, None))
             self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
-            self.assertTrue(self.volume.remove(".new-7"))
+            self.assertTrue(self.volume.trash.remove(".new-7"))
 
     def test_others_go_on(self) -> None:
         """In a batch only the one that fails is refused; the rest shares one flush of the root."""
         changes = [self.change(number, f"b{number}") for number in (1, 2, 3)]
         self.disk.fail("mkdir", errno.ENOSPC, nth=2)
         self.disk.clear()
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         self.assertEqual([change.error is None for change in changes], [True, False, True])
         self.assertEqual(self.disk.trace().count("fsync /"), 1)
         self.assertEqual(self.disk.trace()[-1], "fsync /")
@@ -209,12 +202,12 @@ class CommitTests(VolumeCase):
         """If the root cannot be flushed the outcome is unknown; nothing is tried again."""
         change = self.change(1, "a")
         self.disk.fail("fsync", errno.EIO, nth=4)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, DiskFailed)
         self.assertIsNotNone(self.volume.broken)
         self.disk.clear()
         later = self.change(2, "b")
-        self.volume.commit([later])
+        self.volume.protocol.carry_out([later])
         self.assertIsInstance(later.error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
 
@@ -223,13 +216,13 @@ class CommitTests(VolumeCase):
         self.disk.shorten("writev", 7, times=100)
         self.commit(1, "a", b"0123456789" * 10)
         self.assertEqual(self.data(1), b"0123456789" * 10)
-        self.assertEqual(self.volume.read_record("1", 1).location, "a")
+        self.assertEqual(self.volume.directory.read_record("1", 1).location, "a")
 
     def test_not_over_another(self) -> None:
         """A commit never replaces a directory that is there."""
         self.commit(1, "a")
         change = self.change(1, "b", b"other")
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNotNone(change.error)
         self.assertEqual(self.data(1), b"data")
 
@@ -247,14 +240,14 @@ class StageTests(VolumeCase):
     def test_pending(self) -> None:
         """A stage has a Pending record, for people and for recovery."""
         self.stage(5, b"half")
-        self.assertIs(self.volume.read_record(".new-5", 5).state, State.PENDING)
+        self.assertIs(self.volume.directory.read_record(".new-5", 5).state, State.PENDING)
 
     def test_commit(self) -> None:
         """Its data is flushed before its record is replaced, and both before the rename."""
         stage = self.stage(5, b"one", b"two")
         self.disk.clear()
         change = Commit(self.finish(stage.blob, b"onetwo"), stage)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsNone(change.error)
         self.assert_order(
             f"fsync .new-5/{DATA}",
@@ -271,7 +264,7 @@ class StageTests(VolumeCase):
         stage = self.stage(5, b"data")
         self.volume.seal(stage)
         self.disk.clear()
-        self.volume.commit([Commit(self.finish(stage.blob, b"data"), stage)])
+        self.volume.protocol.carry_out([Commit(self.finish(stage.blob, b"data"), stage)])
         self.assertNotIn(f"fsync .new-5/{DATA}", self.disk.trace())
         self.assertEqual(self.disk.open_files, [""])
 
@@ -288,7 +281,7 @@ class StageTests(VolumeCase):
         stage = self.stage(5, b"half")
         stage.blob.fail(self.ticks(), "Client went away after 4 of 10 bytes")
         self.volume.drop(stage)
-        blob = self.volume.read_record(".new-5", 5)
+        blob = self.volume.directory.read_record(".new-5", 5)
         self.assertEqual(blob.log[-1].message, "Client went away after 4 of 10 bytes")
         self.assertEqual(self.disk.open_files, [""])
 
@@ -305,7 +298,7 @@ class StageTests(VolumeCase):
         stage.blob.fail(self.ticks(), "no room")
         self.disk.fail("open", errno.ENOSPC)
         self.volume.drop(stage)
-        self.assertIs(self.volume.read_record(".new-5", 5).state, State.PENDING)
+        self.assertIs(self.volume.directory.read_record(".new-5", 5).state, State.PENDING)
 
 
 class DeleteTests(VolumeCase):
@@ -326,21 +319,21 @@ class DeleteTests(VolumeCase):
                 "fsync 1",
             ],
         )
-        self.assertEqual(self.volume.read_record("1", 1).log[-1].message, "Deleted!")
+        self.assertEqual(self.volume.directory.read_record("1", 1).log[-1].message, "Deleted!")
 
     def test_left_over(self) -> None:
         """What an earlier attempt left in the tombstone's place does not matter."""
         blob = self.commit(1, "a")
         self.put("1", b"half", f"{STATE}.tmp")
         self.delete(blob)
-        self.assertIs(self.volume.read_record("1", 1).state, State.FAILURE)
+        self.assertIs(self.volume.directory.read_record("1", 1).state, State.FAILURE)
 
     def test_record_lost(self) -> None:
         """A blob whose record is lost can be deleted all the same."""
         blob = self.commit(1, "a")
         os.unlink(self.file("1", STATE))
         self.delete(blob)
-        self.assertIs(self.volume.read_record("1", 1).state, State.FAILURE)
+        self.assertIs(self.volume.directory.read_record("1", 1).state, State.FAILURE)
 
     def test_full_disk(self) -> None:
         """Without room for a tombstone the elders go first, durably, and then the blob."""
@@ -350,7 +343,7 @@ class DeleteTests(VolumeCase):
         self.disk.clear()
         self.delete(blob, [1])
         self.assert_order("rename 1 -> .trash-1-1", "fsync /", "rename 2 -> .trash-2-2", "fsync /")
-        self.assertEqual(set(self.volume.trashed.values()), {1, 2})
+        self.assertEqual(set(self.volume.trash.trashed.values()), {1, 2})
 
     def test_full_disk_without_room_for_a_name(self) -> None:
         """Where no directory can be renamed, either, what they lose is their state files."""
@@ -361,7 +354,7 @@ class DeleteTests(VolumeCase):
         self.disk.clear()
         self.delete(blob, [1])
         self.assert_order(f"unlink 1/{STATE}", "fsync 1", f"unlink 2/{STATE}", "fsync 2")
-        self.assertEqual(self.volume.trashed, {"1": 1, "2": 2})
+        self.assertEqual(self.volume.trash.trashed, {"1": 1, "2": 2})
         found = self.restart()
         self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
         self.assertEqual((found.live, sorted(found.uncommitted)), ({}, [1, 2]))
@@ -384,15 +377,15 @@ class DeleteTests(VolumeCase):
         self.disk.fail("writev", errno.ENOSPC)
         self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
         self.disk.fail("unlink", errno.EIO, name=f"1/{STATE}")
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, DiskFailed)
-        self.assertEqual((self.volume.broken, self.volume.trashed), (None, {}))
+        self.assertEqual((self.volume.broken, self.volume.trash.trashed), (None, {}))
 
     def test_not_flushed(self) -> None:
         """If its directory cannot be flushed the outcome is unknown."""
         change = Delete(self.commit(1, "a").committed(), [])
         self.disk.fail("fsync", errno.EIO, nth=2)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, DiskFailed)
         self.assertIsNotNone(self.volume.broken)
 
@@ -400,16 +393,16 @@ class DeleteTests(VolumeCase):
         """What is left of a damaged blob goes after its elders, and nothing if they stay."""
         self.commit(1, "a")
         self.commit(2, "a")
-        name = self.volume.quarantine("2")
+        name = self.volume.trash.quarantine("2")
         assert name is not None
         change = Discard(["1", name], 2)
         self.disk.fail("rename", errno.EIO)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, DiskFailed)
         self.assertEqual(self.names(), [name, "1"])
         self.disk.clear()
         again = Discard(["1", name], 2)
-        self.volume.commit([again])
+        self.volume.protocol.carry_out([again])
         self.assertIsNone(again.error)
         self.assert_order(
             "rename 1 -> .trash-1-3", "fsync /", f"rename {name} -> .trash-2-4", "fsync /"
@@ -421,9 +414,9 @@ class DeleteTests(VolumeCase):
         self.commit(1, "b")
         self.disk.fail("writev", errno.ENOSPC)
         self.delete(blob, [1])
-        self.volume.commit([Discard(["1", "none"], blob.generation)])
+        self.volume.protocol.carry_out([Discard(["1", "none"], blob.generation)])
         self.assertEqual(list(self.restart().live), ["b"])
-        self.volume.commit([Discard(["1", "none"], self.generation)])
+        self.volume.protocol.carry_out([Discard(["1", "none"], self.generation)])
         self.assertEqual(list(self.restart().live), [])
 
     def test_tombstone_already(self) -> None:
@@ -432,11 +425,11 @@ class DeleteTests(VolumeCase):
         self.disk.fail("rename", after=True)
         self.disk.fail("rename", nth=2)  # so that it cannot do without a tombstone either
         failed = Delete(blob.committed(), [])
-        self.volume.commit([failed])
+        self.volume.protocol.carry_out([failed])
         self.assertIsInstance(failed.error, DiskFailed)
         beside = self.change(2, "b")
         again = Delete(blob.committed(), [])
-        self.volume.commit([again, beside])
+        self.volume.protocol.carry_out([again, beside])
         self.assertEqual((again.error, beside.error), (None, None))
         found = self.restart()
         self.assertEqual(([dead.id for dead in found.dead], list(found.live)), ([1], ["b"]))
@@ -447,15 +440,15 @@ class DeleteTests(VolumeCase):
         blob = self.commit(1, "a")
         self.assertEqual(list(self.restart().live), ["a"])
         self.disk.fail("rename", after=True)
-        self.assertTrue(self.volume.trash("1", blob.id))
-        self.assertEqual(self.volume.trashed, {".trash-1-1": 1})
+        self.assertTrue(self.volume.trash.put("1", blob.id))
+        self.assertEqual(self.volume.trash.trashed, {".trash-1-1": 1})
 
     def test_rename_unknown(self) -> None:
         """Where the disk does not tell either, the outcome is unknown, and the volume read-only."""
         change = self.change(1, "a")
         self.disk.fail("rename", errno.EIO)
         self.disk.fail("lstat", errno.EIO)
-        self.volume.commit([change])
+        self.volume.protocol.carry_out([change])
         self.assertIsInstance(change.error, DiskFailed)
         self.assertIn("a rename failed", self.volume.broken or "")
 
@@ -472,8 +465,9 @@ class DeleteTests(VolumeCase):
     def test_broken_meanwhile(self) -> None:
         """A flush that went well while another thread's failed proves nothing."""
         change = self.change(1, "a")
-        self.disk.before("fsync", lambda: setattr(self.volume, "broken", "a sync failed"), nth=4)
-        self.volume.commit([change])
+        directory = self.volume.directory
+        self.disk.before("fsync", lambda: setattr(directory, "broken", "a sync failed"), nth=4)
+        self.volume.protocol.carry_out([change])
         self.assertEqual(self.disk.trace()[-1], "fsync /")
         self.assertIsInstance(change.error, DiskFailed)
 
@@ -487,7 +481,7 @@ class TogetherTests(VolumeCase):
         """Everything is written, flushed at once, renamed, and then the root is flushed."""
         changes = [self.change(number, f"b{number}") for number in (1, 2)]
         self.disk.clear()
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         trace = self.disk.trace("fsync", "syncfs", "rename")
         self.assertEqual(trace, ["syncfs /", "rename .new-1 -> 1", "rename .new-2 -> 2", "fsync /"])
 
@@ -495,7 +489,7 @@ class TogetherTests(VolumeCase):
         """If that flush fails none of the batch is there, and nothing is broken."""
         changes = [self.change(number, f"b{number}") for number in (1, 2)]
         self.disk.fail("syncfs", errno.EIO)
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         self.assertEqual([type(change.error) for change in changes], [DiskFailed] * 2)
         self.assertIsNone(self.volume.broken)
         self.assertEqual(self.names(), [".new-1", ".new-2"])
@@ -505,12 +499,12 @@ class TogetherTests(VolumeCase):
         stage = self.volume.stage(self.start(3, "c"))
         self.volume.write(stage, [b"data"])
         self.disk.fail("syncfs", errno.EIO)
-        self.volume.commit([self.change(number, f"b{number}") for number in (1, 2)])
+        self.volume.protocol.carry_out([self.change(number, f"b{number}") for number in (1, 2)])
         self.disk.clear()
         self.disk.fail("fsync", errno.EIO, name=".new-3/data.raw")
         late = Commit(self.finish(stage.blob, b"data"), stage)
         beside = self.change(4, "d")
-        self.volume.commit([late, beside])
+        self.volume.protocol.carry_out([late, beside])
         self.assertIsInstance(late.error, DiskFailed)
         self.assertIsNone(beside.error)
         self.assertEqual(self.disk.count("syncfs"), 0)
@@ -521,7 +515,7 @@ class TogetherTests(VolumeCase):
         """With deletes among them a second syncfs makes the renames last."""
         delete = Delete(self.commit(1, "a").committed(), [])
         self.disk.clear()
-        self.volume.commit([delete, self.change(2, "b")])
+        self.volume.protocol.carry_out([delete, self.change(2, "b")])
         trace = self.disk.trace("fsync", "syncfs")
         self.assertEqual(trace, ["syncfs /", "syncfs /"])
         self.assertEqual(self.disk.trace()[-1], "syncfs /")
@@ -547,7 +541,7 @@ class NoMemoryTests(VolumeCase):
         """A change that cannot be prepared is not done; the others of its batch are."""
         self.disk.before("mkdir", no_memory, name=".new-1")
         changes = [self.change(number, f"b{number}") for number in (1, 2)]
-        self.volume.commit(changes)
+        self.volume.protocol.carry_out(changes)
         self.assertEqual([type(change.error) for change in changes], [Busy, type(None)])
         self.assertIsNone(self.volume.broken)
 
@@ -563,7 +557,7 @@ class NoMemoryTests(VolumeCase):
             self.commit(10 + number, "before")
             self.disk.before(kind, no_memory)
             change = self.change(number, f"b{number}")
-            self.volume.commit([change])
+            self.volume.protocol.carry_out([change])
             self.assertIsInstance(change.error, DiskFailed)
             self.assertIsNotNone(self.volume.broken)
             self.volume.close()
@@ -628,7 +622,7 @@ class ReadTests(VolumeCase):
             self.assertRaises(DataDamaged, self.volume.open_data, blob)
         os.rmdir(path)
         self.assertRaises(DataDamaged, self.volume.open_data, blob)
-        self.volume.remove("1")
+        self.volume.trash.remove("1")
         self.assertRaises(FileNotFoundError, self.volume.open_data, blob)
         self.assertEqual(self.disk.open_files, [""])
 
@@ -642,19 +636,19 @@ class ReadTests(VolumeCase):
         """A state file is read to its end, however short the reads."""
         blob = self.commit(1, "a")
         self.disk.shorten("pread", 100, times=FOR_EVER)
-        self.assertEqual(self.volume.read_state("1"), self.state("1"))
-        self.assertEqual(self.volume.read_record("1").committed(), blob.committed())
+        self.assertEqual(self.volume.directory.read_state("1"), self.state("1"))
+        self.assertEqual(self.volume.directory.read_record("1").committed(), blob.committed())
 
     def test_record(self) -> None:
         """A state file that is no file, or too long, is no record."""
         self.commit(1, "a")
         self.put("1", self.state("1") + b"x" * 70_000)
-        self.assertRaises(BadRecord, self.volume.read_record, "1", 1)
+        self.assertRaises(BadRecord, self.volume.directory.read_record, "1", 1)
         os.unlink(self.file("1", STATE))
         os.symlink(DATA, self.file("1", STATE))
-        self.assertRaises(BadRecord, self.volume.read_record, "1", 1)
+        self.assertRaises(BadRecord, self.volume.directory.read_record, "1", 1)
         os.unlink(self.file("1", STATE))
-        self.assertRaises(FileNotFoundError, self.volume.read_record, "1", 1)
+        self.assertRaises(FileNotFoundError, self.volume.directory.read_record, "1", 1)
 
 
 class TakingAwayTests(VolumeCase):
@@ -668,24 +662,24 @@ class TakingAwayTests(VolumeCase):
         with open(self.file(".trash-1-3"), "wb"):
             pass
         self.commit(1, "a")
-        self.assertTrue(self.volume.trash("1", 1))
-        self.assertEqual(self.volume.trashed, {".trash-1-4": 1})
-        self.assertFalse(self.volume.trash("1", 1))
+        self.assertTrue(self.volume.trash.put("1", 1))
+        self.assertEqual(self.volume.trash.trashed, {".trash-1-4": 1})
+        self.assertFalse(self.volume.trash.put("1", 1))
 
     def test_quarantine(self) -> None:
         """A blob is set aside whole; one that lost a tie says so in its name."""
         self.commit(1, "a")
         self.commit(2, "b")
-        self.assertEqual(self.volume.quarantine("1"), ".quarantine-1-1")
-        self.assertEqual(self.volume.quarantine("2", tie=True), ".quarantine-2-2-tie")
-        self.assertIsNone(self.volume.quarantine("3"))
+        self.assertEqual(self.volume.trash.quarantine("1"), ".quarantine-1-1")
+        self.assertEqual(self.volume.trash.quarantine("2", tie=True), ".quarantine-2-2-tie")
+        self.assertIsNone(self.volume.trash.quarantine("3"))
         self.disk.fail("rename", errno.EIO)
-        self.assertRaises(OSError, self.volume.quarantine, ".quarantine-1-1")
+        self.assertRaises(OSError, self.volume.trash.quarantine, ".quarantine-1-1")
 
     def test_remove(self) -> None:
         """Only what gostore makes is removed, and the state file first."""
         self.commit(1, "a")
         self.disk.clear()
-        self.assertTrue(self.volume.remove("1"))
+        self.assertTrue(self.volume.trash.remove("1"))
         self.assertEqual(self.disk.trace()[0], f"unlink 1/{STATE}")
-        self.assertTrue(self.volume.remove("1"))
+        self.assertTrue(self.volume.trash.remove("1"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import re
-import stat
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -21,9 +20,7 @@ from gostore import statefile
 from gostore.blob import MAX_ID, Blob, Committed, State
 from gostore.errors import BadRecord, VolumeUnusable, is_no_space, strerror_of
 from gostore.volume.collect import Dead, collect, retire
-from gostore.volume.journal.journal import NAMES as JOURNAL
-from gostore.volume.journal.journal import Entry
-from gostore.volume.volume import (
+from gostore.volume.directory import (
     DATA,
     NEW,
     PROBE,
@@ -32,10 +29,13 @@ from gostore.volume.volume import (
     TIE,
     TRASH,
     DataDamaged,
-    Volume,
     check_data,
     stage_name,
 )
+from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.journal import Entry
+from gostore.volume.recovery.redo import holds, read_journal, restore
+from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ def _looks_done(volume: Volume, entry: Entry) -> bool:
     name = str(entry.blob_id)
     wanted = statefile.parse(entry.state, entry.blob_id)
     try:
-        found = volume.read_record(name, entry.blob_id)
+        found = volume.directory.read_record(name, entry.blob_id)
     except (FileNotFoundError, BadRecord):
         return False
     if found.generation != wanted.generation:
@@ -158,7 +158,7 @@ def _looks_done(volume: Volume, entry: Entry) -> bool:
         return found.generation > wanted.generation
     if found.state is State.FAILURE:
         return True
-    return volume.holds(name, entry.data)
+    return holds(volume, name, entry.data)
 
 
 def scan(volume: Volume) -> Recovery:
@@ -170,10 +170,10 @@ def scan(volume: Volume) -> Recovery:
     found = Recovery()
     rivals: dict[str, list[_Rival]] = {}
     # Of each blob the newest entry: it may have been deleted after it was committed.
-    undone = {entry.blob_id: entry for entry in volume.read_journal()}
-    found.journal_damage = volume.journal.damage
+    undone = {entry.blob_id: entry for entry in read_journal(volume)}
+    found.journal_damage = volume.protocol.journal.damage
     torn: set[int] = set()
-    for name, is_directory in volume.disk.listdir(volume.root):
+    for name, is_directory in volume.directory.entries():
         try:
             _scan_name(volume, name, is_directory, found, rivals, undone, torn)
         except OSError as error:
@@ -225,7 +225,7 @@ def _scan_name(
         # Whatever bears the number, no new blob can take it.
         found.ids.add(blob_id)
         if not is_directory:
-            if _is_link(volume, name):
+            if volume.directory.is_link(name):
                 # What it leads to may be a blob that somebody has moved.
                 found.quarantine.append((blob_id, "it is a symbolic link", False))
             else:
@@ -233,13 +233,13 @@ def _scan_name(
             return
         entry = undone.get(blob_id)
         if entry is not None and not _is_done(volume, entry):
-            if volume.stands(f"{name}/{STATE}") or not _is_foreign(volume, name, found):
+            if volume.directory.stands(f"{name}/{STATE}") or not _is_foreign(volume, name, found):
                 torn.add(blob_id)
         else:
             undone.pop(blob_id, None)
             _scan_blob(volume, blob_id, found, rivals)
     elif not is_directory:
-        if _QUARANTINED.fullmatch(name) and _is_link(volume, name):
+        if _QUARANTINED.fullmatch(name) and volume.directory.is_link(name):
             found.quarantined.append(name)
         elif name not in JOURNAL:
             found.foreign.append(name)
@@ -276,7 +276,7 @@ def _is_foreign(volume: Volume, name: str, found: Recovery) -> bool:
     What a crash, a deletion on a full disk or the first server leaves holds nothing of others.
     """
     try:
-        held = _twice(volume.foreign_in, name)
+        held = _twice(volume.directory.foreign_in, name)
         if held is None:
             return False
         found.held[name] = f"it holds {held!r}"
@@ -290,16 +290,12 @@ def _is_foreign(volume: Volume, name: str, found: Recovery) -> bool:
     return True
 
 
-def _is_link(volume: Volume, name: str) -> bool:
-    return stat.S_ISLNK(volume.disk.lstat(name, volume.root).st_mode)
-
-
 def _scan_blob(
     volume: Volume, blob_id: int, found: Recovery, rivals: dict[str, list[_Rival]]
 ) -> None:
     name = str(blob_id)
     try:
-        state = _twice(volume.read_state, name)
+        state = _twice(volume.directory.read_state, name)
         committed = statefile.parse_committed(state, blob_id)
         blob = statefile.parse(state, blob_id) if committed is None else None
     except (BadRecord, OSError) as error:
@@ -335,7 +331,7 @@ def _scan_blob(
 def _inspect(volume: Volume, name: str, size: int | None) -> tuple[str | None, int]:
     """Look at a blob's data.raw; return what is wrong with it, and its size in bytes."""
     try:
-        data = _twice(volume.disk.lstat, f"{name}/{DATA}", volume.root)
+        data = _twice(volume.disk.lstat, f"{name}/{DATA}", volume.directory.root)
         check_data(data, size)
     except FileNotFoundError:
         return f"{DATA} is missing", size or 0
@@ -353,7 +349,7 @@ def _scan_quarantined(
 ) -> None:
     """A blob set aside earlier still stands for its location, if its record can tell which."""
     try:
-        blob = _twice(volume.read_record, name, blob_id)
+        blob = _twice(volume.directory.read_record, name, blob_id)
     except (BadRecord, FileNotFoundError):
         return
     except OSError as error:
@@ -410,12 +406,12 @@ def repair(volume: Volume, found: Recovery) -> None:
     Raises OSError, or OutcomeUnknown, if the disk refuses.
     """
     for name in found.leftover:
-        volume.trashed[name] = None
+        volume.trash.trashed[name] = None
         if stage := _STAGE.fullmatch(name):
             _log_pending_stage(volume, name)
             # A copy that was taken under a running daemon may have the blob, too.
-            if stage[1] != PROBE and not volume.stands(stage[1]):
-                volume.trashed[name] = int(stage[1])
+            if stage[1] != PROBE and not volume.directory.stands(stage[1]):
+                volume.trash.trashed[name] = int(stage[1])
     _redo(volume, found)
     for blob in found.pending:
         if _fail_pending(volume, str(blob.id), blob):
@@ -424,10 +420,10 @@ def repair(volume: Volume, found: Recovery) -> None:
     volume.sync_tombstones(dead.id for dead in found.dead)
     for blob_id in found.uncommitted:
         log.warn("{id} has no state file, and is no blob - Deleting!", id=blob_id)
-        volume.take_away(str(blob_id), blob_id)
+        volume.trash.put_or_unlink(str(blob_id), blob_id)
     damaged = {damage.name: damage for damage in found.damaged.values()}
     for blob_id, reason, tie in found.quarantine:
-        aside = volume.quarantine(str(blob_id), tie=tie)
+        aside = volume.trash.quarantine(str(blob_id), tie=tie)
         damage = damaged.get(str(blob_id))
         log.error(
             "Blob {id}{where} is quarantined as {name}: {reason}",
@@ -441,7 +437,7 @@ def repair(volume: Volume, found: Recovery) -> None:
             if damage is not None:
                 damage.name = aside
     if found.uncommitted or found.quarantine:
-        volume.sync_root()
+        volume.directory.sync_root()
     for name in found.foreign:
         log.warn("{name!r} in the data directory is {why}", name=name, why=found.why_foreign(name))
 
@@ -451,33 +447,33 @@ def _redo(volume: Volume, found: Recovery) -> None:
     # Of all this the journal still knows, until it is told otherwise: in what order it is done, and
     # flushed, does not matter.
     for blob_id in found.overtaken:
-        volume.take_away(str(blob_id), blob_id)
+        volume.trash.put_or_unlink(str(blob_id), blob_id)
     for name in found.obsolete:
-        volume.take_away(name)
+        volume.trash.put_or_unlink(name)
     for entry in found.undone:
         _restore(volume, found, entry)
     if found.journal_damage is not None:
         log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
-    if volume.journal.last or found.journal_damage is not None:
-        volume.redone()
+    if volume.protocol.journal.last or found.journal_damage is not None:
+        volume.protocol.flush_redone()
         if found.undone:
             log.info("Journal: {count} blobs written again", count=len(found.undone))
     elif found.obsolete:
-        volume.sync_root()
+        volume.directory.sync_root()
 
 
 def _restore(volume: Volume, found: Recovery, entry: Entry) -> None:
     """Write a blob again; on a full disk, in the room of what is not needed."""
     for make_room in (_collect_early, _shrink_journal):
         try:
-            volume.restore(entry)
+            restore(volume, entry)
             return
         except OSError as error:
             if not is_no_space(error):
                 raise
         make_room(volume, found)
     try:
-        volume.restore(entry)
+        restore(volume, entry)
     except OSError as error:
         if not is_no_space(error):
             raise
@@ -490,7 +486,7 @@ def _restore(volume: Volume, found: Recovery, entry: Entry) -> None:
 
 def _collect_early(volume: Volume, found: Recovery) -> None:
     """What this removes was dead, or torn, and is superseded on the disk or in the journal."""
-    volume.sync_root()
+    volume.directory.sync_root()
     collected = collect(volume, found.dead)
     found.dead = [one for one in found.dead if one not in collected.blobs]
     found.ids.difference_update(collected.ids)
@@ -498,7 +494,7 @@ def _collect_early(volume: Volume, found: Recovery) -> None:
 
 def _shrink_journal(volume: Volume, _found: Recovery) -> None:
     """Without the room behind its batches the journal is good for this one start."""
-    volume.journal.shrink()
+    volume.protocol.journal.shrink()
 
 
 def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
@@ -510,14 +506,14 @@ def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
     except OSError as error:
         # On a full disk this makes room. Nothing needs the mark: it never was at its location.
         log.warn("Blob {id} is removed unmarked: {error}", id=blob.id, error=error)
-        volume.take_away(name, blob.id)
+        volume.trash.put_or_unlink(name, blob.id)
         return False
     return True
 
 
 def _log_pending_stage(volume: Volume, name: str) -> None:
     try:
-        blob = volume.read_record(name)
+        blob = volume.directory.read_record(name)
     except (OSError, BadRecord):
         return
     if blob.state is State.PENDING:
@@ -531,11 +527,11 @@ def _log_pending_stage(volume: Volume, name: str) -> None:
 def set_aside(volume: Volume, damage: Damage) -> None:
     """Quarantine a blob that was found damaged while it was being served."""
     # Its record goes on to stand for its location, and with another name no journal restores it.
-    volume.checkpoint()
-    name = volume.quarantine(damage.name)
+    volume.protocol.checkpoint()
+    name = volume.trash.quarantine(damage.name)
     if name is not None:
         damage.name = name
-        volume.sync_root()
+        volume.directory.sync_root()
 
 
 def discard(volume: Volume, names: Iterable[str]) -> list[str]:
@@ -547,11 +543,11 @@ def discard(volume: Volume, names: Iterable[str]) -> list[str]:
     moved = False
     for name in names:
         try:
-            moved |= volume.take_away(name)
+            moved |= volume.trash.put_or_unlink(name)
         except OSError as error:
             log.warn("{name} is not discarded: {error}", name=name, error=error)
         else:
             gone.append(name)
     if moved:
-        volume.sync_root()
+        volume.directory.sync_root()
     return gone

@@ -1,0 +1,73 @@
+"""What can be asked of a volume's write protocol: to commit, to delete, to discard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from gostore.blob import Blob, Committed
+from gostore.errors import StoreError
+from gostore.volume.directory import stage_name
+
+
+@define(eq=False)
+class Stage:
+    """An upload in `.new-<id>`: its record and its open data.raw (-1 once closed)."""
+
+    blob: Blob
+    fd: int
+
+    @property
+    def name(self) -> str:
+        """The stage's directory."""
+        return stage_name(self.blob.id)
+
+    def release(self) -> int:
+        """Return the descriptor, which is the caller's to close now; -1 if it has been closed."""
+        fd, self.fd = self.fd, -1
+        return fd
+
+
+@define(eq=False)
+class Commit:
+    """Make a blob exist: its finished record, and its bytes or the stage that holds them.
+
+    ``error`` says, after `WriteProtocol.carry_out`, why it is not done; None: it is, durably.
+    """
+
+    blob: Blob
+    data: bytes | Stage
+    error: StoreError | None = None
+    #: What the state file holds, once it is written.
+    record: bytes = b""
+
+
+@define(eq=False)
+class Delete:
+    """Make a blob not exist, for good.
+
+    ``elders`` are the ids of superseded blobs of its location that may still be on the disk. They
+    would come back if this one just vanished.  ``error`` as for `Commit`.
+    """
+
+    blob: Committed
+    elders: Sequence[int]
+    error: StoreError | None = None
+    #: What the state file holds, once it is written.
+    record: bytes = b""
+
+
+@define(eq=False)
+class Discard:
+    """Remove damaged directories, the last name only when the others are durably gone.
+
+    ``newest`` is the generation up to which blobs had been committed when it was decided.
+    """
+
+    names: Sequence[str]
+    newest: int
+    error: StoreError | None = None
+
+
+Change = Commit | Delete | Discard

@@ -1,0 +1,107 @@
+"""How directories leave: renamed to the trash or the quarantine, and removed from the trash."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+
+from twisted.logger import Logger
+
+from gostore.errors import is_no_space, strerror_of
+from gostore.volume.directory import FILES, QUARANTINE, STATE, TIE, TRASH, Directory
+
+log = Logger()
+
+
+class Trash:
+    """What is on its way out of one data directory."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        #: What has been put into the trash, and not removed yet: name -> the id it bore, if any.
+        self.trashed: dict[str, int | None] = {}
+        #: Why `remove` failed, by name.
+        self.why_kept: dict[str, str] = {}
+        self._serial = 0
+
+    def put(self, name: str, blob_id: int | None = None) -> bool:
+        """Rename a directory to `.trash-*`, not synced; return False if it is not there.
+
+        The collector removes it, and then reports ``blob_id`` as free.
+        """
+        return self._rename_away(name, TRASH, "", blob_id) is not None
+
+    def put_or_unlink(self, name: str, blob_id: int | None = None) -> bool:
+        """As `put`; or remove the state file, durably, if there is no room to rename.
+
+        On a full disk XFS may find no room to enter a name, but always to take one out. Without a
+        state file the directory is no blob to any start, and is emptied as the trash is.
+        """
+        try:
+            return self.put(name, blob_id)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+        with self._directory.flushing(name), suppress(FileNotFoundError):
+            self._directory.unlink(f"{name}/{STATE}")
+        self.trashed[name] = blob_id
+        return True
+
+    def quarantine(self, name: str, *, tie: bool = False) -> str | None:
+        """Rename a directory to `.quarantine-*`, not synced; return that name.
+
+        None if it is not there.
+        """
+        return self._rename_away(name, QUARANTINE, TIE if tie else "", None)
+
+    def _rename_away(self, name: str, prefix: str, suffix: str, blob_id: int | None) -> str | None:
+        stem = name.lstrip(".").split("-")[1] if name.startswith(".") else name
+        while True:
+            self._serial += 1
+            target = f"{prefix}{stem}-{self._serial}{suffix}"
+            if prefix == QUARANTINE and self._directory.stands(target):
+                # A link, or a file, would take the place of one from before this start.
+                continue
+            try:
+                self._directory.rename(name, target)
+            except FileNotFoundError:
+                return None
+            except (FileExistsError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                continue
+            self.trashed.pop(name, None)
+            if prefix == TRASH:
+                self.trashed[target] = blob_id
+            return target
+
+    def remove(self, name: str) -> bool:
+        """Remove a directory and what gostore put in it; False if something is left of it.
+
+        Files that gostore does not know are not removed, and so keep their directory.
+        """
+        directory = self._directory
+        try:
+            for entry in FILES:
+                with suppress(FileNotFoundError):
+                    directory.disk.unlink(f"{name}/{entry}", dir_fd=directory.root)
+            directory.disk.rmdir(name, dir_fd=directory.root)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            reason = self._reason(name, error)
+            # Every run of the collector tries again; the log says it once.
+            if self.why_kept.get(name) != reason:
+                log.warn("{name} is not removed: {reason}", name=name, reason=reason)
+            self.why_kept[name] = reason
+            return False
+        self.why_kept.pop(name, None)
+        return True
+
+    def _reason(self, name: str, error: OSError) -> str:
+        with suppress(OSError):
+            if (foreign := self._directory.foreign_in(name)) is not None:
+                return f"it holds {foreign!r}, which is not gostore's"
+        return strerror_of(error)
