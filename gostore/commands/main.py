@@ -219,8 +219,8 @@ def run_selftest(parsed: argparse.Namespace) -> int:
         def tell(text: str) -> None:
             status.update(f"{text} ({long})")
 
-        trial = Trial(place(parsed.crash), parsed.seconds, parsed.kills, parsed.seed, tell=tell)
-        verdict = trial.run()
+        trial = Trial(place(parsed.crash), parsed.seconds, parsed.kills, parsed.seed)
+        verdict = trial.run(tell)
     print("\n".join(map(printable, verdict.as_lines())))
     return GOOD if verdict.good else BAD
 

@@ -1,23 +1,19 @@
 """A trial of this machine's disk: kill a daemon over and over, and see that nothing is lost.
 
-Writers that each have locations of their own store, replace and delete, while the daemon is ended
-by ``kill -9`` at random times and started again.  What it has answered with success has to be there
-afterwards; where a kill took the answer away, the old or the new is right, and nothing else.  Then
-the disk is made to look full, and must still be read and deleted from; and a write is made to fail
-in the middle, and that must cost nothing either.
+Writers store, replace and delete, each at locations of its own. Meanwhile ``kill -9`` ends the
+daemon at random times, and it starts again. Every acknowledged write must be there afterwards.
+Where a kill took the answer away, the old version or the new one must be there, and nothing else.
+Then the daemon takes the disk for full: reads and deletes must still work. At last a write fails in
+the middle, and that must cost nothing either.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import random
-import re
-import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,42 +22,38 @@ from pathlib import Path
 
 from attrs import define, field
 
-import gostore
 from gostore.commands.fsck import fsck
+from gostore.commands.trial_daemon import PATIENCE, NeverSaid, TrialDaemon
 from gostore.errors import VolumeUnusable
 from gostore.volume.journal.journal import SIZE
 from gostore.volume.volume import Volume
 
 WRITERS = 4
 LOCATIONS = 5
-#: Seconds after which a daemon that has not answered, or not come up, never will.
-PATIENCE = 60.0
-#: How much room the daemon is told that there is on the full disk, and the most it is given to use.
+#: The daemon may use about this much of the disk before it takes it for full.
 ROOM = 4 * 1024 * 1024
 FILL = 256 * 1024
 MOST_FILLS = 64
-#: The largest file that a write may make where writes fail. The journal has its room already, and
-#: no full disk takes that away.
+#: No file may grow beyond this where a write has to fail. The journal has its room already, and no
+#: full disk takes that away.
 FILE_LIMIT = SIZE
-#: About how many seconds the trial takes, beside those of the kills.
+#: About how many seconds the trial takes besides the kills.
 REST = 10
-#: How many of the things that are wrong are told one by one.
+#: The report shows at most so many faults one by one.
 MOST_SHOWN = 20
 SIZES = (0, 17, 1000, 20_000, 70_000, 300_000)
 
 #: What each location holds, None where there is no blob.
-Held = dict[str, bytes | None]
+Expected = dict[str, bytes | None]
 
-_TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
-_OPTIONS = ("-s", "127.0.0.1:0", "--gc-interval", "0.2")
 _LOST = (OSError, http.client.HTTPException)
 
 
 @define
 class Verdict:
-    """What the trial came to; ``wrong`` says what was lost or is not as it should be.
+    """The outcome of a trial. ``wrong`` lists each loss and each wrong answer.
 
-    ``unjudged`` says what could not be seen, good or bad.
+    ``unjudged`` lists what the trial could not judge.
     """
 
     directory: str
@@ -99,6 +91,10 @@ class Verdict:
         ]
 
 
+def _make_daemon(directory: Path) -> TrialDaemon:
+    return TrialDaemon(directory, "--gc-interval", "0.2")
+
+
 class Trial:
     """One trial in a new directory under ``parent``, which is removed if all is well."""
 
@@ -108,62 +104,65 @@ class Trial:
         seconds: float,
         kills: int,
         seed: int | None = None,
-        subject: Callable[[str], Subject] | None = None,
-        tell: Callable[[str], object] = lambda text: None,
+        make_daemon: Callable[[Path], TrialDaemon] = _make_daemon,
     ) -> None:
-        """Describe the trial; ``subject`` makes the daemon for a directory, by default a real one.
+        """Describe the trial; ``make_daemon`` makes the daemon of a data directory.
 
-        The kills are over after so many seconds, or kills. ``tell`` is told what is being done.
+        The kills end after so many seconds, or so many kills.
         """
-        self._tell = tell
         self._parent = parent
-        self._subject = subject or Subject
+        self._make_daemon = make_daemon
         self._seconds = seconds
         self._kills = kills
         self._seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
 
-    def run(self) -> Verdict:
-        """Do it. Blocks. Raises OSError, or VolumeUnusable if no daemon can be started there."""
+    def run(self, tell: Callable[[str], object] = lambda text: None) -> Verdict:
+        """Run the trial, and call ``tell`` with each step. Blocks.
+
+        Raises OSError, or VolumeUnusable if no daemon starts there.
+        """
         begun = time.monotonic()
         try:
             directory = tempfile.mkdtemp(prefix="gostore-selftest-", dir=self._parent)
         except OSError as error:
-            # Nobody has named the directory that could not be made.
+            # The error does not name the parent.
             raise VolumeUnusable(self._parent, error.strerror or str(error)) from error
         verdict = Verdict(directory, self._seed)
-        daemon = self._subject(directory)
+        data = Path(directory) / "data"
+        daemon = self._make_daemon(data)
         try:
-            daemon.start()
+            _start(daemon)
             try:
-                self._crash(daemon, verdict)
-                self._tell("Filling the disk")
-                held = fill(daemon, verdict)
-                self._tell("Cutting a write short")
-                cut_short(daemon, verdict, held)
+                self._crash(daemon, verdict, tell)
+                tell("Filling the disk")
+                expected = fill(daemon, verdict)
+                tell("Cutting a write short")
+                cut_short(daemon, verdict, expected)
             except VolumeUnusable as error:
                 verdict.wrong.append(str(error))
-            self._tell("Checking what is left")
-            verdict.wrong += [str(each) for each in fsck(Volume(daemon.data)).damage]
+            tell("Checking what is left")
+            verdict.wrong += [str(each) for each in fsck(Volume(str(data))).damage]
         finally:
-            daemon.kill()
+            daemon.close()
             if verdict.good:
                 shutil.rmtree(directory)
         verdict.seconds = time.monotonic() - begun
         return verdict
 
-    def _crash(self, daemon: Subject, verdict: Verdict) -> None:
+    def _crash(self, daemon: TrialDaemon, verdict: Verdict, tell: Callable[[str], object]) -> None:
         chosen = random.Random(self._seed)
         writers = [Writer(number, daemon, verdict, self._seed) for number in range(WRITERS)]
         for writer in writers:
             writer.start()
+        pause = threading.Event()
         end = time.monotonic() + self._seconds
         try:
             while time.monotonic() < end and verdict.kills < self._kills:
-                self._tell(f"Killing the daemon, {verdict.kills} times until now")
-                daemon.idle.wait(min(chosen.uniform(0.05, 1.0), max(0, end - time.monotonic())))
+                tell(f"Killing the daemon, {verdict.kills} times until now")
+                pause.wait(min(chosen.uniform(0.05, 1.0), max(0, end - time.monotonic())))
                 daemon.kill()
                 verdict.kills += 1
-                daemon.start()
+                _start(daemon)
                 for writer in writers:
                     writer.look_all.set()
         finally:
@@ -173,7 +172,7 @@ class Trial:
                 writer.join(2 * PATIENCE)
         # Once more from the disk, when all is quiet.
         daemon.kill()
-        daemon.start()
+        _start(daemon)
         for writer in writers:
             if writer.failure is not None:
                 raise writer.failure
@@ -182,15 +181,15 @@ class Trial:
             verdict.unknown += writer.unknown
             verdict.checked += writer.checked
             verdict.wrong += writer.wrong
-        daemon.stop(verdict)
+        _stop(daemon, verdict)
 
 
-def fill(daemon: Subject, verdict: Verdict) -> Held:
-    """See that a disk that looks full refuses writes, and nothing else; return what is there."""
+def fill(daemon: TrialDaemon, verdict: Verdict) -> Expected:
+    """See that a full disk refuses writes, and nothing else. Return what each location holds."""
     reserve = max(0, daemon.free() - ROOM)
     options = ("--free-space-reserve", str(reserve))
-    daemon.start(*options)
-    held: Held = {}
+    _start(daemon, *options)
+    expected: Expected = {}
     status = before = 0
     for number in range(MOST_FILLS):
         location, body = f"full/{number}", bytes([number]) * FILL
@@ -199,180 +198,104 @@ def fill(daemon: Subject, verdict: Verdict) -> Held:
         if status != 204:
             break
         verdict.acknowledged += 1
-        held[location] = body
+        expected[location] = body
     if status == 507:
         verdict.refused += 1
     elif status == 204 and max(before, daemon.free()) >= reserve:
         verdict.unjudged.append("a full disk: others have made room on it meanwhile")
     else:
         verdict.wrong.append(f"a full disk: POST {_answered(status)}, and not with 507")
-    _look(daemon, verdict, held)
-    for location in list(held)[::2]:
-        _delete(daemon, verdict, held, location)
-    _look(daemon, verdict, held)
+    _look(daemon, verdict, expected)
+    for location in list(expected)[::2]:
+        _delete(daemon, verdict, expected, location)
+    _look(daemon, verdict, expected)
     daemon.kill()
-    daemon.start(*options)
-    _look(daemon, verdict, held)
-    daemon.stop(verdict)
-    return held
+    _start(daemon, *options)
+    _look(daemon, verdict, expected)
+    _stop(daemon, verdict)
+    return expected
 
 
-def cut_short(daemon: Subject, verdict: Verdict, held: Held) -> None:
-    """See that a write that fails in the middle takes nothing along, and leaves nothing."""
-    daemon.start("--free-space-reserve", "0")
-    # While it runs: Python ignores SIGXFSZ, so what is too large fails as a full disk does.
-    daemon.limit(FILE_LIMIT)
+def cut_short(daemon: TrialDaemon, verdict: Verdict, expected: Expected) -> None:
+    """See that a write that fails in the middle harms nothing else, and leaves nothing."""
+    _start(daemon, "--free-space-reserve", "0")
+    # Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk.
+    daemon.limit_files(FILE_LIMIT)
     status, _ = _ask(daemon, "POST", "failing", b"!" * (FILE_LIMIT + 1))
     if status == 0 or status >= 500:
         verdict.failed += 1
-        held["failing"] = None
+        expected["failing"] = None
     else:
         verdict.wrong.append(f"failing: a write that failed {_answered(status)}")
-    _look(daemon, verdict, held)
-    for location, body in list(held.items()):
+    _look(daemon, verdict, expected)
+    for location, body in list(expected.items()):
         if body is not None:
-            _delete(daemon, verdict, held, location)
-    _look(daemon, verdict, held)
-    daemon.stop(verdict)
+            _delete(daemon, verdict, expected, location)
+    _look(daemon, verdict, expected)
+    _stop(daemon, verdict)
 
 
-def _look(daemon: Subject, verdict: Verdict, held: Held) -> None:
-    for location, wanted in held.items():
+def _look(daemon: TrialDaemon, verdict: Verdict, expected: Expected) -> None:
+    for location, wanted in expected.items():
         verdict.checked += 1
         status, body = _ask(daemon, "GET", location)
         if (status, wanted) != (404, None) and (status, body) != (200, wanted):
             verdict.wrong.append(f"{location}: {_answered(status)}, and not with what it holds")
 
 
-def _delete(daemon: Subject, verdict: Verdict, held: Held, location: str) -> None:
+def _delete(daemon: TrialDaemon, verdict: Verdict, expected: Expected, location: str) -> None:
     status, _ = _ask(daemon, "DELETE", location)
     if status == 200:
         verdict.acknowledged += 1
-        held[location] = None
+        expected[location] = None
     else:
         verdict.wrong.append(f"{location}: DELETE {_answered(status)}")
 
 
 def _ask(
-    daemon: Subject, method: str, location: str, body: bytes | None = None
+    daemon: TrialDaemon, method: str, location: str, body: bytes | None = None
 ) -> tuple[int, bytes]:
-    """Send one request; return status and body, 0 if there was no answer."""
+    """Send one request. Return status and body, 0 if no answer came."""
     try:
-        return daemon.ask(method, location, body)
+        answer = daemon.ask(method, location, body)
     except _LOST:
         return 0, b""
+    return answer.status, answer.body
+
+
+def _start(daemon: TrialDaemon, *options: str) -> None:
+    """Start the daemon. Raises VolumeUnusable."""
+    try:
+        daemon.start(*options)
+    except NeverSaid as error:
+        daemon.close()
+        last = error.said[-1].strip() if error.said else "it says nothing"
+        reason = f"no daemon starts there: {last}"
+        raise VolumeUnusable(str(daemon.directory.parent), reason) from error
+
+
+def _stop(daemon: TrialDaemon, verdict: Verdict) -> None:
+    """Ask the daemon to end, which it has to do with status 0."""
+    try:
+        status = daemon.stop()
+    except subprocess.TimeoutExpired:
+        status = -1
+    if status:
+        verdict.wrong.append(f"the daemon ended with status {status}")
+    daemon.close()
 
 
 def _answered(status: int) -> str:
     return f"answered {status}" if status else "not answered"
 
 
-class Subject:
-    """A daemon of the trial's own."""
-
-    def __init__(self, directory: str) -> None:
-        self.data = os.path.join(directory, "data")
-        #: Never set: a wait on it is a pause.
-        self.idle = threading.Event()
-        self.up = threading.Event()
-        self._directory = directory
-        self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
-        self._port = 0
-
-    def start(self, *options: str) -> None:
-        """Start it, and wait until it listens."""
-        # The gostore that is on trial is this one.
-        source = str(Path(gostore.__file__).parent.parent)
-        path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
-        process = self._process = subprocess.Popen(
-            [*_TWISTD, "-n", "--pidfile=", "gostore", *_OPTIONS, "--dir", self.data, *options],
-            cwd=self._directory,
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-        )
-        found = threading.Event()
-        said: list[str] = []
-
-        def read() -> None:
-            assert process.stdout is not None
-            with process.stdout as lines:
-                for line in lines:
-                    said.append(line)
-                    if match := re.search(r"Listening on http://127\.0\.0\.1:([0-9]+)", line):
-                        self._port = int(match[1])
-                        found.set()
-            found.set()
-
-        self._port = 0
-        self._reader = threading.Thread(target=read, daemon=True)
-        self._reader.start()
-        found.wait(PATIENCE)
-        if not self._port:
-            self.kill()
-            last = said[-1].strip() if said else "it says nothing"
-            raise VolumeUnusable(self._directory, f"no daemon starts there: {last}")
-        self.up.set()
-
-    def kill(self) -> None:
-        """End it with kill -9."""
-        self.up.clear()
-        if self._process is not None:
-            self._process.kill()
-            self._gone()
-
-    def stop(self, verdict: Verdict) -> None:
-        """End it in peace, which it has to."""
-        self.up.clear()
-        assert self._process is not None
-        self._process.terminate()
-        try:
-            status = self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            status = -1
-        if status:
-            verdict.wrong.append(f"the daemon ended with status {status}")
-        self.kill()
-
-    def _gone(self) -> None:
-        assert self._process is not None and self._reader is not None
-        self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        self._process = None
-
-    def free(self) -> int:
-        """How many bytes are free on its disk."""
-        found = os.statvfs(self.data)
-        return found.f_bavail * found.f_frsize
-
-    def limit(self, size: int) -> None:
-        """From now on no file of its may grow beyond a size."""
-        assert self._process is not None
-        hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size, hard))
-
-    def ask(self, method: str, location: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """Send one request; return status and body. Raises one of _LOST if there is no answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
-        try:
-            connection.request(method, f"/store/{location}", body)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-
 class Writer(threading.Thread):
     """Writes to locations that nobody else writes to, and knows what each may hold.
 
-    What a location holds is the SHA-256 of its bytes, or None if there is no blob.
+    A location holds the SHA-256 of its bytes, or None if there is no blob.
     """
 
-    def __init__(self, number: int, daemon: Subject, verdict: Verdict, seed: int) -> None:
+    def __init__(self, number: int, daemon: TrialDaemon, verdict: Verdict, seed: int) -> None:
         super().__init__(daemon=True)
         self.enough = threading.Event()
         self.look_all = threading.Event()
@@ -388,7 +311,7 @@ class Writer(threading.Thread):
         }
 
     def run(self) -> None:
-        """Write until it is enough."""
+        """Write until ``enough`` is set."""
         try:
             while not self.enough.is_set():
                 if not self._daemon.up.wait(0.1):
@@ -404,35 +327,34 @@ class Writer(threading.Thread):
             self.failure = error
 
     def check_all(self) -> None:
-        """See that every location holds what it may."""
+        """Check every location."""
         for location in self._may:
             self._check(location)
 
     def _check(self, location: str) -> bytes | None:
-        status, body = self._daemon.ask("GET", location)
-        held = hashlib.sha256(body).digest() if status == 200 else None
+        answer = self._daemon.ask("GET", location)
+        found = hashlib.sha256(answer.body).digest() if answer.status == 200 else None
         self.checked += 1
-        if status not in (200, 404) or held not in self._may[location]:
-            self.wrong.append(f"{location}: answered {status}, and not with what it holds")
-        # From here on it is known.
-        self._may[location] = {held}
-        return held
+        if answer.status not in (200, 404) or found not in self._may[location]:
+            self.wrong.append(f"{location}: answered {answer.status}, and not with what it holds")
+        self._may[location] = {found}
+        return found
 
     def _write(self) -> None:
         location = self._random.choice(list(self._may))
         if len(self._may[location]) > 1:
             self._check(location)
-        [held] = self._may[location]
+        [before] = self._may[location]
         after: bytes | None = None
-        if held is not None and self._random.random() < 0.25:
+        if before is not None and self._random.random() < 0.25:
             method, body, good = "DELETE", None, 200
         else:
             body = self._random.randbytes(self._random.choice(SIZES))
             after = hashlib.sha256(body).digest()
-            method, good = ("POST", 204) if held is None else ("PUT", 200)
-        self._may[location] = {held, after}
+            method, good = ("POST", 204) if before is None else ("PUT", 200)
+        self._may[location] = {before, after}
         try:
-            status, _ = self._daemon.ask(method, location, body)
+            status = self._daemon.ask(method, location, body).status
         except _LOST:
             self.unknown += 1
             raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
+from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
@@ -13,52 +15,63 @@ from gostore.commands.selftest import (
     FILE_LIMIT,
     MOST_FILLS,
     MOST_SHOWN,
-    Subject,
     Trial,
     Verdict,
     Writer,
     cut_short,
     fill,
 )
+from gostore.commands.trial_daemon import Answer as RealAnswer
+from gostore.commands.trial_daemon import Body, NeverSaid, TrialDaemon
 from gostore.errors import VolumeUnusable
 from tests.e2e.mounts import tmpfs
 
 Answer = tuple[int, bytes]
 
 
-class FakeDaemon(Subject):
+class FakeDaemon(TrialDaemon):
     """A daemon that is a dictionary, with room for some blobs; ``spoil`` changes its answers.
 
     It is given the method, the location, whether the daemon has room, and the right answer.
     """
 
     def __init__(self, directory: Path, room: int = 3) -> None:
-        super().__init__(str(directory))
+        super().__init__(directory)
         self.room = room
-        (directory / "data").mkdir()
+        directory.mkdir(exist_ok=True)
         self.blobs: dict[str, bytes] = {}
         self.starts: list[tuple[str, ...]] = []
         self.limited = False
         self.spoil: Callable[[str, str, Answer], Answer] = lambda method, location, answer: answer
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str) -> FakeDaemon:
         self.starts.append(options)
         self.up.set()
+        return self
 
     def kill(self) -> None:
         self.up.clear()
 
-    def stop(self, verdict: Verdict) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> int:
         self.kill()
+        return 0
 
     def free(self) -> int:
         return (1 << 40) - sum(map(len, self.blobs.values()))
 
-    def limit(self, size: int) -> None:
+    def limit_files(self, size: int) -> None:
         self.limited = True
 
-    def ask(self, method: str, location: str, body: bytes | None = None) -> Answer:
-        return self.spoil(method, location, self._answer(method, location, body))
+    def ask(
+        self,
+        method: str,
+        location: str,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> RealAnswer:
+        assert body is None or isinstance(body, bytes)
+        status, got = self.spoil(method, location, self._answer(method, location, body))
+        return RealAnswer(status, HTTPMessage(), got)
 
     def _answer(self, method: str, location: str, body: bytes | None) -> Answer:
         if body is not None:
@@ -200,17 +213,17 @@ def test_no_start(tmp_path: Path) -> None:
     class Dying(FakeDaemon):
         starts_left = 1
 
-        def __init__(self, directory: str) -> None:
-            super().__init__(Path(directory))
-
-        def start(self, *options: str) -> None:
+        def start(self, *options: str) -> FakeDaemon:
             if not self.starts_left:
-                raise VolumeUnusable(self.data, "no daemon starts there")
+                raise NeverSaid("it ended", ["one", "the port is in use"])
             self.starts_left -= 1
+            return self
 
-    trial = Trial(str(tmp_path), seconds=0, kills=0, seed=1, subject=Dying)
+    trial = Trial(str(tmp_path), seconds=0, kills=0, seed=1, make_daemon=Dying)
     verdict = trial.run()
-    assert [each.partition(": ")[2] for each in verdict.wrong] == ["no daemon starts there"]
+    assert [each.partition(": ")[2] for each in verdict.wrong] == [
+        "no daemon starts there: the port is in use"
+    ]
     Dying.starts_left = 0
     with pytest.raises(VolumeUnusable):
         trial.run()

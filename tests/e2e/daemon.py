@@ -1,44 +1,37 @@
-"""A real daemon to talk to: ``twistd gostore`` in a process of its own, on a port nobody else has.
-
-Nothing here sleeps for a fixed time: what is waited for is seen the moment it happens, and after
-`PATIENCE` seconds it is an error.
-"""
+"""A trial daemon that the end-to-end tests can also look into: its files, its disk, its memory."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 from attrs import frozen
 
-import gostore
+from gostore.commands.trial_daemon import (
+    PATIENCE,
+    TWISTD,
+    TrialDaemon,
+    ask,
+    environment,
+)
 from gostore.volume.journal.journal import NAMES as JOURNAL
-
-#: Seconds after which something that should have happened has not; machines can be slow.
-PATIENCE = 60.0
 
 #: Seconds after which a daemon that was asked to end, and that no test looks at, is killed.
 GRACE = 5.0
 
 #: Long runs, of sizes and counts that no commit should wait for.
 SOAK = os.environ.get("GOSTORE_SOAK") == "1"
-
-#: ``python -m twisted`` is ``twist``; this is what the script ``twistd`` does.
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 
 #: A port that is free when the daemon binds it.
 ANY_PORT = "tcp:0:interface=127.0.0.1"
@@ -47,17 +40,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 STATE = "blob_state.base64.json"
 
-#: Of a request: an iterable comes in chunks, and does not say how long it is.
-Body = bytes | Iterable[bytes] | None
-
 T = TypeVar("T")
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a daemon: it runs the gostore that these tests import."""
-    source = str(Path(gostore.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}
 
 
 def eventually(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
@@ -70,21 +53,11 @@ def eventually(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T
     return seen
 
 
-@frozen
-class Answer:
-    """What the daemon answered."""
+class Daemon(TrialDaemon):
+    """A trial daemon that tests can look into.
 
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-
-class Daemon:
-    """One data directory, and the daemon that serves it, started as often as one likes.
-
-    ``options`` are gostore's; ``wrapper`` is a command that runs the daemon; ``host`` is where it
-    listens. One that is ``doomed`` to be killed anyway is not measured, because what it has covered
-    would die with it, and so it starts sooner.
+    A daemon that is ``doomed`` to be killed is not measured, because its coverage would die with
+    it, and so it starts sooner.
     """
 
     def __init__(
@@ -96,52 +69,9 @@ class Daemon:
         host: str = "127.0.0.1",
         doomed: bool = False,
     ) -> None:
-        self.directory = directory
-        self.options = options
-        self.env = {**(env or {}), **({"COVERAGE_PROCESS_CONFIG": ""} if doomed else {})}
-        self.wrapper = wrapper
-        self.host = host
+        env = {**(env or {}), **({"COVERAGE_PROCESS_CONFIG": ""} if doomed else {})}
+        super().__init__(directory, *options, env=env, wrapper=wrapper, host=host)
         self.doomed = doomed
-        self.log: list[str] = []
-        self.port = 0
-        self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
-        self._news = threading.Condition()
-        self._ended = False
-
-    # -- life ---------------------------------------------------------------------------------
-
-    def launch(self, *options: str, twistd: Sequence[str] = ()) -> Daemon:
-        """Start the process and wait for nothing; ``twistd`` are twistd's options."""
-        assert self._process is None, "it runs already"
-        self.log = []
-        self.port = 0
-        self._ended = False
-        command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", *twistd, "gostore"]
-        command += ["-s", f"tcp:0:interface={self.host}"]
-        command += ["--dir", str(self.directory), *self.options, *options]
-        self._process = subprocess.Popen(
-            command,
-            cwd=self.directory.parent,
-            env=environment(**self.env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-        )
-        self._reader = threading.Thread(target=self._read_log, args=(self._process.stdout,))
-        self._reader.start()
-        return self
-
-    def start(self, *options: str) -> Daemon:
-        """Start it and wait until it says where it listens."""
-        self.launch(*options)
-        line = self.wait_for(rf"Listening on http://{re.escape(self.host)}:[0-9]+")
-        self.port = int(line.rpartition(":")[2])
-        # The last of what it says before it serves.
-        self.wait_for("Recovery: ")
-        return self
 
     def start_with_log(self, log: Path) -> Daemon:
         """Start it with its log in a file, which nothing here reads but this."""
@@ -149,46 +79,6 @@ class Daemon:
         eventually(lambda: log.exists() and "Recovery: " in log.read_text(), "it serves")
         self.port = int(log.read_text().partition(f"http://{self.host}:")[2].split()[0])
         return self
-
-    @property
-    def process(self) -> subprocess.Popen[str]:
-        """The process, running or just ended."""
-        assert self._process is not None, "it is not running"
-        return self._process
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self.process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it has been started and has not ended by itself."""
-        return self._process is not None and self._process.poll() is None
-
-    def send(self, number: int) -> None:
-        """Send it a signal."""
-        self.process.send_signal(number)
-
-    def ended(self) -> int:
-        """Wait for it to end; return its exit status, or minus the signal that ended it."""
-        assert self._reader is not None
-        status = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self._process = None
-        return status
-
-    def kill(self) -> None:
-        """End it with kill -9."""
-        self.process.kill()
-        self.ended()
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end, and return its exit status."""
-        self.send(number)
-        return self.ended()
 
     def close(self) -> None:
         """Make sure that it is gone: asked to end, so that its coverage is kept, or else killed."""
@@ -200,39 +90,6 @@ class Daemon:
                 self.process.wait(GRACE)
         self.kill()
 
-    # -- what it says -------------------------------------------------------------------------
-
-    def _read_log(self, output: object) -> None:
-        for line in output:  # type: ignore[attr-defined]
-            with self._news:
-                self.log.append(line.rstrip("\n"))
-                self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
-
-    def wait_for(self, pattern: str) -> str:
-        """Wait for its log to say something; return the text that matches."""
-        end = time.monotonic() + PATIENCE
-        seen = 0
-        with self._news:
-            while True:
-                for line in self.log[seen:]:
-                    if match := re.search(pattern, line):
-                        return match[0]
-                seen = len(self.log)
-                assert not self._ended, f"it ended before saying {pattern!r}:\n" + self.said
-                left = end - time.monotonic()
-                assert left > 0, f"it never said {pattern!r}:\n" + self.said
-                self._news.wait(left)
-
-    @property
-    def said(self) -> str:
-        """Its whole log."""
-        return "\n".join(self.log)
-
-    # -- talking to it ------------------------------------------------------------------------
-
     @property
     def url(self) -> str:
         """Where it listens."""
@@ -242,24 +99,6 @@ class Daemon:
     def store(self, location: str) -> str:
         """The URL of a location, which has to be plain ASCII."""
         return f"{self.url}/store/{location}"
-
-    def connect(self) -> http.client.HTTPConnection:
-        """A connection of one's own."""
-        return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
-
-    def ask(
-        self,
-        method: str,
-        location: str,
-        body: Body = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Send one request on a connection of its own; OSError or HTTPException if it is lost."""
-        connection = self.connect()
-        try:
-            return ask(connection, method, f"/store/{location}", body, headers)
-        finally:
-            connection.close()
 
     # -- what it keeps ------------------------------------------------------------------------
 
@@ -321,21 +160,6 @@ class Daemon:
         """A number of its /proc status: VmHWM and VmRSS in KiB."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith(f"{field}:"))
-
-
-def ask(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    body: Body = None,
-    headers: Mapping[str, str] | None = None,
-) -> Answer:
-    """Send one request on a connection and read the whole answer."""
-    # Whose body nobody wants to read may be disconnected, but is told before.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.request(method, path, body, dict(headers or {}))
-    response = connection.getresponse()
-    return Answer(response.status, response.headers, response.read())
 
 
 @frozen

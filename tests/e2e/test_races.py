@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import pytest
 
-from tests.e2e.daemon import SOAK, Answer, Daemon, ask
+from gostore.commands.trial_daemon import Answer
+from tests.e2e.daemon import SOAK, Daemon, ask
 
 T = TypeVar("T")
 

@@ -51,10 +51,7 @@ def secure(make_daemon: Make, tmp_path: Path) -> Daemon:
     daemon = make_daemon()
     files = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
     daemon.launch("-s", f"ssl:0:interface=127.0.0.1:{files}")
-    line = daemon.wait_for(r"Listening on https://127\.0\.0\.1:[0-9]+")
-    daemon.port = int(line.rpartition(":")[2])
-    daemon.wait_for("Recovery: ")
-    return daemon
+    return daemon.serves("https")
 
 
 def connect(daemon: Daemon, certificate: Path, *protocols: str) -> http.client.HTTPSConnection:
