@@ -106,7 +106,7 @@ TRICKS = (
     Trick(
         "A large blob is sent from its file (sendfile)",
         "GET large",
-        (("wire.connection", "return isinstance(self.transport, EagerServer)", "return False"),),
+        (("wire.output", "return isinstance(self._transport, EagerServer)", "return False"),),
     ),
     Trick(
         "What the page cache has is sent without a worker (mincore)",

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import ClassVar
 
 from attrs import define
 
 
 class StoreError(Exception):
     """Anything the store refuses or fails to do; the base of all errors here."""
+
+    is_logged: ClassVar[bool] = False
+    """Whether the log has it, with more to go by than a later message could say."""
 
 
 # The request cannot be met.
@@ -54,6 +58,7 @@ class ConditionFailed(StoreError):
 class Damaged(StoreError):
     """The location's blob is on the disk, but differs from what was written."""
 
+    is_logged: ClassVar[bool] = True
     location: str
 
     def __str__(self) -> str:

@@ -38,6 +38,7 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
+from gostore.web.access_log import log_answer
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
@@ -212,19 +213,20 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         [Blobs(store, put_creates=settings.put_creates), Lists(store, reactor), Status(store)]
     )
     limits = Limits(
-        uri=settings.max_uri_size,
-        body=settings.max_blob_size or MAX_BODY,
-        head=settings.max_head_size,
-        fields=settings.max_fields,
+        max_uri_size=settings.max_uri_size,
+        max_head_size=settings.max_head_size,
+        max_fields=settings.max_fields,
         head_timeout=settings.head_timeout,
         idle_timeout=settings.idle_timeout,
         body_rate=settings.body_rate,
         body_window=settings.body_window,
         send_timeout=settings.send_timeout,
+        max_blob_size=settings.max_blob_size or MAX_BODY,
         max_connections=connection_limit(settings),
         turned_away=share_of_files(5),
     )
-    factory = HTTPFactory(dispatcher.dispatch, limits, reactor, access_log=settings.debug)
+    answered = log_answer if settings.debug else None
+    factory = HTTPFactory(dispatcher.dispatch, limits, reactor, answered=answered)
     endpoint = serverFromString(reactor, with_backlog(settings.listen))
     return Daemon(settings, store, Listener(endpoint, factory), reactor, refuse)
 

@@ -1,13 +1,14 @@
 """HTTP/1.0 and HTTP/1.1 for a server. It knows no route, no blob and no store.
 
-Other rooms import from here only. Open connection.py first: one client's requests, one after
-another.
+It is the only room whose `__init__` has code: this is its one door. Open connection.py first: one
+client's requests, one after another.
 """
 
 from gostore.wire.body import Body, Sink
-from gostore.wire.connection import Request
 from gostore.wire.factory import HTTPFactory
-from gostore.wire.head import MAX_BODY, Headers, Limits
+from gostore.wire.head import Headers
+from gostore.wire.limits import MAX_BODY, Limits
+from gostore.wire.request import Exchange, Request
 from gostore.wire.response import (
     ERROR_HEADERS,
     INTERNAL_ERROR,
@@ -23,6 +24,7 @@ __all__ = [
     "INTERNAL_ERROR",
     "MAX_BODY",
     "Body",
+    "Exchange",
     "HTTPFactory",
     "Headers",
     "Limits",

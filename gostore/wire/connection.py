@@ -1,200 +1,75 @@
 """One client: its requests read, dispatched and answered in order.
 
-One request at a time on each connection, in order. A request is dispatched when its head is
-complete and the bytes that came with it are read; from then on its body flows to whoever takes
-it, and the next head is not looked at before the response is written. What a client can make a
-connection hold is bounded: one head, one read of the socket, a little of a body that nobody has
-asked for, one piece of a response; beyond that the socket is left alone, and TCP slows it down.
+A connection works on one request at a time. It dispatches a request when the head is complete and
+has read the bytes that came with it. From then on the body flows to whoever takes it, and the next
+head waits until the response is written. A client can make a connection hold only so much: one
+head, one read of the socket, a little of a body that nobody asked for, one piece of a response.
+Beyond that the socket is left alone, and TCP slows the client down.
 
-A connection goes OPEN -> LINGER -> CLOSING -> LOST, and may leave out any but the last:
-
-    OPEN     requests are read and answered
-    LINGER   the last response is written; what the client still sends is dropped, for a little
-             while, because closing on unread bytes makes TCP take the response back
-             (RFC 9112 section 9.6)
-    CLOSING  nothing is read; what is written is still on its way
-    LOST     the transport is gone
-
-Time is counted in ticks of the factory, one for all connections: a deadline costs one assignment,
-and time in which the daemon itself did not run is held against nobody.
+Where a connection is in its life, states.py says.
 """
 
 from __future__ import annotations
 
-import enum
-import fcntl
-import termios
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
 
-from attrs import define
 from twisted.internet import protocol
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gostore.wire.body import Body
-from gostore.wire.head import (
-    Fields,
-    Headers,
-    Limits,
-    ProtocolError,
-    check_part,
-    read_fields,
-    read_request_line,
-    split_target,
-)
+from gostore.wire.head import Fields, HeadBuffer, ProtocolError
+from gostore.wire.input import Input
+from gostore.wire.limits import NEVER, Deadline
+from gostore.wire.output import Output
+from gostore.wire.request import Exchange, Listening, Request
 from gostore.wire.response import (
-    BODILESS,
     ERROR_HEADERS,
     INTERNAL_ERROR,
-    Sending,
     Source,
     close_source,
     error_body,
     response_head,
+    start_response,
 )
-from gostore.wire.transport import EagerServer
+from gostore.wire.states import NEXT, Event, State
+from gostore.wire.transport import Transport
 
 log = Logger()
 
-NEVER = 1 << 62
-
-# A response body up to this size goes out in one write with its head.
-_SMALL = 65536
-_RETRY_AFTER = 10
+_TURNED_AWAY_RETRY_AFTER = 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = b"Connection: close\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
 
-class _Transport(Protocol):
-    """What of a Twisted TCP, TLS or Unix transport is used here."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def writeSequence(self, data: Sequence[bytes]) -> None: ...
-
-    def pauseProducing(self) -> None: ...
-
-    def resumeProducing(self) -> None: ...
-
-    def registerProducer(self, producer: object, streaming: bool) -> None: ...
-
-    def unregisterProducer(self) -> None: ...
-
-    def loseConnection(self) -> None: ...
-
-    def abortConnection(self) -> None: ...
-
-    def getPeer(self) -> IAddress: ...
-
-
-class Factory(Protocol):
-    """What the connections of one listener share."""
-
-    limits: Limits
-    access_log: bool
-    stopping: bool
-    now: int
-
-    @property
-    def tail(self) -> bytes:
-        """The end of every response head."""
-
-    @property
-    def dispatch(self) -> Callable[[Request], None]:
-        """The application."""
-
-    def forget(self, connection: Connection) -> None:
-        """A connection is gone."""
-
-    def ticks(self, seconds: float) -> int:
-        """At least this long, in ticks."""
-
-    def after(self, seconds: float) -> int:
-        """A deadline no sooner than this."""
-
-
-class _State(enum.Enum):
-    OPEN = enum.auto()
-    LINGER = enum.auto()
-    CLOSING = enum.auto()
-    LOST = enum.auto()
-
-
-@define(eq=False)
-class Request:
-    """One request, dispatched at the end of its head.
-
-    `target` is as sent, `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
-    `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1).
-    """
-
-    method: str
-    target: bytes
-    path: str
-    query: str
-    version: tuple[int, int]
-    headers: Headers
-    body: Body
-    client: IAddress
-    is_secure: bool
-    _connection: Connection
-
-    def respond(
-        self, code: int, headers: Sequence[tuple[bytes, bytes]], body: bytes | Source
-    ) -> None:
-        """Answer. Of no effect if an answer was given before or the client is gone.
-
-        Date, Server, Content-Length and Connection are added. To HEAD, and with 204 and 304,
-        the body is not sent. Raises ValueError for a header field with a line end in it.
-        """
-        self._connection.respond(self, code, headers, body)
-
-
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IHalfCloseableProtocol)
 class Connection(protocol.Protocol):
-    """One client. As a producer it is what the transport pauses when the client is slow to read."""
+    """One client."""
 
-    transport: _Transport  # type: ignore[assignment]
+    transport: Transport  # type: ignore[assignment]
 
-    def __init__(self, factory: Factory, turned_away: bool) -> None:
+    def __init__(self, factory: Listening, turned_away: bool) -> None:
         self._factory = factory
         self._limits = factory.limits
         self._turned_away = turned_away
-        self._state = _State.OPEN
-        self.deadline = NEVER
-        # Bytes not yet read as HTTP: `_buffer` from `_position` on, `_seen` being where the
-        # search for the end of the head goes on.
-        self._buffer = b""
-        self._position = 0
-        self._seen = 0
-        self._skipped_line = False
-        # The field lines of the last head and what they said: the next is often the same.
-        self._block: tuple[tuple[int, int], bytes] | None = None
-        self._fields: Fields
+        self._is_told = factory.answered is not None
+        self._state = State.OPEN
+        self.deadline = Deadline(factory.ticks, factory.limits)
+        self._heads = HeadBuffer(factory.limits)
         # The request in progress.
         self._request: Request | None = None
+        self._begun = 0.0
         self._keep_alive = False
         self._expects = False
         self._answered = False
-        self._sending: Sending | None = None
+        self._code = 0
         self._advancing = False
-        self._reading = True
-        self._read_ended = False
-        self._dropped = 0
-        self._rate_mark = 0
-        # Whether the transport holds more than it likes, and since when nothing moved.
-        self.blocked = False
-        self._unsent: object = None
-        self._stalled_at = 0
-        self._registered = False
+        self._input: Input
+        self._output: Output
 
     # Transport to protocol.
 
@@ -206,42 +81,38 @@ class Connection(protocol.Protocol):
             set_no_delay = getattr(transport, "setTcpNoDelay", None)
             if set_no_delay is not None:
                 set_no_delay(True)
-        self._registered = True
-        transport.registerProducer(self, True)
-        self.deadline = self._factory.after(self._limits.idle_timeout)
+        self._input = Input(transport, self._limits)
+        self._output = Output(self, self.deadline, transport)
+        self.deadline.set(self._limits.idle_timeout)
         if self._turned_away:
-            self._refuse(503, "Too many connections", ((b"retry-after", b"%d" % _RETRY_AFTER),))
+            retry_after = (b"retry-after", b"%d" % _TURNED_AWAY_RETRY_AFTER)
+            self._refuse(503, "Too many connections", (retry_after,))
 
     def dataReceived(self, data: bytes) -> None:
-        if self._state is not _State.OPEN:
-            if self._state is _State.LINGER:
-                self._drop(data)
+        if self._state is not State.OPEN:
+            if self._state is State.LINGER:
+                self._input.drop(data)
             return
         request = self._request
         if request is None:
-            if self._buffer:
-                self._seen -= self._position
-                data = self._buffer[self._position :] + data
-            self._buffer = data
-            self._position = 0
+            self._heads.feed(data)
             self._advance()
         elif request.body.complete:
-            self._buffer = self._buffer[self._position :] + data
-            self._position = self._seen = 0
+            self._heads.feed(data)
             self._set_reading()
         elif self._answered:
-            self._drop(data)
+            self._input.drop(data)
         else:
             self._feed(request.body, data, 0)
             request.body.flow()
             self._advance()
 
     def readConnectionLost(self) -> None:
-        """The client has said all it will (RFC 9112 section 9.6), and may still listen."""
-        self._read_ended = True
-        if self._state is _State.LINGER:
+        """The client sends no more (RFC 9112 section 9.6), and may still listen."""
+        self._input.has_ended = True
+        if self._state is State.LINGER:
             self._close()
-        elif self._state is _State.OPEN:
+        elif self._state is State.OPEN:
             request = self._request
             if request is None:
                 self._advance()
@@ -249,15 +120,13 @@ class Connection(protocol.Protocol):
                 request.body.fail(f"Client went away after {request.body.progress}")
 
     def writeConnectionLost(self) -> None:
-        """Our side is closed, as was asked."""
+        """Our side is closed, as we asked."""
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
-        self._state = _State.LOST
-        self.deadline = NEVER
-        self._buffer = b""
-        if self._sending is not None:
-            self._sending.stop()
-            self._sending = None
+        self._move(Event.GONE)
+        self.deadline.at = NEVER
+        self._heads.clear()
+        self._cut_off()
         request = self._request
         self._request = None
         if request is not None and not request.body.complete:
@@ -274,8 +143,9 @@ class Connection(protocol.Protocol):
         try:
             while (
                 self._request is None
-                and self._state is _State.OPEN
-                and not self.blocked
+                and self._heads.unread
+                and self._state is State.OPEN
+                and not self._output.blocked
                 and self._read_head()
             ):
                 pass
@@ -283,84 +153,44 @@ class Connection(protocol.Protocol):
             self._refuse(error.code, error.text)
         finally:
             self._advancing = False
-        if self._state is _State.OPEN:
-            if self._read_ended and self._request is None and not self.blocked:
+        if self._state is State.OPEN:
+            if self._input.has_ended and self._request is None and not self._output.blocked:
                 self._close()
             else:
                 self._set_reading()
 
     def _read_head(self) -> bool:
-        """Read one head, and dispatch it; False when it is not complete."""
-        buffer, start = self._buffer, self._position
-        # One empty line before a request is forgiven (RFC 9112 section 2.2).
-        if not self._skipped_line and buffer.startswith(b"\r\n", start):
-            self._skipped_line = True
-            start = self._position = start + 2
-        end = buffer.find(b"\r\n\r\n", max(start, self._seen - 3))
-        if end < 0:
-            self._wait_for_head(buffer, start)
+        """Read one head and dispatch its request. Return False when the head is not complete."""
+        head = self._heads.next_head()
+        if head is None:
+            if self._heads.has_begun:
+                self.deadline.set(self._limits.head_timeout)
             return False
-        limits = self._limits
-        line_end = buffer.find(b"\r\n", start)
-        method, target, version = read_request_line(buffer[start:line_end], limits)
-        if end - start > limits.head:
-            raise ProtocolError(431, f"The request head is longer than {limits.head} bytes")
-        block = (version, buffer[line_end + 2 : end + 2])
-        if block != self._block:
-            self._fields = read_fields(block[1], version, limits)
-            self._block = block
-        path, query = split_target(method, target)
-        fields = self._fields
+        method, target, path, query, version, fields = head
+        headers, body = fields.headers, Body(fields.length, self._limits, self)
         request = Request(
-            method.decode("ascii"),
-            target,
-            path,
-            query,
-            version,
-            fields.headers,
-            Body(fields.length, limits, self),
-            self._client,
-            self._is_secure,
-            self,
+            method, target, path, query, version, headers, body, self._client, self._is_secure, self
         )
-        self._position = end + 4
-        self._skipped_line = False
         self._begin(request, fields)
         return True
 
-    def _wait_for_head(self, buffer: bytes, start: int) -> None:
-        if start == len(buffer):
-            self._buffer = b""
-            self._position = self._seen = 0
-            return
-        seen = max(start, self._seen)
-        if seen == start:
-            self.deadline = self._factory.after(self._limits.head_timeout)
-        self._seen = len(buffer)
-        check_part(buffer, start, seen, self._limits)
-
     def _begin(self, request: Request, fields: Fields) -> None:
-        """Dispatch a request, with what has come of its body."""
+        """Dispatch a request with the part of its body that is here."""
         self._request = request
-        # What follows a CONNECT may be meant for somebody else.
+        # What follows a CONNECT may be for somebody else.
         self._keep_alive = fields.keep_alive and request.method != "CONNECT"
         self._expects = fields.expect
         self._answered = False
-        self._dropped = 0
+        if self._is_told:
+            self._begun = self._factory.seconds()
         body = request.body
-        buffer, start = self._buffer, self._position
-        if start == len(buffer):
-            self._buffer = buffer = b""
-            self._position = start = 0
-        self._seen = start
         if body.complete:
-            self.deadline = NEVER
+            self.deadline.at = NEVER
         else:
-            self._restart_rate()
-            self._buffer = b""
-            if buffer:
-                self._feed(body, buffer, start)
-        # Unless its body was bad, and is answered.
+            self.deadline.restart_rate(body.size)
+            if self._heads.unread:
+                self._feed(body, *self._heads.take())
+        # Unless its body was bad and has its answer.
         if self._request is request:
             try:
                 self._factory.dispatch(request)
@@ -369,77 +199,52 @@ class Connection(protocol.Protocol):
                 self._fault(request)
 
     def _feed(self, body: Body, data: bytes, start: int) -> None:
-        """Give the body its part of `data`, and keep the rest; a bad body is answered here."""
+        """Give the body its part of `data`, and keep the rest. Answer a bad body."""
         try:
             end = body.feed(data, start)
         except ProtocolError as error:
             self._refuse(error.code, error.text)
             return
         if body.complete:
-            self.deadline = NEVER
+            self.deadline.at = NEVER
             if end < len(data):
-                self._buffer = data
-                self._position = self._seen = end
-                return
-        self._position = self._seen = 0
-
-    def _drop(self, data: bytes) -> None:
-        """What comes after an answer is not wanted, and is never read as a request."""
-        self._dropped += len(data)
-        if self._dropped > self._limits.drain_bytes:
-            if self._state is _State.LINGER:
-                self._stop_reading()
-            else:
-                self._set_reading()
-
-    def _stop_reading(self) -> None:
-        """Leave the rest in the socket: TCP makes the client wait, and read what we answered.
-
-        To close now would take the answer back from a client that is still sending.
-        """
-        if self._reading:
-            self._reading = False
-            self.transport.pauseProducing()
+                self._heads.give_back(data, end)
 
     def _set_reading(self) -> None:
-        """Read the socket, or leave it alone, as the request in progress has it."""
+        """Read the socket, or leave it alone, as the request in progress needs it."""
         request = self._request
         if request is None:
-            reading = not self._buffer or not self.blocked
+            reading = not self._heads.unread or not self._output.blocked
         elif request.body.complete:
-            reading = not self._buffer
+            reading = not self._heads.unread
         elif self._answered:
-            reading = self._dropped <= self._limits.drain_bytes
+            reading = self._input.drains
         else:
-            reading = not request.body.held
-        if reading is not self._reading:
-            self._reading = reading
-            if not reading:
-                self.transport.pauseProducing()
-            elif not self._read_ended:
-                if request is not None and not self._answered and not request.body.complete:
-                    self._restart_rate()
-                self.transport.resumeProducing()
+            reading = not request.body.stopped
+            if reading and not self._input.is_read and not self._input.has_ended:
+                self.deadline.restart_rate(request.body.size)
+        if reading is not self._input.is_read:
+            self._input.read(reading)
 
-    # What a body asks for (wire_body.Reader).
+    # What a body asks for (body.Inlet).
 
     def body_wanted(self) -> None:
-        """The application takes the body: a client that waits to be asked is asked, once."""
+        """The application takes the body: ask a client that waits to be asked, once."""
         request = self._request
         if request is None or self._answered:
             return
-        if self._expects and not self._buffer and not request.body.started:
+        if self._expects and not self._heads.unread and not request.body.started:
             self.transport.write(_CONTINUE)
         self._expects = False
-        self._restart_rate()
+        self.deadline.restart_rate(request.body.size)
 
     def body_moved(self) -> None:
-        """The body may be read on, or not."""
-        if self._state is _State.OPEN and self._request is not None:
+        """The body may have begun or ceased to want more."""
+        if self._state is State.OPEN and self._request is not None:
             self._set_reading()
 
     def body_broke(self, body: Body) -> None:
-        """What takes the body raised an exception: a fault, unless an answer was on its way."""
+        """The sink raised an exception: a fault, unless an answer is on its way."""
         request = self._request
         if request is not None and request.body is body and not self._answered:
             self._fault(request)
@@ -454,98 +259,96 @@ class Connection(protocol.Protocol):
         body: bytes | Source,
     ) -> None:
         """See Request.respond."""
-        if self._request is not request or self._answered or self._state is not _State.OPEN:
-            if not isinstance(body, bytes):
-                close_source(body)
+        if self._request is not request or self._answered or self._state is not State.OPEN:
+            close_source(body)
             return
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping
-        length = len(body) if isinstance(body, bytes) else body.length
-        try:
-            head = response_head(
-                code, headers, length, keep_alive, request.version, self._factory.tail
-            )
-        except Exception:
-            if not isinstance(body, bytes):
-                close_source(body)
-            raise
+        tail = self._factory.tail
+        if not keep_alive:
+            tail = _CLOSE + tail
+        elif request.version == (1, 0):
+            tail = _KEEP_ALIVE + tail
+        head, rest = start_response(request.method == "HEAD", code, headers, body, tail)
         self._answered = True
         self._keep_alive = keep_alive
-        if self._factory.access_log:
-            log.debug(
-                "{client} {method} {target!r} {code} {length}",
-                client=self._client,
-                method=request.method,
-                target=request.target,
-                code=code,
-                length=length,
-            )
+        self._code = code
         request.body.fail("The request was answered before its body was taken")
-        if request.method == "HEAD" or code in BODILESS or not length:
-            if not isinstance(body, bytes):
-                close_source(body)
-            self.transport.write(head)
-            self.sent()
-        elif isinstance(body, bytes):
-            self.write(head, body)
-            self.sent()
+        if isinstance(rest, bytes):
+            self._output.write(head, rest)
+            self._end_answer(request, len(rest))
         else:
-            self._sending = Sending(self, body, head)
-            self._sending.pump()
+            self._output.stream(head, rest)
 
-    def write(self, head: bytes, data: bytes) -> None:
-        """Write a head, or nothing, and a piece of the body."""
-        if not head:
-            self.transport.write(data)
-        elif len(data) <= _SMALL:
-            self.transport.write(head + data)
-        else:
-            self.transport.writeSequence([head, data])
+    # What a source on its way tells (output.Sender).
 
-    @property
-    def sends_files(self) -> bool:
-        """Whether the transport can: no other passes for one, as that of TLS would."""
-        return isinstance(self.transport, EagerServer)
+    def body_sent(self, size: int) -> None:
+        """All `size` bytes of the source are written."""
+        request = self._request
+        assert request is not None
+        self._end_answer(request, size)
 
-    def send_file(self, fd: int, offset: int, length: int) -> int:
-        """Send some of a file."""
-        assert isinstance(self.transport, EagerServer)
-        return self.transport.send_file(fd, offset, length)
-
-    def sending_failed(self, headless: bool) -> None:
-        """The response cannot be sent to its end; if `headless`, nothing of it is sent yet."""
-        self._sending = None
+    def body_failed(self, headless: bool) -> None:
+        """The source failed; if `headless`, nothing of the response is sent."""
         if headless:
             self._refuse(500, INTERNAL_ERROR)
         else:
             self.abort()
 
-    def sent(self) -> None:
-        """The response is written."""
-        request = self._request
-        assert request is not None
-        self._request = None
-        self._sending = None
-        if self._keep_alive:
-            if not self.blocked:
-                self.deadline = self._factory.after(self._limits.idle_timeout)
+    def drained(self) -> None:
+        """The transport has written everything out."""
+        if self._state is State.OPEN and not self._output.go_on() and self._request is None:
+            self.deadline.set(self._limits.idle_timeout)
             self._advance()
-        elif request.body.complete and not self._buffer:
+
+    # Ends of answers.
+
+    def _end_answer(self, request: Request, size: int) -> None:
+        """The response is written; `size` is that of its body. Go on to the next request."""
+        self._request = None
+        if self._is_told:
+            self._tell(request, self._code, size)
+        if self._keep_alive:
+            if not self._output.blocked:
+                self.deadline.set(self._limits.idle_timeout)
+            self._advance()
+        elif request.body.complete and not self._heads.unread:
             self._close()
         else:
             self._linger()
 
+    def _cut_off(self) -> None:
+        """Send no more of the response in progress, if there is one."""
+        sent = self._output.cut_off()
+        if sent is not None:
+            self._tell(self._request, self._code, sent, cut_off=True)
+
+    def _tell(
+        self, request: Request | None, code: int, sent: int, cut_off: bool = False, reason: str = ""
+    ) -> None:
+        """Tell of an answer that has ended."""
+        factory = self._factory
+        if factory.answered is None:
+            return
+        seconds = 0.0 if request is None else factory.seconds() - self._begun
+        exchange = Exchange(self._client, request, code, sent, seconds, cut_off, reason)
+        try:
+            factory.answered(exchange)
+        except Exception:
+            log.failure("Telling of an answer raised an exception")
+
     def _refuse(self, code: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer with an error of our own, and read nothing more as a request."""
-        if self._state is not _State.OPEN:
+        if self._state is not State.OPEN:
             return
         request = self._request
         self._request = None
         data = error_body(code, text)
-        head = response_head(
-            code, (*ERROR_HEADERS, *headers), len(data), False, (1, 1), self._factory.tail
-        )
-        is_head = request is not None and request.method == "HEAD"
-        self.transport.write(head if is_head else head + data)
+        tail = _CLOSE + self._factory.tail
+        head = response_head(code, (*ERROR_HEADERS, *headers), len(data), tail)
+        if request is not None and request.method == "HEAD":
+            data = b""
+        self.transport.write(head + data)
+        self._tell(request, code, len(data), reason=text)
         self._linger()
         if request is not None:
             request.body.fail(text)
@@ -559,83 +362,48 @@ class Connection(protocol.Protocol):
         else:
             self._refuse(500, INTERNAL_ERROR)
 
-    # Back-pressure of the client on the response (IPushProducer).
-
-    def pauseProducing(self) -> None:
-        """The transport holds enough."""
-        if not self.blocked:
-            self.blocked = True
-            self._watch_output()
-
-    def resumeProducing(self) -> None:
-        """The transport has written everything out."""
-        self.blocked = False
-        if self._state is not _State.OPEN:
-            return
-        if self._sending is not None:
-            self.deadline = NEVER
-            self._sending.pump()
-        elif self._request is None:
-            self.deadline = self._factory.after(self._limits.idle_timeout)
-            self._advance()
-
-    def stopProducing(self) -> None:
-        """The transport is gone; connectionLost says so too."""
-
     # Ending.
+
+    def _move(self, event: Event) -> None:
+        self._state = NEXT[self._state][event]
 
     def _linger(self) -> None:
         """Close when the client has closed, or when it has had long enough to read the answer."""
-        self._buffer = b""
-        if self._read_ended:
+        self._heads.clear()
+        if self._input.has_ended:
             self._close()
             return
-        self._state = _State.LINGER
-        self.deadline = self._factory.after(self._limits.drain_time)
-        self._unregister()
-        # TLS has no half-close, and passes this call on to the TCP below it.
-        if not self._is_secure:
-            half_close = getattr(self.transport, "loseWriteConnection", None)
-            if half_close is not None:
-                half_close()
-        if self._dropped > self._limits.drain_bytes:
-            self._stop_reading()
-        elif not self._reading:
-            self._reading = True
-            self.transport.resumeProducing()
+        self._move(Event.LAST_ANSWER)
+        self.deadline.set(self._limits.drain_time)
+        if self._is_secure:
+            # TLS has no half-close. Its transport would pass the call on to the TCP below it.
+            self._output.unregister()
+        else:
+            self._output.half_close()
+        self._input.read(self._input.drains)
 
     def _close(self) -> None:
-        """Read nothing more; the transport closes when it has written everything out."""
-        self._state = _State.CLOSING
-        self._buffer = b""
-        self._unregister()
-        self._watch_output()
-        self.transport.loseConnection()
-
-    def _unregister(self) -> None:
-        """A transport that has a producer does not close, in either way."""
-        if self._registered:
-            self._registered = False
-            self.transport.unregisterProducer()
+        """Read nothing more. The transport closes when it has written everything out."""
+        self._move(Event.CLOSE)
+        self._heads.clear()
+        self._output.close()
 
     def abort(self) -> None:
         """Close at once, whatever is lost by it: the client must not take this for the end."""
-        if self._state is _State.LOST:
+        if self._state is State.LOST:
             return
-        self._state = _State.CLOSING
-        self.deadline = NEVER
-        if self._sending is not None:
-            self._sending.stop()
-            self._sending = None
+        self._move(Event.ABORT)
+        self.deadline.at = NEVER
+        self._cut_off()
         self.transport.abortConnection()
 
     def stop(self) -> None:
         """Take no new request."""
-        if self._state is _State.OPEN and self._request is None:
+        if self._state is State.OPEN and self._request is None:
             self._close()
 
     def give_up(self) -> None:
-        """Wait for the client no longer; only for the application, if it has the whole request."""
+        """Wait no longer for the client, only for an application that has the whole request."""
         request = self._request
         if request is not None and not self._answered:
             if request.body.complete:
@@ -648,62 +416,26 @@ class Connection(protocol.Protocol):
     def expired(self) -> None:
         """The deadline has passed."""
         request = self._request
-        self.deadline = NEVER
-        if self._state is _State.LINGER:
+        self.deadline.at = NEVER
+        if self._state is State.LINGER:
             self._close()
-        elif self._state is _State.CLOSING or self.blocked:
-            self._check_output()
+        elif self._state is State.CLOSING or self._output.blocked:
+            if self._output.is_stalled:
+                log.debug("{client} takes nothing: closed", client=self._client)
+                self.abort()
         elif request is None:
-            if self._buffer:
+            if self._heads.unread:
                 self._refuse(408, "The request head took too long")
             else:
                 self._close()
         elif not request.body.complete and not self._answered:
             self._check_rate(request.body)
 
-    def _restart_rate(self) -> None:
-        assert self._request is not None
-        self._rate_mark = self._request.body.size
-        self.deadline = self._factory.after(self._limits.body_window)
-
     def _check_rate(self, body: Body) -> None:
-        rate, window = self._limits.body_rate, self._limits.body_window
+        limits = self._limits
         waits = self._expects and not body.taken
-        if self._reading and not waits and body.size - self._rate_mark < rate * window:
+        if self._input.is_read and not waits and self.deadline.is_slow(body.size):
+            rate, window = limits.body_rate, limits.body_window
             self._refuse(408, f"Body slower than {rate} bytes/s over {window:g} s")
         else:
-            self._restart_rate()
-
-    def _watch_output(self) -> None:
-        self._unsent = None
-        self._stalled_at = self._factory.now
-        self._check_output()
-
-    def _check_output(self) -> None:
-        """Abort if the client has taken nothing for send_timeout."""
-        factory = self._factory
-        unsent = _unsent(self.transport)
-        if unsent != self._unsent:
-            self._unsent = unsent
-            self._stalled_at = factory.now
-        # One more, since the tick that comes next may come at once.
-        end = self._stalled_at + factory.ticks(self._limits.send_timeout) + 1
-        if factory.now >= end:
-            log.debug("{client} takes nothing: closed", client=self._client)
-            self.abort()
-        else:
-            step = factory.ticks(self._limits.send_timeout / 10)
-            self.deadline = min(end, factory.now + step)
-
-
-def _unsent(transport: _Transport) -> object:
-    """Something that changes when the client takes bytes, at whatever pace.
-
-    Twisted says only when a transport has no more to write, and a slow client may need minutes
-    to take that much; so its buffer is looked at, and the kernel's.
-    """
-    try:
-        queued = fcntl.ioctl(cast(Any, transport).fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    except (AttributeError, OSError, ValueError):
-        queued = b""
-    return len(getattr(transport, "dataBuffer", b"")), getattr(transport, "offset", 0), queued
+            self.deadline.restart_rate(body.size)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -17,19 +17,17 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
-from gostore.wire.connection import Connection, Request
-from gostore.wire.head import Limits
-
-TICK = 1.0
-"""Seconds between two looks at the deadlines."""
+from gostore.wire.connection import Connection
+from gostore.wire.limits import TICK, Limits, Ticks
+from gostore.wire.request import Exchange, Request
 
 
 @implementer(IProtocolNegotiationFactory)
 class HTTPFactory(ServerFactory):
     """Listens for HTTP.
 
-    `dispatch` is called with each request at the end of its head. `clock` is a reactor; wall
-    clock time, for Date, comes from `wall`. `access_log` logs each response at debug level.
+    `dispatch` is called with each request at the end of its head, `answered` with each answer at
+    its end. `clock` is a reactor; wall clock time, for Date, comes from `wall`.
     """
 
     noisy = False
@@ -40,15 +38,14 @@ class HTTPFactory(ServerFactory):
         limits: Limits,
         clock: IReactorTime,
         *,
-        access_log: bool = False,
+        answered: Callable[[Exchange], None] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.dispatch = dispatch
         self.limits = limits
-        self.access_log = access_log
+        self.answered = answered
         self.stopping = False
-        # Ticks since the factory was made, while there were connections.
-        self.now = 0
+        self.ticks = Ticks()
         self._tail = b""
         self._second = -1
         self._clock = clock
@@ -68,7 +65,7 @@ class HTTPFactory(ServerFactory):
         return len(self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
-        """One more connection; past max_connections one that is only told so, or none."""
+        """One more connection. Past max_connections it only says so, or there is none."""
         excess = len(self._connections) - self.limits.max_connections
         if self.stopping or excess >= self.limits.turned_away:
             return None
@@ -79,16 +76,16 @@ class HTTPFactory(ServerFactory):
             self._tick()
         return connection
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: object) -> None:
         """A connection is gone."""
-        self._connections.discard(connection)
+        self._connections.discard(cast(Connection, connection))
         self._check_stopped()
 
     def stop(self, grace: float) -> Deferred[None]:
         """Close idle connections, let requests in progress end; fires when no connection is left.
 
-        After `grace` seconds uploads that are not complete and clients that have not taken their
-        response are cut off; requests the application works on are still waited for.
+        After `grace` seconds it cuts off uploads that are not complete and clients that have not
+        taken their response. It still waits for requests that the application works on.
         """
         done: Deferred[None] = Deferred()
         self._stopped.append(done)
@@ -133,19 +130,15 @@ class HTTPFactory(ServerFactory):
             self._tail = f"Date: {date}\r\nServer: gostore\r\n\r\n".encode("ascii")
         return self._tail
 
-    def ticks(self, seconds: float) -> int:
-        """At least this long, in ticks."""
-        return math.ceil(seconds / TICK)
-
-    def after(self, seconds: float) -> int:
-        """A deadline no sooner than this: the tick that comes next may come at once."""
-        return self.now + math.ceil(seconds / TICK) + 1
+    def seconds(self) -> float:
+        """The time, to measure how long something takes."""
+        return self._clock.seconds()
 
     def _tick(self) -> None:
         self._ticking = None
-        self.now += 1
-        now = self.now
+        self.ticks.now += 1
+        now = self.ticks.now
         if self._connections:
             self._ticking = self._clock.callLater(TICK, self._tick)
-        for connection in [each for each in self._connections if each.deadline <= now]:
+        for connection in [each for each in self._connections if each.deadline.at <= now]:
             connection.expired()

@@ -1,9 +1,9 @@
 """Request heads: the bytes up to the empty line, read strictly or refused.
 
-Everything here is pure: bytes in, what they mean out, or a `ProtocolError` that names the status
-to answer. The head is checked as RFC 9112 writes it, not as most servers forgive it. Two readers
-that forgive differently are how one request becomes two (request smuggling), so what is ambiguous
-is refused.
+Everything here is pure: bytes go in, and their meaning comes out, or a `ProtocolError` that names
+the status to answer. A head has to be as RFC 9112 writes it, not as most servers forgive it. Two
+readers that forgive differently turn one request into two (request smuggling), so this one refuses
+whatever is ambiguous.
 """
 
 from __future__ import annotations
@@ -15,39 +15,42 @@ from urllib.parse import quote_from_bytes
 
 from attrs import frozen
 
+from gostore.wire.limits import MAX_BODY, Limits
+
 T = TypeVar("T")
 
-# No body is longer than this (2^63 - 1 bytes): file offsets and llhttp's counters end here.
-MAX_BODY = (1 << 63) - 1
+# The grammar that heads, chunks and trailers share (RFC 9110 section 5.6).
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+TEXT = rb"[\t -~\x80-\xff]"
+FIELD_LINE = TOKEN + rb":" + TEXT + rb"*\r\n"
 
 _CRLF = b"\r\n"
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
-_LINE_START = re.compile(rb"((?:" + _TOKEN + rb")?) ?([!-~\x80-\xff]*)")
-# Upper case, as every registered method is (RFC 9110 section 9.1); what the application makes
-# of a name it does not know is its own affair.
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
+_LINE_START = re.compile(rb"((?:" + TOKEN + rb")?) ?([!-~\x80-\xff]*)")
+# Every registered method is in upper case (RFC 9110 section 9.1). The application decides what to
+# do about one that it does not know.
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _MAX_METHOD = 32
-_FIELDS = re.compile(rb"(?:" + _TOKEN + rb":[\t -~\x80-\xff]*\r\n)*")
-# What no head may hold, however it goes on: controls, a bare CR, a bare LF. A CR at the very end
+_FIELDS = re.compile(rb"(?:" + FIELD_LINE + rb")*")
+# No head may have these, however it goes on: controls, a bare CR, a bare LF. A CR at the very end
 # may still get its LF.
 _NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?![\n]|\Z)")
 _DIGITS = re.compile(rb"[0-9]{1,32}")
-_CODINGS = re.compile(_TOKEN + rb"(?:[ \t]*,[ \t]*" + _TOKEN + rb")*")
+_CODINGS = re.compile(TOKEN + rb"(?:[ \t]*,[ \t]*" + TOKEN + rb")*")
 _NAME = rb"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rb"(?:" + _NAME + rb"|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)")
 _MAX_HOST = 261
 
-# Names that a reader before or after us could take for a framing field.
+# A reader before or after us could take these names for a framing field.
 _FRAMING = {b"contentlength": b"content-length", b"transferencoding": b"transfer-encoding"}
 _PUNCTUATION = b"!#$%&'*+.^_`|~-"
 _ONCE = frozenset((b"host", b"content-length", b"transfer-encoding"))
 
 
 class ProtocolError(Exception):
-    """A request that is answered with an error and closed: `code` (HTTP status), `text`."""
+    """The request gets an error for an answer, and the connection ends: `code` (status), `text`."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -55,69 +58,42 @@ class ProtocolError(Exception):
         self.text = text
 
 
-@frozen
-class Limits:
-    """What one client may cost. Sizes in bytes, times in seconds."""
-
-    uri: int = 8192
-    head: int = 16384
-    fields: int = 100
-    head_timeout: float = 10
-    idle_timeout: float = 75
-    body_rate: int = 1024
-    body_window: float = 30
-    send_timeout: float = 60
-    drain_bytes: int = 65536
-    drain_time: float = 1
-    max_connections: int = 4096
-    # How many more at a time are told that they are too many, which takes a second or two and a
-    # file each; those beyond are cut off without a word.
-    turned_away: int = 64
-    # A chunk that makes a body longer than this is refused at its size line, before it comes. To
-    # judge a Content-Length is for the application, which may have more to say about the head.
-    body: int = MAX_BODY
-    # All the chunk extensions of one body together; they carry nothing anybody here reads.
-    chunk_extensions: int = 1024
-    # How much of a body nobody has asked for yet is kept before the socket is left alone.
-    body_ahead: int = 65536
-
-
 class Headers:
-    """The fields of one request head; names are lower case, values without outer blanks.
+    """The fields of one request head. Names are lower case, values have no outer blanks.
 
-    The requests of a connection whose heads say the same share them.
+    Requests of one connection share them if their field lines are the same.
     """
 
-    __slots__ = ("_joined", "_meanings", "_pairs")
+    __slots__ = ("_joined", "_pairs", "_parsed")
 
     def __init__(self, pairs: list[tuple[bytes, bytes]], joined: dict[bytes, bytes]) -> None:
         self._pairs = pairs
         self._joined = joined
-        self._meanings: dict[Callable[[Headers], Any], Any] = {}
+        self._parsed: dict[Callable[[Headers], Any], Any] = {}
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a (lower-case) name, several joined with `, ` (RFC 9110 section 5.3)."""
         return self._joined.get(name)
 
     def get_all(self, name: bytes) -> list[bytes]:
-        """Every value of a (lower-case) name, in the order they came."""
+        """Every value of a (lower-case) name, in the order of the lines."""
         return [value for key, value in self._pairs if key == name]
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """(name, value) in the order they came."""
+        """Every (name, value) in the order of the lines."""
         return iter(self._pairs)
 
     def has_none_of(self, names: frozenset[bytes]) -> bool:
-        """Whether none of these (lower-case) names is there."""
+        """Whether no field has one of these (lower-case) names."""
         return names.isdisjoint(self._joined)
 
-    def meaning(self, read: Callable[[Headers], T]) -> T:
-        """What a function makes of them; it is asked once, and again only if it raised."""
+    def parsed(self, parser: Callable[[Headers], T]) -> T:
+        """Return what `parser` makes of the fields. It is called once, and again if it raised."""
         try:
-            meaning: T = self._meanings[read]
+            value: T = self._parsed[parser]
         except KeyError:
-            meaning = self._meanings[read] = read(self)
-        return meaning
+            value = self._parsed[parser] = parser(self)
+        return value
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._joined
@@ -125,10 +101,10 @@ class Headers:
 
 @frozen
 class Fields:
-    """What the field lines of a head say: the headers, and how the message is framed.
+    """The field lines of a head: the headers, and the framing of the message.
 
     `length` is the announced body size in bytes, None when chunked, 0 when there is no body.
-    `expect` says that the client waits for 100 (Continue).
+    `expect`: the client waits for 100 (Continue).
     """
 
     headers: Headers
@@ -137,14 +113,130 @@ class Fields:
     expect: bool
 
 
+Head = tuple[str, bytes, str, str, tuple[int, int], Fields]
+"""Method, target, path, query, version and fields of a request, as Request has them."""
+
+
+class HeadBuffer:
+    """The bytes that a client sent and nobody read yet, and the heads that are in them.
+
+    `unread` is empty when all is read. `has_begun` says of the last call of `next_head` that it
+    saw the first bytes of a head, and not its end.
+    """
+
+    __slots__ = (
+        "_block",
+        "_fields",
+        "_limits",
+        "_position",
+        "_seen",
+        "_skipped_line",
+        "has_begun",
+        "unread",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # What is not read starts at `_position`; the search for the end of the head goes on at
+        # `_seen`. Both are 0 when nothing is unread.
+        self.unread = b""
+        self._position = 0
+        self._seen = 0
+        self._skipped_line = False
+        self.has_begun = False
+        # The field lines of the last head and what they said: the next is often the same.
+        self._block: tuple[tuple[int, int], bytes] | None = None
+        self._fields: Fields
+
+    def feed(self, data: bytes) -> None:
+        """Add what the client sent."""
+        if self.unread:
+            data = self.unread[self._position :] + data
+            self._seen -= self._position
+            self._position = 0
+        self.unread = data
+
+    def next_head(self) -> Head | None:
+        """Read one head; None when its end has not come. Raises ProtocolError."""
+        unread, start = self.unread, self._position
+        # One empty line before a request is forgiven (RFC 9112 section 2.2).
+        if not self._skipped_line and unread.startswith(_CRLF, start):
+            self._skipped_line = True
+            start = self._position = start + 2
+        end = unread.find(b"\r\n\r\n", max(start, self._seen - 3))
+        if end < 0:
+            self._check_part(start)
+            return None
+        limits = self._limits
+        line_end = unread.find(_CRLF, start)
+        method, target, version = read_request_line(unread[start:line_end], limits)
+        if end - start > limits.max_head_size:
+            raise _too_large(limits)
+        block = (version, unread[line_end + 2 : end + 2])
+        if block != self._block:
+            self._fields = read_fields(block[1], version, limits)
+            self._block = block
+        path, query = split_target(method, target)
+        end += 4
+        if end == len(unread):
+            self.unread = b""
+            end = 0
+        self._position = self._seen = end
+        self._skipped_line = False
+        return method.decode("ascii"), target, path, query, version, self._fields
+
+    def _check_part(self, start: int) -> None:
+        """Refuse a head whose end has not come, if it will never be a good one.
+
+        Each byte is looked at once, so that a head that comes byte by byte costs no more than its
+        length. Raises ProtocolError.
+        """
+        unread, limits = self.unread, self._limits
+        size = len(unread) - start
+        if not size:
+            self.has_begun = False
+            self.clear()
+            return
+        seen = max(start, self._seen)
+        self.has_begun = seen == start
+        self._seen = len(unread)
+        line_end = unread.find(_CRLF, max(start, seen - 1))
+        first = unread.find(_CRLF, start, start + limits.max_uri_size + 128)
+        if line_end >= 0 and line_end == first:
+            read_request_line(unread[start:first], limits)
+        elif first < 0 and size > limits.max_uri_size + 64:
+            raise _bad_line(unread[start:], limits)
+        if _NEVER.search(unread, max(start, seen - 1)) is not None:
+            raise ProtocolError(400, "A control character or a bare CR or LF in the request head")
+        if size > limits.max_head_size:
+            raise _too_large(limits)
+
+    def take(self) -> tuple[bytes, int]:
+        """Give away what follows the last head: bytes, and where in them it starts."""
+        rest = self.unread, self._position
+        self.clear()
+        return rest
+
+    def give_back(self, data: bytes, start: int) -> None:
+        """Return what `take` gave away and nobody wanted: `data` from `start` on."""
+        self.unread = data
+        self._position = self._seen = start
+
+    def clear(self) -> None:
+        """Drop what is unread."""
+        self.unread = b""
+        self._position = self._seen = 0
+
+
 _VERSIONS = {b"0": (1, 0), b"1": (1, 1)}
 
 
 def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[int, int]]:
-    """Method, target and version of a request line (without its CRLF); or ProtocolError.
+    """Split a request line (without its CRLF) into method, target and version.
 
     RFC 9112 section 3. Single spaces, no other blanks. 505 for a version we do not speak, 501
-    for a method no application could know, 414 for a target that is too long.
+    for a method that no application could know, 414 for a target that is too long. Raises
+    ProtocolError.
     """
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
@@ -155,7 +247,7 @@ def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[
         raise ProtocolError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
     if _METHOD.fullmatch(method) is None:
         raise ProtocolError(501, "Method not implemented")
-    if len(target) > limits.uri:
+    if len(target) > limits.max_uri_size:
         raise _too_long(limits)
     if b"#" in target:
         raise ProtocolError(400, "A fragment (#) is not part of a request target")
@@ -163,47 +255,32 @@ def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[
 
 
 def _too_long(limits: Limits) -> ProtocolError:
-    return ProtocolError(414, f"The request target is longer than {limits.uri} bytes")
+    text = f"The request target is longer than {limits.max_uri_size} bytes"
+    return ProtocolError(414, text)
+
+
+def _too_large(limits: Limits) -> ProtocolError:
+    return ProtocolError(431, f"The request head is longer than {limits.max_head_size} bytes")
 
 
 def _bad_line(line: bytes, limits: Limits) -> ProtocolError:
-    """What to say of a line that is no request line, complete or not."""
+    """Say what is wrong with a line that is no request line. It may be incomplete."""
     match = _LINE_START.match(line)
     method, target = match.groups() if match is not None else (b"", b"")
     if len(method) > _MAX_METHOD:
         return ProtocolError(501, "Method not implemented")
-    if method and len(target) > limits.uri:
+    if method and len(target) > limits.max_uri_size:
         return _too_long(limits)
     return ProtocolError(400, "Malformed request line")
 
 
-def check_part(buffer: bytes, start: int, seen: int, limits: Limits) -> None:
-    """Refuse a head that is not complete yet, and never will be a good one.
-
-    `start` is where the head begins in `buffer`, `seen` where the bytes begin that were not
-    there at the last call: each byte is looked at once, so that a head sent byte by byte costs
-    no more than its length. Raises ProtocolError.
-    """
-    size = len(buffer) - start
-    line_end = buffer.find(_CRLF, max(start, seen - 1))
-    first = buffer.find(_CRLF, start, start + limits.uri + 128)
-    if line_end >= 0 and line_end == first:
-        read_request_line(buffer[start:first], limits)
-    elif first < 0 and size > limits.uri + 64:
-        raise _bad_line(buffer[start:], limits)
-    if _NEVER.search(buffer, max(start, seen - 1)) is not None:
-        raise ProtocolError(400, "A control character or a bare CR or LF in the request head")
-    if size > limits.head:
-        raise ProtocolError(431, f"The request head is longer than {limits.head} bytes")
-
-
 def read_fields(block: bytes, version: tuple[int, int], limits: Limits) -> Fields:
-    """The field lines of a head, each with its CRLF, without the empty line; or ProtocolError.
+    """Read the field lines of a head, each with its CRLF, without the empty line.
 
-    RFC 9112 sections 5 and 6, RFC 9110 section 7.2 (Host).
+    RFC 9112 sections 5 and 6, RFC 9110 section 7.2 (Host). Raises ProtocolError.
     """
-    if block.count(_CRLF) > limits.fields:
-        raise ProtocolError(431, f"More than {limits.fields} header fields")
+    if block.count(_CRLF) > limits.max_fields:
+        raise ProtocolError(431, f"More than {limits.max_fields} header fields")
     if _FIELDS.fullmatch(block) is None:
         raise ProtocolError(400, "Malformed header field")
     pairs: list[tuple[bytes, bytes]] = []
@@ -255,7 +332,7 @@ def _read_length(joined: dict[bytes, bytes], version: tuple[int, int]) -> int | 
 
 
 def _bad_coding(coding: bytes) -> ProtocolError:
-    """501 for codings that exist but not here; 400 for what leaves the framing in doubt."""
+    """501 for codings that others may know, 400 for what leaves the framing in doubt."""
     if _CODINGS.fullmatch(coding) is not None:
         codings = [each.strip(b" \t") for each in coding.split(b",")]
         if b"identity" not in codings and b"chunked" not in codings[:-1]:
@@ -289,11 +366,11 @@ def _reads_expect(expect: bytes | None, version: tuple[int, int]) -> bool:
 
 
 def split_target(method: bytes, target: bytes) -> tuple[str, str]:
-    """Path and query of a request target in any of its four forms; or ProtocolError.
+    """Split a request target in any of its four forms into path and query.
 
     RFC 9112 section 3.2. The authority of the absolute form is checked and dropped. `*` is the
-    path of `OPTIONS *` and of every CONNECT: neither names a resource. Bytes beyond ASCII, which
-    curl sends as they were typed, are percent-encoded.
+    path of `OPTIONS *` and of every CONNECT: neither names a resource. curl sends bytes beyond
+    ASCII as they were typed; here they get percent-encoded. Raises ProtocolError.
     """
     if method == b"CONNECT":
         if _HOST.fullmatch(target) is None:

@@ -1,7 +1,7 @@
 """Responses: their heads, the bodies that are read while they are sent, and errors.
 
-What is sent comes from the application, which may be wrong; nothing is sent that would let a
-client see two responses in one, or take half a body for the whole.
+The application may be wrong about what it wants sent. Nothing goes out that would let a client see
+two responses in one, or take half a body for the whole.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-
-from gostore.errors import Damaged, StoreError
 
 log = Logger()
 
@@ -40,7 +38,7 @@ INTERNAL_ERROR = "Something went wrong"
 
 
 def error_body(code: int, text: str) -> bytes:
-    """The one line of JSON that every error is answered with."""
+    """The one line of JSON that is the body of every error."""
     line = json.dumps({"code": code, "text": text}, ensure_ascii=False)
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -49,7 +47,7 @@ def error_body(code: int, text: str) -> bytes:
 class Stretch:
     """Bytes of a file that are in memory already, so that sending them waits for no disk.
 
-    The descriptor stays open until the source that gave it is closed.
+    The descriptor stays open until its source is closed.
     """
 
     fd: int
@@ -58,16 +56,18 @@ class Stretch:
 
 
 class Source(Protocol):
-    """A response body of `length` bytes that is read while it is sent."""
+    """A response body that is read while it is sent."""
 
     @property
     def length(self) -> int:
         """Bytes in all."""
 
     def read(self) -> bytes | Deferred[bytes]:
-        """The next piece, never empty; called again only when the last is written.
+        """The next piece, never empty. Called again only when the last one is written.
 
-        A failure before the first piece is answered with 500, one after it aborts the connection.
+        A failure before the first piece is answered with 500, a later one aborts the connection.
+        An exception with an attribute `is_logged` was foreseen: it is logged in one line, or not
+        at all if `is_logged` is true. Any other is logged with its traceback.
         """
 
     def close(self) -> None:
@@ -79,14 +79,14 @@ class FileSource(Source, Protocol):
     """A source that can say where in a file its bytes are."""
 
     def stretch(self) -> bytes | Stretch | Deferred[bytes] | Deferred[Stretch]:
-        """The next piece, like `read`; one or the other is called all the time."""
+        """The next piece, like `read`. Either this or `read` is called for all pieces."""
 
     def unsent(self, failure: Failure) -> Failure:
-        """Told why a stretch could not be sent; return what that means, as a failed read would."""
+        """Return what a read would fail with where sending a stretch failed with `failure`."""
 
 
 class PreparedFields(tuple[tuple[bytes, bytes], ...]):
-    """Header fields that are sent again and again: they are checked and written out once."""
+    """Header fields that many responses share. They are checked and written out once."""
 
     lines: bytes
 
@@ -99,7 +99,7 @@ class PreparedFields(tuple[tuple[bytes, bytes], ...]):
 
 @lru_cache(maxsize=1024)
 def _spelt(name: bytes) -> bytes:
-    """A field's name as people write it, which is all the same to a client."""
+    """A field's name as people write it. Clients do not care."""
     return b"ETag" if name == b"etag" else name.title()
 
 
@@ -111,30 +111,47 @@ def _field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def response_head(
-    code: int,
-    headers: Sequence[tuple[bytes, bytes]],
-    length: int,
-    keep_alive: bool,
-    version: tuple[int, int],
-    tail: bytes,
+    code: int, headers: Sequence[tuple[bytes, bytes]], length: int, tail: bytes
 ) -> bytes:
-    """The head of a response to a request of `version`; `tail` is its end, empty line and all.
+    """The head of a response with a body of `length` bytes; `tail` is its end, empty line and all.
 
     Raises ValueError for a header field with a line end in it.
     """
     fields = headers.lines if isinstance(headers, PreparedFields) else _field_lines(headers)
     status = _STATUS_LINES.get(code) or b"HTTP/1.1 %d \r\n" % code
     size = b"" if code in BODILESS else b"Content-Length: %d\r\n" % length
-    connection = b""
-    if not keep_alive:
-        connection = b"Connection: close\r\n"
-    elif version == (1, 0):
-        connection = b"Connection: keep-alive\r\n"
-    return b"".join((status, fields, size, connection, tail))
+    return b"".join((status, fields, size, tail))
+
+
+def start_response(
+    is_head: bool,
+    code: int,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: bytes | Source,
+    tail: bytes,
+) -> tuple[bytes, bytes | Source]:
+    """The head of a response, and what of its body follows; `is_head` when HEAD asked for it.
+
+    Closes a source that is not going to be read. Raises ValueError for a header field with a line
+    end in it.
+    """
+    if isinstance(body, bytes):
+        head = response_head(code, headers, len(body), tail)
+        return head, b"" if is_head or code in BODILESS else body
+    length = body.length
+    try:
+        head = response_head(code, headers, length, tail)
+    except Exception:
+        close_source(body)
+        raise
+    if is_head or code in BODILESS or not length:
+        close_source(body)
+        return head, b""
+    return head, body
 
 
 class Outlet(Protocol):
-    """What a response is sent through."""
+    """What a response goes through: its connection."""
 
     @property
     def blocked(self) -> bool:
@@ -148,22 +165,25 @@ class Outlet(Protocol):
         """Write a head, or nothing, and a piece of the body."""
 
     def send_file(self, fd: int, offset: int, length: int) -> int:
-        """Send of a file what the client takes now, and return how much; then it is `blocked`.
+        """Send as much of a file as the client takes now, and return how much that is.
 
-        Raises EOFError or OSError if the file has no such bytes.
+        It is `blocked` afterwards if that was not all. Raises EOFError or OSError if the file has
+        no such bytes.
         """
 
     def sent(self) -> None:
         """The response is written."""
 
     def sending_failed(self, headless: bool) -> None:
-        """The response cannot be sent to its end; if `headless`, nothing of it is sent yet."""
+        """The response cannot be sent to its end; if `headless`, nothing of it is sent."""
 
 
-def close_source(source: Source) -> None:
-    """Close a source; an exception is logged."""
+def close_source(body: bytes | Source) -> None:
+    """Close a body that is a source; log an exception."""
+    if isinstance(body, bytes):
+        return
     try:
-        source.close()
+        body.close()
     except Exception:
         log.failure("Closing a response body raised an exception")
 
@@ -179,6 +199,7 @@ class Sending:
         "_due",
         "_head",
         "_left",
+        "_length",
         "_next",
         "_outlet",
         "_pumping",
@@ -193,13 +214,18 @@ class Sending:
         self._next: Callable[[], object] = source.read
         if outlet.sends_files and isinstance(source, FileSource):
             self._next = source.stretch
-        # What of a stretch is not sent yet.
+        # The part of a stretch that is not sent yet.
         self._stretch: Stretch | None = None
         self._head = head
-        self._left = source.length
+        self._length = self._left = source.length
         self._stopped = False
         self._pumping = False
         self._due = False
+
+    @property
+    def sent(self) -> int:
+        """How many bytes of the body are written."""
+        return self._length - self._left
 
     def pump(self) -> None:
         """Read and write on, until the transport has enough or the source wants time."""
@@ -265,10 +291,10 @@ class Sending:
         if self._stopped:
             self._close()
             return
-        # Of a damaged blob the store has told, once, when it set it aside.
-        if not failure.check(StoreError):
+        is_logged = getattr(failure.value, "is_logged", None)
+        if is_logged is None:
             log.failure("Reading a response body failed", failure)
-        elif not failure.check(Damaged):
+        elif not is_logged:
             log.error("Reading a response body failed: {error}", error=failure.value)
         self.stop()
         self._outlet.sending_failed(headless=bool(self._head))

@@ -1,8 +1,9 @@
 """A TCP transport that sends at once what the socket takes at once, and a port that can wait.
 
-Twisted's own keeps what is written until the reactor finds the socket writable, which costs two
-calls of epoll and a turn of the reactor for each response: a third of the CPU of a small one
-(docs/performance.md). And it can send a stretch of a file without reading it (sendfile(2)).
+Twisted's own transport keeps what is written until the reactor finds the socket writable. That
+costs two calls of epoll and a turn of the reactor for each response: a third of the CPU of a small
+one (docs/performance.md). This one can also send a stretch of a file without reading it
+(sendfile(2)).
 """
 
 from __future__ import annotations
@@ -10,32 +11,55 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet import main, tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 
-#: What is read at once, in bytes, from a client that has sent more than is read otherwise.
 READ_MOST = 256 * 1024
+"""How many bytes are read at once from a client that sends more than the usual read takes."""
 
-#: What is read at once when there is no memory for more.
 READ_LEAST = 4096
+"""How many bytes are read at once when there is no memory for more."""
 
-#: After so many bytes of a file others have their turn.
-TURN = 1024 * 1024
+FILE_TURN = 1024 * 1024
+"""After so many bytes of a file it is the turn of other clients."""
 
-#: Seconds that a port leaves alone who comes when there is no file, or memory, for a connection.
-REST = 1.0
+PORT_REST = 1.0
+"""Seconds that a port rests when there is no file, or memory, for a connection."""
 
-#: Of how many who wait it lets go at a time: as many as the kernel lets wait, usually.
 MOST_WAIT = 4096
+"""How many waiting clients it hangs up on at a time: usually as many as the kernel lets wait."""
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 log = Logger()
+
+
+class Transport(Protocol):
+    """The part of a Twisted TCP, TLS or Unix transport that is used here."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def writeSequence(self, data: Sequence[bytes]) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+    def getPeer(self) -> IAddress: ...
 
 
 class EagerServer(tcp.Server):
@@ -60,7 +84,7 @@ class EagerServer(tcp.Server):
         return self._dataReceived(data)
 
     def write(self, data: bytes) -> None:
-        """Send what the socket takes; what is left waits for it, as ever."""
+        """Send what the socket takes. The rest waits for it, as ever."""
         if self._nothing_waits():
             sent = self.writeSomeData(data)
             # A broken connection is left for the reactor to find, where it can be reported.
@@ -73,9 +97,8 @@ class EagerServer(tcp.Server):
     def send_file(self, fd: int, offset: int, length: int) -> int:
         """Send what the socket takes of a file's bytes, at most ``length``; return how many.
 
-        If that is not all of them the producer is paused, and resumed when the socket takes more;
-        and if they are many, so that a client who takes all there is does not keep the others from
-        having their turn.
+        If that is not all of them, the producer is paused until the socket takes more. If they are
+        many, it is paused too, so that a client who takes all there is lets others have their turn.
         Raises EOFError if the file has no such bytes, OSError if it cannot be read.
         """
         sent = 0
@@ -86,7 +109,7 @@ class EagerServer(tcp.Server):
                     raise EOFError(f"its file ends at byte {offset}")
             except (BlockingIOError, ConnectionError):
                 pass  # full; or broken, which is for the reactor to find
-        if sent < length or length >= TURN:
+        if sent < length or length >= FILE_TURN:
             producer: Any = self.producer
             if producer is not None and not self.producerPaused:
                 self.producerPaused = True
@@ -104,17 +127,17 @@ class EagerServer(tcp.Server):
 
 
 def make_eager(port: IListeningPort) -> None:
-    """Let the connections that a TCP port accepts be of this kind; others stay as they are."""
+    """Make the connections that a TCP port accepts EagerServers. Other ports stay as they are."""
     if isinstance(port, tcp.Port) and port.transport is tcp.Server:
         port.transport = EagerServer
 
 
 class PatientSocket:
-    """The socket of a port, which rests for a second while there is no file for who comes.
+    """The socket of a port. It rests for a second when there is no file for a new client.
 
-    Who waits after that is hung up on, with the help of a file that is kept for this. Twisted does
-    so at once; and once a thread has taken its file it tries again without a pause, and writes a
-    line into the log each time.
+    After that it hangs up on those who still wait, with the help of a file that it keeps for this.
+    Twisted hangs up at once. When a thread has taken its spare file, it tries again without a
+    pause, and writes a line into the log each time.
     """
 
     def __init__(self, port: tcp.Port) -> None:
@@ -124,7 +147,7 @@ class PatientSocket:
         self._full = False
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; while there is no room for it, nobody is there."""
+        """Accept a connection. While there is no room for one, say that nobody is there."""
         try:
             accepted = self._socket.accept()
         except OSError as error:
@@ -143,7 +166,7 @@ class PatientSocket:
             reason = os.strerror(error.errno or 0)
             log.warn("No room for more connections: {reason}", reason=reason)
         self._port.stopReading()
-        cast(Any, self._port.reactor).callLater(REST, self._go_on)
+        cast(Any, self._port.reactor).callLater(PORT_REST, self._go_on)
 
     def _hang_up(self) -> None:
         self._spare.close()
@@ -163,11 +186,11 @@ class PatientSocket:
         self._socket.close()
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the socket's."""
+        """Everything else is the socket's."""
         return getattr(self._socket, name)
 
 
 def make_patient(port: IListeningPort) -> None:
-    """Let a port that listens rest while there is no room for more connections."""
+    """Make a listening port rest while there is no room for more connections."""
     if isinstance(port, tcp.Port):
         port.socket = PatientSocket(port)

@@ -254,6 +254,11 @@ class Client:
             self.connection.dataReceived(data[:size])
             data = data[size:]
 
+    def drain(self) -> None:
+        """The client takes everything that was written."""
+        assert self.wire.producer is not None
+        self.wire.producer.resumeProducing()
+
     def end(self) -> None:
         """The client half-closes."""
         self.connection.readConnectionLost()

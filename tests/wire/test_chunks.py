@@ -26,7 +26,7 @@ class ChunkTests(SynchronousTestCase):
     def test_chunk_too_large(self) -> None:
         """A chunk that makes the body longer than allowed is refused before it comes."""
         coding = head(b"Transfer-Encoding: chunked", line=b"PUT /held HTTP/1.1")
-        client = Client(limits=Limits(body=10))
+        client = Client(limits=Limits(max_blob_size=10))
         client.send(coding + b"6\r\nhello,\r\n")
         request = client.requests[0]
         sink = Collector()

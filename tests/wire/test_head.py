@@ -22,13 +22,13 @@ class MeaningTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """It is made once."""
-        self.assertEqual([self.headers.meaning(self.read) for _ in range(3)], [b"1"] * 3)
+        self.assertEqual([self.headers.parsed(self.read) for _ in range(3)], [b"1"] * 3)
         self.assertEqual(self.asked, [b"1"])
 
     def test_each(self) -> None:
         """By each function for itself."""
-        self.headers.meaning(self.read)
-        self.assertEqual(self.headers.meaning(lambda headers: b"a" in headers), True)
+        self.headers.parsed(self.read)
+        self.assertEqual(self.headers.parsed(lambda headers: b"a" in headers), True)
 
     def test_failure(self) -> None:
         """A function that raised is asked again."""
@@ -38,5 +38,5 @@ class MeaningTests(SynchronousTestCase):
             raise ValueError
 
         for _ in range(2):
-            self.assertRaises(ValueError, self.headers.meaning, refuse)
+            self.assertRaises(ValueError, self.headers.parsed, refuse)
         self.assertEqual(self.asked, [b"1"] * 2)

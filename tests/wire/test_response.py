@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -13,14 +14,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.errors import Damaged, DiskFailed
-from gostore.wire import ERROR_HEADERS, HTTPFactory, Limits, Request, error_body
+from gostore.wire import ERROR_HEADERS, Exchange, HTTPFactory, Limits, Request, error_body
 from gostore.wire.response import PreparedFields, Sending, Stretch, response_head
 from tests.wire.support import (
     GET,
     Client,
     Pieces,
     Store,
+    chunked,
     head,
+    lengths,
     responder,
 )
 
@@ -158,13 +161,92 @@ class ResponseTests(SynchronousTestCase):
         self.assertTrue(client.wire.aborted)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    def test_access_log(self) -> None:
-        """Answers are logged at debug level when asked for, with the target escaped."""
-        app = Store()
-        factory = HTTPFactory(app, Limits(), Clock(), access_log=True)
+    def told(self, app: Callable[[Request], None], sent: bytes) -> tuple[Client, list[Exchange]]:
+        """A client that has sent a request, and what is told of the answers."""
+        told: list[Exchange] = []
+        factory = HTTPFactory(app, Limits(), Clock(), answered=told.append)
         client = Client(app, factory=factory)
-        client.send(GET)
-        self.assertEqual(client.codes, [200])
+        client.send(sent)
+        return client, told
+
+    def test_answered(self) -> None:
+        """Each answer is told of when it has ended, with what was sent and how long it took."""
+        later: Deferred[bytes] = Deferred()
+        client, told = self.told(responder(200, [], lambda: Pieces([b"ab", later], length=5)), GET)
+        client.wait(3)
+        self.assertEqual(told, [])
+        later.callback(b"cde")
+        [exchange] = told
+        self.assertEqual((exchange.code, exchange.sent, exchange.seconds), (200, 5, 3))
+        self.assertEqual((exchange.is_cut_off, exchange.reason), (False, ""))
+        self.assertEqual(exchange.client, IPv4Address("TCP", "192.0.2.1", 4000))
+        assert exchange.request is not None
+        self.assertEqual(exchange.request.target, b"/a")
+
+    def test_answered_in_a_pipeline(self) -> None:
+        """Each of several answers is told of in order, with the bytes of its own body."""
+        sent = (
+            lengths(b"5") + GET + head(line=b"HEAD /a HTTP/1.1") + head(line=b"DELETE /a HTTP/1.1")
+        )
+        _, told = self.told(Store(), sent)
+        self.assertEqual(
+            [(each.code, each.sent) for each in told], [(200, 0), (200, 5), (200, 0), (204, 0)]
+        )
+
+    def test_answered_cut_off(self) -> None:
+        """An answer that the client did not get the whole of is told of once, as cut off."""
+        for gone in (True, False):
+            later: Deferred[bytes] = Deferred()
+            source = Pieces([b"ab", later], length=5)
+            client, told = self.told(responder(200, [], lambda source=source: source), GET)  # type: ignore[misc]
+            if gone:
+                client.lose()
+                later.callback(b"cde")
+            else:
+                later.errback(Failure(OSError()))  # type: ignore[no-untyped-call]
+                client.lose()
+                self.flushLoggedErrors(OSError)
+            self.assertEqual(
+                [(each.code, each.sent, each.is_cut_off) for each in told], [(200, 2, True)]
+            )
+
+    def test_answered_refusal(self) -> None:
+        """What the wire refuses by itself is told of, with the reason and without a request."""
+        client, told = self.told(Store(), GET + head(b"X: \x00"))
+        self.assertEqual(client.codes, [200, 400])
+        self.assertEqual([each.code for each in told], [200, 400])
+        self.assertIsNone(told[1].request)
+        self.assertEqual(told[1].sent, len(client.responses()[1].body))
+        self.assertEqual(told[1].reason, "Malformed header field")
+
+    def test_answered_bad_body(self) -> None:
+        """A body that turns out bad is told of together with its request."""
+        client, told = self.told(Store(), chunked(b"x"))
+        self.assertEqual([(each.code, each.reason) for each in told], [(400, "Malformed chunk")])
+        client, told = self.told(Store(), head(b"Content-Length: 5", line=b"PUT /held HTTP/1.1"))
+        client.wait(60)
+        [exchange] = told
+        self.assertEqual(exchange.code, 408)
+        assert exchange.request is not None
+        self.assertEqual(exchange.request.path, "/held")
+
+    def test_answered_unread_source(self) -> None:
+        """A source that cannot be read is told of as the 500 that the client gets."""
+        _, told = self.told(responder(200, [], lambda: Pieces([OSError()], length=5)), GET)
+        self.assertEqual([(each.code, each.is_cut_off) for each in told], [(500, False)])
+        self.flushLoggedErrors(OSError)
+
+    def test_answered_raises(self) -> None:
+        """An exception of whoever is told is logged, and the connection goes on."""
+
+        def answered(exchange: Exchange) -> None:
+            raise RuntimeError
+
+        app = Store()
+        client = Client(app, factory=HTTPFactory(app, Limits(), Clock(), answered=answered))
+        client.send(GET + GET)
+        self.assertEqual(client.codes, [200, 200])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
 
 class SourceTests(SynchronousTestCase):
@@ -312,7 +394,7 @@ class SourceTests(SynchronousTestCase):
         client.wait(30)
         self.assertEqual(source.reads, 1)
         for reads in range(2, 11):
-            client.connection.resumeProducing()
+            client.drain()
             self.assertEqual(source.reads, reads)
         self.assertEqual(source.closed, 1)
         self.assertEqual(len(client.responses()[0].body), 655360)
@@ -325,7 +407,7 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual(len(client.requests), 1)
         self.assertTrue(client.wire.paused)
         for count in range(2, 11):
-            client.connection.resumeProducing()
+            client.drain()
             self.assertEqual(len(client.requests), count)
         self.assertFalse(client.wire.paused)
 
@@ -363,7 +445,7 @@ class SourceTests(SynchronousTestCase):
             client.wire.offset += 1
             client.wait(50)
         self.assertFalse(client.wire.aborted)
-        client.connection.resumeProducing()
+        client.drain()
         self.assertEqual(source.closed, 1)
 
     def test_stalled_at_close(self) -> None:
@@ -550,16 +632,16 @@ class HeadTests(SynchronousTestCase):
     def test_names(self) -> None:
         """Field names are written as people write them."""
         fields = [(b"etag", b'"x"'), (b"x-gostore-meta-a", b"b"), (b"accept-ranges", b"bytes")]
-        head = response_head(200, fields, 3, True, (1, 1), b"\r\n")
+        head = response_head(200, fields, 3, b"\r\n")
         self.assertEqual(
             head,
             b'HTTP/1.1 200 OK\r\nETag: "x"\r\nX-Gostore-Meta-A: b\r\nAccept-Ranges: bytes\r\n'
             b"Content-Length: 3\r\n\r\n",
         )
-        self.assertEqual(response_head(200, PreparedFields(fields), 3, True, (1, 1), b"\r\n"), head)
+        self.assertEqual(response_head(200, PreparedFields(fields), 3, b"\r\n"), head)
 
     def test_line_end(self) -> None:
         """A line end in a field is refused, prepared or not."""
         for value in (b"a\r\nb: c", b"a\nb", b"a\rb"):
             self.assertRaises(ValueError, PreparedFields, [(b"a", value)])
-            self.assertRaises(ValueError, response_head, 200, [(b"a", value)], 0, True, (1, 1), b"")
+            self.assertRaises(ValueError, response_head, 200, [(b"a", value)], 0, b"")

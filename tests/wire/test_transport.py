@@ -14,7 +14,14 @@ from twisted.internet.testing import MemoryReactor, MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.wire.transport import READ_LEAST, REST, TURN, EagerServer, make_eager, make_patient
+from gostore.wire.transport import (
+    FILE_TURN,
+    PORT_REST,
+    READ_LEAST,
+    EagerServer,
+    make_eager,
+    make_patient,
+)
 
 
 class Reactor:
@@ -152,12 +159,12 @@ class EagerServerTests(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """After a large stretch others have their turn, though the socket would take more."""
-        self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * TURN)
-        fd = self.file(bytes(2 * TURN))
+        self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 * FILE_TURN)
+        fd = self.file(bytes(2 * FILE_TURN))
         with mock.patch("os.sendfile", lambda out, fd, offset, length: length):
-            self.assertEqual(self.transport.send_file(fd, 0, TURN - 1), TURN - 1)
+            self.assertEqual(self.transport.send_file(fd, 0, FILE_TURN - 1), FILE_TURN - 1)
             self.assertEqual(self.producer.paused, 0)
-            self.assertEqual(self.transport.send_file(fd, 0, TURN), TURN)
+            self.assertEqual(self.transport.send_file(fd, 0, FILE_TURN), FILE_TURN)
         self.assertEqual(self.producer.paused, 1)
         self.assertIsNone(self.transport.doWrite())
         self.assertEqual(self.producer.resumed, 1)
@@ -304,7 +311,7 @@ class PatientTests(SynchronousTestCase):
         self.listen(self.client(), FULL, self.client())
         self.port.doRead()
         self.assertEqual((len(self.came), self.reads), (1, False))
-        self.reactor.advance(REST)
+        self.reactor.advance(PORT_REST)
         self.assertTrue(self.reads)
         self.port.doRead()
         self.assertEqual((len(self.came), self.reads), (2, True))
@@ -317,13 +324,13 @@ class PatientTests(SynchronousTestCase):
         files = self.files()
         self.listen(FULL, FULL, *waiting, BlockingIOError(errno.EAGAIN, "nobody"), last)
         for _ in range(2):
-            self.reactor.advance(REST)
+            self.reactor.advance(PORT_REST)
             self.port.doRead()
             self.assertFalse(self.reads)
         self.assertEqual([each.fileno() for each, _ in waiting], [-1] * 3)
         self.assertEqual(self.came, [])
         self.assertEqual(self.files(), files - 3 + 1)
-        self.reactor.advance(REST)
+        self.reactor.advance(PORT_REST)
         self.port.doRead()
         self.assertEqual((len(self.came), len(self.said)), (1, 1))
 
@@ -352,7 +359,7 @@ class PatientTests(SynchronousTestCase):
         self.port.doRead()
         self.port.stopListening()
         self.reactor.advance(0)
-        self.reactor.advance(REST)
+        self.reactor.advance(PORT_REST)
         self.assertFalse(self.reads)
         self.assertTrue(self.socket.closed)
         self.assertEqual(self.files(), files)

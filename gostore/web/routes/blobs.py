@@ -47,8 +47,8 @@ class Blobs:
     @eager
     async def create(self, request: Request, location: str) -> Answer:
         """Store a new blob: 204, or 409 if the location has one."""
-        details = request.headers.meaning(_details)
-        precondition = request.headers.meaning(Conditions.of).precondition(present=False)
+        details = request.headers.parsed(_details)
+        precondition = request.headers.parsed(Conditions.of).precondition(present=False)
         return _created(await self._store.create(location, request.body, details, precondition))
 
     @app.route("/store/<path:location>", methods=["PUT"])
@@ -56,8 +56,8 @@ class Blobs:
     @eager
     async def replace(self, request: Request, location: str) -> Answer:
         """Replace a blob: 200, or 404 if there is none."""
-        details = request.headers.meaning(_details)
-        conditions = request.headers.meaning(Conditions.of)
+        details = request.headers.parsed(_details)
+        conditions = request.headers.parsed(Conditions.of)
         precondition = conditions.precondition()
         if self._put_creates or conditions.creates:
             blob, is_new = await self._store.put(location, request.body, details, precondition)
@@ -69,7 +69,7 @@ class Blobs:
     @eager
     async def delete(self, request: Request, location: str) -> Answer:
         """Delete a blob: 200, or 404 if there is none."""
-        precondition = request.headers.meaning(Conditions.of).precondition(missing=False)
+        precondition = request.headers.parsed(Conditions.of).precondition(missing=False)
         await self._store.delete(location, precondition)
         return Answer(200)
 
@@ -78,7 +78,7 @@ class Blobs:
     @eager
     async def read(self, request: Request, location: str) -> Answer:
         """Send a blob or parts of it, or 304 if the client has this version."""
-        conditions = request.headers.meaning(Conditions.of)
+        conditions = request.headers.parsed(Conditions.of)
         for _ in range(ATTEMPTS):
             blob = await self._store.get(location)
             representation = self._representations.of(blob)

@@ -1,0 +1,196 @@
+"""Chunked bodies (RFC 9112 section 7.1), read by two parsers.
+
+A body is accepted only where both agree. The patterns here check each line first, and llhttp then
+reads what they let through and cuts out the data. llhttp alone would let chunk sizes overflow and
+extensions grow without end; the patterns alone would be one more reader with an opinion of its
+own. llhttp gets a head that is made here and has nothing but the framing that the real head was
+checked to have, so no method, Upgrade or Connection of a client's can put it into another state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from httptools import HttpParserError, HttpRequestParser
+
+from gostore.wire.head import FIELD_LINE, TEXT, TOKEN, ProtocolError
+from gostore.wire.limits import Limits
+
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\' + TEXT + rb')*"'
+_EXTENSION = rb";" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
+# Without the blanks that RFC 9112 section 7.1.1 forbids senders to make.
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)\r\n")
+_CHUNK_PART = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;" + TEXT + rb"*)?\r?")
+_TRAILER = re.compile(FIELD_LINE)
+_TRAILER_PART = re.compile(TEXT + rb"*\r?")
+
+# One piece for each chunk is cheap until chunks get tiny. Then they are joined.
+_MANY_PIECES = 16
+
+
+class Chunked:
+    """Reads one chunked body."""
+
+    __slots__ = (
+        "_allowed",
+        "_events",
+        "_extensions",
+        "_in_trailer",
+        "_left",
+        "_limits",
+        "_line",
+        "_parser",
+        "_pieces",
+        "_trailer_fields",
+        "_trailer_size",
+        "complete",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.complete = False
+        self._limits = limits
+        self._pieces: list[bytes] = []
+        self._events = _Events(self._pieces)
+        self._parser = HttpRequestParser(self._events)
+        # What is still to come of a chunk, with its CRLF; and how much there may be after it.
+        self._left = 0
+        self._allowed = limits.max_blob_size
+        # The first part of a chunk size or trailer line whose end has not come.
+        self._line = b""
+        self._in_trailer = False
+        self._extensions = 0
+        self._trailer_size = 0
+        self._trailer_fields = 0
+        self._read(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    def feed(self, data: bytes, start: int, keep: Callable[[bytes], None]) -> int:
+        """Read `data` from `start` on, and call `keep` with each piece of the body in it.
+
+        Returns where the body's part of `data` ends. Raises ProtocolError.
+        """
+        end = self._read_lines(data, start)
+        # The two parsers have to see the same end.
+        if self._events.ended is not self.complete:
+            raise ProtocolError(400, "Malformed body")
+        pieces = self._pieces
+        if len(pieces) > _MANY_PIECES:
+            keep(b"".join(pieces))
+        else:
+            for piece in pieces:
+                keep(piece)
+        pieces.clear()
+        return end
+
+    def _read_lines(self, data: bytes, start: int) -> int:
+        """Check line by line; give llhttp as much at a time as is good."""
+        position = start
+        size = len(data)
+        while not self._in_trailer:
+            if self._left:
+                step = min(self._left, size - position)
+                self._left -= step
+                position += step
+            if position == size:
+                break
+            match = None if self._line else _CHUNK.match(data, position)
+            if match is not None:
+                position = match.end()
+                self._begin_chunk(match)
+                continue
+            self._read_span(data, start, position)
+            line, position = self._take_line(data, position)
+            start = position
+            if line is None:
+                break
+            match = _CHUNK.fullmatch(line)
+            if match is None:
+                raise self._bad_line()
+            self._read(line)
+            self._begin_chunk(match)
+        self._read_span(data, start, position)
+        while self._in_trailer and not self.complete and position < size:
+            line, position = self._take_line(data, position)
+            if line is not None:
+                self._end_trailer(line)
+        return position
+
+    def _read(self, data: bytes | memoryview) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            raise ProtocolError(400, "Malformed body") from None
+
+    def _read_span(self, data: bytes, start: int, end: int) -> None:
+        if start < end:
+            whole = start == 0 and end == len(data)
+            self._read(data if whole else memoryview(data)[start:end])
+
+    def _take_line(self, data: bytes, start: int) -> tuple[bytes | None, int]:
+        """The line at `start` with its CRLF, None if its end has not come; and where it ends."""
+        end = data.find(b"\n", start) + 1
+        limits = self._limits
+        bound = limits.max_head_size if self._in_trailer else limits.chunk_extensions + 18
+        stop = end or len(data)
+        if len(self._line) + stop - start > bound:
+            raise self._bad_line()
+        line = self._line + data[start:stop]
+        if end:
+            self._line = b""
+            return line, end
+        # A trailer line may be long, so each byte of it is looked at once.
+        if self._in_trailer:
+            good = _TRAILER_PART.fullmatch(data, start)
+        else:
+            good = _CHUNK_PART.fullmatch(line)
+        if good is None:
+            raise self._bad_line()
+        self._line = line
+        return None, stop
+
+    def _begin_chunk(self, match: re.Match[bytes]) -> None:
+        digits, extension = match.groups()
+        if extension:
+            self._extensions += len(extension)
+            if self._extensions > self._limits.chunk_extensions:
+                raise ProtocolError(400, "Too many chunk extensions")
+        size = int(digits, 16)
+        self._allowed -= size
+        if self._allowed < 0:
+            text = f"The body is larger than the limit of {self._limits.max_blob_size} bytes"
+            raise ProtocolError(413, text)
+        if size:
+            self._left = size + 2
+        else:
+            self._in_trailer = True
+
+    def _end_trailer(self, line: bytes) -> None:
+        """Trailer fields are checked and dropped (RFC 9112 section 7.1.2). llhttp sees none."""
+        if line == b"\r\n":
+            self._read(line)
+            self.complete = True
+            return
+        self._trailer_size += len(line)
+        self._trailer_fields += 1
+        if (
+            self._trailer_size > self._limits.max_head_size
+            or self._trailer_fields > self._limits.max_fields
+            or _TRAILER.fullmatch(line) is None
+        ):
+            raise self._bad_line()
+
+    def _bad_line(self) -> ProtocolError:
+        return ProtocolError(400, f"Malformed {'trailer' if self._in_trailer else 'chunk'}")
+
+
+class _Events:
+    """What llhttp reports. `on_body` is the list's own append, the cheapest call there is."""
+
+    __slots__ = ("ended", "on_body")
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.ended = False
+        self.on_body = pieces.append
+
+    def on_message_complete(self) -> None:
+        self.ended = True

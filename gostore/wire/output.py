@@ -1,0 +1,141 @@
+"""What goes out to one client: heads and bodies, as fast as the client takes them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from gostore.wire.limits import NEVER, Deadline
+from gostore.wire.response import Sending, Source
+from gostore.wire.transport import EagerServer, Transport
+
+# A piece up to this size goes out in one write with the head.
+_ONE_WRITE = 65536
+
+
+class Sender(Protocol):
+    """Who sends: a connection."""
+
+    def body_sent(self, size: int) -> None:
+        """The last piece of a source, of `size` bytes in all, is written."""
+
+    def body_failed(self, headless: bool) -> None:
+        """The source failed; if `headless`, nothing of the response is sent."""
+
+    def drained(self) -> None:
+        """The transport has written everything out."""
+
+
+@implementer(IPushProducer)
+class Output:
+    """The way out through a transport, which pauses it when the client is slow to read."""
+
+    __slots__ = ("_deadline", "_is_registered", "_sender", "_sending", "_transport", "blocked")
+
+    def __init__(self, sender: Sender, deadline: Deadline, transport: Transport) -> None:
+        self._sender = sender
+        self._deadline = deadline
+        self._transport = transport
+        self._sending: Sending | None = None
+        # Whether the transport holds more than it likes.
+        self.blocked = False
+        self._is_registered = True
+        transport.registerProducer(self, True)
+
+    def write(self, head: bytes, data: bytes) -> None:
+        """Write a head, or nothing, and a piece of the body."""
+        if not head:
+            self._transport.write(data)
+        elif len(data) <= _ONE_WRITE:
+            self._transport.write(head + data)
+        else:
+            self._transport.writeSequence([head, data])
+
+    # A source on its way (response.Outlet).
+
+    def stream(self, head: bytes, source: Source) -> None:
+        """Write a head, and a source as far as the client takes it."""
+        self._sending = Sending(self, source, head)
+        self._sending.pump()
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether the transport can. That of TLS has the method and cannot."""
+        return isinstance(self._transport, EagerServer)
+
+    def send_file(self, fd: int, offset: int, length: int) -> int:
+        """Send some of a file."""
+        assert isinstance(self._transport, EagerServer)
+        return self._transport.send_file(fd, offset, length)
+
+    def sent(self) -> None:
+        """The source is written to its end."""
+        sending, self._sending = self._sending, None
+        assert sending is not None
+        self._sender.body_sent(sending.sent)
+
+    def sending_failed(self, headless: bool) -> None:
+        """The source failed; if `headless`, nothing of the response is sent."""
+        if headless:
+            self._sending = None
+        self._sender.body_failed(headless)
+
+    def go_on(self) -> bool:
+        """Send more of the source, if there is one on its way."""
+        if self._sending is None:
+            return False
+        self._deadline.at = NEVER
+        self._sending.pump()
+        return True
+
+    def cut_off(self) -> int | None:
+        """Send no more of the source on its way, if any, and return how much of it went out."""
+        sending, self._sending = self._sending, None
+        if sending is None:
+            return None
+        sending.stop()
+        return sending.sent
+
+    # Back-pressure of the client (IPushProducer).
+
+    def pauseProducing(self) -> None:
+        """The transport holds enough."""
+        if not self.blocked:
+            self.blocked = True
+            self._deadline.watch_output(self._transport)
+
+    def resumeProducing(self) -> None:
+        """The transport has written everything out."""
+        self.blocked = False
+        self._sender.drained()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost says so too."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the client took nothing for too long."""
+        return self._deadline.is_stalled(self._transport)
+
+    # Ending.
+
+    def half_close(self) -> None:
+        """Write no more."""
+        self.unregister()
+        half_close = getattr(self._transport, "loseWriteConnection", None)
+        if half_close is not None:
+            half_close()
+
+    def close(self) -> None:
+        """Close when everything is written out."""
+        self.unregister()
+        self._deadline.watch_output(self._transport)
+        self._transport.loseConnection()
+
+    def unregister(self) -> None:
+        """Let the transport close, whole or half: it does not while it has a producer."""
+        if self._is_registered:
+            self._is_registered = False
+            self._transport.unregisterProducer()

@@ -1,0 +1,102 @@
+"""One request as the application sees it, and what a connection needs of its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from attrs import define, frozen
+from twisted.internet.interfaces import IAddress
+
+from gostore.wire.body import Body
+from gostore.wire.head import Headers
+from gostore.wire.limits import Limits, Ticks
+from gostore.wire.response import Source
+
+
+@define(eq=False)
+class Request:
+    """One request, dispatched at the end of its head.
+
+    `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
+    `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1).
+    """
+
+    method: str
+    target: bytes
+    path: str
+    query: str
+    version: tuple[int, int]
+    headers: Headers
+    body: Body
+    client: IAddress
+    is_secure: bool
+    _responder: Responder
+
+    def respond(
+        self, code: int, headers: Sequence[tuple[bytes, bytes]], body: bytes | Source
+    ) -> None:
+        """Answer. Has no effect if the request has an answer or the client is gone.
+
+        Date, Server, Content-Length and Connection are added. The body is not sent to HEAD, nor
+        with 204 and 304. Raises ValueError for a header field with a line end in it.
+        """
+        self._responder.respond(self, code, headers, body)
+
+
+class Responder(Protocol):
+    """Takes the answer to a request: its connection."""
+
+    def respond(
+        self,
+        request: Request,
+        code: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes | Source,
+    ) -> None:
+        """See Request.respond."""
+
+
+@frozen
+class Exchange:
+    """One answer that has ended, for those who log and count.
+
+    `request` is None if the wire refused it before it was dispatched; `reason` says why the wire
+    answered with an error of its own. `sent` counts the bytes of the body that the transport took,
+    `seconds` go from the end of the head to the end of the answer. `is_cut_off`: the client did
+    not get the whole of it.
+    """
+
+    client: IAddress
+    request: Request | None
+    code: int
+    sent: int
+    seconds: float
+    is_cut_off: bool = False
+    reason: str = ""
+
+
+class Listening(Protocol):
+    """What the connections of one listener share: its factory."""
+
+    limits: Limits
+    ticks: Ticks
+    stopping: bool
+
+    @property
+    def tail(self) -> bytes:
+        """The end of every response head."""
+
+    @property
+    def dispatch(self) -> Callable[[Request], None]:
+        """The application."""
+
+    @property
+    def answered(self) -> Callable[[Exchange], None] | None:
+        """Called with each answer that has ended, if anybody wants to know."""
+
+    def seconds(self) -> float:
+        """The time, to measure how long something takes."""
+
+    def forget(self, connection: object) -> None:
+        """A connection is gone."""
