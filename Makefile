@@ -67,7 +67,7 @@ lint: $(VENV)/.test
 
 # A corpus that grows in .fuzz/; the one that is kept is read, and not written.
 fuzz: $(FUZZ)/.fuzz
-	@for target in wire statefile recovery journal; do \
+	@for target in wire fields statefile recovery journal; do \
 		mkdir -p .fuzz/$$target; \
 		echo "Fuzzing $$target for $(TIME) seconds"; \
 		$(FUZZ)/bin/python -m fuzz $$target -max_total_time=$(TIME) -max_len=4096 -print_final_stats=1 \

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import atheris
 
-TARGETS = ("wire", "statefile", "recovery", "journal")
+TARGETS = ("wire", "fields", "statefile", "recovery", "journal")
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fuzz import journal, recovery, statefile, wire
+from fuzz import fields, journal, recovery, statefile, wire
 
 CORPUS = Path(__file__).parent.parent / "fuzz" / "corpus"
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "fields": fields.check,
     "journal": journal.check,
     "recovery": recovery.check,
     "statefile": statefile.check,

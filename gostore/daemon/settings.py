@@ -177,7 +177,14 @@ class Settings:
         parse_size_above_zero,
         "The longest request head, all header fields together.",
     )
-    max_fields: int = _setting(LIMITS, "100", parse_count, "The most header fields in a request.")
+    max_fields: int = _setting(
+        LIMITS,
+        "100",
+        parse_count,
+        "The most header fields in a request.",
+        "A list within one field has at most 32 members, which no setting changes. A longer Accept "
+        "or Range is ignored; any other longer list is refused with 431.",
+    )
     head_timeout: float = _setting(
         PACE, "10", parse_seconds_above_zero, "Seconds for a request head, from its first byte."
     )

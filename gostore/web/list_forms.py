@@ -8,8 +8,9 @@ group of blobs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
+from functools import partial
 from html import escape
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from werkzeug.http import parse_accept_header, quote_etag
 from gostore.blob import Committed
 from gostore.web.fields.conditions import etag_of, modified_of
 from gostore.web.fields.locations import STORE, path_of
+from gostore.web.fields.parsing import is_short_list, parsed
 from gostore.web.fields.representation import DEFAULT_TYPE
 
 DEFAULT_LIMIT = 1000
@@ -49,14 +51,21 @@ class Form:
 def form_for(accept: bytes | None, user_agent: bytes | None) -> Form:
     """The form that the client prefers (RFC 9110 section 12.5.1); JSON if it accepts none.
 
+    An invalid Accept, and one with too many members, counts as one that accepts none of the forms.
     rclone reads directories from HTML, but sends no Accept and never asks for a second page.
     """
     if accept is None:
         return AS_TREE if (user_agent or b"").startswith(b"rclone/") else AS_JSON
     offers = {form.content_type.partition(";")[0]: form for form in FORMS.values()}
-    accepted = parse_accept_header(accept.decode("latin-1"), MIMEAccept)
-    best = accepted.best_match(offers)
+    best = parsed(partial(_best, offers), accept) if is_short_list(accept) else None
     return AS_JSON if best is None else offers[best]
+
+
+def _best(offers: Iterable[str], accept: bytes) -> str | None:
+    """The type that an Accept field prefers; None if it accepts none of the offers."""
+    accepted = parse_accept_header(accept.decode("latin-1"), MIMEAccept)
+    best: str | None = accepted.best_match(offers)
+    return best
 
 
 def _modified(blob: Committed) -> str:

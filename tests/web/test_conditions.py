@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed
 from gostore.store.interface import Precondition, Versions
+from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
 from gostore.wire.head import Headers
 
@@ -97,9 +98,23 @@ class JudgeTests(SynchronousTestCase):
 
     def test_bad_dates(self) -> None:
         """A date that is none, or two of them, counts as no condition (13.1.3, 13.1.4)."""
-        for date in ("yesterday", "", "0", f"{DATE}, {AFTER}", "Tue, 99 Nov 2023 22:13:20 GMT"):
+        for date in (
+            "yesterday", "", "0", f"{DATE}, {AFTER}", "Tue, 99 Nov 2023 22:13:20 GMT",
+            "Tue, 14 Nov 44464130000 22:13:20 GMT", "Tue, 99999999999 Nov 2023 22:13:20 GMT",
+            "Tue, 14 Nov 2023 99999999999:13:20 GMT", "Tue, 14 Nov 2023 22:13:20 +99999999999",
+            " " * 64 + DATE,
+        ):  # fmt: skip
             self.assert_judged(PROCEED, PROCEED, if_modified_since=date)
             self.assert_judged(PROCEED, PROCEED, if_unmodified_since=date)
+
+    def test_many_tags(self) -> None:
+        """32 tags are read; more are 431, since a write could pass if some were ignored."""
+        tags = ", ".join([OTHER] * 31 + [TAG])
+        self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=tags)
+        self.assert_judged(PROCEED, PROCEED, if_match=tags)
+        for name in ("if_match", "if_none_match"):
+            refusal = self.assertRaises(Refusal, conditions, **{name: f"{tags}, {TAG}"})
+            self.assertEqual(refusal.code, 431)
 
     def test_old_dates(self) -> None:
         """The obsolete forms of a date are read too (RFC 9110 section 5.6.7)."""
@@ -176,9 +191,13 @@ class IfRangeTests(SynchronousTestCase):
     """Whether a range is still a range of the same thing (RFC 9110 section 13.1.5)."""
 
     def test_if_range(self) -> None:
-        """Only a strong, equal tag or the exact Last-Modified will do; no field will do too."""
+        """Without the field Range applies; with it, only if its tag is strong and equal."""
         self.assertTrue(holds_if_range(None, BLOB))
-        for value in (TAG, DATE):
-            self.assertTrue(holds_if_range(value.encode(), BLOB), value)
-        for value in (OTHER, f"W/{TAG}", BEFORE, AFTER, "", "*", TAG.strip('"'), f"{TAG}, {OTHER}"):
+        self.assertTrue(holds_if_range(TAG.encode(), BLOB))
+        for value in (OTHER, f"W/{TAG}", "", "*", TAG.strip('"'), f"{TAG}, {OTHER}", '"'):
+            self.assertFalse(holds_if_range(value.encode(), BLOB), value)
+
+    def test_date(self) -> None:
+        """A date never holds: two versions can have the same second (8.8.2.2)."""
+        for value in (DATE, BEFORE, AFTER):
             self.assertFalse(holds_if_range(value.encode(), BLOB), value)

@@ -78,6 +78,18 @@ class AnnouncedDigestsTests(SynchronousTestCase):
             self.assert_refused(content_digest=value)
             self.assert_refused(repr_digest=value)
 
+    def test_too_much(self) -> None:
+        """A field with more than 32 members, parameters and items together, is 431."""
+        whole = f"sha-256=:{text(SHA256)}:"
+        self.assertEqual(announced(repr_digest=f"{whole}{', a=1' * 31}"), {"sha256": SHA256})
+        for long in (
+            f"{whole}{', a=1' * 32}", f"{whole}{';a' * 32}", f"{whole}, a=({'1 ' * 31})",
+            f'{whole}, a="{"x" * 2048}"',
+        ):  # fmt: skip
+            for field in ("content_digest", "repr_digest"):
+                refusal = self.assertRaises(Refusal, announced, **{field: long})
+                self.assertEqual(refusal.code, 431, long)
+
     def test_agreeing(self) -> None:
         """The same digest in two fields is one to check; two different ones are a 400."""
         mine, other = f"sha-256=:{text(SHA256)}:", f"sha-256=:{text(SHA512[:32])}:"

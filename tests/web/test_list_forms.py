@@ -23,6 +23,9 @@ class FormForTests(SynchronousTestCase):
             (b"image/png", AS_JSON),
             (b"application/json;q=0, text/html", AS_HTML),
             (b"\xff;;;q=x", AS_JSON),
+            (b"text/html" + b", a/b;q=0.5" * 15, AS_HTML),
+            (b"text/html" + b", a/b;q=0.5" * 16, AS_JSON),
+            (b"text/html;a=" + b"b" * 2048, AS_JSON),
         ]:
             self.assertIs(form_for(accept, None), form, accept)
         self.assertIs(form_for(None, b"rclone/v1.60"), AS_TREE)

@@ -196,7 +196,7 @@ def read_responses(data: bytes, methods: Iterable[str] = ()) -> list[Response]:
     while data:
         head, end, data = data.partition(b"\r\n\r\n")
         assert end, f"no end of head: {head!r}"
-        first, *lines = head.decode("ascii").split("\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
         version, code, _ = first.split(" ", 2)
         assert version == "HTTP/1.1"
         headers = {}

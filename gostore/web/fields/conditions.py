@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import Enum
 
 from attrs import frozen
-from werkzeug.http import parse_date, parse_etags, parse_if_range_header, unquote_etag
+from werkzeug.http import parse_date, parse_etags, unquote_etag
 
 from gostore.blob import Committed
 from gostore.store.interface import Precondition, Versions
+from gostore.web.answers import Refusal
+from gostore.web.fields.parsing import MAX_MEMBERS, has_few_members, parsed
 from gostore.wire import Headers
 
 NANOSECONDS = 1_000_000_000
 END_OF_TIME = 253_402_300_799
 """The last second that an HTTP date can express, in the year 9999."""
+
+LONGEST_DATE = 64
+"""The most bytes of a date; its three forms have at most 33 (RFC 9110 section 5.6.7)."""
 
 
 class Outcome(Enum):
@@ -31,7 +35,7 @@ def etag_of(blob: Committed) -> str | None:
 
 
 def modified_of(blob: Committed) -> int:
-    """The blob's Last-Modified in whole seconds since the epoch, the precision of HTTP dates."""
+    """The blob's recorded time in whole seconds since the epoch, the precision of HTTP dates."""
     return min(max(blob.modified // NANOSECONDS, 0), END_OF_TIME)
 
 
@@ -49,12 +53,15 @@ class Conditions:
 
     @classmethod
     def of(cls, headers: Headers) -> Conditions:
-        """The conditions in these headers. An invalid date is ignored (13.1.3)."""
+        """The conditions in these headers. An invalid date is ignored (13.1.3).
+
+        Raises Refusal (431) for more than 32 entity tags: to ignore any could let a write pass.
+        """
         if headers.has_none_of(_FIELDS):
             return _NONE
         return cls(
-            _versions(headers.get(b"if-match"), weak=False),
-            _versions(headers.get(b"if-none-match"), weak=True),
+            _versions(headers, b"if-match", weak=False),
+            _versions(headers, b"if-none-match", weak=True),
             _date(headers.get(b"if-modified-since")),
             _date(headers.get(b"if-unmodified-since")),
         )
@@ -100,32 +107,37 @@ _FIELDS = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-u
 def holds_if_range(value: bytes | None, blob: Committed) -> bool:
     """Whether Range applies to this blob (13.1.5): If-Range is missing, or it holds.
 
-    An entity tag must be strong and equal; a date must be exactly the Last-Modified.
+    Only an entity tag can hold, if it is strong and equal. A date is a weak validator, since one
+    second can see two versions (8.8.2.2), so it never holds.
     """
     if value is None:
         return True
     text = value.decode("latin-1")
-    if text.startswith('"'):
-        return unquote_etag(text) == (etag_of(blob), False)
-    date = parse_if_range_header(text).date
-    return date is not None and _seconds(date) == modified_of(blob)
+    return text.startswith('"') and parsed(unquote_etag, text) == (etag_of(blob), False)
 
 
-def _versions(value: bytes | None, *, weak: bool) -> Versions | None:
+def _versions(headers: Headers, name: bytes, *, weak: bool) -> Versions | None:
     """The versions that a list of entity tags names. Ours are strong: a digest in hex."""
+    value = headers.get(name)
     if value is None:
         return None
-    tags = parse_etags(value.decode("latin-1"))
+    if not has_few_members(value):
+        text = f"{name.decode().title()} has more than {MAX_MEMBERS} entity tags"
+        raise Refusal(431, text)
+    tags = parsed(parse_etags, value.decode("latin-1"))
+    if tags is None:
+        return Versions()
     return Versions(frozenset(tags.as_set(include_weak=weak)), any=tags.star_tag)
 
 
 def _date(value: bytes | None) -> int | None:
     # A date has one comma at most. werkzeug reads the first of two dates.
-    if value is None or value.count(b",") > 1:
+    if value is None or len(value) > LONGEST_DATE or value.count(b",") > 1:
         return None
-    date = parse_date(value.decode("latin-1"))
-    return None if date is None else _seconds(date)
+    return parsed(_seconds, value.decode("latin-1"))
 
 
-def _seconds(date: datetime) -> int:
-    return int(date.timestamp())
+def _seconds(text: str) -> int | None:
+    """The date in seconds since the epoch. Raises OverflowError for one beyond a C int."""
+    date = parse_date(text)
+    return None if date is None else int(date.timestamp())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable
+from functools import partial
 
 import http_sf
 
 from gostore.web.answers import Refusal
+from gostore.web.fields.parsing import MAX_MEMBERS, is_short_list, parsed
 from gostore.wire import Headers
 
 _ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
@@ -45,21 +46,18 @@ def _announced(headers: Headers) -> Iterable[tuple[str, bytes]]:
 
 
 def _md5(value: bytes) -> bytes:
-    try:
-        digest = base64.b64decode(value, validate=True)
-    except binascii.Error:
-        digest = b""
-    if len(digest) != 16:
+    digest = parsed(partial(base64.b64decode, validate=True), value)
+    if digest is None or len(digest) != 16:
         raise Refusal(400, "Content-MD5 is not the base64 of 16 bytes")
     return digest
 
 
 def _structured(field: str, value: bytes) -> Iterable[tuple[str, bytes]]:
-    try:
-        members = http_sf.parse(value, tltype="dictionary")
-    except http_sf.StructuredFieldError:
-        raise Refusal(400, f"{field} is not a dictionary of digests") from None
-    assert isinstance(members, dict)
+    if not is_short_list(value):
+        raise Refusal(431, f"{field} is too long, or has more than {MAX_MEMBERS} members")
+    members = parsed(partial(http_sf.parse, tltype="dictionary"), value)
+    if not isinstance(members, dict):
+        raise Refusal(400, f"{field} is not a dictionary of digests")
     for key, (name, size) in _ALGORITHMS.items():
         if key in members:
             member = members[key]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from gostore.blob import CONTROL, LOCATION_BYTES, check_location
 from gostore.web.answers import Refusal
+from gostore.web.fields.parsing import parsed
 
 STORE = "/store/"
 """The path of a blob begins with this."""
+
+MAX_PARAMETERS = 32
+"""The most parameters of a query."""
 
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
@@ -20,11 +25,13 @@ def decode_location(raw: str) -> str:
     It is percent-decoded exactly once, as strict UTF-8, and neither normalised nor case-folded.
     Raises Refusal: 414 if it is too long, 400 if it is no location.
     """
+    if len(raw) > 3 * LOCATION_BYTES:
+        raise _too_long()
     if _BAD_ESCAPE.search(raw) or "#" in raw:
         raise Refusal(400, "The path is not percent-encoded correctly")
     data = unquote_to_bytes(raw)
     if len(data) > LOCATION_BYTES:
-        raise Refusal(414, f"The location is longer than {LOCATION_BYTES} bytes")
+        raise _too_long()
     try:
         location = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -34,6 +41,10 @@ def decode_location(raw: str) -> str:
     except ValueError as reason:
         raise Refusal(400, f"This is no location: {reason}") from None
     return location
+
+
+def _too_long() -> Refusal:
+    return Refusal(414, f"The location is longer than {LOCATION_BYTES} bytes")
 
 
 def path_of(location: str) -> str:
@@ -52,10 +63,11 @@ def parse_query(query: str) -> dict[str, str]:
     """
     if _BAD_ESCAPE.search(query):
         raise Refusal(400, "The query is not percent-encoded correctly")
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise Refusal(400, "The query is not UTF-8") from None
+    if query.count("&") >= MAX_PARAMETERS:
+        raise Refusal(400, f"The query has more than {MAX_PARAMETERS} parameters")
+    pairs = parsed(partial(parse_qsl, keep_blank_values=True, errors="strict"), query)
+    if pairs is None:
+        raise Refusal(400, "The query is not UTF-8")
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
         raise Refusal(400, "A parameter of the query comes twice")

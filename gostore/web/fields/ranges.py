@@ -43,9 +43,11 @@ def spans_of(value: bytes, size: int) -> list[Span] | None:
     overlapping ranges, or the last bytes of an empty blob. Raises Refusal (416) if no range
     contains a byte of the blob.
     """
+    if value.count(b",") >= MAX_RANGES:
+        return None
     unit, _, specs = value.decode("latin-1").partition("=")
     wanted = [spec for item in specs.split(",") if (spec := item.strip(" \t"))]
-    if unit.strip(" \t").lower() != "bytes" or not 1 <= len(wanted) <= MAX_RANGES:
+    if unit.strip(" \t").lower() != "bytes" or not wanted:
         return None
     spans: list[Span] = []
     for spec in wanted:

@@ -1,0 +1,42 @@
+"""How header fields reach the parsers of other libraries: bounded, and without their exceptions.
+
+A client chooses every byte of a field. No parser that is not ours is called but through `parsed`,
+and no list but after `is_short_list`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+V = TypeVar("V", bytes, str)
+T = TypeVar("T")
+
+MAX_MEMBERS = 32
+"""The most members of a list in a header field; parameters and inner items count as members."""
+
+MAX_LIST_SIZE = 1024
+"""The most bytes of a list that a parser reads character by character."""
+
+_SEPARATORS = b",;( \t"
+
+
+def parsed(parser: Callable[[V], T], value: V) -> T | None:
+    """What a parser makes of a field; None, as for an invalid field, if it raises anything."""
+    try:
+        return parser(value)
+    except Exception:
+        return None
+
+
+def has_few_members(value: bytes) -> bool:
+    """Whether a list, such as that of entity tags, may be parsed."""
+    return value.count(b",") < MAX_MEMBERS
+
+
+def is_short_list(value: bytes) -> bool:
+    """Whether a list of members with parameters may be parsed, which costs more."""
+    if len(value) > MAX_LIST_SIZE:
+        return False
+    packed = value.replace(b", ", b",").replace(b"; ", b";")
+    return len(packed) - len(packed.translate(None, _SEPARATORS)) < MAX_MEMBERS
