@@ -54,6 +54,7 @@ setup(
             "pytest-xdist>=3.2",
             "PyYAML>=6.0",
             "redbot>=2.0",
+            "rich>=13.0",
             "schemathesis>=4.0",
             "treq>=24.9",
         ],

@@ -61,7 +61,12 @@ DOORS: dict[str, set[str]] = {
 }
 
 #: Libraries that only one room, or one module, may import.
-LIBRARIES: dict[str, str] = {"klein": "web", "werkzeug": "web", "httptools": "wire.chunks"}
+LIBRARIES: dict[str, str] = {
+    "klein": "web",
+    "werkzeug": "web",
+    "httptools": "wire.chunks",
+    "rich": "commands.terminal",
+}
 
 
 def name_of(path: Path) -> str:

@@ -1,62 +1,86 @@
-"""Is a data directory as it was written?  Every record, size and digest, with no daemon running.
+"""Check a data directory while no daemon runs: every record, size and digest.
 
-A check only looks. A repair does what a start and its collector would do, and sets aside what the
-digests tell on.
+A check only looks. A repair does the same as a start and its collector, and quarantines the blobs
+whose digests are wrong.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable
+from enum import Enum
+from functools import partial
 from typing import Any
 
 from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
+from gostore.commands.terminal import BAD, GOOD, read_directory, verifying
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.store.content import check_digest, compute_digest
-from gostore.text import escape
+from gostore.text import escape, printable
 from gostore.volume import collect as sweep
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Damage, Recovery
 from gostore.volume.volume import Volume
 
-#: What is told meanwhile: blobs and bytes checked, and how many there are to check.
+#: Called during a check: blobs checked of how many, bytes checked of how many.
 Tell = Callable[[int, int, int, int], object]
+
+
+class Kind(Enum):
+    """The kinds of findings."""
+
+    JOURNAL = "journal"
+    """A crash has torn it, and the next start makes it whole."""
+    DAMAGED = "damaged"
+    """It is not as it was written."""
+    TIE = "tie"
+    """Another blob has its location."""
+    QUARANTINED = "quarantined"
+    """It was quarantined earlier, and no location answers 500 for it."""
+    DEAD = "dead"
+    """It is to be removed."""
+    FOREIGN = "foreign"
+    """It is not gostore's."""
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether a blob is lost or in doubt."""
+        return self in (Kind.DAMAGED, Kind.TIE)
 
 
 @frozen
 class Finding:
-    """One thing that was found.
+    """One directory that is not a sound blob.
 
-    ``kind`` is "journal" (a crash has torn it, the next start makes it whole), "damaged" (not as
-    it was written), "tie" (another blob has its location),
-    "quarantined" (set aside earlier), "dead" (to be removed) or "foreign" (not gostore's).
-    ``name`` is that of the directory, ``location`` None where nobody can tell it.
+    ``name`` is the directory's, ``location`` the blob's, None if nobody can tell it.
     """
 
-    kind: str
+    kind: Kind
     name: str
     location: str | None
     reason: str
-    #: Whether a repair takes care of it; after one, whether it has.
+    #: Whether a repair takes care of it; after a repair, whether it has.
     mends: bool = True
 
     def __str__(self) -> str:
         where = "" if self.location is None else f" of {self.location!r}"
-        return f"{self.kind}: {escape(self.name)}{where}: {escape(self.reason)}"
+        return f"{self.kind.value}: {escape(self.name)}{where}: {escape(self.reason)}"
 
 
 @define
 class Report:
-    """What a check found; ``verified`` blobs have the digest they were committed with."""
+    """The outcome of a check. ``verified`` blobs have the digest they were committed with."""
 
     directory: str
     blobs: int = 0
     bytes: int = 0
     verified: int = 0
-    #: By the first server, which kept no digests.
+    #: The Go server wrote these, and kept no digests.
     unverified: int = 0
     seconds: float = 0.0
     repaired: bool = False
@@ -64,12 +88,12 @@ class Report:
 
     @property
     def damage(self) -> list[Finding]:
-        """The findings that make it a bad day."""
-        return [each for each in self.findings if each.kind in ("damaged", "tie")]
+        """The findings that mean a blob is lost or in doubt."""
+        return [each for each in self.findings if each.kind.is_damage]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for a program."""
-        return {**asdict(self), "clean": not self.damage}
+        return {**asdict(self, value_serializer=_value_of), "clean": not self.damage}
 
     def as_lines(self) -> list[str]:
         """Everything, for people."""
@@ -92,11 +116,37 @@ class Report:
         ]
 
 
-def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) -> Report:
-    """Check a volume that nobody has opened yet; with ``mend`` repair it, too.
+def _value_of(owner: object, attribute: object, value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
 
-    Without it nothing is changed. Raises VolumeInUse, or VolumeUnusable if it cannot be judged or
-    mended.
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="quarantine the damaged, remove the dead; without it nothing changes",
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Check, and print the report."""
+    volume = Volume(read_directory(parsed.dir))
+    with verifying() as tell:
+        report = fsck(volume, mend=parsed.repair, tell=tell)
+    if parsed.json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        print("\n".join(map(printable, report.as_lines())))
+    return BAD if report.damage else GOOD
+
+
+def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) -> Report:
+    """Check a volume that is not open yet. With ``mend``, repair it too; without it change nothing.
+
+    Raises VolumeInUse, or VolumeUnusable if it cannot be judged or repaired.
     """
     begun = time.monotonic()
     if mend:
@@ -121,8 +171,8 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
 
 
 def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None:
-    """Read what lives; what is not what was committed joins the scan's damage."""
-    # What is in the journal has been compared with a digest of its batch.
+    """Read the live blobs, and add those with wrong bytes to the scan's damage."""
+    # The scan has compared the journal's blobs with the digest of their batch.
     undone = {entry.blob_id for entry in found.undone}
     blobs = sorted(
         (blob for blob in found.live.values() if blob.id not in undone), key=lambda blob: blob.id
@@ -131,14 +181,14 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
     report.blobs, report.bytes = len(blobs), total
     read = 0
 
-    def count(length: int) -> None:
+    def add(done: int, length: int) -> None:
         nonlocal read
         read += length
-        tell(number - 1, len(blobs), read, total)
+        tell(done, len(blobs), read, total)
 
-    for number, blob in enumerate(blobs, 1):
+    for done, blob in enumerate(blobs):
         try:
-            digest = compute_digest(volume, blob, count)
+            digest = compute_digest(volume, blob, partial(add, done))
             if blob.sha256 is not None:
                 check_digest(digest, blob)
                 report.verified += 1
@@ -150,11 +200,11 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
             if error.errno not in recovery.OF_THE_FILE:
                 reason = f"{blob.id}: {strerror_of(error)}"
                 raise VolumeUnusable(volume.shown_path, reason) from error
-            # A bad sector, say. It may be read another day, and what was set aside is not.
+            # A bad sector, say. Another read may succeed some day, but not from the quarantine.
             reason = f"it cannot be read: {as_store_error(error)}"
-            finding = Finding("damaged", str(blob.id), blob.location, reason, mends=False)
+            finding = Finding(Kind.DAMAGED, str(blob.id), blob.location, reason, mends=False)
             report.findings.append(finding)
-        tell(number, len(blobs), read, total)
+        tell(done + 1, len(blobs), read, total)
 
 
 def _damaged(found: Recovery, blob: Committed, reason: str) -> None:
@@ -166,41 +216,41 @@ def _damaged(found: Recovery, blob: Committed, reason: str) -> None:
 def _report(found: Recovery, report: Report) -> None:
     locations = {damage.name: location for location, damage in found.damaged.items()}
 
-    def add(kind: str, name: object, reason: str, location: str | None = None) -> None:
+    def add(kind: Kind, name: object, reason: str, location: str | None = None) -> None:
         place = location or locations.get(str(name))
-        report.findings.append(Finding(kind, str(name), place, reason, kind != "foreign"))
+        report.findings.append(Finding(kind, str(name), place, reason, kind is not Kind.FOREIGN))
 
     if found.journal_damage is not None:
         reason = f"{found.journal_damage}: a write or a delete may be lost"
-        add("damaged", ".journal-*", reason)
+        add(Kind.DAMAGED, ".journal-*", reason)
     for entry in found.undone:
-        add("journal", entry.blob_id, "to be written again from the journal")
+        add(Kind.JOURNAL, entry.blob_id, "to be written again from the journal")
     for blob_id in found.overtaken:
-        add("dead", blob_id, "deleted or replaced by what is in the journal")
+        add(Kind.DEAD, blob_id, "deleted or replaced by what is in the journal")
     for blob_id, reason, tie in found.quarantine:
-        add("tie" if tie else "damaged", blob_id, reason)
+        add(Kind.TIE if tie else Kind.DAMAGED, blob_id, reason)
     for name in found.quarantined:
         if name in locations:
-            reason = "set aside earlier; its location answers 500 until it is replaced or deleted"
+            reason = "quarantined earlier; its location answers 500 until it is replaced or deleted"
             location = locations[name]
-            report.findings.append(Finding("damaged", name, location, reason, mends=False))
+            report.findings.append(Finding(Kind.DAMAGED, name, location, reason, mends=False))
         elif name not in found.obsolete:
             report.findings.append(
-                Finding("quarantined", name, None, "set aside earlier", mends=False)
+                Finding(Kind.QUARANTINED, name, None, "quarantined earlier", mends=False)
             )
     for dead in found.dead:
         reason = "deleted" if dead.replaced_by is None else f"replaced by {dead.replaced_by}"
-        add("dead", dead.id, reason, dead.location)
+        add(Kind.DEAD, dead.id, reason, dead.location)
     for blob in found.pending:
-        add("dead", blob.id, "Pending: a crash cut its write short", blob.location)
+        add(Kind.DEAD, blob.id, "Pending: a crash cut its write short", blob.location)
     for blob_id in found.uncommitted:
-        add("dead", blob_id, "it has no state file, and is no blob")
+        add(Kind.DEAD, blob_id, "it has no state file, and is no blob")
     for name in found.leftover:
-        add("dead", name, "left over by a crash")
+        add(Kind.DEAD, name, "left over by a crash")
     for name in found.obsolete:
-        add("dead", name, "set aside earlier; its location has been written since")
+        add(Kind.DEAD, name, "quarantined earlier; its location has been written since")
     for name in found.foreign:
-        add("foreign", name, found.why_foreign(name))
+        add(Kind.FOREIGN, name, found.why_foreign(name))
 
 
 def _repair(volume: Volume, found: Recovery, report: Report) -> None:
@@ -213,11 +263,11 @@ def _repair(volume: Volume, found: Recovery, report: Report) -> None:
 
 
 def _leave(report: Report, name: str, blob_id: int | None, reason: str) -> None:
-    """Say of something dead that it is there still, perhaps under another ``name`` than found."""
+    """Report something dead as left, perhaps under another ``name`` than the scan found."""
     for at, finding in enumerate(report.findings):
-        if finding.kind == "dead" and finding.name in (name, str(blob_id)):
+        if finding.kind is Kind.DEAD and finding.name in (name, str(blob_id)):
             where = "left" if finding.name == name else f"left as {name}"
-            told = f"{finding.reason}; {where}: {reason}"
-            report.findings[at] = evolve(finding, reason=told, mends=False)
+            longer = f"{finding.reason}; {where}: {reason}"
+            report.findings[at] = evolve(finding, reason=longer, mends=False)
             return
-    report.findings.append(Finding("dead", name, None, f"left: {reason}", mends=False))
+    report.findings.append(Finding(Kind.DEAD, name, None, f"left: {reason}", mends=False))

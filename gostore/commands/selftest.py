@@ -9,6 +9,7 @@ the middle, and that must cost nothing either.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.client
 import random
@@ -18,13 +19,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from attrs import define, field
 
 from gostore.commands.fsck import fsck
+from gostore.commands.terminal import BAD, GOOD, argument, read_directory, step
 from gostore.commands.trial_daemon import PATIENCE, NeverSaid, TrialDaemon
+from gostore.daemon.parsers import parse_count, parse_seconds_above_zero
 from gostore.errors import VolumeUnusable
+from gostore.text import printable
 from gostore.volume.journal.journal import SIZE
 from gostore.volume.volume import Volume
 
@@ -47,6 +52,44 @@ SIZES = (0, 17, 1000, 20_000, 70_000, 300_000)
 Expected = dict[str, bytes | None]
 
 _LOST = (OSError, http.client.HTTPException)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.description = (
+        "Kill a daemon of its own over and over (kill -9), fill its disk, and see that nothing is"
+        " lost. This tries gostore on a disk. It cuts no power: it believes that the disk keeps"
+        " what fsync has flushed."
+    )
+    parser.add_argument(
+        "--crash",
+        metavar="DIR",
+        required=True,
+        help="a directory on the disk to try; the trial makes a new one under it, and removes it",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=argument(parse_seconds_above_zero),
+        default=20.0,
+        help=f"how long it kills [default: 20]; the rest takes about {REST} seconds",
+    )
+    parser.add_argument(
+        "--kills",
+        type=argument(partial(parse_count, least=0)),
+        default=20,
+        help="the most kills [default: 20]",
+    )
+    parser.add_argument("--seed", type=int, help="the seed of the random choices")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Try the disk, and print the verdict."""
+    long = f"about {parsed.seconds + REST:.0f} seconds in all"
+    trial = Trial(read_directory(parsed.crash), parsed.seconds, parsed.kills, parsed.seed)
+    with step(f"Starting ({long})") as show:
+        verdict = trial.run(lambda text: show(f"{text} ({long})"))
+    print("\n".join(map(printable, verdict.as_lines())))
+    return GOOD if verdict.good else BAD
 
 
 @define

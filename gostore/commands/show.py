@@ -1,10 +1,13 @@
-"""A blob's record and its log, for people; read from the disk, whether a daemon runs or not."""
+"""Print a blob's record and its log, read from the disk, whether a daemon runs or not."""
 
 from __future__ import annotations
 
+import argparse
 from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob
+from gostore.commands.terminal import GOOD, argument, read_directory
+from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.text import escape, format_time
 from gostore.volume.directory import QUARANTINE, TIE, stage_name
@@ -13,13 +16,36 @@ from gostore.volume.recovery.scan import Recovery
 from gostore.volume.volume import Volume
 
 
-def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
-    """Return lines about the blob with an id, or else of that name, or else at a location.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    parser.add_argument(
+        "--location",
+        action="store_true",
+        help="look for a location, even if the name looks like an id",
+    )
+    parser.add_argument(
+        "blob",
+        metavar="ID|LOCATION",
+        type=argument(parse_text),
+        help="the blob; a number is an id if any blob has it, else a location; the name of a"
+        " quarantined directory, as fsck prints it, will also do",
+    )
 
-    With ``location`` it is one, whatever it looks like. An id that a blob or a stage bears is
-    looked up alone; else every record is read. If an id is only borne by what was set aside, all of
-    that is shown: an id may have been given again since, and which is the newest the names do not
-    tell. The name is that of what was set aside, as fsck prints it.
+
+def run(parsed: argparse.Namespace) -> int:
+    """Print all that there is to say of one blob."""
+    volume = Volume(read_directory(parsed.dir))
+    print("\n".join(show(volume, parsed.blob, location=parsed.location)))
+    return GOOD
+
+
+def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
+    """Return lines about the blob with an id, or in a quarantine of this name, or at a location.
+
+    With ``location``, ``wanted`` is a location, whatever it looks like. If a blob or a stage has
+    the id, this reads its record alone, else every record. If only quarantined blobs have the id,
+    this shows all of them: a store may use an id again, and the names do not tell the newest.
     Raises NotFound, NoBlobs, BadRecord, or VolumeUnusable.
     """
     volume.look(lock=False)
@@ -30,7 +56,7 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
         found = recovery.scan(volume)
         if not (found.ids or found.live or found.quarantined):
             raise NoBlobs(volume.shown_path)
-        names = [] if location else _find_set_aside(found, blob_id, wanted)
+        names = [] if location else _find_quarantined(found, blob_id, wanted)
         names = names or [_find_location(found, wanted)]
         return [line for name in names for line in _show_found(volume, found, name)]
     except FileNotFoundError:
@@ -42,14 +68,14 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
 
 
 def _read_id(wanted: str) -> int | None:
-    """The id that is meant, if what is wanted can be one."""
+    """The id, if the text can be one."""
     if not (wanted.isascii() and wanted.isdecimal()) or int(wanted) > MAX_ID:
         return None
     return int(wanted)
 
 
 def _find_id(volume: Volume, blob_id: int | None) -> str | None:
-    """The directory that bears an id, committed or not; None if there is none."""
+    """The directory with an id, committed or not; None if there is none."""
     if blob_id is None:
         return None
     for name in (str(blob_id), stage_name(blob_id)):
@@ -59,14 +85,14 @@ def _find_id(volume: Volume, blob_id: int | None) -> str | None:
     return None
 
 
-def _find_set_aside(found: Recovery, blob_id: int | None, wanted: str) -> list[str]:
-    """The directories of what bore an id when it was set aside; or the one of that very name."""
+def _find_quarantined(found: Recovery, blob_id: int | None, wanted: str) -> list[str]:
+    """The quarantined directories that had an id, or have this very name."""
     stem = f"{QUARANTINE}{blob_id}-"
     return sorted(name for name in found.quarantined if name.startswith(stem) or name == wanted)
 
 
 def _find_location(found: Recovery, wanted: str) -> str:
-    """The directory of the blob at a location; of the one that was, if it is still there."""
+    """The directory of the blob at a location, or of a dead blob that is still there."""
     if wanted in found.live:
         return str(found.live[wanted].id)
     if wanted in found.damaged:
@@ -78,33 +104,33 @@ def _find_location(found: Recovery, wanted: str) -> str:
 
 
 def _show_found(volume: Volume, found: Recovery, name: str) -> list[str]:
-    """Show what a scan found in a directory, which may have been set aside."""
+    """Show a directory that a scan found, perhaps a quarantined one."""
     if not name.startswith(QUARANTINE):
         return _describe(name, volume.directory.read_record(name))
     try:
-        # Its record says what it was.
-        return _describe(name, volume.directory.read_record(name), _why_aside(found, name))
+        # Its record says what it was before.
+        return _describe(name, volume.directory.read_record(name), _why_quarantined(found, name))
     except (BadRecord, FileNotFoundError) as error:
         reason = error if isinstance(error, BadRecord) else "It has no state file"
-        return [f"Set aside as {name}: {reason}"]
+        return [f"Quarantined as {name}: {reason}"]
 
 
-def _why_aside(found: Recovery, name: str) -> str:
+def _why_quarantined(found: Recovery, name: str) -> str:
     if any(name == damage.name for damage in found.damaged.values()):
-        return ", but set aside as damaged: it answers 500 until it is replaced or deleted"
+        return ", but quarantined as damaged: it answers 500 until it is replaced or deleted"
     if name.endswith(TIE):
-        return ", but set aside, since another blob had its location"
+        return ", but quarantined, since another blob had its location"
     if name in found.obsolete:
-        return ", but set aside as damaged; its location has been written since"
-    return ", but set aside as damaged"
+        return ", but quarantined as damaged; its location has been written since"
+    return ", but quarantined as damaged"
 
 
-def _describe(name: str, blob: Blob, aside: str = "") -> list[str]:
+def _describe(name: str, blob: Blob, quarantined: str = "") -> list[str]:
     rows: list[tuple[str, object]] = [
         ("location", blob.location),
-        ("state", blob.state.title + aside),
+        ("state", blob.state.title + quarantined),
         ("directory", name),
-        ("generation", blob.generation or "none: by the first server"),
+        ("generation", blob.generation or "none: the Go server wrote it"),
         ("size", "not recorded" if blob.size is None else f"{blob.size} bytes"),
         ("sha256", "not recorded" if blob.sha256 is None else blob.sha256.hex()),
     ]

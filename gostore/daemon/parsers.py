@@ -55,10 +55,10 @@ def parse_size_above_zero(text: str) -> int:
     return size
 
 
-def parse_count(text: str) -> int:
-    """Read a whole number, at least 1."""
-    if re.fullmatch("[0-9]{1,9}", text) is None or int(text) == 0:
-        raise ValueError(f"{text!r} is not a whole number from 1 to 999999999")
+def parse_count(text: str, least: int = 1) -> int:
+    """Read a whole number, at least 1 or another ``least``."""
+    if re.fullmatch("[0-9]{1,9}", text) is None or int(text) < least:
+        raise ValueError(f"{text!r} is not a whole number from {least} to 999999999")
     return int(text)
 
 

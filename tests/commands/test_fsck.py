@@ -105,7 +105,7 @@ class FsckTests(SpoiledTestCase):
         [finding] = self.fsck().damage
         self.assertEqual((finding.name, finding.location), (str(self.ids["a"]), None))
         self.fsck(mend=True)
-        self.assertEqual([each.kind for each in self.fsck().findings], ["quarantined"])
+        self.assertEqual([each.kind.value for each in self.fsck().findings], ["quarantined"])
 
     def test_journal(self) -> None:
         """What a crash has torn and the journal holds is no damage; a repair writes it again."""
@@ -120,7 +120,7 @@ class FsckTests(SpoiledTestCase):
         before = self.everything()
         report = self.fsck()
         self.assertEqual(
-            [(each.kind, each.name) for each in report.findings], [("journal", str(blob.id))]
+            [(each.kind.value, each.name) for each in report.findings], [("journal", str(blob.id))]
         )
         self.assertEqual(report.damage, [])
         self.assertEqual(self.everything(), before)
@@ -140,12 +140,12 @@ class FsckTests(SpoiledTestCase):
         (self.path / "lost+found").mkdir()
         report = self.fsck()
         self.assertEqual(report.damage, [])
-        kinds = sorted((each.kind, each.name) for each in report.findings)
+        kinds = sorted((each.kind.value, each.name) for each in report.findings)
         dead = [("dead", ".new-5"), ("dead", str(blob.id)), ("foreign", "lost+found")]
         self.assertEqual(kinds, sorted(dead))
         self.fsck(mend=True)
         self.assertFalse(self.directory("a").exists())
-        self.assertEqual([each.kind for each in self.fsck().findings], ["foreign"])
+        self.assertEqual([each.kind.value for each in self.fsck().findings], ["foreign"])
 
     def kill(self, *locations: str) -> None:
         """Mark blobs as deleted, with no collector to remove them."""
@@ -192,9 +192,9 @@ class FsckTests(SpoiledTestCase):
         self.assertIn("4 other findings; --repair mends 2", report.as_lines()[-1])
         report = self.fsck(mend=True)
         self.assertIn("4 other findings; 2 repaired, 2 left", report.as_lines()[-1])
-        self.assertEqual({each.kind for each in self.fsck(mend=True).findings}, {"foreign"})
+        self.assertEqual({each.kind.value for each in self.fsck(mend=True).findings}, {"foreign"})
 
-    def test_left_of_what_was_set_aside(self) -> None:
+    def test_left_of_a_quarantined(self) -> None:
         """So it says of what is only moved by the repair, too."""
         (self.directory("a") / DATA).write_bytes(b"short")
         self.fsck(mend=True)

@@ -77,7 +77,7 @@ def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None
     [
         (["fsck", "--dir", "x", "--wrong"], "fsck: error: unrecognized arguments: --wrong"),
         (["show", "--dir", "x", "a", "b"], "show: error: unrecognized arguments: b"),
-        (["show", "--dir", "x", ""], "show: error: argument ID|LOCATION: it is empty"),
+        (["show", "--dir", "x", ""], "show: error: argument ID|LOCATION: must not be empty"),
     ],
 )
 def test_usage_of_a_command(
@@ -149,3 +149,47 @@ def test_selftest_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["selftest", "--crash", str(missing)]) == 2
     said = capsys.readouterr().err
     assert said == f"gostore: {missing} cannot be used: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", [["fsck"], ["selftest", "--seconds", "1", "--kills", "0"]])
+def test_without_rich(
+    directory: Path,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without rich a command does its work, and shows no progress, not even on a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    for name in [each for each in sys.modules if each.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    # An import of this one fails as if it were not there.
+    monkeypatch.setitem(sys.modules, "rich", None)
+    where = "--dir" if command[0] == "fsck" else "--crash"
+    assert cli.main([*command, where, str(directory)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out and printed.err == ""
+
+
+def test_lazy() -> None:
+    """The command line imports only the command that it is told to run, and never rich."""
+    code = (
+        "import sys; from gostore.commands.main import COMMANDS, make_parser\n"
+        "make_parser(['--help']).format_help(); make_parser(['show'])\n"
+        "print(*(each for each in [*(f'gostore.commands.{name}' for name in COMMANDS), 'rich']"
+        " if each in sys.modules))"
+    )
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert ended.stdout == "gostore.commands.show\n"
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command has a help of its own, and stands in that of gostore."""
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"    {command} " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: gostore {command} [-h] ")

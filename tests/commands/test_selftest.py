@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from gostore.commands import main as cli
 from gostore.commands.selftest import (
     FILE_LIMIT,
     MOST_FILLS,
@@ -21,6 +20,7 @@ from gostore.commands.selftest import (
     cut_short,
     fill,
 )
+from gostore.commands.terminal import BAD
 from gostore.commands.trial_daemon import Answer as RealAnswer
 from gostore.commands.trial_daemon import Body, NeverSaid, TrialDaemon
 from gostore.errors import VolumeUnusable
@@ -237,6 +237,6 @@ def test_verdict() -> None:
     assert lines[0] == "0/1: answered 404"
     assert "/srv/gostore-selftest-x" in lines[1]
     assert lines[-1].startswith("BAD: 1 wrong")
-    assert cli.BAD == 1
+    assert BAD == 1
     verdict.wrong *= MOST_SHOWN + 5
     assert verdict.as_lines()[MOST_SHOWN] == "and 5 more"

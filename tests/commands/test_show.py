@@ -62,8 +62,8 @@ class ShowTests(test_fsck.SpoiledTestCase):
         self.assertEqual(self.show(wanted), self.show("a"))
         self.assertIn(f"location    {wanted}\n", self.show(wanted, location=True))
 
-    def test_set_aside_by_name(self) -> None:
-        """What was set aside is found by the name that fsck prints, unless a location is meant."""
+    def test_quarantined_by_name(self) -> None:
+        """A quarantined blob is found by the name that fsck prints, but not as a location."""
         (self.directory("b") / DATA).unlink()
         self.store().close()
         [aside] = self.path.glob(".quarantine-*")
@@ -83,25 +83,25 @@ class ShowTests(test_fsck.SpoiledTestCase):
         (self.directory("b") / DATA).unlink()
         self.assertIn(f"directory         {self.ids['b']}", self.show("b"))
 
-    def test_set_aside(self) -> None:
-        """Of a blob that was set aside that is said, whatever its record says of it."""
+    def test_quarantined(self) -> None:
+        """A quarantined blob is shown as such, whatever its record says of it."""
         (self.directory("b") / DATA).unlink()
         self.store().close()
-        self.assertIn("OK, but set aside as damaged: it answers 500", self.show("b"))
+        self.assertIn("OK, but quarantined as damaged: it answers 500", self.show("b"))
         self.assertIn(f"directory         .quarantine-{self.ids['b']}-", self.show("b"))
-        self.assertNotIn("set aside", self.show("a"))
+        self.assertNotIn("quarantined", self.show("a"))
 
-    def test_set_aside_by_id(self) -> None:
-        """What was set aside is found by the id that it bore, unless another blob bears it now."""
+    def test_quarantined_by_id(self) -> None:
+        """A quarantined blob is found by its old id, unless another blob has the id now."""
         (self.directory("b") / DATA).unlink()
         self.store().close()
         wanted = str(self.ids["b"])
         self.assertEqual(self.show(wanted), self.show("b"))
         shutil.copytree(self.directory("a"), self.directory("b"))
-        self.assertNotIn("set aside", self.show(wanted))
+        self.assertNotIn("quarantined", self.show(wanted))
 
-    def test_all_set_aside(self) -> None:
-        """All that bore the id are shown: what stands for its location, and what does not."""
+    def test_all_quarantined(self) -> None:
+        """All that had the id are shown, whether they stand for their location or not."""
         (self.directory("b") / DATA).unlink()
         self.store().close()
         wanted = self.ids["b"]
@@ -114,12 +114,12 @@ class ShowTests(test_fsck.SpoiledTestCase):
         shown = self.show(str(wanted))
         self.assertEqual(shown.count("it answers 500"), 1)
         self.assertEqual(shown.count("another blob had its location"), 1)
-        self.assertIn(f"Set aside as .quarantine-{wanted}-97: It has no state file", shown)
-        self.assertIn(f"Set aside as .quarantine-{wanted}-99: The state file cannot be", shown)
-        self.assertEqual((shown.count(f"Blob {wanted}\n"), shown.count("Set aside as")), (2, 2))
+        self.assertIn(f"Quarantined as .quarantine-{wanted}-97: It has no state file", shown)
+        self.assertIn(f"Quarantined as .quarantine-{wanted}-99: The state file cannot be", shown)
+        self.assertEqual((shown.count(f"Blob {wanted}\n"), shown.count("Quarantined as")), (2, 2))
 
     def test_obsolete(self) -> None:
-        """What is set aside still, though its location was written since, does not answer 500."""
+        """A blob that stays quarantined after a write to its location does not answer 500."""
         (self.directory("b") / DATA).unlink()
         self.store().close()
         [aside] = self.path.glob(".quarantine-*")

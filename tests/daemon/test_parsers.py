@@ -65,6 +65,7 @@ class ParserTests(SynchronousTestCase):
     def test_counts(self) -> None:
         """A count is a whole number from 1."""
         self.assertEqual(parse_count("256"), 256)
+        self.assertEqual(parse_count("0", least=0), 0)
         for text in ["", "0", "-1", "1.0", "x", "9" * 10]:
             self.assertRaises(ValueError, parse_count, text)
 

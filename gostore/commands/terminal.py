@@ -1,0 +1,83 @@
+"""What all commands share: exit statuses, readers of arguments, and progress on a terminal.
+
+Progress needs rich (``pip install 'gostore[cli]'``). Without it, or without a terminal on stderr,
+the commands are silent until they are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from gostore.daemon.parsers import absolute
+from gostore.errors import VolumeUnusable
+
+GOOD, BAD, CANNOT = 0, 1, 2
+"""The exit statuses: all is well; something is damaged or lost; it cannot be done."""
+
+T = TypeVar("T")
+
+
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Make a type for argparse of a parser: argparse shows only an ArgumentTypeError's reason."""
+
+    def read(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def read_directory(text: str) -> str:
+    """The absolute path of a directory. Raises VolumeUnusable."""
+    try:
+        return absolute(text)
+    except ValueError as error:
+        raise VolumeUnusable(text, str(error)) from error
+
+
+@contextmanager
+def verifying() -> Iterator[Callable[[int, int, int, int], None]]:
+    """Show a bar; give the function that moves it: blobs and bytes done, each of how many."""
+    try:
+        from rich.console import Console
+        from rich.filesize import decimal
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ModuleNotFoundError:
+        yield lambda blobs, of_blobs, done, of_bytes: None
+        return
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[done]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("Reading the records", total=None, done="")
+
+        def move(blobs: int, of_blobs: int, done: int, of_bytes: int) -> None:
+            text = f"{blobs}/{of_blobs} blobs, {decimal(done)} of {decimal(of_bytes)}"
+            progress.update(
+                task, description="Verifying", completed=done, total=of_bytes, done=text
+            )
+
+        yield move
+
+
+@contextmanager
+def step(text: str) -> Iterator[Callable[[str], None]]:
+    """Show a step that is being done; give the function that changes its text."""
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        yield lambda text: None
+        return
+    with Console(stderr=True).status(text) as status:
+        yield lambda text: status.update(text)
