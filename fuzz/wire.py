@@ -1,4 +1,4 @@
-"""What a client sends, in whatever pieces: one answer to a request, and no request made up.
+"""One answer to each request, and no request made up, whatever a client sends in any pieces.
 
 The first byte says how the rest is split.
 """

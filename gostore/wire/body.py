@@ -27,7 +27,7 @@ class Sink(Protocol):
         """The next piece, never empty."""
 
     def finished(self) -> None:
-        """That was all of it."""
+        """The body has come in full."""
 
     def failed(self, reason: str) -> None:
         """The rest will not come, because of `reason`, a phrase for people."""

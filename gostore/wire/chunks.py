@@ -53,7 +53,7 @@ class Chunked:
         self._pieces: list[bytes] = []
         self._events = _Events(self._pieces)
         self._parser = HttpRequestParser(self._events)
-        # What is still to come of a chunk, with its CRLF; and how much there may be after it.
+        # How much is to come of a chunk, with its CRLF; and how much there may be after it.
         self._left = 0
         self._allowed = limits.max_blob_size
         # The first part of a chunk size or trailer line whose end has not come.

@@ -56,7 +56,7 @@ class HTTPFactory(ServerFactory):
         self._connections: set[Connection] = set()
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What a TLS client may choose from (ALPN, RFC 7301)."""
+        """The protocols that a TLS client may choose from (ALPN, RFC 7301)."""
         return [b"http/1.1"]
 
     @property
@@ -100,7 +100,7 @@ class HTTPFactory(ServerFactory):
     def _give_up(self, grace: float) -> None:
         for connection in list(self._connections):
             connection.give_up()
-        # Those left wait for the application. Their clients get no longer to take the answer.
+        # The others wait for the application. Their clients get as long again to take the answer.
         self._grace = self._clock.callLater(max(grace, TICK), self._give_up, grace)
 
     def _check_stopped(self) -> None:

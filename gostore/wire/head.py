@@ -137,7 +137,7 @@ class HeadBuffer:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # What is not read starts at `_position`; the search for the end of the head goes on at
+        # The first unread byte is at `_position`. The search for the end of the head goes on at
         # `_seen`. Both are 0 when nothing is unread.
         self.unread = b""
         self._position = 0

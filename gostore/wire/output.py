@@ -16,7 +16,7 @@ _ONE_WRITE = 65536
 
 
 class Sender(Protocol):
-    """Who sends: a connection."""
+    """Hears how a source goes out: a connection."""
 
     def body_sent(self, size: int) -> None:
         """The last piece of a source, of `size` bytes in all, is written."""

@@ -79,7 +79,7 @@ class Case:
 
 @frozen
 class Got:
-    """What a case got; it is right if there are no `problems`."""
+    """The outcome of a case. It is right if there are no `problems`."""
 
     case: Case
     statuses: tuple[int, ...]
@@ -123,12 +123,12 @@ class Conversation:
             self._until(lambda: self.ended, patience)
 
     def close(self) -> None:
-        """That was it."""
+        """Close the socket."""
         self._socket.close()
 
     @property
     def rest(self) -> bytes:
-        """What was read and is no answer, or not a whole one."""
+        """The bytes that were read and are no whole answer."""
         return self._unread
 
     def _until(self, done: Callable[[], bool], patience: float = PATIENCE) -> None:
@@ -212,7 +212,7 @@ def prepare(daemon: Daemon) -> None:
 
 
 def run(case: Case, daemon: Daemon) -> Got:
-    """Play one case, and look at everything it must and must not have done."""
+    """Play one case, and check everything it must and must not have done."""
     problems = []
     conversation = Conversation(daemon.port)
     fate = KEPT_OPEN
@@ -227,7 +227,7 @@ def run(case: Case, daemon: Daemon) -> Got:
         if case.fate == CLOSED:
             conversation.read_to_end(5)
         elif not conversation.ended:
-            # That it is still a connection shows best by one more request on it.
+            # One more request shows best that it is still a connection.
             conversation.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             conversation.read(len(answers) + 1)
             if [answer.body for answer in conversation.answers[len(answers) :]] != [b'"Ok!"']:
@@ -260,7 +260,7 @@ def run(case: Case, daemon: Daemon) -> Got:
 
 
 def _look_at(answer: Response, daemon: Daemon) -> Iterator[str]:
-    """What every answer must have, and an error besides (row 84)."""
+    """Say what an answer lacks; an error has to have more (row 84)."""
     if answer.status >= 200:
         if answer.headers.get("server") != "gostore" or "date" not in answer.headers:
             yield f"no Server or Date: {answer.headers}"
@@ -280,7 +280,7 @@ def _look_at(answer: Response, daemon: Daemon) -> Iterator[str]:
 
 
 def _look_at_store(case: Case, daemon: Daemon) -> Iterator[str]:
-    """A new connection works; what there is, is what there was and what the case stores."""
+    """Check that a new connection works, and that the store has only KEPT and the case's blobs."""
     (listed,) = talk(daemon.port, b"GET /store/?limit=10000 HTTP/1.1\r\nHost: x\r\n\r\n")
     found = {entry["location"] for entry in json.loads(listed.body)}
     wanted = {**KEPT, **case.stored}
@@ -1212,7 +1212,7 @@ def _browsers() -> Iterator[Case]:
         check=_allows,
     )
     secret = b"s3cr3t"
-    # What is sent, and whether it is in the location, which is told.
+    # The location is the only part of a request that an answer repeats.
     for status, what, data, fate in [
         (400, "a field", _get(b"Host: x", b"X-A: " + secret + b"\0"), CLOSED),
         (400, "a Host", _get(b"Host: " + secret + b"@x"), CLOSED),
@@ -1236,7 +1236,7 @@ def _browsers() -> Iterator[Case]:
         )
 
 
-# What else is looked at.
+# Checks of the answers.
 
 
 def _equal(got: object, wanted: object) -> None:

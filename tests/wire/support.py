@@ -1,4 +1,4 @@
-"""What the tests of wire share: an application, a transport, a client, and a second reading."""
+"""Shared by the tests of wire: an application, a transport, a client, and a second reading."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Wire(StringTransport):
         self.half_closed = False
         self.lost = False
         self.aborted = False
-        # What _unsent looks at, as on Twisted's own transports.
+        # Twisted's own transports have these, and Deadline looks at them.
         self.dataBuffer = b""
         self.offset = 0
         self.writes = 0
@@ -138,7 +138,7 @@ class Pieces:
 class Store:
     """An application like the real one as far as wire can tell.
 
-    PUT and POST keep the body and answer 200; GET gives it back; `/held` is never answered;
+    PUT and POST keep the body and answer 200; GET gives it back; `/waiting` is never answered;
     `/refused` is answered 409 at once; other methods get 405.
     """
 
@@ -149,7 +149,7 @@ class Store:
 
     def __call__(self, request: Request) -> None:
         self.requests.append(request)
-        if request.path == "/held":
+        if request.path == "/waiting":
             return
         if request.path == "/refused":
             request.respond(409, [], b"no")

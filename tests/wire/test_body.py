@@ -17,18 +17,18 @@ from tests.wire.support import (
 class BodyTests(SynchronousTestCase):
     """Request bodies on their way to a sink."""
 
-    def held(self, sent: bytes, limits: Limits | None = None) -> tuple[Client, Request]:
+    def waiting(self, sent: bytes, limits: Limits | None = None) -> tuple[Client, Request]:
         """A client whose request the application keeps, and that request."""
         client = Client(limits=limits)
         client.send(sent)
         return client, client.requests[0]
 
     def put(self, *fields: bytes) -> bytes:
-        return head(*fields, line=b"PUT /held HTTP/1.1")
+        return head(*fields, line=b"PUT /waiting HTTP/1.1")
 
     def test_streams(self) -> None:
         """Bytes reach the sink as they come, and are counted."""
-        client, request = self.held(self.put(b"Content-Length: 10"))
+        client, request = self.waiting(self.put(b"Content-Length: 10"))
         sink = Collector()
         request.body.deliver(sink)
         client.send(b"hello")
@@ -40,20 +40,20 @@ class BodyTests(SynchronousTestCase):
 
     def test_empty(self) -> None:
         """No body at all is finished at once."""
-        _, request = self.held(self.put())
+        _, request = self.waiting(self.put())
         sink = Collector()
         request.body.deliver(sink)
         self.assertEqual((sink.data, sink.done), (b"", 1))
 
     def test_taken_once(self) -> None:
         """A body is taken once."""
-        _, request = self.held(self.put())
+        _, request = self.waiting(self.put())
         request.body.deliver(Collector())
         self.assertRaises(RuntimeError, request.body.deliver, Collector())
 
     def test_continue(self) -> None:
-        """Who waits is asked for the body when it is taken, not before (RFC 9110 10.1.1)."""
-        client, request = self.held(self.put(b"Expect: 100-Continue", b"Content-Length: 5"))
+        """A waiting client is asked for the body when it is taken, not before (RFC 9110 10.1.1)."""
+        client, request = self.waiting(self.put(b"Expect: 100-Continue", b"Content-Length: 5"))
         self.assertEqual(client.wire.value(), b"")
         sink = Collector(lambda data: request.respond(200, [], data))
         request.body.deliver(sink)
@@ -62,23 +62,23 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual([each.code for each in client.responses()], [100, 200, 200])
 
     def test_no_continue(self) -> None:
-        """Who does not wait, has nothing to send, or speaks HTTP/1.0, is not asked."""
+        """A client that does not wait, has nothing to send, or speaks HTTP/1.0, is not asked."""
         expect = b"Expect: 100-continue"
         for sent in (
             self.put(expect, b"Content-Length: 5") + b"h",
             self.put(expect, b"Transfer-Encoding: chunked") + b"5",
             self.put(expect, b"Content-Length: 0"),
             self.put(expect),
-            head(expect, b"Content-Length: 5", line=b"PUT /held HTTP/1.0"),
-            head(b"Expect: x", b"Content-Length: 5", line=b"PUT /held HTTP/1.0"),
+            head(expect, b"Content-Length: 5", line=b"PUT /waiting HTTP/1.0"),
+            head(b"Expect: x", b"Content-Length: 5", line=b"PUT /waiting HTTP/1.0"),
         ):
-            client, request = self.held(sent)
+            client, request = self.waiting(sent)
             request.body.deliver(Collector())
             self.assertEqual(client.wire.value(), b"", sent)
 
     def test_nobody_takes_it(self) -> None:
         """A body that nobody takes is read a little ahead, and the socket then left alone."""
-        client, request = self.held(self.put(b"Content-Length: 1000000"))
+        client, request = self.waiting(self.put(b"Content-Length: 1000000"))
         client.send(b"x" * 65536)
         self.assertFalse(client.wire.paused)
         client.send(b"x" * 65536)
@@ -90,7 +90,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_back_pressure(self) -> None:
         """A sink that has enough pauses the socket, and nothing comes until it resumes."""
-        client, request = self.held(self.put(b"Transfer-Encoding: chunked"))
+        client, request = self.waiting(self.put(b"Transfer-Encoding: chunked"))
         sink = Collector()
         request.body.deliver(sink)
         request.body.pauseProducing()
@@ -102,7 +102,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_pause_within(self) -> None:
         """A sink may pause while it is called, and the next piece waits."""
-        client, request = self.held(self.put(b"Transfer-Encoding: chunked"))
+        client, request = self.waiting(self.put(b"Transfer-Encoding: chunked"))
 
         class Slow(Collector):
             def received(self, data: bytes) -> None:
@@ -125,7 +125,7 @@ class BodyTests(SynchronousTestCase):
             ([b"Transfer-Encoding: chunked"], b"9\r\nhello", "Client went away after 5 bytes"),
         ]:
             for pause in (False, True):
-                client, request = self.held(self.put(*fields))
+                client, request = self.waiting(self.put(*fields))
                 sink = Collector()
                 request.body.deliver(sink)
                 client.send(body)
@@ -136,7 +136,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_gone_before_taken(self) -> None:
         """A body that is taken after the client went fails at once."""
-        client, request = self.held(self.put(b"Content-Length: 10") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 10") + b"hello")
         client.lose()
         sink = Collector()
         request.body.deliver(sink)
@@ -145,7 +145,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_whole_before_gone(self) -> None:
         """A body that is all here is whole, even when the client goes before it is taken."""
-        client, request = self.held(self.put(b"Content-Length: 5") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 5") + b"hello")
         client.lose()
         sink = Collector()
         request.body.deliver(sink)
@@ -153,7 +153,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_malformed(self) -> None:
         """A body that turns out malformed is answered with 400, and the sink hears why."""
-        client, request = self.held(self.put(b"Transfer-Encoding: chunked"))
+        client, request = self.waiting(self.put(b"Transfer-Encoding: chunked"))
         sink = Collector()
         request.body.deliver(sink)
         client.send(b"5\r\nhello\r\nx")
@@ -164,7 +164,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_answer_ends_the_body(self) -> None:
         """An answer while the body comes: no more of it, and the sink hears so, once."""
-        client, request = self.held(self.put(b"Content-Length: 10") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 10") + b"hello")
 
         class Small(Collector):
             def received(self, data: bytes) -> None:
@@ -188,7 +188,7 @@ class BodyTests(SynchronousTestCase):
             def received(self, data: bytes) -> None:
                 raise RuntimeError
 
-        client, request = self.held(self.put(b"Content-Length: 10") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 10") + b"hello")
         request.body.deliver(Broken())
         self.assertEqual([each.code for each in client.responses()], [500])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
@@ -202,7 +202,7 @@ class BodyTests(SynchronousTestCase):
             def received(self, data: bytes) -> None:
                 raise RuntimeError
 
-        client, request = self.held(self.put(b"Content-Length: 10") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 10") + b"hello")
         sink = Broken()
         request.body.deliver(sink)
         client.lose()
@@ -216,15 +216,15 @@ class BodyTests(SynchronousTestCase):
             def failed(self, reason: str) -> None:
                 raise RuntimeError
 
-        client, request = self.held(self.put(b"Content-Length: 10") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 10") + b"hello")
         request.body.deliver(Broken())
         request.respond(409, [], b"")
         self.assertEqual([each.code for each in client.responses()], [409])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_pipelined_behind_body(self) -> None:
-        """What follows a body waits its turn, and the socket with it."""
-        client, request = self.held(self.put(b"Content-Length: 5") + b"hello" + GET)
+        """A request behind a body waits its turn, and so does the socket."""
+        client, request = self.waiting(self.put(b"Content-Length: 5") + b"hello" + GET)
         self.assertTrue(client.wire.paused)
         self.assertEqual(len(client.requests), 1)
         request.respond(200, [], b"")
@@ -233,7 +233,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_pipelined_later(self) -> None:
         """A request that comes while one is worked on waits, and is not forgotten."""
-        client, request = self.held(self.put(b"Content-Length: 5") + b"hello")
+        client, request = self.waiting(self.put(b"Content-Length: 5") + b"hello")
         client.send(GET[:7])
         self.assertTrue(client.wire.paused)
         client.connection.dataReceived(GET[7:])

@@ -25,7 +25,7 @@ class ChunkTests(SynchronousTestCase):
 
     def test_chunk_too_large(self) -> None:
         """A chunk that makes the body longer than allowed is refused before it comes."""
-        coding = head(b"Transfer-Encoding: chunked", line=b"PUT /held HTTP/1.1")
+        coding = head(b"Transfer-Encoding: chunked", line=b"PUT /waiting HTTP/1.1")
         client = Client(limits=Limits(max_blob_size=10))
         client.send(coding + b"6\r\nhello,\r\n")
         request = client.requests[0]
@@ -34,3 +34,10 @@ class ChunkTests(SynchronousTestCase):
         client.send(b"5\r\n")
         self.assertEqual(client.codes, [413])
         self.assertEqual(sink.reasons, ["The body is larger than the limit of 10 bytes"])
+
+    def test_chunks_too_large_together(self) -> None:
+        """Chunks that come in one read are judged together, not each by itself."""
+        client = Client(limits=Limits(max_blob_size=10))
+        client.send(chunked(b"6\r\nhello,\r\n5\r\nworld\r\n0\r\n\r\n"))
+        self.assertEqual(client.codes, [413])
+        self.assertEqual(client.app.kept, {})

@@ -55,7 +55,7 @@ class BadInputTests(SynchronousTestCase):
                 self.assertEqual(len(again.responses()), 1, what)
 
     def test_neighbours(self) -> None:
-        """What is next to a bad row but good is read as meant, and so is the request after it."""
+        """A good neighbour of a bad row is read as meant, and so is the request after it."""
         for number, sent, body in GOOD:
             for sizes in self.ways(sent + GET):
                 what = f"row {number}: {sent[:120]!r} in {sizes[:5]}"
@@ -99,7 +99,7 @@ class BadInputTests(SynchronousTestCase):
         self.assertEqual(bodies, [b"/%d" % each for each in range(1000)])
 
     def test_half_close(self) -> None:
-        """Row 30: who has said all and listens is answered; the connection ends then."""
+        """Row 30: a client that half-closes still gets its answers. Then the connection ends."""
         client = Client()
         client.send(GET + GET)
         client.end()
@@ -109,7 +109,7 @@ class BadInputTests(SynchronousTestCase):
     def test_half_close_before_answer(self) -> None:
         """Row 30: the client may half-close before the application answers, and is answered."""
         client = Client()
-        client.send(head(line=b"GET /held HTTP/1.1") + GET)
+        client.send(head(line=b"GET /waiting HTTP/1.1") + GET)
         client.end()
         self.assertFalse(client.wire.ending)
         client.requests[0].respond(200, [], b"late")
@@ -209,7 +209,7 @@ SPLITS = st.lists(st.integers(1, 60), max_size=40)
 
 
 class AnyBytesTests(SynchronousTestCase):
-    """What holds for whatever is sent."""
+    """Rules that hold whatever is sent."""
 
     @settings(max_examples=300, deadline=None)
     @given(STREAMS, SPLITS)
@@ -285,7 +285,7 @@ class DrainTests(SynchronousTestCase):
     def test_paused(self) -> None:
         """A socket that was left alone is read again to be drained."""
         client = Client()
-        client.send(head(b"Content-Length: 1000000", line=b"PUT /held HTTP/1.1"))
+        client.send(head(b"Content-Length: 1000000", line=b"PUT /waiting HTTP/1.1"))
         client.send(b"x" * 131072)
         self.assertTrue(client.wire.paused)
         client.requests[0].respond(409, [], b"")

@@ -73,7 +73,7 @@ class FactoryTests(SynchronousTestCase):
     def test_stop_working(self) -> None:
         """Requests in progress are answered, the ones behind them not; then it is over."""
         client = Client()
-        client.send(head(line=b"GET /held HTTP/1.1") + GET)
+        client.send(head(line=b"GET /waiting HTTP/1.1") + GET)
         done = self.stopped(client)
         client.wait(100)
         self.assertFalse(client.wire.ending)

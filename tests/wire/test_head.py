@@ -8,7 +8,7 @@ from gostore.wire.head import Headers
 
 
 class MeaningTests(SynchronousTestCase):
-    """What is made of the fields of a head that many requests share."""
+    """Parsed values of fields that many requests share."""
 
     def setUp(self) -> None:
         """Fields, and a function that notes when it is asked."""

@@ -51,7 +51,7 @@ class DeadlineTests(SynchronousTestCase):
     def test_working(self) -> None:
         """The application has all the time it wants."""
         client = Client()
-        client.send(head(line=b"GET /held HTTP/1.1"))
+        client.send(head(line=b"GET /waiting HTTP/1.1"))
         client.wait(1000)
         client.requests[0].respond(200, [], b"")
         self.assertEqual(client.codes, [200])
@@ -94,10 +94,10 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(client.codes, [408])
 
     def test_waits_for_continue(self) -> None:
-        """Who waits to be asked for the body is not too slow with it."""
+        """A client that waits to be asked for the body is not too slow with it."""
         client = Client()
         client.send(
-            head(b"Expect: 100-continue", b"Content-Length: 5000", line=b"PUT /held HTTP/1.1")
+            head(b"Expect: 100-continue", b"Content-Length: 5000", line=b"PUT /waiting HTTP/1.1")
         )
         client.wait(500)
         self.assertEqual(client.wire.value(), b"")

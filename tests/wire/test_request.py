@@ -76,7 +76,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(self.request(head()).body.length, 0)
 
     def test_small_body_is_here(self) -> None:
-        """What came in the same read as the head is in the body when the request is dispatched."""
+        """Bytes read together with the head are in the body when the request is dispatched."""
         seen: list[bytes] = []
 
         def app(request: Request) -> None:

@@ -96,8 +96,8 @@ class ResponseTests(SynchronousTestCase):
     def test_once(self) -> None:
         """A second answer is ignored, also when the next request is being answered."""
         client = Client()
-        client.send(head(line=b"GET /held HTTP/1.1"))
-        client.send(head(line=b"GET /held HTTP/1.1"))
+        client.send(head(line=b"GET /waiting HTTP/1.1"))
+        client.send(head(line=b"GET /waiting HTTP/1.1"))
         first = client.requests[0]
         first.respond(200, [], b"one")
         source = Pieces([b"two"])
@@ -108,7 +108,7 @@ class ResponseTests(SynchronousTestCase):
     def test_after_the_client(self) -> None:
         """An answer to a client that is gone is ignored, and its source closed."""
         client = Client()
-        client.send(head(line=b"GET /held HTTP/1.1"))
+        client.send(head(line=b"GET /waiting HTTP/1.1"))
         client.lose()
         source = Pieces([b"two"])
         client.requests[0].respond(200, [], source)
@@ -162,7 +162,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def told(self, app: Callable[[Request], None], sent: bytes) -> tuple[Client, list[Exchange]]:
-        """A client that has sent a request, and what is told of the answers."""
+        """A client that has sent requests, and what the factory tells of the answers."""
         told: list[Exchange] = []
         factory = HTTPFactory(app, Limits(), Clock(), answered=told.append)
         client = Client(app, factory=factory)
@@ -170,7 +170,7 @@ class ResponseTests(SynchronousTestCase):
         return client, told
 
     def test_answered(self) -> None:
-        """Each answer is told of when it has ended, with what was sent and how long it took."""
+        """The factory tells of an answer when it has ended: bytes sent, seconds taken."""
         later: Deferred[bytes] = Deferred()
         client, told = self.told(responder(200, [], lambda: Pieces([b"ab", later], length=5)), GET)
         client.wait(3)
@@ -184,7 +184,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(exchange.request.target, b"/a")
 
     def test_answered_in_a_pipeline(self) -> None:
-        """Each of several answers is told of in order, with the bytes of its own body."""
+        """It tells of pipelined answers in order, each with the bytes of its own body."""
         sent = (
             lengths(b"5") + GET + head(line=b"HEAD /a HTTP/1.1") + head(line=b"DELETE /a HTTP/1.1")
         )
@@ -194,7 +194,7 @@ class ResponseTests(SynchronousTestCase):
         )
 
     def test_answered_cut_off(self) -> None:
-        """An answer that the client did not get the whole of is told of once, as cut off."""
+        """It tells once of an answer that the client did not get in full, and calls it cut off."""
         for gone in (True, False):
             later: Deferred[bytes] = Deferred()
             source = Pieces([b"ab", later], length=5)
@@ -211,7 +211,7 @@ class ResponseTests(SynchronousTestCase):
             )
 
     def test_answered_refusal(self) -> None:
-        """What the wire refuses by itself is told of, with the reason and without a request."""
+        """The wire tells of its own refusals, too, with the reason and without a request."""
         client, told = self.told(Store(), GET + head(b"X: \x00"))
         self.assertEqual(client.codes, [200, 400])
         self.assertEqual([each.code for each in told], [200, 400])
@@ -220,24 +220,24 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(told[1].reason, "Malformed header field")
 
     def test_answered_bad_body(self) -> None:
-        """A body that turns out bad is told of together with its request."""
+        """It tells of a bad body together with its request."""
         client, told = self.told(Store(), chunked(b"x"))
         self.assertEqual([(each.code, each.reason) for each in told], [(400, "Malformed chunk")])
-        client, told = self.told(Store(), head(b"Content-Length: 5", line=b"PUT /held HTTP/1.1"))
+        client, told = self.told(Store(), head(b"Content-Length: 5", line=b"PUT /waiting HTTP/1.1"))
         client.wait(60)
         [exchange] = told
         self.assertEqual(exchange.code, 408)
         assert exchange.request is not None
-        self.assertEqual(exchange.request.path, "/held")
+        self.assertEqual(exchange.request.path, "/waiting")
 
     def test_answered_unread_source(self) -> None:
-        """A source that cannot be read is told of as the 500 that the client gets."""
+        """It tells of the 500 that the client gets for a source that cannot be read."""
         _, told = self.told(responder(200, [], lambda: Pieces([OSError()], length=5)), GET)
         self.assertEqual([(each.code, each.is_cut_off) for each in told], [(500, False)])
         self.flushLoggedErrors(OSError)
 
     def test_answered_raises(self) -> None:
-        """An exception of whoever is told is logged, and the connection goes on."""
+        """An exception of the function that it tells is logged, and the connection goes on."""
 
         def answered(exchange: Exchange) -> None:
             raise RuntimeError
@@ -460,7 +460,7 @@ class SourceTests(SynchronousTestCase):
 
 
 class ErrorTests(SynchronousTestCase):
-    """Errors of wire's own."""
+    """Errors that the wire answers with by itself."""
 
     def test_error_body(self) -> None:
         """An error of wire's own has the one-line JSON body that all errors have."""

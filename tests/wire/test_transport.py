@@ -91,7 +91,7 @@ class EagerServerTests(SynchronousTestCase):
         self.transport.registerProducer(self.producer, True)
 
     def got(self) -> bytes:
-        """What the client can read now."""
+        """The bytes that the client can read now."""
         pieces = []
         try:
             while piece := self.client.recv(1 << 20):
@@ -110,13 +110,13 @@ class EagerServerTests(SynchronousTestCase):
         return fd
 
     def test_write(self) -> None:
-        """What the socket takes is sent before write returns, and nobody waits for anything."""
+        """write sends what the socket takes before it returns, and nobody waits for anything."""
         self.transport.write(b"hello")
         self.assertEqual(self.got(), b"hello")
         self.assertEqual(self.reactor.writers, set())
 
     def test_more_than_it_takes(self) -> None:
-        """What is left waits for the socket, in order, and pauses the producer."""
+        """The rest waits for the socket, in order, and pauses the producer."""
         data = os.urandom(300_000)
         self.transport.write(data)
         self.assertEqual(self.reactor.writers, {self.transport})
@@ -170,7 +170,7 @@ class EagerServerTests(SynchronousTestCase):
         self.assertEqual(self.producer.resumed, 1)
 
     def test_read_more(self) -> None:
-        """What a client has sent is read in larger pieces if it is much, in small ones if not."""
+        """Reads are large when a client sends a lot, and small when it does not."""
         sizes: list[int] = []
         self.transport.protocol.dataReceived = lambda data: sizes.append(len(data))
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -211,7 +211,7 @@ class EagerServerTests(SynchronousTestCase):
         self.assertRaises(EOFError, self.transport.send_file, self.file(b"hello"), 5, 1)
 
     def test_broken_file(self) -> None:
-        """Of a broken connection nothing is sent, and the reactor is left to find it."""
+        """Nothing is sent on a broken connection, and the reactor is left to find it."""
         self.client.close()
         self.assertEqual(self.transport.send_file(self.file(b"hello"), 0, 5), 0)
         self.assertEqual(self.reactor.writers, {self.transport})
