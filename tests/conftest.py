@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 from tests.e2e.daemon import SOAK
@@ -12,3 +17,44 @@ settings.register_profile(
     "gostore", deadline=None, derandomize=not SOAK, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("gostore")
+
+#: Coverage would cost these more time than all their work; what they run, other tests cover.
+UNMEASURED = ("e2e", "test_faults.py", "test_simulation.py")
+
+#: What ``make check`` leaves out: what starts daemons, and the trials of the whole store.
+LONG = (
+    "tests/commands/test_main.py::test_selftest",
+    "tests/commands/test_selftest.py::test_good",
+    "tests/e2e/",
+    "tests/test_benchmarks.py::CollectionTests",
+    "tests/test_benchmarks.py::WatchTests::test_daemon",
+    "tests/test_ci.py",
+    "tests/test_faults.py",
+    "tests/test_simulation.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is long."""
+    for item in items:
+        if item.nodeid.startswith(LONG):
+            item.add_marker("long")
+
+
+#: In the environment coverage tells the processes that are started to be measured, too.
+MEASURED_TOO = "COVERAGE_PROCESS_CONFIG"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take no coverage in some modules, nor in the processes that they start."""
+    measuring = Coverage.current()
+    place = request.path.relative_to(Path(__file__).parent)
+    if measuring is None or place.parts[0] not in UNMEASURED:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MEASURED_TOO, "")
+        measuring.stop()
+        yield
+        measuring.start()
