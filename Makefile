@@ -1,9 +1,11 @@
 # make run     the daemon, in the foreground: blobs in ./data, port 7777 (ARGS= for other options)
-# make test    every test there is, PROCESSES (2) at a time, under coverage (ARGS= for pytest)
+# make check   the inner loop, under a minute: ruff, mypy, and the tests that start no daemon
+# make test    every test there is, PROCESSES (3) at a time, under coverage (ARGS= for pytest)
 # make soak    the long tests, one after another, each to its end or limit: soak-e2e (ARGS= for pytest),
 #              soak-faults, soak-simulation (MINUTES=30 of trials, then the mutants), powercut
 # make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
+# make format  let ruff write the source as it should be
 # make fuzz    each fuzz target for TIME seconds (60); what is found is in .fuzz/
 # make bench   gostore beside its peers, a table of ratios (ARGS=--quick for a first look)
 # make lock    write requirements/*.txt anew, with the newest versions
@@ -12,9 +14,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Modules, not scripts: a script names its interpreter in a line that not every path fits in.
+PIP := $(BIN)/python -m pip
+COVERAGE := $(BIN)/python -m coverage
 ARGS ?=
 BRANCHES := 96
-PROCESSES ?= 2
+# More than two cores, since many tests wait for a daemon.
+PROCESSES ?= 3
+# A command that is given the command that runs the tests: .ci/run has failed ones run once more.
+RERUN ?=
 TIME ?= 60
 CUTS ?= 20
 MINUTES ?= 30
@@ -28,17 +36,22 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES := setup.py pyproject.toml README.md $(shell find gostore twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: run bench test soak soak-e2e soak-faults soak-simulation powercut lint fuzz lock clean
+.PHONY: run bench check test soak soak-e2e soak-faults soak-simulation powercut lint format fuzz lock clean
 
+# Isolated (-I): what is installed, not the source in this directory.
 run: $(VENV)/.installed
-	@cd $(CURDIR) && unset PYTHONPATH && exec $(BIN)/twistd --nodaemon --pidfile= gostore $(ARGS)
+	@exec $(BIN)/python -I -c 'from twisted.scripts.twistd import run; run()' \
+		--nodaemon --pidfile= gostore $(ARGS)
+
+check: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long" --ignore tests/e2e $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
-	@$(BIN)/coverage json --quiet -o .coverage.json
+	$(COVERAGE) erase
+	$(RERUN) $(COVERAGE) run -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report
+	@$(COVERAGE) json --quiet -o .coverage.json
 	@$(BIN)/python .ci/branches.py .coverage.json $(BRANCHES)
 
 # One that fails does not keep the others from being run.
@@ -60,10 +73,14 @@ powercut: $(VENV)/.test
 	@.ci/have mkfs.xfs xfsprogs
 	timeout 3600 $(BIN)/python -m tests.powercut --cuts $(CUTS) $(ARGS)
 
-lint: $(VENV)/.test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(VENV)/.lint
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(VENV)/.lint
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 # A corpus that grows in .fuzz/; the one that is kept is read, and not written.
 fuzz: $(FUZZ)/.fuzz
@@ -78,36 +95,42 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: $(VENV)/.venv
-	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+	$(PIP) install --quiet uv
+	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--extra cli --extra test --extra lint --output-file requirements/test.txt setup.py
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --output-file requirements/run.txt setup.py
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--extra bench --constraint requirements/test.txt --output-file requirements/bench.txt setup.py
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --extra fuzz --output-file requirements/fuzz.txt setup.py
 
 clean:
 	rm -rf $(VENV) $(FUZZ) .fuzz build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache \
-		.ruff_cache _trial_temp* tests.*/ twistd.log* twistd.pid
+		.ruff_cache .flaky _trial_temp* tests.*/ twistd.log* twistd.pid
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find twisted -name dropin.cache -delete
 
 # An ordinary installation, not an editable one, which would hide the plugin from twistd.
 $(VENV)/.installed: $(VENV)/.run $(SOURCES)
 	@echo "Installing gostore in $(VENV)"
-	@$(BIN)/pip install --quiet --no-deps --force-reinstall .
+	@$(PIP) install --quiet --no-deps --force-reinstall .
 	@rm -rf build gostore.egg-info
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.venv requirements/run.txt
 	@echo "Installing what gostore needs in $(VENV)"
-	@$(BIN)/pip install --quiet --requirement requirements/run.txt
+	@$(PIP) install --quiet --requirement requirements/run.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.venv requirements/test.txt
-	@echo "Installing what the tests need in $(VENV)"
+# What needs no program beside Python.
+$(VENV)/.lint: $(VENV)/.venv requirements/test.txt
+	@echo "Installing what the linters and tests need in $(VENV)"
+	@$(PIP) install --quiet --requirement requirements/test.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.lint
+	@echo "Looking for the programs that the tests need"
 	@.ci/have curl
 	@.ci/have wget
 	@.ci/have aria2c aria2
@@ -116,7 +139,6 @@ $(VENV)/.test: $(VENV)/.venv requirements/test.txt
 	@.ci/have cc gcc
 	@.ci/have ip iproute2
 	@.ci/have bindfs
-	@$(BIN)/pip install --quiet --requirement requirements/test.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.venv requirements/bench.txt
@@ -125,7 +147,7 @@ $(VENV)/.bench: $(VENV)/.venv requirements/bench.txt
 	@.ci/have wrk
 	@.ci/have nginx nginx-light
 	@.ci/have strace
-	@$(BIN)/pip install --quiet --requirement requirements/bench.txt
+	@$(PIP) install --quiet --requirement requirements/bench.txt
 	@touch $@
 
 $(VENV)/.venv:
@@ -135,5 +157,5 @@ $(VENV)/.venv:
 # Of its own: atheris is not to be had for every Python that gostore runs on.
 $(FUZZ)/.fuzz: requirements/fuzz.txt
 	@.ci/venv "$(PYTHON)" "$(FUZZ)"
-	@$(FUZZ)/bin/pip install --quiet --requirement requirements/fuzz.txt
+	@$(FUZZ)/bin/python -m pip install --quiet --requirement requirements/fuzz.txt
 	@touch $@
