@@ -23,7 +23,7 @@ from twisted.internet.task import react
 from benchmarks.servers import ROOT
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Sink
-from gostore.store.workers import Workers
+from gostore.store.workers import Queue, Workers
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
@@ -47,27 +47,33 @@ class Collection:
     cpu_ms: list[float]
 
 
-class TimedWorkers(Workers):
-    """Workers that time every chore and commit."""
+class TimedQueue(Queue):
+    """A queue that notes how many seconds each function takes, and how many of the processor."""
 
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor)
-        self.times: list[tuple[float, float]] = []
+    def __init__(self, reactor: Any, name: str, times: list[tuple[float, float]]) -> None:
+        super().__init__(reactor, 1, name)
+        self._times = times
 
-    def chore(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
-        """Run a function among the chores; note its seconds, and those of the processor."""
-        return super().chore(self._timed, function, *arguments)
-
-    def commit(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
-        """Run a function among the commits; note the same."""
-        return super().commit(self._timed, function, *arguments)
+    def run(self, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Run a function and time it."""
+        return super().run(self._timed, function, *arguments)
 
     def _timed(self, function: Callable[..., T], *arguments: Any) -> T:
         wall, cpu = time.perf_counter(), time.thread_time()
         try:
             return function(*arguments)
         finally:
-            self.times.append((time.perf_counter() - wall, time.thread_time() - cpu))
+            self._times.append((time.perf_counter() - wall, time.thread_time() - cpu))
+
+
+class TimedWorkers(Workers):
+    """Workers that time every chore and commit."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor)
+        self.times: list[tuple[float, float]] = []
+        self.chores = TimedQueue(reactor, "chores", self.times)
+        self.commits = TimedQueue(reactor, "commits", self.times)
 
 
 class Bytes:
@@ -94,10 +100,10 @@ def _measure(
     reactor: Any, directory: str, garbage: list[int]
 ) -> Generator[Deferred[Any], Any, None]:
     workers = TimedWorkers(reactor)
-    store = BlobStore(Volume(directory, sync="journal"), workers, id_bits=32)
+    store = BlobStore(Volume(directory, sync="journal"), workers, reactor, id_bits=32)
     store.open()
     store.start()
-    live = sum(1 for _ in _locations(store))
+    live = sum(1 for _ in store.index.blobs())
     found = []
     # What the start left is not ours to count.
     yield store.collect()
@@ -118,13 +124,6 @@ def _measure(
     yield store.stop()
     store.close()
     print(json.dumps([asdict(each) for each in found]))
-
-
-def _locations(store: BlobStore) -> Generator[str, None, None]:
-    location = store.next_location("")
-    while location is not None:
-        yield location
-        location = store.next_location(location)
 
 
 def measure(directory: Path, garbage: list[int]) -> list[Collection]:

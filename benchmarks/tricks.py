@@ -89,7 +89,7 @@ TRICKS = (
         GET.name,
         (
             ("daemon.service", "max_open_files=share_of_files(10)", "max_open_files=1"),
-            ("store.content", "elif self._exists(blob):", "elif False:"),
+            ("store.openfiles", "elif self._index.is_current(blob):", "elif False:"),
         ),
     ),
     Trick(
@@ -97,7 +97,7 @@ TRICKS = (
         GET.name,
         (
             (
-                "store.blobstore",
+                "store.reading",
                 "if file is not None:\n            try:",
                 "if False:\n            try:",
             ),
@@ -113,8 +113,8 @@ TRICKS = (
         "GET large",
         (
             (
-                "store.content",
-                "if self._volume.is_loaded(self._file.fd, offset, length):",
+                "store.reading",
+                "if self._reader.volume.is_loaded(self._file.fd, offset, length):",
                 "if False:",
             ),
         ),
@@ -124,7 +124,7 @@ TRICKS = (
         "PUT large",
         (
             ("wire.transport", "READ_MOST if len(data) == self._read_size else ", ""),
-            ("store.blobstore", "WAITING_ALONE if self._uploads < _FEW else WAITING", "WAITING"),
+            ("store.admission", "WAITING_ALONE if self.uploads < _FEW else WAITING", "WAITING"),
         ),
     ),
     Trick(
@@ -149,7 +149,7 @@ TRICKS = (
         (
             (
                 "store.committer",
-                "self._flushing = True\n                self._workers.soon(self._flush)",
+                "self._flushing = True\n                self._clock.callLater(0, self._flush)",
                 "self._flushing = True\n                self._flush()",
             ),
         ),

@@ -35,7 +35,7 @@ TOP: dict[str, set[str]] = {
 #: The modules by which other rooms enter a room.
 DOORS: dict[str, set[str]] = {
     "wire": {"wire"},
-    "store": {"store.interface", "store.blobstore", "store.workers", "store.content"},
+    "store": {"store.interface", "store.blobstore", "store.workers"},
     "web": {
         "web.access_log",
         "web.dispatch",
@@ -55,6 +55,7 @@ DOORS: dict[str, set[str]] = {
         "volume.directory",
         "volume.changes",
         "volume.collect",
+        "volume.digests",
         "volume.recovery.scan",
         "volume.journal.journal",
     },

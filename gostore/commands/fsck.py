@@ -19,9 +19,9 @@ from attrs import asdict, define, evolve, field, frozen
 from gostore.blob import Committed
 from gostore.commands.terminal import BAD, GOOD, read_directory, verifying
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
-from gostore.store.content import check_digest, compute_digest
 from gostore.text import escape, printable
 from gostore.volume import collect as sweep
+from gostore.volume.digests import check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery import scan as recovery
 from gostore.volume.recovery.scan import Damage, Recovery

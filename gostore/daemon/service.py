@@ -113,12 +113,20 @@ class Daemon(MultiService):
         self._opened = False
         self._listener = listener
         self._listener.setServiceParent(self)
-        self._collector = Collector(store.collect, settings.gc_interval, clock)
-        self._collector.setServiceParent(self)
-        self._scrubber = Scrubber(
-            store.next_location, store.verify, settings.scrub_rate, settings.scrub_pause, clock
-        )
-        self._scrubber.setServiceParent(self)
+        #: What works on the store beside the requests.
+        self._background: list[Service] = [Collector(store.collect, settings.gc_interval, clock)]
+        if store.verifier is not None:
+            self._background.append(
+                Scrubber(
+                    store.verifier.next_location,
+                    store.verifier.verify,
+                    settings.scrub_rate,
+                    settings.scrub_pause,
+                    clock,
+                )
+            )
+        for service in self._background:
+            service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Open the volume, then bind: a daemon that may not have the one never takes the other."""
@@ -168,8 +176,7 @@ class Daemon(MultiService):
         steps: list[Callable[[], object]] = [
             self._listener.stopService,
             lambda: Deferred.fromCoroutine(self._finish_requests()),
-            self._collector.stopService,
-            self._scrubber.stopService,
+            *(service.stopService for service in self._background),
             self._store.stop,
             self._store.close,
         ]
@@ -203,6 +210,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     store = BlobStore(
         Volume(settings.dir, sync=settings.sync),
         Workers(reactor),
+        reactor,
         id_bits=settings.id_bits,
         max_blob_size=settings.max_blob_size or None,
         reserve=settings.free_space_reserve,

@@ -1,10 +1,10 @@
 """Who may change a location next, and what is made durable together.
 
-Changes of one location happen one after another: the next is decided only when the one before is
-durable and the maps show it, so that a decision is always about what is, and generations grow in
-the order of the commits.  Changes of different locations share flushes: whatever is decided while
-one batch is on its way to the disk makes up the next.  What else is done to a location's blob has
-its turn, too, and takes part in no flush.
+Changes of one location happen one after another.  The next is decided only when the one before it
+is durable and the maps show it, so a decision is always about the present, and generations grow in
+the order of the commits.  Changes of different locations share flushes: those decided while one
+batch is on its way to the disk make up the next.  Other work on a location's blob gets a turn too,
+and takes part in no flush.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from gostore.store.workers import Workers
@@ -39,10 +40,11 @@ class _Turn:
 class Committer:
     """Takes changes in turn for each location and makes them durable in batches."""
 
-    def __init__(self, volume: Volume, workers: Workers) -> None:
+    def __init__(self, volume: Volume, workers: Workers, clock: IReactorTime) -> None:
         self._volume = volume
         self._workers = workers
-        #: The turns waiting for a location that somebody is changing, not counting that one.
+        self._clock = clock
+        #: The turns that wait for a location, without the one that is changing it.
         self._waiting: dict[str, deque[_Turn]] = {}
         self._ready: list[tuple[_Turn, Change]] = []
         self._flushing = False
@@ -51,19 +53,18 @@ class Committer:
     def change(
         self, location: str, decide: Callable[[], Change], switch: Callable[[], T]
     ) -> Deferred[T]:
-        """Change a location when it is its turn.
+        """Change a location when its turn comes.
 
-        ``decide`` is then called to say what is to be done, or to refuse by raising.  When that is
-        durable ``switch`` is called, to let the maps show it, before anybody else's turn comes.
-        The Deferred fires with what that returns, or fails with why nothing, or nothing certain,
-        was done.
+        ``decide`` then returns the change, or raises to refuse it.  When the change is durable,
+        ``switch`` lets the maps show it, before the next turn comes.  The Deferred fires with the
+        result of ``switch``, or fails with the reason why nothing was done, or nothing certain.
         """
         return self._queue(_Turn(location, decide, switch))
 
-    def hold(self, location: str, work: Callable[[], Deferred[None]]) -> Deferred[None]:
-        """Do some other work on a location when it is its turn, and let nobody change it meanwhile.
+    def exclude(self, location: str, work: Callable[[], Deferred[None]]) -> Deferred[None]:
+        """Work on a location when its turn comes, and let nobody change it meanwhile.
 
-        The Deferred fires when it is done, or fails as it does.
+        The Deferred fires when the work is done, or fails as it does.
         """
         return self._queue(_Turn(location, work, lambda: None))
 
@@ -77,7 +78,7 @@ class Committer:
         return turn.done
 
     def _enter(self, location: str) -> None:
-        """Let the next one at a location that has something to do have its turn."""
+        """Give the next caller at a location its turn."""
         queue = self._waiting[location]
         while queue:
             turn = queue.popleft()
@@ -87,29 +88,29 @@ class Committer:
                 turn.done.errback(Failure())
                 continue
             if isinstance(change, Deferred):
-                change.addBoth(self._held, turn)
+                change.addBoth(self._excluded, turn)
                 return
             self._ready.append((turn, change))
             if not self._flushing:
-                # Not at once: what else the reactor has just read shall share the flush.
+                # Not at once: requests that the reactor has just read shall share the flush.
                 self._flushing = True
-                self._workers.soon(self._flush)
+                self._clock.callLater(0, self._flush)
             return
         del self._waiting[location]
 
-    def _held(self, result: Failure | None, turn: _Turn) -> None:
+    def _excluded(self, result: Failure | None, turn: _Turn) -> None:
         turn.done.callback(result)
         self._enter(turn.location)
 
     def _flush(self) -> None:
         batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
-        flushed = self._workers.commit(
+        flushed = self._workers.commits.run(
             self._volume.protocol.carry_out, [change for _, change in batch]
         )
         flushed.addBoth(self._flushed, batch)
 
     def _flushed(self, result: Failure | None, batch: list[tuple[_Turn, Change]]) -> None:
-        # Still flushing, for `_enter`: what the turns below bring makes up one batch, not several.
+        # `_flushing` stays set: the turns below make up one batch, not several.
         for turn, change in batch:
             if isinstance(result, Failure):
                 self._lost(turn, result)
@@ -120,7 +121,7 @@ class Committer:
             self._enter(turn.location)
         if self._volume.protocol.checkpoint_due and not self._checkpointing:
             self._checkpointing = True
-            self._workers.chore(self._volume.protocol.checkpoint).addBoth(self._checkpointed)
+            self._workers.chores.run(self._volume.protocol.checkpoint).addBoth(self._checkpointed)
         self._flushing = bool(self._ready)
         if self._ready:
             self._flush()
@@ -134,10 +135,10 @@ class Committer:
             turn.done.callback(result)
 
     def _lost(self, turn: _Turn, failure: Failure) -> None:
-        """Stop writing: by a failure that nobody foresaw the maps may not show what is durable."""
+        """Stop writing: after an unforeseen failure the maps may not show what is durable."""
         self._volume.directory.give_up(f"a commit failed: {type(failure.value).__name__}")
         turn.done.errback(failure)
 
     def _checkpointed(self, result: Failure | None) -> None:
-        # One that failed has made the volume read-only, and has said so.
+        # A checkpoint that failed has made the volume read-only, and has said so.
         self._checkpointing = False

@@ -1,31 +1,49 @@
-"""What the collector is told of: where on the disk there is something to remove."""
+"""The store's garbage: it knows what is dead on the disk, and has it retired and collected.
+
+The daemon's collector asks for a run, and volume.collect does it.
+"""
 
 from __future__ import annotations
 
-from gostore.volume.collect import Collected, Dead
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from gostore.blob import Committed
+from gostore.store.index import Ids
+from gostore.store.workers import Workers
+from gostore.volume.collect import Collected, Dead, collect, retire
+from gostore.volume.directory import OutcomeUnknown
+from gostore.volume.recovery import scan as recovery
+from gostore.volume.volume import Volume
+
+#: Seconds after which a replaced blob is marked: those of a second share a flush.
+RETIRE_AFTER = 1.0
+
+log = Logger()
 
 
 class Garbage:
-    """Dead blobs and dropped stages that are still on the disk, as far as anybody has told."""
+    """Dead blobs, dropped stages and quarantined remains that are still on the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, volume: Volume, workers: Workers, ids: Ids, clock: IReactorTime) -> None:
+        self._volume = volume
+        self._workers = workers
+        self._ids = ids
+        self._clock = clock
         self._dead: dict[int, Dead] = {}
-        #: The ids of those of a location, in the order in which they were told of.
-        self._elders: dict[str, dict[int, None]] = {}
+        #: The ids of the dead blobs of each location, in the order in which they died.
+        self._dead_at: dict[str, dict[int, None]] = {}
         self._stages: set[int] = set()
-
-    def add(self, dead: Dead) -> None:
-        """Tell of a dead blob."""
-        self._dead[dead.id] = dead
-        self._elders.setdefault(dead.location, {})[dead.id] = None
-
-    def add_stage(self, blob_id: int) -> None:
-        """Tell of a stage that nobody writes any more."""
-        self._stages.add(blob_id)
-
-    def elders(self, location: str) -> list[int]:
-        """Return the ids of the dead blobs of a location."""
-        return list(self._elders.get(location, ()))
+        #: Directories of damaged blobs whose location has been written since.
+        self._remains: dict[str, set[str]] = {}
+        #: The blobs to be marked, each with the id of its successor.
+        self._replaced: list[tuple[Committed, int]] = []
+        self._retiring = False
+        self._stopping = False
 
     @property
     def dead(self) -> list[Dead]:
@@ -34,20 +52,147 @@ class Garbage:
 
     @property
     def stages(self) -> list[int]:
-        """The ids of the stages."""
+        """The ids of the dropped stages."""
         return list(self._stages)
 
-    def forget(self, collected: Collected) -> None:
-        """Take out what a run has removed, and what bore the ids that are free now.
+    def dead_ids(self, location: str) -> list[int]:
+        """Return the ids of the dead blobs of a location."""
+        return list(self._dead_at.get(location, ()))
 
-        That may be more: what a deletion took away while the run was under way was in the trash,
-        and not among the dead that the run was given.
+    def remains(self, location: str) -> set[str]:
+        """Return the names of a location's quarantined directories that are to be removed."""
+        return self._remains.get(location, set())
+
+    def add(self, dead: Dead) -> None:
+        """Take in a dead blob."""
+        self._dead[dead.id] = dead
+        self._dead_at.setdefault(dead.location, {})[dead.id] = None
+
+    def add_stage(self, blob_id: int) -> None:
+        """Take in a stage that nobody writes any more."""
+        self._stages.add(blob_id)
+
+    # -- retiring -----------------------------------------------------------------------------
+
+    def add_replaced(self, blob: Committed, by: int) -> None:
+        """Take in a blob that another has replaced; have it marked soon, with others."""
+        self.add(Dead(blob.id, blob.location, blob.generation, by))
+        self._replaced.append((blob, by))
+        if not (self._retiring or self._stopping):
+            self._retiring = True
+            self._clock.callLater(RETIRE_AFTER, self._retire_now)
+
+    def _retire_now(self) -> None:
+        if not self._stopping:  # else `finish` does it, while there are threads
+            self._retire()
+
+    def _retire(self) -> None:
+        replaced, self._replaced = self._replaced, []
+        self._workers.errand(retire, self._volume, replaced).addBoth(self._retired)
+
+    def _retired(self, _: object) -> None:
+        self._retiring = bool(self._replaced) and not self._stopping
+        if self._retiring:
+            self._clock.callLater(RETIRE_AFTER, self._retire_now)
+
+    # -- quarantined remains ------------------------------------------------------------------
+
+    def add_remains(self, location: str, name: str) -> None:
+        """Take in the directory of a damaged blob whose location has been written; remove it.
+
+        Until it is gone a DELETE has to see to it.
         """
-        for blob_id in {*collected.ids, *(one.id for one in collected.blobs)}:
+        self._remains.setdefault(location, set()).add(name)
+        self._remove_remains(location)
+
+    def forget_remains(self, location: str) -> None:
+        """A DELETE has seen to a location's remains."""
+        self._remains.pop(location, None)
+
+    def _remove_remains(self, location: str) -> None:
+        names = list(self._remains[location])
+        removed = self._workers.errand(recovery.discard, self._volume, names)
+        removed.addCallback(self._remains_removed, location)
+
+    def _remains_removed(self, gone: Iterable[str] | None, location: str) -> None:
+        # A DELETE may have seen to them meanwhile.
+        names = self._remains.get(location, set())
+        names.difference_update(gone or ())
+        if not names:
+            self._remains.pop(location, None)
+
+    # -- collecting ---------------------------------------------------------------------------
+
+    def collect(self) -> Deferred[int | None]:
+        """Remove what is dead, in one run; give how many bytes are free then, None if unknown."""
+        # After an unknown outcome only a restart can tell what is done.
+        if self._volume.broken is None:
+            for location in list(self._remains):
+                self._remove_remains(location)
+        return Deferred.fromCoroutine(self._collect(self.dead))
+
+    def stop(self) -> None:
+        """Begin nothing more of its own accord; `finish` does the rest."""
+        self._stopping = True
+
+    def finish(self) -> Deferred[int | None]:
+        """Retire what was replaced, and remove the stages."""
+        self._retire()
+        return Deferred.fromCoroutine(self._collect([]))
+
+    async def _collect(self, dead: Sequence[Dead]) -> int | None:
+        stages = self.stages
+        await self._workers.chores.run(self._checkpoint)
+        if dead:
+            await self._workers.commits.run(self._tell_journal)
+        collected, free = await self._workers.chores.run(self._collect_in_worker, dead, stages)
+        self._forget(collected)
+        for blob_id in collected.ids:
+            # A run may remove a deleted blob before the maps show the deletion. Then the blob is
+            # dead only after this, and the next run finds it gone.
+            if self._ids.get(blob_id) is None:
+                self._ids.release(blob_id)
+        return free
+
+    def _forget(self, collected: Collected) -> None:
+        """Take out what a run has removed, and whatever had the ids that are free now.
+
+        A run may free more ids than it was given: a concurrent delete may have moved a blob to the
+        trash.
+        """
+        for blob_id in {*collected.ids, *(dead.id for dead in collected.blobs)}:
             dead = self._dead.pop(blob_id, None)
             if dead is not None:
-                group = self._elders[dead.location]
+                group = self._dead_at[dead.location]
                 del group[blob_id]
                 if not group:
-                    del self._elders[dead.location]
+                    del self._dead_at[dead.location]
         self._stages.difference_update(collected.ids)
+
+    # In a worker:
+
+    def _checkpoint(self) -> None:
+        with suppress(OutcomeUnknown):  # it is logged, and collect then leaves the blobs alone
+            self._volume.protocol.checkpoint()
+
+    def _tell_journal(self) -> None:
+        """Record that a start need not look in the journal for what is about to be removed.
+
+        A start would judge rightly by a whole journal, but the deletion's batch may be damaged.
+        """
+        try:
+            self._volume.protocol.record_checkpoint()
+        except OutcomeUnknown:
+            pass  # as above
+        except OSError as error:
+            log.warn("The journal is not told of what is collected: {error}", error=error)
+
+    def _collect_in_worker(
+        self, dead: Iterable[Dead], stages: Iterable[int]
+    ) -> tuple[Collected, int | None]:
+        collected = collect(self._volume, dead, stages)
+        try:
+            return collected, self._volume.free()[0]
+        except OSError as error:
+            log.warn("How much room is left is not known: {error}", error=error)
+            return collected, None

@@ -1,17 +1,23 @@
-"""The map of blobs by id: which ids are taken, by what, and which to draw next."""
+"""The two maps: what each location has, and which ids are taken."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from gostore.blob import Committed
+from sortedcontainers import SortedDict
+
+from gostore.blob import LOCATION_BYTES, Committed
 from gostore.errors import NoIds
+from gostore.store.interface import Page
+from gostore.volume.recovery.scan import Damage, Recovery
 
 NARROW_BITS = 16
 WIDE_BITS = 32
 
-#: Without a pinned width the ids widen when half of the narrow ones are taken (design.md, 7).
+#: Without a pinned width the ids widen when half of the narrow ones are taken.
 _WIDEN_AT = 1 << (NARROW_BITS - 1)
 
 #: Ids of a pinned space that only a replacement may draw, so that PUT goes on when POST is refused.
@@ -23,9 +29,9 @@ _RANDOM_TRIES = 32
 class Ids:
     """The ids that are taken, each with the committed blob that has it.
 
-    None stands for anything else that keeps an id from being drawn: an upload, a dead blob that is
-    still on the disk, a foreign file.  An id is drawn at random from the free ones, and released
-    only when nothing on the disk bears it any more.
+    None stands for anything else that reserves an id: an upload, a dead blob that is still on the
+    disk, a foreign file.  An id is drawn at random from the free ones, and released only when
+    nothing on the disk has it any more.
     """
 
     def __init__(self, bits: int | None = None, rng: random.Random | None = None) -> None:
@@ -33,8 +39,8 @@ class Ids:
         self._bits = bits
         self._rng = rng or random.Random()
         self._taken: dict[int, Committed | None] = {}
-        #: How many look for a file by an id, and what is released once they have found it.
-        self._held: Counter[int] = Counter()
+        #: How many callers look for a file by an id, and the ids to release once they found it.
+        self._pins: Counter[int] = Counter()
         self._released: set[int] = set()
 
     def __contains__(self, blob_id: int) -> bool:
@@ -43,40 +49,44 @@ class Ids:
     def __len__(self) -> int:
         return len(self._taken)
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._taken)
+
     def get(self, blob_id: int) -> Committed | None:
         """Return the committed blob that has the id."""
         return self._taken.get(blob_id)
 
-    def take(self, blob_id: int) -> None:
-        """The id is borne by something that is no committed blob, or no longer one."""
+    def reserve(self, blob_id: int) -> None:
+        """Reserve an id for an upload, a dead blob or a foreign file."""
         self._taken[blob_id] = None
 
-    def give(self, blob: Committed) -> None:
-        """The id is that of a committed blob."""
+    def assign(self, blob: Committed) -> None:
+        """Assign its id to a committed blob."""
         self._taken[blob.id] = blob
 
     def release(self, blob_id: int) -> None:
-        """Nothing on the disk bears the id any more."""
-        if blob_id in self._held:
+        """Free an id that nothing on the disk has any more."""
+        if blob_id in self._pins:
             self._released.add(blob_id)
         else:
             self._taken.pop(blob_id, None)
 
-    def hold(self, blob_id: int) -> None:
-        """Somebody looks for the file of a blob: until `let_go` no other blob gets its id."""
-        self._held[blob_id] += 1
-
-    def let_go(self, blob_id: int) -> None:
-        """It is found, or not there."""
-        self._held[blob_id] -= 1
-        if not self._held[blob_id]:
-            del self._held[blob_id]
-            if blob_id in self._released:
-                self._released.discard(blob_id)
-                self.release(blob_id)
+    @contextmanager
+    def pinned(self, blob_id: int) -> Iterator[None]:
+        """Keep an id from being given to another blob while somebody looks for its file."""
+        self._pins[blob_id] += 1
+        try:
+            yield
+        finally:
+            self._pins[blob_id] -= 1
+            if not self._pins[blob_id]:
+                del self._pins[blob_id]
+                if blob_id in self._released:
+                    self._released.discard(blob_id)
+                    self.release(blob_id)
 
     def draw(self, *, replacing: bool) -> int:
-        """Take and return a free id at random.
+        """Reserve and return a free id at random.
 
         Raises NoIds when the space is full, or full but for what is kept for replacements.
         """
@@ -89,10 +99,117 @@ class Ids:
             if drawn not in self._taken:
                 self._taken[drawn] = None
                 return drawn
-        # Nearly full: walk on from a random place instead of guessing for ever.  One is free, or
-        # there would be as many taken as there are.
+        # Nearly full: walk on from a random place instead of guessing for ever.  One id is free,
+        # since fewer are taken than there are.
         start = self._rng.randrange(space)
         walk = ((start + step) % space for step in range(space))
         drawn = next(walked for walked in walk if walked not in self._taken)
         self._taken[drawn] = None
         return drawn
+
+
+class Index:
+    """What each location has, a blob or the damage to one, and the ids beside it."""
+
+    def __init__(self, id_bits: int | None = None, rng: random.Random | None = None) -> None:
+        """``id_bits`` and ``rng`` are those of `Ids`."""
+        self.ids = Ids(id_bits, rng)
+        self._found: SortedDict[str, Committed | Damage] = SortedDict()
+
+    def restore(self, found: Recovery) -> None:
+        """Take in what a start has found."""
+        for blob_id in found.ids:
+            self.ids.reserve(blob_id)
+        for blob in found.live.values():
+            self.ids.assign(blob)
+        self._found.update(found.live)
+        self._found.update(found.damaged)
+
+    def __contains__(self, location: str) -> bool:
+        return location in self._found
+
+    def find(self, location: str) -> Committed | Damage | None:
+        """Return what a location has."""
+        found: Committed | Damage | None = self._found.get(location)
+        return found
+
+    def blob(self, location: str) -> Committed | None:
+        """Return the blob of a location; None if there is none, or a damaged one."""
+        found = self._found.get(location)
+        return found if isinstance(found, Committed) else None
+
+    def blobs(self) -> Iterator[Committed]:
+        """Give all blobs, ordered by location."""
+        return (found for found in self._found.values() if isinstance(found, Committed))
+
+    def is_current(self, blob: Committed) -> bool:
+        """Say whether a blob is still the one of its location; a later one may have its id, too."""
+        current = self.blob(blob.location)
+        return (
+            current is not None and current.id == blob.id and current.generation == blob.generation
+        )
+
+    def put(self, blob: Committed) -> Committed | Damage | None:
+        """Show a blob at its location; return what was there, whose id stays reserved."""
+        previous: Committed | Damage | None = self._found.get(blob.location)
+        self._found[blob.location] = blob
+        if isinstance(previous, Committed):
+            self.ids.reserve(previous.id)
+        self.ids.assign(blob)
+        return previous
+
+    def remove(self, location: str) -> Committed | Damage | None:
+        """Show nothing at a location; return what was there, whose id stays reserved."""
+        previous: Committed | Damage | None = self._found.pop(location, None)
+        if isinstance(previous, Committed):
+            self.ids.reserve(previous.id)
+        return previous
+
+    def show_damage(self, damage: Damage) -> None:
+        """Show that the blob of a location is damaged; its id stays reserved."""
+        self._found[damage.blob.location] = damage
+        self.ids.reserve(damage.blob.id)
+
+    def next_location(self, after: str) -> str | None:
+        """Return the first location after this one that has a blob; "" is before them all."""
+        at = self._found.bisect_right(after)
+        locations = self._found.keys()
+        while at < len(locations):
+            if isinstance(self._found[locations[at]], Committed):
+                return str(locations[at])
+            at += 1
+        return None
+
+    def page(self, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+        """Make one page of a listing; its cost grows with the page, not with the store."""
+        entries: list[Committed | str] = []
+        locations = self._found.keys()
+        at = max(self._found.bisect_left(prefix), self._found.bisect_right(after))
+        if delimiter and after.endswith(delimiter) and len(after) > len(prefix):
+            # The page before ended with a common prefix: all of it has been listed.
+            at = max(at, self._behind(after))
+        last = ""
+        while at < len(locations):
+            location = locations[at]
+            if not location.startswith(prefix):
+                break
+            found = self._found[location]
+            if not isinstance(found, Committed):
+                at += 1
+                continue
+            if len(entries) == limit:
+                return Page(entries, last)
+            cut = location.find(delimiter, len(prefix)) if delimiter else -1
+            if cut < 0:
+                entries.append(found)
+                last = location
+                at += 1
+            else:
+                last = location[: cut + len(delimiter)]
+                entries.append(last)
+                at = self._behind(last)
+        return Page(entries, None)
+
+    def _behind(self, prefix: str) -> int:
+        """Return the index of the first location behind all that begin with a prefix."""
+        return int(self._found.bisect_left(prefix + "\U0010ffff" * (LOCATION_BYTES // 4 + 1)))

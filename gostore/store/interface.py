@@ -210,27 +210,61 @@ class Store(Protocol):
         """Raise ReadOnly or Stopping if writes are refused."""
 
 
+class Verifier(Protocol):
+    """Verifies blobs one by one, for a provider whose own storage may rot."""
+
+    def next_location(self, after: str) -> str | None:
+        """Return the first location after this one that has a blob; "" is before them all."""
+
+    def verify(self, location: str, pace: Callable[[int], Deferred[None]]) -> Deferred[None]:
+        """Compare a blob with its digest, and quarantine it if it is damaged.
+
+        ``pace`` is given the number of bytes of each read and says when the next may come.
+        """
+
+
+@frozen
+class Summary:
+    """What a start found and did: how many of each, and how long it took.
+
+    ``finished`` replacements were cut short by a crash and ``discarded`` uploads and deletes were;
+    ``quarantined`` blobs were damaged, and ``foreign`` names are not gostore's.
+    """
+
+    restored: int
+    finished: int
+    discarded: int
+    quarantined: int
+    foreign: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"Recovery: restored {self.restored}, finished {self.finished},"
+            f" discarded {self.discarded}, quarantined {self.quarantined},"
+            f" foreign {self.foreign}, {self.seconds:.2f} seconds"
+        )
+
+
 class Lifecycle(Protocol):
     """The life of a provider, as the daemon directs it."""
 
     def open(self) -> None:
         """Find the blobs and keep others out. Blocks. Raises VolumeInUse, VolumeUnusable."""
 
-    def start(self) -> object:
-        """Make what `open` found ready to serve. Blocks. str() of the result sums it up."""
+    def start(self) -> Summary:
+        """Make what `open` found ready to serve. Blocks. Raises VolumeUnusable."""
 
     def collect(self) -> Deferred[None]:
         """Run the garbage collector once."""
 
     @property
+    def verifier(self) -> Verifier | None:
+        """What the scrubber asks; None if somebody else looks after the bytes."""
+
+    @property
     def uploads(self) -> int:
         """How many bodies are on their way."""
-
-    def next_location(self, after: str) -> str | None:
-        """Return the first location after this one that has a blob."""
-
-    def verify(self, location: str, pace: Callable[[int], Deferred[None]]) -> Deferred[None]:
-        """Compare a blob with its digest, and quarantine it if it is damaged."""
 
     def stop(self) -> Deferred[None]:
         """Refuse new writes and finish the commits in progress."""

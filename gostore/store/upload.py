@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,24 +20,18 @@ from gostore.errors import (
     TooLarge,
     as_store_error,
 )
+from gostore.store.admission import Ticket
 from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
 from gostore.volume.volume import Volume
 
-#: For so many seconds a small body may be on its way. Many clients send it right after its head, in
-#: a packet of its own; with a stage it would cost four flushes instead of a share in one.
-PATIENCE = 0.05
+#: Seconds that a small body may take before it gets a stage. Many clients send it right after its
+#: head, in a packet of its own; a stage would cost four flushes instead of a share in one.
+STAGE_AFTER = 0.05
 
 #: A larger stage is synced before its commit, not with it: others must not wait for that.
 SEALED = 1024 * 1024
-
-#: How much of one body may wait in memory for the disk before its socket is paused,
-WAITING = 256 * 1024
-
-#: and how much of it while there are few others: each piece handed to a worker has its price.
-WAITING_ALONE = 1024 * 1024
-
 
 log = Logger()
 
@@ -56,32 +51,18 @@ class Received:
 
 
 class Upload:
-    """Receives the body of one new blob: into memory if it is small and here soon, else a stage.
-
-    ``digests`` are the raw digests that the client announced, by algorithm.  ``reserve`` bytes of
-    the file system stay free, and ``waiting`` bytes may wait for it in memory.
-    """
+    """Receives the body of one new blob: into memory if it is small and here soon, else a stage."""
 
     def __init__(
-        self,
-        volume: Volume,
-        workers: Workers,
-        blob: Blob,
-        body: Body,
-        *,
-        digests: Mapping[str, bytes],
-        max_size: int | None,
-        reserve: int,
-        waiting: int = WAITING,
+        self, volume: Volume, workers: Workers, clock: IReactorTime, blob: Blob, ticket: Ticket
     ) -> None:
         self.blob = blob
         self._volume = volume
         self._workers = workers
-        self._body = body
-        self._digests = digests
-        self._max_size = max_size
-        self._reserve = reserve
-        self._may_wait = waiting
+        self._clock = clock
+        self._ticket = ticket
+        self._body: Body
+        self._digests: Mapping[str, bytes]
         self._hashes: dict[str, hashlib._Hash] = {}
         self._stage: Stage | None = None
         self._pieces: list[bytes] = []
@@ -95,24 +76,27 @@ class Upload:
         self._waits_for_rest = False
         self._done: Deferred[Received] = Deferred()
 
-    def receive(self) -> Received | Deferred[Received]:
-        """Take the body; what came of it, if it is small and all here, or a Deferred.
+    def receive(self, body: Body, digests: Mapping[str, bytes]) -> Received | Deferred[Received]:
+        """Take the body; return what came of it if it is small and all here, else a Deferred.
 
-        The Deferred fails with BodyFailed, TooLarge, DigestMismatch, NoSpace or what else the disk
-        says; by then the blob is Failure, and so is its stage, if there is one.  Raises ValueError
-        for the name of a digest that nobody can compute.
+        ``digests`` are the raw digests that the client announced, by algorithm.  The Deferred fails
+        with BodyFailed, TooLarge, DigestMismatch, NoSpace or another error of the disk; by then the
+        blob is Failure, and so is its stage, if there is one.  Raises ValueError for a digest whose
+        algorithm is unknown.
         """
+        self._body = body
+        self._digests = digests
         self._hashes["sha256"] = hashlib.sha256()
-        for name in self._digests.keys() - {"sha256"}:
+        for name in digests.keys() - {"sha256"}:
             self._hashes[name] = hashlib.new(name)
-        self._body.deliver(self)
+        body.deliver(self)
         if self._failure is None:
             if self._complete and self._size <= SMALL_BLOB:
                 if (received := self._whole()) is not None:
                     return received
-            elif self._body.length is not None and self._body.length <= SMALL_BLOB:
+            elif body.length is not None and body.length <= SMALL_BLOB:
                 self._waits_for_rest = True
-                self._workers.soon(self._leave_memory, PATIENCE)
+                self._clock.callLater(STAGE_AFTER, self._leave_memory)
                 return self._done
             else:
                 self._in_memory = False
@@ -120,7 +104,7 @@ class Upload:
         return self._done
 
     def _whole(self) -> Received | None:
-        """What came of a small body that is complete, if it is good."""
+        """Return a small body that is complete, unless a digest does not match."""
         self._hash(self._pieces)
         self._check_digests()
         return self._received(b"".join(self._pieces)) if self._failure is None else None
@@ -131,19 +115,20 @@ class Upload:
             self._waits_for_rest = self._in_memory = False
             self._work()
 
-    # -- what the body tells ------------------------------------------------------------------
+    # -- what the body delivers ---------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         """Some bytes have come."""
         if self._failure is not None:
             return
         self._size += len(data)
-        if self._max_size is not None and self._size > self._max_size:
-            self._fail(TooLarge(self._max_size))
+        limit = self._ticket.max_size
+        if limit is not None and self._size > limit:
+            self._fail(TooLarge(limit))
             return
         self._pieces.append(data)
         self._waiting += len(data)
-        if self._waiting >= self._may_wait and not self._paused:
+        if self._waiting >= self._ticket.waiting and not self._paused:
             self._paused = True
             self._body.pauseProducing()
         if not self._in_memory:
@@ -181,7 +166,7 @@ class Upload:
             return
         try:
             self._step()
-        except Exception:  # a MemoryError, most likely: what it was about to do is lost
+        except Exception:  # a MemoryError, most likely: the step it was about to take is lost
             self._failure = self._reason(Failure())
             self._pieces.clear()
             self._step()
@@ -193,9 +178,9 @@ class Upload:
             self._give_up(self._failure)
         elif self._pieces or self._stage is None:
             pieces, self._pieces = self._pieces, []
-            self._start(self._workers.file(self._write, pieces))
+            self._start(self._workers.files.run(self._write, pieces))
         elif self._complete and self._size > SEALED and self._stage.fd >= 0:
-            self._start(self._workers.file(self._volume.seal, self._stage))
+            self._start(self._workers.files.run(self._volume.seal, self._stage))
         elif self._complete:
             self._done.callback(self._received(self._stage))
 
@@ -206,7 +191,7 @@ class Upload:
     def _wrote(self, _: None) -> None:
         self._working = False
         self._waiting = sum(map(len, self._pieces))
-        if self._paused and self._waiting < self._may_wait:
+        if self._paused and self._waiting < self._ticket.waiting:
             self._paused = False
             self._body.resumeProducing()
         self._work()
@@ -217,13 +202,13 @@ class Upload:
 
     def _reason(self, failure: Failure) -> StoreError:
         if not failure.check(StoreError, OSError, MemoryError):
-            # Whoever is told the reason does not see where it comes from.
+            # The error that the caller gets does not say where it comes from.
             log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
         return as_store_error(failure.value)
 
     def _check_digests(self) -> None:
-        for name, wanted in self._digests.items():
-            if self._hashes[name].digest() != wanted:
+        for name, expected in self._digests.items():
+            if self._hashes[name].digest() != expected:
                 self._failure = DigestMismatch(name)
 
     def _received(self, data: bytes | Stage) -> Received:
@@ -240,12 +225,14 @@ class Upload:
         self.blob.fail(self._volume.now(), str(error))
         if self._stage is None:
             return succeed(None)
-        dropped = self._workers.file(self._volume.drop, self._stage)
+        dropped = self._workers.files.run(self._volume.drop, self._stage)
         return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
 
+    # In a worker:
+
     def _write(self, pieces: list[bytes]) -> None:
-        """In a worker: write the pieces, with room to spare."""
-        if self._volume.free()[0] < self._reserve + sum(map(len, pieces)):
+        """Write the pieces, with room to spare."""
+        if self._volume.free()[0] < self._ticket.reserve + sum(map(len, pieces)):
             raise NoSpace()
         if self._stage is None:
             self._stage = self._volume.stage(self.blob)

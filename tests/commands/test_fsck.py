@@ -16,7 +16,7 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.volume import Volume
-from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers
+from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers, PromptClock
 
 
 class SpoiledTestCase(SynchronousTestCase):
@@ -38,7 +38,7 @@ class SpoiledTestCase(SynchronousTestCase):
 
     def store(self) -> BlobStore:
         """A store of the directory, started."""
-        store = BlobStore(Volume(str(self.path)), InlineWorkers(), reserve=0)
+        store = BlobStore(Volume(str(self.path)), InlineWorkers(), PromptClock(), reserve=0)
         store.open()
         store.start()
         return store
@@ -110,7 +110,7 @@ class FsckTests(SpoiledTestCase):
     def test_journal(self) -> None:
         """What a crash has torn and the journal holds is no damage; a repair writes it again."""
         volume = Volume(str(self.path), disk=FaultyDisk(trusted=True), sync="journal")
-        store = BlobStore(volume, InlineWorkers(), reserve=0)
+        store = BlobStore(volume, InlineWorkers(), PromptClock(), reserve=0)
         store.open()
         store.start()
         blob = self.successResultOf(store.create("small", FakeBody(b"data"), Details()))

@@ -77,18 +77,13 @@ class Life(World):
         #: What reading deeds came to: a digest or an error, and the digest it has to be.
         self.reads: list[tuple[object, Value]] = []
 
-    @property
-    def volume(self) -> Any:
-        """Its volume."""
-        return self.store._volume
-
     def try_start(self) -> None:
         """Start as the daemon does, and be refused as it is."""
         try:
             self.start()
         except Exception as error:
             self.refusal = error
-            if not self.store._started and self.disk.descriptors:
+            if not self.opened and self.disk.descriptors:
                 raise Violation("what cannot be opened is left open") from error
             self.end()
 
@@ -105,8 +100,6 @@ class Life(World):
     def end(self) -> None:
         """Let go of the volume and change nothing in it, as a kill does."""
         self.serving = False
-        self.store._files.clear()
-        self.workers.drain()
         with suppress(OSError):
             self.store.close()
 
@@ -132,7 +125,7 @@ class Life(World):
 
     def verify(self, location: str) -> None:
         """Have a blob compared with its digest, and note what came of it."""
-        verified = self.store.verify(location, lambda length: succeed(None))
+        verified = self.store.verifier.verify(location, lambda length: succeed(None))
         self._note(location, verified.addCallback(lambda _: self.value(location)))
 
     def _loaded(self, blob: Any) -> Deferred[Any]:
@@ -170,13 +163,13 @@ def _make_ruins(path: Path) -> None:
     life = Life(path, ("journal", True)).start()
     life.request(POST, "d")
     life.request(POST, "f")
-    damaged = life.store._by_location["f"].id
+    damaged = life.store.index.blob("f").id
     life.collect()
     life.request(PUT, "a")
     life.request(DELETE, "d")
     life.begin(PUT, "e")
     life.workers.run_all(COMMIT)  # and so it is not marked what it replaced
-    torn = life.store._by_location["a"].id
+    torn = life.store.index.blob("a").id
     life.workers.jobs.clear()
     life.end()
     (path / str(torn) / STATE).write_bytes(b"BLOB_BASE64_gostore1:eyJ")
@@ -274,7 +267,7 @@ def _forget_data(life: Life) -> None:
 
 def _damage(life: Life) -> None:
     """A blob loses bytes, and is found to have lost them."""
-    os.truncate(os.path.join(life.path, str(life.store._by_location["a"].id), DATA), 5)
+    os.truncate(os.path.join(life.path, str(life.store.index.blob("a").id), DATA), 5)
     life.read("a")
 
 

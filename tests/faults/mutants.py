@@ -76,14 +76,14 @@ MUTANTS = (
     _mutant(
         "a failed flush of a large body is tried again",
         "store.upload",
-        "            self._start(self._workers.file(self._volume.seal, self._stage))\n",
+        "            self._start(self._workers.files.run(self._volume.seal, self._stage))\n",
         "            seal, stage = self._volume.seal, self._stage\n"
         "            def again(stage):\n"
         "                fd = stage.fd\n"
         "                try: self._volume.disk.fsync(fd)\n"
         "                except OSError: pass\n"
         "                seal(stage)\n"
-        "            self._start(self._workers.file(again, stage))\n",
+        "            self._start(self._workers.files.run(again, stage))\n",
         "POST, sealed",
     ),
     _mutant(
@@ -96,10 +96,10 @@ MUTANTS = (
     _mutant(
         "it is answered before it is flushed",
         "store.committer",
-        "        flushed = self._workers.commit(",
+        "        flushed = self._workers.commits.run(",
         "        for turn, _ in batch:\n"
         "            turn.done.callback(turn.switch())\n"
-        "        flushed = self._workers.commit(",
+        "        flushed = self._workers.commits.run(",
         "PUT, in memory",
         (
             "            if isinstance(result, Failure):\n",
@@ -142,8 +142,8 @@ MUTANTS = (
     _mutant(
         "the stage of a failed upload is forgotten",
         "store.blobstore",
-        "        self._count(dropped).addBoth(lambda _: self._garbage.add_stage(blob_id))\n",
-        "        self._count(dropped)\n",
+        "            dropped.addBoth(lambda _: self.garbage.add_stage(blob_id))\n",
+        "",
         "POST, in memory",
     ),
     _mutant(
@@ -155,7 +155,7 @@ MUTANTS = (
     ),
     _mutant(
         "the numbers a run has freed are lost when it cannot tell the room",
-        "store.blobstore",
+        "store.garbage",
         "        try:\n            return collected, self._volume.free()[0]\n"
         "        except OSError as error:\n",
         "        try:\n            return collected, self._volume.free()[0]\n"
@@ -243,8 +243,8 @@ MUTANTS = (
     _mutant(
         "an upload that failed keeps its place",
         "store.blobstore",
-        "        self._uploads -= 1\n",
-        "        self._uploads -= not isinstance(result, Failure)\n",
+        "        ticket.release()\n        if",
+        "        if not isinstance(result, Failure):\n            ticket.release()\n        if",
         "POST, staged",
     ),
     _mutant(

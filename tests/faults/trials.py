@@ -414,17 +414,17 @@ def _check_flushes(life: Life, calls: Sequence[Call]) -> None:
 
 def _check_leaks(life: Life, path: Path) -> None:
     """There are the blobs that are served, and nothing else; no number is taken by nobody."""
-    live = {blob.id for blob in life.store._by_location.values()}
+    live = {blob.id for blob in life.store.index.blobs()}
     names = {
         name for name in os.listdir(path) if not name.startswith((".journal-", ".quarantine-"))
     }
     _equal("directories", names, {str(blob_id) for blob_id in live})
-    _equal("numbers", set(life.store._by_id._taken), live)
+    _equal("numbers", set(life.store.index.ids), live)
     counts = (
-        life.store._uploads,
-        life.store._announced,
-        life.store._in_memory,
-        life.store._working,
-        life.store._creating,
+        life.store.admission.uploads,
+        life.store.admission.announced,
+        life.store.admission.in_memory,
+        life.workers.ongoing.count,
+        life.store.creating,
     )
     _equal("what is on its way", counts, (0, 0, 0, 0, set()))

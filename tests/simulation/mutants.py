@@ -28,14 +28,17 @@ _MODULES = (
     "volume.trash",
     "volume.commit",
     "volume.volume",
+    "volume.digests",
     "volume.collect",
     "volume.recovery.redo",
     "volume.recovery.scan",
     "store.index",
     "store.workers",
     "store.committer",
-    "store.content",
+    "store.openfiles",
+    "store.reading",
     "store.garbage",
+    "store.admission",
     "store.upload",
     "store.blobstore",
 )
@@ -268,8 +271,8 @@ MUTANTS = (
     Mutant(
         "elders are forgotten on a full disk",
         "store.blobstore",
-        "return Delete(current, elders)",
-        "return Delete(current, [])",
+        "return Delete(found, older)",
+        "return Delete(found, [])",
         trials.full_disk,
     ),
     Mutant(
@@ -649,7 +652,7 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "the journal is not told of what is collected",
-        "store.blobstore",
+        "store.garbage",
         "            self._volume.protocol.record_checkpoint()\n",
         "            pass\n",
         trials.spoilt,
@@ -711,7 +714,7 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "a collection makes no checkpoint",
-        "store.blobstore",
+        "store.garbage",
         "            self._volume.protocol.checkpoint()\n",
         "            pass\n",
         trials.numbers,

@@ -172,7 +172,7 @@ def _damage(explorer: Explorer, before: tuple[tuple[str, str], ...]) -> Tree:
     world = World(SimulatedDisk(explorer.start), sync=explorer.sync).start()
     for verb, location in before:
         world.request(verb, location)
-    youngest = str(world.store._by_location["a"].id)
+    youngest = str(world.store.index.blob("a").id)
     world.stop()
     return tuple(
         (

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 import gostore.store.blobstore
 import gostore.volume.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
+from gostore.store.interface import Details
 from tests.simulation.disk import WRITES, SimulatedDisk
 from tests.store.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
 
@@ -81,16 +82,20 @@ class SimulatedWorkers(ManualWorkers):
         super().__init__()
         self.rank = rank
         self.busy: list[str] = []
-        #: Whether what is to be done soon waits until the test says so.
+        #: Whether what is to be done later waits until the test says so.
         self.late = False
         self.waiting: list[Callable[[], None]] = []
 
-    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
-        """Do it now, or when the seconds are over."""
+    def callLater(self, seconds: float, function: Callable[[], None]) -> None:
+        """As the store's clock: call it now, or when the seconds are over."""
         if self.late and seconds:
             self.waiting.append(function)
         else:
             function()
+
+    def stop(self) -> None:
+        """Run what is left, as threads do before they end."""
+        self.drain()
 
     def next(self) -> Job | None:
         """Take the next job out of the queue, of a room that is free to run one."""
@@ -143,6 +148,7 @@ class World:
         self.seen = seen
         self._journal_size = journal_size
         self.operations: list[Operation] = []
+        self.opened = False
         self.serving = False
         #: The kinds of the calls to the disk.
         self.calls: list[str] = []
@@ -150,6 +156,7 @@ class World:
         self.preempt: int | None = None
         self.held_up = False
         self.store: Any = None
+        self.volume: Any = None
         #: What a damaged location had, which the journal may have, too.
         self._healthy: dict[str, Value] = {}
         self._wrong: Failure | None = None
@@ -169,20 +176,22 @@ class World:
     @property
     def broken(self) -> str | None:
         """Why the volume may not be written any more, if so."""
-        return None if self.store is None else self.store._volume.broken
+        return None if self.store is None else self.volume.broken
 
     def start(self) -> World:
         """Open the store as the daemon does."""
-        volume = self.modules.volume.Volume(
+        self.volume = self.modules.volume.Volume(
             self.path,
             disk=self.disk,
             now=lambda: NOW,
             sync=self.sync,
             journal_size=self._journal_size,
         )
-        self.store = self.modules.store.BlobStore(volume, self.workers, reserve=0)
-        self.store._by_id._rng = Lowest()
+        self.store = self.modules.store.BlobStore(
+            self.volume, self.workers, self.workers, reserve=0, rng=Lowest()
+        )
         self.store.open()
+        self.opened = True
         self.store.start()
         self.serving = True
         return self
@@ -193,8 +202,6 @@ class World:
         self.workers.drain()
         assert stopped.called
         self.serving = False
-        self.store._files.clear()
-        self.workers.drain()
         self.store.close()
         if self.disk.descriptors:
             raise Violation(f"left open: {self.disk.descriptors}")
@@ -216,7 +223,7 @@ class World:
         operation = Operation(verb, location, value, body, data[len(here) :])
         self.operations.append(operation)
         ask = {POST: self.store.create, PUT: self.store.replace, PUT_ANEW: self.store.put}[verb]
-        self._watch(operation, ask(location, body, self.modules.store.Details()))
+        self._watch(operation, ask(location, body, Details()))
         return operation
 
     def finish(self, operation: Operation) -> None:
@@ -271,7 +278,7 @@ class World:
     def damage(self, location: str) -> None:
         """Let the blob of a location lose bytes, and find that out."""
         self._healthy[location] = self.value(location)
-        self.disk.damage(f"{self.store._by_location[location].id}/data.raw")
+        self.disk.damage(f"{self.store.index.blob(location).id}/data.raw")
         assert self.read(location) == DAMAGED
         self.drain()
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, execute
 
-from gostore.store.workers import Workers
+from gostore.store.workers import Ongoing, Queue, Workers
 from gostore.volume.disk import Disk
 
 COMMIT = "commit"
@@ -38,10 +39,49 @@ class Ticks:
 # -- workers ------------------------------------------------------------------------------------
 
 
-class ThreadlessWorkers(Workers):
-    """Workers without threads, for which "soon" is now; `started` and `stopped` count."""
+class PromptClock:
+    """A clock for which "later" is now, except for calls after seconds that it ``keeps``."""
 
     def __init__(self) -> None:
+        self.keeps: Callable[[float], bool] = lambda seconds: False
+        #: The calls that are kept, each with its seconds.
+        self.kept: list[tuple[Callable[..., Any], float]] = []
+
+    def callLater(self, seconds: float, function: Callable[..., Any]) -> None:
+        if self.keeps(seconds):
+            self.kept.append((function, seconds))
+        else:
+            function()
+
+
+class Draws(random.Random):
+    """Draws at random, or ``next`` while the test has set it."""
+
+    next: int | None = None
+
+    def randrange(self, *arguments: int) -> int:  # type: ignore[override]
+        return super().randrange(*arguments) if self.next is None else self.next
+
+
+class FakeQueue(Queue):
+    """A queue without threads: it hands its functions on, with its own name."""
+
+    def __init__(self, name: str, to: Callable[..., Deferred[Any]]) -> None:
+        self.name = name
+        self.to = to
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return self.to(self.name, function, arguments)
+
+
+class ThreadlessWorkers(Workers):
+    """Workers without threads: a subclass says how to run; `started` and `stopped` count."""
+
+    def __init__(self) -> None:
+        self.commits = FakeQueue(COMMIT, self._run)
+        self.chores = FakeQueue(CHORE, self._run)
+        self.files = FakeQueue(FILE, self._run)
+        self.ongoing = Ongoing()
         self.started = 0
         self.stopped = 0
 
@@ -51,20 +91,30 @@ class ThreadlessWorkers(Workers):
     def stop(self) -> None:
         self.stopped += 1
 
-    def soon(self, function: Callable[[], None], seconds: float = 0) -> None:
-        function()
+    def _run(
+        self, room: str, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Deferred[Any]:
+        raise NotImplementedError
 
 
 class InlineWorkers(ThreadlessWorkers):
-    """Workers that do everything at once, before they return."""
+    """Workers that do everything at once, before they return.
 
-    def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return execute(function, *arguments)
+    ``failing`` is what their start fails with.
+    """
 
-    def chore(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return execute(function, *arguments)
+    def __init__(self, failing: Exception | None = None) -> None:
+        super().__init__()
+        self.failing = failing
 
-    def file(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    def start(self) -> None:
+        if self.failing is not None:
+            raise self.failing
+        super().start()
+
+    def _run(
+        self, room: str, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Deferred[Any]:
         return execute(function, *arguments)
 
 
@@ -109,16 +159,7 @@ class ManualWorkers(ThreadlessWorkers):
         #: What the next request for a job fails with.
         self.refusal: Exception | None = None
 
-    def commit(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return self._queue(COMMIT, function, arguments)
-
-    def chore(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return self._queue(CHORE, function, arguments)
-
-    def file(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        return self._queue(FILE, function, arguments)
-
-    def _queue(
+    def _run(
         self, room: str, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> Deferred[Any]:
         if self.refusal is not None:
@@ -329,6 +370,9 @@ class FaultyDisk(Disk):
         self.cached: bool | None = None
         #: Whether `open_cached` opens what there is, or says that it would have to wait.
         self.opens_now = False
+        #: What it refuses such an opening with, and how often it was asked for one.
+        self.refusal = errno.EAGAIN
+        self.asked_now = 0
 
     def fail(
         self,
@@ -397,8 +441,9 @@ class FaultyDisk(Disk):
 
     def open_cached(self, name: str, flags: int, dir_fd: int) -> int:  # type: ignore[override]
         """Open as the test says."""
+        self.asked_now += 1
         if not self.opens_now:
-            raise BlockingIOError(errno.EAGAIN, "not in memory")
+            raise OSError(self.refusal, "not in memory")
         return self.open(name, flags, dir_fd=dir_fd)
 
     def is_cached(self, fd: int, offset: int, length: int) -> bool:  # type: ignore[override]

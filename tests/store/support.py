@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Blob, Committed
 from gostore.statefile import parse
 from gostore.store.blobstore import BlobStore
-from gostore.store.interface import Details
+from gostore.store.interface import Details, Summary
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.volume import Volume
-from tests.store.doubles import FakeBody, FaultyDisk, ManualWorkers, Ticks
+from tests.store.doubles import Draws, FakeBody, FaultyDisk, ManualWorkers, PromptClock, Ticks
 
 LARGE = b"large" * 20_000
 """More than is read, or received, in one go."""
@@ -31,18 +31,22 @@ class StoreCase(SynchronousTestCase):
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
         self.clock = Ticks()
+        self.timer = PromptClock()
+        self.rng = Draws()
         self.disk = FaultyDisk()
         self.disk.room = (1 << 40, 1 << 41)
         self.store: BlobStore | None = None
         self.addCleanup(self.close)
         self.open()
 
-    def open(self, **settings: Any) -> str:
+    def open(self, **settings: Any) -> Summary:
         """Close the store if it is open, and open another one; return what it found."""
         self.close()
         self.volume = Volume(str(self.directory), disk=self.disk, now=self.clock)
         self.workers = ManualWorkers()
-        self.store = BlobStore(self.volume, self.workers, **{"reserve": 0, **settings})
+        self.store = BlobStore(
+            self.volume, self.workers, self.timer, **{"reserve": 0, "rng": self.rng, **settings}
+        )
         self.store.open()
         return self.store.start()
 

@@ -75,7 +75,7 @@ class LeakTests(StoreCase):
     def check_nothing_taken(self) -> None:
         """See that the location, the only upload slot and the ids are free."""
         self.collect()
-        self.assertEqual(len(self.store._by_id), 0)
+        self.assertEqual(len(self.store.index.ids), 0)
         self.assertEqual(self.wait(self.store.create("a", FakeBody(b"1"), Details())).size, 1)
 
     def setUp(self) -> None:
@@ -299,7 +299,7 @@ class AdmissionTests(StoreCase):
         blob = self.store_blob("a")
         self.open(id_bits=9)
         for taken in range(512 - KEPT_FOR_REPLACING):
-            self.store._by_id.take(taken + 1000 if taken == blob.id else taken)
+            self.store.index.ids.reserve(taken + 1000 if taken == blob.id else taken)
         body = FakeBody(b"1")
         self.refused(self.store.create("b", body, Details()), body, NoIds)
         self.wait(self.store.replace("a", body, Details()))
@@ -315,11 +315,11 @@ class StormTests(StoreCase):
             self.storm(random.Random(seed))
             self.workers.run_all()
             self.check_version()
-            before = list(self.store._by_location.values())
+            before = list(self.store.index.blobs())
             if seed % 2:
                 self.collect()
             self.open()
-            self.assertEqual(list(self.store._by_location.values()), before)
+            self.assertEqual(list(self.store.index.blobs()), before)
 
     def storm(self, chance: random.Random) -> None:
         """Ask for many things, and do some jobs of each room after each."""
@@ -347,7 +347,7 @@ class StormTests(StoreCase):
 
     def check_version(self) -> None:
         """See that a GET sees what was answered last, whole."""
-        blob = self.store._by_location.get("a")
+        blob = self.store.index.blob("a")
         self.assertEqual(blob, self.answered)
         if blob is not None:
             self.assertEqual(hashlib.sha256(self.data(blob).read_bytes()).digest(), blob.sha256)

@@ -236,7 +236,7 @@ class WriteTests(StoreCase):
             self.collect()
             self.assertEqual(self.names(), [str(blob.id)])
             self.assertEqual(self.read("a"), b"new")
-            self.assertEqual(len(self.store._by_id), 1)
+            self.assertEqual(len(self.store.index.ids), 1)
         self.open()
         self.assertEqual(self.read("a"), b"new")
 
@@ -272,7 +272,7 @@ class WriteTests(StoreCase):
         for _ in range(2):
             self.collect()
             self.assertEqual(self.names(), [str(blob.id)])
-        self.assertEqual(self.store._obsolete, {})
+        self.assertEqual(self.store.garbage.remains("a"), set())
         self.disk.clear()
         self.wait(self.store.delete("a"))
         self.assertEqual(self.record(blob.id).state, State.FAILURE)
@@ -298,7 +298,7 @@ class WriteTests(StoreCase):
         self.fails(self.store.delete("a"), NotFound)
         self.collect()
         self.assertEqual(self.names(), [])
-        self.assertEqual(len(self.store._by_id), 0)
+        self.assertEqual(len(self.store.index.ids), 0)
         self.open()
         self.fails(self.store.get("a"), NotFound)
 

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-from unittest import mock
 
 from gostore.errors import (
     BodyFailed,
@@ -22,7 +21,7 @@ from gostore.store.interface import Details
 from gostore.volume.disk import Disk
 from gostore.volume.journal.journal import NAMES as JOURNAL
 from gostore.volume.volume import Volume
-from tests.store.doubles import FILE, SECOND, FakeBody, InlineWorkers
+from tests.store.doubles import FILE, SECOND, FakeBody, InlineWorkers, PromptClock
 from tests.store.support import LARGE, StoreCase
 
 YEARS = 25 * 365 * 86400 * SECOND
@@ -79,7 +78,7 @@ class HealthTests(StoreCase):
             self.collect()
         for name in self.names():
             if name.isdecimal():
-                self.assertIn(int(name), self.store._by_id)
+                self.assertIn(int(name), self.store.index.ids)
 
     def test_removed(self) -> None:
         """When its directory has been removed the store says so, and takes nothing any more."""
@@ -204,7 +203,7 @@ class StopTests(StoreCase):
         self.store_blob("a")
         self.read("a")
         store, workers = self.store, self.workers
-        other = BlobStore(Volume(str(self.directory)), InlineWorkers())
+        other = BlobStore(Volume(str(self.directory)), InlineWorkers(), PromptClock())
         self.assertRaises(VolumeInUse, other.open)
         self.wait(store.stop())
         store.close()
@@ -223,7 +222,7 @@ class StartTests(StoreCase):
         """A directory that cannot be read is unusable, and let go of."""
         self.close()
         volume = Volume(str(self.directory), disk=self.disk)
-        store = BlobStore(volume, InlineWorkers())
+        store = BlobStore(volume, InlineWorkers(), PromptClock())
         self.disk.fail("listdir", errno.EACCES)
         error = self.assertRaises(VolumeUnusable, store.open)
         self.assertIn("EACCES", str(error))
@@ -234,7 +233,9 @@ class StartTests(StoreCase):
         """A blob of another owner, restored by root say, is named; so is the journal."""
         blob = self.store_blob("a")
         self.close()
-        store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+        store = BlobStore(
+            Volume(str(self.directory), disk=self.disk), InlineWorkers(), PromptClock()
+        )
         for name, shown in ((f"{blob.id}/", blob.id), (JOURNAL[0], "the redo journal")):
             self.disk.fail("open", errno.EACCES, name=name)
             error = self.assertRaises(VolumeUnusable, store.open)
@@ -246,7 +247,7 @@ class StartTests(StoreCase):
         """What has taken the place of a journal's file is named, and the directory let go of."""
         self.close()
         (self.directory / JOURNAL[1]).symlink_to("nowhere")
-        store = BlobStore(Volume(str(self.directory)), InlineWorkers())
+        store = BlobStore(Volume(str(self.directory)), InlineWorkers(), PromptClock())
         error = self.assertRaises(VolumeUnusable, store.open)
         self.assertIn(f"{JOURNAL[1]}, of the redo journal, is not a regular file", str(error))
         (self.directory / JOURNAL[1]).unlink()
@@ -259,7 +260,9 @@ class StartTests(StoreCase):
             self.open()
             self.data(self.store_blob("a")).unlink()
             self.close()
-            store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+            store = BlobStore(
+                Volume(str(self.directory), disk=self.disk), InlineWorkers(), PromptClock()
+            )
             store.open()
             self.disk.fail(kind, name=name)
             error = self.assertRaises(VolumeUnusable, store.start)
@@ -269,7 +272,9 @@ class StartTests(StoreCase):
     def test_room_unknown(self) -> None:
         """A start that cannot tell how much room there is is refused, too."""
         self.close()
-        store = BlobStore(Volume(str(self.directory), disk=self.disk), InlineWorkers())
+        store = BlobStore(
+            Volume(str(self.directory), disk=self.disk), InlineWorkers(), PromptClock()
+        )
         store.open()
         self.disk.fail("free")
         self.assertRaises(VolumeUnusable, store.start)
@@ -278,9 +283,8 @@ class StartTests(StoreCase):
     def test_no_threads(self) -> None:
         """Without its threads a store cannot start, and says so."""
         self.close()
-        workers = InlineWorkers()
-        workers.start = mock.Mock(side_effect=RuntimeError("can't start new thread"))
-        store = BlobStore(Volume(str(self.directory)), workers)
+        workers = InlineWorkers(failing=RuntimeError("can't start new thread"))
+        store = BlobStore(Volume(str(self.directory)), workers, PromptClock())
         self.addCleanup(store.close)
         store.open()
         error = self.assertRaises(VolumeUnusable, store.start)
@@ -290,10 +294,10 @@ class StartTests(StoreCase):
         """A run that cannot tell how much room there is has freed the ids all the same."""
         (self.directory / ".new-7").mkdir()
         self.open()
-        self.assertIn(7, self.store._by_id)
+        self.assertIn(7, self.store.index.ids)
         self.disk.fail("free")
         self.collect()
-        self.assertNotIn(7, self.store._by_id)
+        self.assertNotIn(7, self.store.index.ids)
 
     def test_clock_goes_back(self) -> None:
         """The newest write wins after a restart, whatever the wall clock says (bad-inputs 76)."""

@@ -14,7 +14,7 @@ from gostore.errors import AlreadyExists, NotFound
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
 from gostore.volume.volume import Volume
-from tests.store.doubles import FakeBody, ManualWorkers, Ticks
+from tests.store.doubles import FakeBody, ManualWorkers, PromptClock, Ticks
 
 LOCATIONS = st.sampled_from(["a", "a/b", "a/c", "b", "\ue000", "\uffff", "\U0010ffff"])
 DATA = st.sampled_from([b"", b"x", b"old", b"new" * 9, b"L" * 70_000])
@@ -34,7 +34,11 @@ class StoreMachine(RuleBasedStateMachine):
     def open(self) -> None:
         self.workers = ManualWorkers()
         self.store = BlobStore(
-            Volume(self.directory.name, now=self.clock), self.workers, reserve=0, id_bits=16
+            Volume(self.directory.name, now=self.clock),
+            self.workers,
+            PromptClock(),
+            reserve=0,
+            id_bits=16,
         )
         self.store.open()
         self.store.start()
@@ -157,7 +161,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.get(location)
         self.wait(self.store.collect())
         self.wait(self.store.collect())
-        assert len(self.store._by_id) == len(self.model)
+        assert len(self.store.index.ids) == len(self.model)
         self.store.close()
         self.directory.cleanup()
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from unittest import mock
 
 from gostore.blob import Committed
 from gostore.errors import ConditionFailed, Damaged, DiskFailed, NotFound
@@ -28,7 +26,7 @@ class FirstServerTests(StoreCase):
         self.close()
         shutil.copytree(GO_DATA, self.directory, dirs_exist_ok=True)
         self.open()
-        self.foo = self.store._by_location["foo"]
+        self.foo = self.store.index.blob("foo")
 
     def test_digest(self) -> None:
         """Whoever asks meanwhile waits for the same computation, and nobody computes it again."""
@@ -109,7 +107,7 @@ class FirstServerTests(StoreCase):
         job.report()
         self.assertEqual(self.wait(asked), new)
         self.open()
-        other = self.store._by_location["empty"]
+        other = self.store.index.blob("empty")
         asked = self.store.get("empty")
         job = self.workers.take(FILE)
         self.wait(self.store.delete("empty"))
@@ -196,14 +194,14 @@ class CollectTests(StoreCase):
         """The id of a dead blob is not drawn before its directory is gone (bad-inputs 58)."""
         blob = self.store_blob("a")
         self.wait(self.store.delete("a"))
-        self.assertIn(blob.id, self.store._by_id)
+        self.assertIn(blob.id, self.store.index.ids)
         for kind in ("unlink", "rmdir"):
             self.disk.fail(kind)
             self.collect()
-            self.assertIn(blob.id, self.store._by_id)
+            self.assertIn(blob.id, self.store.index.ids)
             self.disk.heal()
         self.collect()
-        self.assertNotIn(blob.id, self.store._by_id)
+        self.assertNotIn(blob.id, self.store.index.ids)
         self.assertEqual(self.names(), [])
 
     def test_id_given_again(self) -> None:
@@ -211,21 +209,14 @@ class CollectTests(StoreCase):
 
         The marks of a second are made together, and a collection run may come before them.
         """
-        waiting: list[Callable[[], None]] = []
-
-        def soon(function: Callable[[], None], seconds: float = 0) -> None:
-            if seconds:
-                waiting.append(function)
-            else:
-                function()
-
-        with mock.patch.object(self.workers, "soon", soon):
-            old = self.store_blob("a")
-            self.store_blob("a", b"new")
-            self.collect()
-        with mock.patch.object(self.store._by_id._rng, "randrange", return_value=old.id):
-            self.assertEqual(self.store_blob("b").id, old.id)
-        (retire,) = waiting
+        self.timer.keeps = bool
+        old = self.store_blob("a")
+        self.store_blob("a", b"new")
+        self.collect()
+        self.rng.next = old.id
+        self.assertEqual(self.store_blob("b").id, old.id)
+        self.rng.next = None
+        ((retire, _),) = self.timer.kept
         retire()
         self.workers.run_all()
         self.open()
@@ -254,8 +245,9 @@ class CollectTests(StoreCase):
     def test_released_is_dead_no_more(self) -> None:
         """Who gets the id of a blob that left no tombstone is not collected in its place."""
         for blob in self._collected_without_a_tombstone():
-            with mock.patch.object(self.store._by_id._rng, "randrange", return_value=blob.id):
-                self.assertEqual(self.store_blob(f"b{blob.id}").id, blob.id)
+            self.rng.next = blob.id
+            self.assertEqual(self.store_blob(f"b{blob.id}").id, blob.id)
+            self.rng.next = None
             self.collect()
             self.assertEqual(self.read(f"b{blob.id}"), b"data")
 
@@ -263,11 +255,12 @@ class CollectTests(StoreCase):
         """Nor is the id released once more, while somebody who got it is still uploading."""
         for blob in self._collected_without_a_tombstone():
             body = FakeBody(LARGE, complete=False)
-            with mock.patch.object(self.store._by_id._rng, "randrange", return_value=blob.id):
-                put = self.store.put(f"b{blob.id}", body, Details())
+            self.rng.next = blob.id
+            put = self.store.put(f"b{blob.id}", body, Details())
+            self.rng.next = None
             self.workers.run_all()
             self.collect()
-            self.assertIn(blob.id, self.store._by_id)
+            self.assertIn(blob.id, self.store.index.ids)
             body.finish()
             self.assertEqual(self.wait(put)[0].id, blob.id)
 
@@ -279,12 +272,12 @@ class CollectTests(StoreCase):
         job = self.workers.take(COMMIT)
         job.work()
         self.collect()
-        self.assertIn(blob.id, self.store._by_id)
+        self.assertIn(blob.id, self.store.index.ids)
         job.report()
         self.wait(deleted)
         self.collect()
-        self.assertNotIn(blob.id, self.store._by_id)
-        self.assertEqual(self.store._garbage.dead, [])
+        self.assertNotIn(blob.id, self.store.index.ids)
+        self.assertEqual(self.store.garbage.dead, [])
 
     def test_id_not_given_yet(self) -> None:
         """While the file of a blob is being opened nobody else gets its id, to be read instead."""
@@ -294,12 +287,13 @@ class CollectTests(StoreCase):
         self.workers.jobs.clear()
         self.store_blob("a", b"new")
         self.collect()
-        with mock.patch.object(self.store._by_id._rng, "randrange", return_value=old.id):
-            self.assertNotEqual(self.store_blob("b", LARGE[::-1]).id, old.id)
+        self.rng.next = old.id
+        self.assertNotEqual(self.store_blob("b", LARGE[::-1]).id, old.id)
+        self.rng.next = None
         job.work()
         job.report()
         self.fails(opening, NotFound)
-        self.assertNotIn(old.id, self.store._by_id)
+        self.assertNotIn(old.id, self.store.index.ids)
 
     def test_not_current(self) -> None:
         """What was replaced before it is opened is not found: its id may be another's by now."""

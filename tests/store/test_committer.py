@@ -22,7 +22,7 @@ class CommitterTests(StoreCase):
     def setUp(self) -> None:
         """Note down what is decided, and what the maps are told to show."""
         super().setUp()
-        self.committer = Committer(self.volume, self.workers)
+        self.committer = Committer(self.volume, self.workers, self.timer)
         self.done: list[str] = []
 
     def change(self, location: str, name: str = "") -> Deferred[None]:
@@ -121,7 +121,7 @@ class CommitterTests(StoreCase):
         """Other work on a location has its turn like a change, without a flush, and ends it."""
         work: Deferred[None] = Deferred()
         self.change("a", "1")
-        held = self.committer.hold("a", lambda: work)
+        held = self.committer.exclude("a", lambda: work)
         after = self.change("a", "2")
         self.workers.run_all()
         self.assertEqual(self.done, ["decide a1", "switch a1"])
@@ -138,10 +138,10 @@ class CommitterTests(StoreCase):
     def test_hold_at_once(self) -> None:
         """Where nobody else is at it, it is done at once; one that fails holds nobody."""
         work: list[Any] = []
-        self.successResultOf(self.committer.hold("a", lambda: succeed(work.append(1))))
+        self.successResultOf(self.committer.exclude("a", lambda: succeed(work.append(1))))
         self.assertEqual(work, [1])
         failing: Deferred[None] = Deferred()
-        held = self.committer.hold("a", lambda: failing)
+        held = self.committer.exclude("a", lambda: failing)
         failing.errback(ZeroDivisionError())
         self.failureResultOf(held, ZeroDivisionError)
         self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")

@@ -1,34 +1,65 @@
-"""Tests for gostore.store.garbage: what the collector is told of."""
+"""Tests for gostore.store.garbage: what it knows of the dead, and what it forgets after a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.store.garbage import Garbage
+from gostore.store.index import Ids
 from gostore.volume.collect import Collected, Dead
+from tests.store.doubles import PromptClock, ThreadlessWorkers
+
+
+class CollectedWorkers(ThreadlessWorkers):
+    """Workers whose collection run comes to what the test says."""
+
+    collected = Collected()
+
+    def _run(
+        self, room: str, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Deferred[Any]:
+        is_run = function.__name__ == "_collect_in_worker"
+        return succeed((self.collected, 77) if is_run else None)
 
 
 class GarbageTests(SynchronousTestCase):
     """Dead blobs by location, and stages."""
 
+    def setUp(self) -> None:
+        """Know of nothing yet."""
+        self.workers = CollectedWorkers()
+        self.ids = Ids()
+        volume: Any = SimpleNamespace(broken=None)
+        self.garbage = Garbage(volume, self.workers, self.ids, PromptClock())
+
+    def collect(self, collected: Collected) -> None:
+        """Let a run come to this."""
+        self.workers.collected = collected
+        self.assertEqual(self.successResultOf(self.garbage.collect()), 77)
+
     def test_forget(self) -> None:
-        """What a run removed is forgotten, and nothing else."""
-        garbage = Garbage()
+        """What a run removed is forgotten and its id free, and nothing else."""
         old, new, other = Dead(1, "a", 1, 2), Dead(2, "a", 2), Dead(3, "b", 3)
         for one in (old, new, other):
-            garbage.add(one)
-        garbage.add_stage(8)
-        garbage.add_stage(9)
-        self.assertEqual(garbage.elders("a"), [1, 2])
-        self.assertEqual(garbage.elders("c"), [])
-        garbage.forget(Collected([old, other], [1, 3, 8]))
-        self.assertEqual(garbage.dead, [new])
-        self.assertEqual(garbage.elders("b"), [])
-        self.assertEqual(garbage.stages, [9])
+            self.garbage.add(one)
+            self.ids.reserve(one.id)
+        self.garbage.add_stage(8)
+        self.garbage.add_stage(9)
+        self.assertEqual(self.garbage.dead_ids("a"), [1, 2])
+        self.assertEqual(self.garbage.dead_ids("c"), [])
+        self.collect(Collected([old, other], [1, 3, 8]))
+        self.assertEqual(self.garbage.dead, [new])
+        self.assertEqual(self.garbage.dead_ids("b"), [])
+        self.assertEqual(self.garbage.stages, [9])
+        self.assertEqual(list(self.ids), [2])
 
     def test_forget_ids(self) -> None:
-        """Nothing that bore an id that is free is there any more, whoever removed it."""
-        garbage = Garbage()
-        garbage.add(Dead(1, "a", 1, 2))
-        garbage.forget(Collected(ids=[1, 7]))
-        self.assertEqual((garbage.dead, garbage.elders("a")), ([], []))
+        """Whatever had an id that is free is gone, whoever removed it."""
+        self.garbage.add(Dead(1, "a", 1, 2))
+        self.collect(Collected(ids=[1, 7]))
+        self.assertEqual((self.garbage.dead, self.garbage.dead_ids("a")), ([], []))

@@ -28,7 +28,7 @@ def filled(count: int, bits: int | None = 16) -> Ids:
     """Ids of which the first so many are taken."""
     ids = Ids(bits, random.Random(7))
     for taken in range(count):
-        ids.take(taken)
+        ids.reserve(taken)
     return ids
 
 
@@ -59,10 +59,10 @@ class IdsTests(SynchronousTestCase):
         self.assertEqual(ids.draw(replacing=False), 5)
         self.assertIn(5, ids)
         self.assertIsNone(ids.get(5))
-        ids.give(blob)
+        ids.assign(blob)
         self.assertIs(ids.get(5), blob)
         self.assertEqual(ids.draw(replacing=False), 6)
-        ids.take(5)
+        ids.reserve(5)
         self.assertIsNone(ids.get(5))
         self.assertIn(5, ids)
         ids.release(5)
@@ -125,7 +125,7 @@ class IdsTests(SynchronousTestCase):
     def test_beyond_the_width(self) -> None:
         """Ids found on the disk beyond the pinned width count: a draw ends, at worst refused."""
         ids = filled(NARROW - 1)
-        ids.take(MAX_ID)
+        ids.reserve(MAX_ID)
         self.assertRaises(NoIds, ids.draw, replacing=True)
         ids.release(5)
         self.assertIn(ids.draw(replacing=True), (5, NARROW - 1))

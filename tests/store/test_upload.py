@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from gostore.blob import State
 from gostore.errors import BodyFailed, Busy, DigestMismatch, DiskFailed, NoSpace, TooLarge
+from gostore.store.admission import WAITING, WAITING_ALONE
 from gostore.store.interface import SMALL_BLOB, Details
-from gostore.store.upload import PATIENCE, SEALED, WAITING, WAITING_ALONE
+from gostore.store.upload import SEALED, STAGE_AFTER
 from tests.store.doubles import COMMIT, FILE, FakeBody
 from tests.store.support import LARGE, StoreCase
 
@@ -35,7 +35,7 @@ class UploadCase(StoreCase):
         reason = str(self.fails(asked, error))
         self.collect()
         self.assertEqual(self.names(), [])
-        self.assertEqual(len(self.store._by_id), 0)
+        self.assertEqual(len(self.store.index.ids), 0)
         self.assertEqual(self.disk.open_files, [""])
         return reason
 
@@ -131,8 +131,8 @@ class PatienceTests(UploadCase):
     def setUp(self) -> None:
         """Let the test say when it has been long enough."""
         super().setUp()
-        self.later: list[tuple[Callable[[], None], float]] = []
-        self.workers.soon = lambda function, seconds=0: self.later.append((function, seconds))
+        self.timer.keeps = lambda seconds: True
+        self.later = self.timer.kept
 
     def test_comes(self) -> None:
         """If it comes it has no stage, and what was to happen otherwise does nothing."""
@@ -140,7 +140,7 @@ class PatienceTests(UploadCase):
         stored = self.upload(body)
         body.finish(b"34")
         ((end, seconds), (flush, _)) = self.later
-        self.assertEqual(seconds, PATIENCE)
+        self.assertEqual(seconds, STAGE_AFTER)
         end()
         self.assertEqual((self.workers.jobs, self.disk.trace()), ([], []))
         flush()
@@ -265,7 +265,7 @@ class RefusalTests(UploadCase):
         self.failureResultOf(stored, BodyFailed)
         self.assertEqual(self.disk.trace(), [])
         self.collect()
-        self.assertEqual(len(self.store._by_id), 0)
+        self.assertEqual(len(self.store.index.ids), 0)
 
     def test_goes_away_while_written(self) -> None:
         """A body may break off while a worker writes what is here of it."""

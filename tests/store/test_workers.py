@@ -6,12 +6,11 @@ import threading
 from collections.abc import Callable
 from queue import Queue
 from typing import Any
-from unittest import mock
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.store.workers import FILE_THREADS, Workers
+from gostore.store.workers import FILE_THREADS, DaemonThread, Workers
 
 PATIENCE = 60.0
 
@@ -26,11 +25,6 @@ class Turns:
         """Hand a call over."""
         self._calls.put((function, args, kwargs))
 
-    def callLater(self, delay: float, function: Callable[..., Any]) -> None:
-        """Call at the next turn."""
-        assert delay == 0
-        self.callFromThread(function)
-
     def until(self, result: Deferred[Any]) -> None:
         """Make the calls that come until a Deferred has fired."""
         while not result.called:
@@ -39,7 +33,7 @@ class Turns:
 
 
 class WorkersTests(SynchronousTestCase):
-    """The three rooms."""
+    """The three queues."""
 
     def setUp(self) -> None:
         """Start the threads."""
@@ -61,22 +55,22 @@ class WorkersTests(SynchronousTestCase):
         """Functions run in other threads, and results come back in the reactor's."""
         here = threading.get_ident()
         reported: list[int] = []
-        for room in (self.workers.commit, self.workers.chore, self.workers.file):
-            asked = room(threading.get_ident)
+        for queue in (self.workers.commits, self.workers.chores, self.workers.files):
+            asked = queue.run(threading.get_ident)
             asked.addCallback(lambda ran: reported.append(threading.get_ident()) or ran)
             self.assertNotEqual(self.result_of(asked), here)
         self.assertEqual(reported, [here] * 3)
 
     def test_errors(self) -> None:
         """What a function raises fails its Deferred."""
-        asked = self.workers.file(int, "no")
+        asked = self.workers.files.run(int, "no")
         self.turns.until(asked)
         self.failureResultOf(asked, ValueError)
 
     def test_one_commit_at_a_time(self) -> None:
         """Commits run one after another, in the order in which they were asked for."""
         done: list[int] = []
-        asked = [self.workers.commit(done.append, number) for number in range(50)]
+        asked = [self.workers.commits.run(done.append, number) for number in range(50)]
         self.result_of(gatherResults(asked))
         self.assertEqual(done, list(range(50)))
 
@@ -84,7 +78,7 @@ class WorkersTests(SynchronousTestCase):
         """No thread exists before the start, for twistd forks; what was asked for is done then."""
         before = threading.active_count()
         workers = Workers(self.turns)
-        asked = workers.chore(lambda: 7)
+        asked = workers.chores.run(lambda: 7)
         self.assertEqual(threading.active_count(), before)
         self.start(workers)
         self.assertEqual(self.result_of(asked), 7)
@@ -95,34 +89,36 @@ class WorkersTests(SynchronousTestCase):
         workers = self.start(Workers(self.turns))
         started = threading.active_count() - before
         self.assertEqual(started, FILE_THREADS + 2)
-        self.result_of(gatherResults([workers.file(threading.get_ident) for _ in range(100)]))
+        self.result_of(gatherResults([workers.files.run(threading.get_ident) for _ in range(100)]))
         self.assertEqual(threading.active_count() - before, started)
 
     def test_no_room(self) -> None:
         """Where not all threads can be started that is said, and a stop waits for none of them."""
-        real = threading.Thread.start
         left = 0
 
-        def start(thread: threading.Thread) -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise RuntimeError("can't start new thread")
-            real(thread)
+        class Scarce(DaemonThread):
+            def start(self) -> None:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise RuntimeError("can't start new thread")
+                super().start()
 
         for least in range(FILE_THREADS + 2):
             left = least
-            workers = Workers(self.turns)
-            with mock.patch("gostore.store.workers._Thread.start", start):
-                self.assertRaises(RuntimeError, workers.start)
+            workers = Workers(self.turns, Scarce)
+            self.assertRaises(RuntimeError, workers.start)
             workers.stop()
 
-    def test_soon(self) -> None:
-        """soon waits for the end of the reactor's turn."""
-        called: Deferred[None] = Deferred()
-        self.workers.soon(lambda: called.callback(None))
-        self.assertNoResult(called)
-        self.result_of(called)
+    def test_errand(self) -> None:
+        """An errand's failure is logged, and a stop waits for it."""
+        asked = self.workers.errand(int, "no")
+        idle = self.workers.ongoing.wait()
+        self.assertNoResult(idle)
+        self.turns.until(idle)
+        self.assertIsNone(self.successResultOf(asked))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.successResultOf(self.workers.ongoing.wait())
 
     def test_no_thread_keeps_the_process(self) -> None:
         """A process whose reactor has failed ends, though nobody has stopped its threads."""

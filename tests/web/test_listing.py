@@ -6,12 +6,11 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sortedcontainers import SortedDict
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
-from gostore.store.blobstore import list_page
+from gostore.store.index import Index
 from gostore.store.interface import Page
 from gostore.web.answers import Refusal
 from gostore.web.list_forms import AS_JSON, AS_TREE, Form
@@ -56,13 +55,13 @@ class Ordered:
 
     def __init__(self, locations: list[str]) -> None:
         memory = MemoryStore()
-        self.map: SortedDict[str, Committed] = SortedDict(
-            (location, memory.add(location)) for location in locations
-        )
+        self.index = Index()
+        for location in locations:
+            self.index.put(memory.add(location))
 
     def list(self, *args: object) -> Deferred[Page]:
         """One page."""
-        return succeed(list_page(self.map, *args))  # type: ignore[arg-type]
+        return succeed(self.index.page(*args))  # type: ignore[arg-type]
 
 
 async def at_once() -> None:
@@ -120,7 +119,7 @@ class ListingTests(SynchronousTestCase):
         store = Ordered([f"{number:04d}" for number in range(STEP + 1)])
 
         async def pause() -> None:
-            store.map.popitem()
+            store.index.remove(list(store.index.blobs())[-1].location)
 
         done = ensureDeferred(document(store, query_of("", AS_JSON), pause))  # type: ignore[arg-type]
         page = self.successResultOf(done)
@@ -138,7 +137,8 @@ class ListingTests(SynchronousTestCase):
         page.close()
         self.assertEqual(len(b"".join(pieces)), page.length)
         self.assertEqual(
-            [entry["location"] for entry in json.loads(b"".join(pieces))], list(store.map)
+            [entry["location"] for entry in json.loads(b"".join(pieces))],
+            [blob.location for blob in store.index.blobs()],
         )
 
     def test_steps(self) -> None:
@@ -182,7 +182,7 @@ class ListingTests(SynchronousTestCase):
         entries: list[Committed | str] = []
         after: str | None = ""
         while after is not None:
-            page = list_page(store.map, prefix, delimiter, after, limit)
+            page = store.index.page(prefix, delimiter, after, limit)
             entries += page.entries
             after = page.next_after
             self.assertTrue(after is None or len(page.entries) == limit)
@@ -206,8 +206,6 @@ class ListingTests(SynchronousTestCase):
         """Whatever a page begins after, be it inside a group, both providers give the same one."""
         store = Ordered(sorted(found))
         memory = MemoryStore()
-        memory.blobs = {
-            location: (blob, MemoryContent(b"")) for location, blob in store.map.items()
-        }
+        memory.blobs = {blob.location: (blob, MemoryContent(b"")) for blob in store.index.blobs()}
         page = self.successResultOf(memory.list(prefix, delimiter, after, limit))
-        self.assertEqual(page, list_page(store.map, prefix, delimiter, after, limit))
+        self.assertEqual(page, store.index.page(prefix, delimiter, after, limit))

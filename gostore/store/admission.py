@@ -1,0 +1,127 @@
+"""Which uploads may begin: refused for want of room before a byte of the body is asked for."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from gostore.errors import Busy, NoSpace, TooLarge
+from gostore.store.workers import Workers
+from gostore.volume.volume import Volume
+
+#: Without a setting, this share of the file system stays free, and at least so many bytes.
+_RESERVE_SHARE = 100
+_RESERVE_BYTES = 64 * 1024 * 1024
+
+#: Bodies that wait in memory for their commit may hold this many bytes together.
+_IN_MEMORY = 32 * 1024 * 1024
+
+#: How much of one body may wait in memory for the disk before its socket is paused,
+WAITING = 256 * 1024
+
+#: and how much of it while there are few others: each piece handed to a worker has its price.
+WAITING_ALONE = 1024 * 1024
+
+#: With fewer uploads than this in progress, each may hold more memory.
+_FEW = 8
+
+#: The seconds after which a caller who was refused for want of room may try again.
+_RETRY_AFTER = 1
+
+
+@define(eq=False)
+class Ticket:
+    """Leave for one body to come: what it may use, and what it takes of what there is for all.
+
+    It takes a place among the uploads and its announced size until `arrived`, then the memory that
+    it holds until `release`.  ``max_size`` of its bytes may come, None for no limit; ``reserve``
+    bytes of the file system must stay free; ``waiting`` bytes may wait in memory for the disk.
+    """
+
+    max_size: int | None
+    reserve: int
+    waiting: int
+    _admission: Admission
+    _announced: int
+    _arriving: bool = True
+    _in_memory: int = 0
+
+    def arrived(self, in_memory: int) -> None:
+        """The body is here, and so many bytes of it wait in memory for their commit."""
+        self._leave()
+        self._in_memory = in_memory
+        self._admission.in_memory += in_memory
+
+    def release(self) -> None:
+        """The write is over, one way or the other."""
+        self._leave()
+        self._admission.in_memory -= self._in_memory
+        self._in_memory = 0
+
+    def _leave(self) -> None:
+        if self._arriving:
+            self._arriving = False
+            self._admission.uploads -= 1
+            self._admission.announced -= self._announced
+
+
+class Admission:
+    """Counts what the uploads in progress take, and gives tickets while there is room.
+
+    ``uploads`` bodies are on their way, of ``announced`` bytes; ``in_memory`` bytes wait for their
+    commit; ``free`` bytes of the file system were free when somebody last looked.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        workers: Workers,
+        *,
+        max_blob_size: int | None,
+        reserve: int | None,
+        max_uploads: int,
+    ) -> None:
+        """The settings are those of `BlobStore`."""
+        self._volume = volume
+        self._workers = workers
+        self._max_blob_size = max_blob_size
+        self._reserve_setting = reserve
+        self._max_uploads = max_uploads
+        self._reserve = 0
+        self.uploads = 0
+        self.announced = 0
+        self.in_memory = 0
+        self.free = 0
+
+    def start(self, free: int, total: int) -> None:
+        """Begin with this much room on the file system."""
+        self.free = free
+        self._reserve = (
+            max(total // _RESERVE_SHARE, _RESERVE_BYTES)
+            if self._reserve_setting is None
+            else self._reserve_setting
+        )
+
+    def admit(self, length: int | None) -> Ticket:
+        """Give leave for a body of this announced length, None if it is not known.
+
+        Raises TooLarge, Busy or NoSpace.
+        """
+        announced = length or 0
+        if self._max_blob_size is not None and announced > self._max_blob_size:
+            raise TooLarge(self._max_blob_size)
+        if self.uploads >= self._max_uploads:
+            raise Busy("Too many uploads are in progress", _RETRY_AFTER)
+        if self.in_memory >= _IN_MEMORY:
+            raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
+        if self.free < self._reserve + self.announced + announced:
+            # This may be some seconds old; the next caller shall have it fresh.
+            self._workers.errand(self._volume.free).addCallback(self._refreshed)
+            raise NoSpace()
+        waiting = WAITING_ALONE if self.uploads < _FEW else WAITING
+        self.uploads += 1
+        self.announced += announced
+        return Ticket(self._max_blob_size, self._reserve, waiting, self, announced)
+
+    def _refreshed(self, found: tuple[int, int] | None) -> None:
+        if found is not None:
+            self.free = found[0]
