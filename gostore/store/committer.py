@@ -50,6 +50,11 @@ class Committer:
         self._flushing = False
         self._checkpointing = False
 
+    @property
+    def busy(self) -> set[str]:
+        """The locations that somebody is changing."""
+        return set(self._waiting)
+
     def change(
         self, location: str, decide: Callable[[], Change], switch: Callable[[], T]
     ) -> Deferred[T]:

@@ -71,7 +71,7 @@ class MemoryStore:
         self.holding = False
         self.opens_missed = 0
         self.listed: list[tuple[str, str, str, int]] = []
-        self._held: list[tuple[Deferred[Any], Any]] = []
+        self._kept: list[tuple[Deferred[Any], Any]] = []
         self._commits = 0
         self._max = max_blob_size
 
@@ -104,10 +104,10 @@ class MemoryStore:
         return self.blobs[location][1].data
 
     def release(self, *, holding: bool = False) -> None:
-        """Give the results that were held back, in their order; hold what comes then, or not."""
+        """Give the results that were kept back, in their order; keep the next ones, or not."""
         self.holding = holding
-        held, self._held = self._held, []
-        for deferred, result in held:
+        kept, self._kept = self._kept, []
+        for deferred, result in kept:
             deferred.callback(result)
 
     # The verbs.
@@ -164,7 +164,7 @@ class MemoryStore:
     def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
         def delete() -> None:
             if precondition is not None:
-                precondition.check(location, self._current(location))
+                precondition.check(location, self.current(location))
             self._find(location)
             del self.blobs[location]
 
@@ -197,7 +197,7 @@ class MemoryStore:
 
     # How.
 
-    def _current(self, location: str) -> Committed | None:
+    def current(self, location: str) -> Committed | None:
         found = self.blobs.get(location)
         return None if found is None else found[0]
 
@@ -216,7 +216,7 @@ class MemoryStore:
         if not self.holding:
             return succeed(result)
         deferred: Deferred[Any] = Deferred()
-        self._held.append((deferred, result))
+        self._kept.append((deferred, result))
         return deferred
 
     def _upload(
@@ -228,7 +228,7 @@ class MemoryStore:
     ) -> Deferred[Committed]:
         if self._max is not None and (body.length or 0) > self._max:
             return fail(TooLarge(self._max))
-        checked = self._answer(lambda: check(self._current(location)))
+        checked = self._answer(lambda: check(self.current(location)))
         return checked.addCallback(lambda _: self._receive(location, body, details, check))
 
     def _receive(
@@ -239,11 +239,11 @@ class MemoryStore:
         check: Callable[[Committed | None], None],
     ) -> Deferred[Committed]:
         done: Deferred[Committed] = Deferred()
-        body.deliver(_Upload(self, location, details, check, done))
+        body.deliver(MemoryUpload(self, location, details, check, done))
         return done
 
 
-class _Upload:
+class MemoryUpload:
     """Takes a body and commits it."""
 
     def __init__(
@@ -269,7 +269,7 @@ class _Upload:
 
     def finished(self) -> None:
         try:
-            self._check(self._store._current(self._location))
+            self._check(self._store.current(self._location))
             for algorithm, digest in self._details.digests.items():
                 if hashlib.new(algorithm, self._data).digest() != digest:
                     raise DigestMismatch(algorithm)

@@ -65,7 +65,7 @@ class RaceTests(StoreCase):
             self.disk.heal()
 
     def test_delete_at_once(self) -> None:
-        """A DELETE that comes right after it was found deletes what is set aside."""
+        """A DELETE that comes right after the damage was found deletes the quarantined blob."""
         for order in ((COMMIT, CHORE), (CHORE, COMMIT)):
             self.store_blob("a")
             self.damage()
@@ -80,7 +80,7 @@ class RaceTests(StoreCase):
             self.fails(self.store.get("a"), NotFound)
 
     def test_replaced_under_way(self) -> None:
-        """Found while a PUT over it is under way, it is replaced, and nothing is set aside."""
+        """A blob found damaged while a PUT over it is under way is replaced, not quarantined."""
         for order in ((COMMIT, CHORE), (CHORE, COMMIT)):
             self.store_blob("a")
             self.damage()
@@ -96,7 +96,7 @@ class RaceTests(StoreCase):
             self.collect()
 
     def test_found_twice(self) -> None:
-        """Whoever finds it while it is being set aside finds nothing more to do."""
+        """A reader who finds the damage during the quarantine has nothing more to do."""
         self.store_blob("a")
         self.damage()
         blob = self.wait(self.store.get("a"))
@@ -319,7 +319,7 @@ class WriteTests(StoreCase):
         self.assertEqual(asked, [self.blob, self.blob])
 
     def test_conditional_delete_is_refused(self) -> None:
-        """A condition that does not hold keeps what is set aside."""
+        """A condition that does not hold keeps the quarantined blob."""
 
         def condition(blob: object) -> None:
             raise ConditionFailed("a")

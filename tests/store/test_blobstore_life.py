@@ -187,7 +187,7 @@ class StopTests(StoreCase):
         self.assertTrue(all(name.isdecimal() for name in self.names()))
 
     def test_damage(self) -> None:
-        """What is being set aside is waited for, too."""
+        """A stop waits for a quarantine, too."""
         blob = self.store_blob("a")
         self.data(blob).unlink()
         asked = self.store.content(blob)

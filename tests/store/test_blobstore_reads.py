@@ -17,11 +17,11 @@ from tests.store.support import LARGE, StoreCase
 GO_DATA = Path(__file__).parent.parent / "fixtures" / "go-data"
 
 
-class FirstServerTests(StoreCase):
+class GoServerTests(StoreCase):
     """Blobs that have no digest yet: it is computed when first needed, once."""
 
     def setUp(self) -> None:
-        """Open a directory that the first server wrote."""
+        """Open a directory that the Go server wrote."""
         super().setUp()
         self.close()
         shutil.copytree(GO_DATA, self.directory, dirs_exist_ok=True)
@@ -40,7 +40,7 @@ class FirstServerTests(StoreCase):
         self.assertEqual(self.workers.jobs, [])
 
     def test_generation(self) -> None:
-        """A blob of ours comes after any of the first server's."""
+        """A blob of ours comes after any of the Go server's."""
         self.wait(self.store.replace("foo", FakeBody(b"new"), Details()))
         self.open()
         self.assertEqual(self.read("foo"), b"new")

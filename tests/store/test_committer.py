@@ -53,7 +53,7 @@ class CommitterTests(StoreCase):
         self.assertEqual(self.done, ["decide a1", "switch a1", "decide a2", "switch a2"])
         for one in asked:
             self.successResultOf(one)
-        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+        self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
 
     def test_together(self) -> None:
         """Changes of other locations that come during a flush share the next, BATCH at most."""
@@ -66,7 +66,7 @@ class CommitterTests(StoreCase):
         self.workers.run(COMMIT)
         self.assertEqual(self.sizes(), [3])
         self.workers.run(COMMIT)
-        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+        self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
 
     def test_turns_together(self) -> None:
         """Turns that several locations get by one flush share the next, too."""
@@ -91,7 +91,7 @@ class CommitterTests(StoreCase):
         self.workers.run_all()
         self.assertEqual(self.done[-2:], ["decide a3", "switch a3"])
         self.failureResultOf(self.committer.change("b", refuse, self.note("never")))
-        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+        self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
 
     def test_fails(self) -> None:
         """A flush that fails in no foreseen way fails its changes, and is the last."""
@@ -115,25 +115,25 @@ class CommitterTests(StoreCase):
         self.failureResultOf(asked, MemoryError)
         for one in others:
             self.failureResultOf(one, ReadOnly)
-        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+        self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
 
     def test_hold(self) -> None:
         """Other work on a location has its turn like a change, without a flush, and ends it."""
         work: Deferred[None] = Deferred()
         self.change("a", "1")
-        held = self.committer.exclude("a", lambda: work)
+        excluded = self.committer.exclude("a", lambda: work)
         after = self.change("a", "2")
         self.workers.run_all()
         self.assertEqual(self.done, ["decide a1", "switch a1"])
-        self.assertNoResult(held)
+        self.assertNoResult(excluded)
         self.change("b")
         self.workers.run_all()
-        self.assertEqual(self.done[-1], "switch b", "only this location is held")
+        self.assertEqual(self.done[-1], "switch b", "only this location is excluded")
         work.callback(None)
-        self.successResultOf(held)
+        self.successResultOf(excluded)
         self.workers.run_all()
         self.successResultOf(after)
-        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+        self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
 
     def test_hold_at_once(self) -> None:
         """Where nobody else is at it, it is done at once; one that fails holds nobody."""
@@ -141,10 +141,10 @@ class CommitterTests(StoreCase):
         self.successResultOf(self.committer.exclude("a", lambda: succeed(work.append(1))))
         self.assertEqual(work, [1])
         failing: Deferred[None] = Deferred()
-        held = self.committer.exclude("a", lambda: failing)
+        excluded = self.committer.exclude("a", lambda: failing)
         failing.errback(ZeroDivisionError())
-        self.failureResultOf(held, ZeroDivisionError)
-        self.assertEqual(self.committer._waiting, {}, "nobody's turn is left")
+        self.failureResultOf(excluded, ZeroDivisionError)
+        self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
 
     def test_one_of_a_batch(self) -> None:
         """A change that the disk refuses fails alone; the others of its batch are stored."""

@@ -1,29 +1,316 @@
-"""The verbs: both providers of blobs offer what the API asks of one."""
+"""The contract of store.interface: one suite for every provider, and the values of a request."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import tempfile
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.blob import Committed
+from gostore.errors import (
+    AlreadyExists,
+    BodyFailed,
+    ConditionFailed,
+    DigestMismatch,
+    NotFound,
+    TooLarge,
+)
+from gostore.store import interface
 from gostore.store.blobstore import BlobStore
-from gostore.store.interface import Store
+from gostore.store.interface import (
+    SMALL_BLOB,
+    Details,
+    Lifecycle,
+    Precondition,
+    Store,
+    Summary,
+    Verifier,
+    Versions,
+)
+from gostore.volume.volume import Volume
+from tests.store.doubles import FakeBody, InlineWorkers, PromptClock
 from tests.store.memory_store import MemoryStore
 
+ANY = Versions(any=True)
 
-class StoreTests(SynchronousTestCase):
-    """Store."""
 
-    def test_providers(self) -> None:
-        """BlobStore and the tests' MemoryStore have each verb, with the same parameters."""
-        verbs = [name for name in vars(Store) if not name.startswith("_")]
-        self.assertIn("create", verbs)
-        for provider in (BlobStore, MemoryStore):
-            for verb in verbs:
-                wanted = inspect.signature(getattr(Store, verb)).parameters.values()
-                found = inspect.signature(getattr(provider, verb)).parameters.values()
+def version(data: bytes) -> Versions:
+    """The version of a blob that has these bytes."""
+    return Versions(frozenset({hashlib.sha256(data).hexdigest()}))
+
+
+class SignatureTests(SynchronousTestCase):
+    """Providers have each method of their protocols, with the same parameters."""
+
+    def check(self, protocol: type, *providers: type) -> None:
+        """Compare the providers' methods with a protocol's."""
+        names = [name for name in vars(protocol) if not name.startswith("_")]
+        self.assertGreater(len(names), 1)
+        for provider in providers:
+            for name in names:
+                if isinstance(vars(protocol)[name], property):
+                    self.assertTrue(hasattr(provider, name), f"{provider.__name__}.{name}")
+                    continue
+                wanted = inspect.signature(getattr(protocol, name)).parameters.values()
+                found = inspect.signature(getattr(provider, name)).parameters.values()
                 self.assertEqual(
                     [(each.name, each.default) for each in found],
                     [(each.name, each.default) for each in wanted],
-                    f"{provider.__name__}.{verb}",
+                    f"{provider.__name__}.{name}",
                 )
+
+    def test_store(self) -> None:
+        """BlobStore and the tests' MemoryStore have the verbs."""
+        self.check(Store, BlobStore, MemoryStore)
+
+    def test_lifecycle(self) -> None:
+        """BlobStore has a life that the daemon can direct, and a verifier."""
+        self.check(Lifecycle, BlobStore)
+        with tempfile.TemporaryDirectory() as directory:
+            store = BlobStore(Volume(directory), InlineWorkers(), PromptClock())
+            self.check(Verifier, type(store.verifier))
+
+    def test_alone(self) -> None:
+        """The contract pulls in no provider and no wire."""
+        source = inspect.getsource(interface)
+        imported = [line for line in source.splitlines() if line.startswith("from gostore")]
+        self.assertEqual(
+            imported,
+            ["from gostore.blob import Committed", "from gostore.errors import ConditionFailed"],
+        )
+
+
+class PreconditionTests(SynchronousTestCase):
+    """What a write expects at its location."""
+
+    OLD = Committed(1, "a", 1, 3, hashlib.sha256(b"old").digest(), 5_999_999_999, None, None)
+    UNKNOWN = Committed(1, "a", 0, 3, None, 5_000_000_000, None, None)
+
+    def test_versions(self) -> None:
+        """A set of versions has those blobs whose digest it names, or every blob, or none."""
+        self.assertIn(self.OLD, version(b"old"))
+        self.assertNotIn(self.OLD, version(b"new"))
+        self.assertNotIn(self.OLD, Versions())
+        self.assertIn(self.OLD, ANY)
+        self.assertIn(self.UNKNOWN, ANY)
+        self.assertNotIn(self.UNKNOWN, version(b"old"))
+        self.assertNotIn(None, ANY)
+
+    def test_holds(self) -> None:
+        """The blob is expected, or not newer than a time, and it is not unwanted."""
+        for precondition, old, none in (
+            (Precondition(), True, True),
+            (Precondition(expected=version(b"old")), True, False),
+            (Precondition(expected=version(b"new")), False, False),
+            (Precondition(unwanted=version(b"old")), False, True),
+            (Precondition(unwanted=ANY), False, True),
+            (Precondition(unmodified_since=5), True, True),
+            (Precondition(unmodified_since=4), False, True),
+            (Precondition(expected=ANY, unmodified_since=4), True, False),
+            (Precondition(expected=ANY, unwanted=version(b"old")), False, False),
+        ):
+            self.assertEqual(precondition.holds(self.OLD), old, precondition)
+            self.assertEqual(precondition.holds(None), none, precondition)
+
+    def test_value(self) -> None:
+        """It can be compared, hashed and shown."""
+        one, other = Precondition(version(b"a")), Precondition(version(b"a"))
+        self.assertEqual({one: 1}, {other: 1})
+        self.assertIn("expected=Versions", repr(one))
+
+    def test_check(self) -> None:
+        """What is not judged passes."""
+        strict = Precondition(expected=version(b"new"))
+        self.assertRaises(ConditionFailed, strict.check, "a", self.OLD)
+        self.assertRaises(ConditionFailed, strict.check, "a", None)
+        Precondition(version(b"new"), judged_if_missing=False).check("a", None)
+        Precondition(version(b"new"), judged_if_present=False).check("a", self.OLD)
+
+    def test_summary(self) -> None:
+        """A start sums itself up in one line."""
+        self.assertEqual(
+            str(Summary(1, 2, 3, 4, 5, 0.678)),
+            "Recovery: restored 1, finished 2, discarded 3, quarantined 4, foreign 5, 0.68 seconds",
+        )
+
+
+class Suite:
+    """What every provider does; `store` is one without blobs."""
+
+    store: Any
+
+    def write(self, verb: str, location: str, data: bytes, *rest: Any, **details: Any) -> Any:
+        """Ask for a write of a body that is here."""
+        return getattr(self.store, verb)(location, FakeBody(data), Details(**details), *rest)
+
+    def made(self, location: str, data: bytes = b"data", **details: Any) -> Committed:
+        """Create a blob."""
+        return self.successResultOf(self.write("create", location, data, **details))
+
+    def read(self, location: str) -> bytes:
+        """All bytes of a blob."""
+        blob = self.successResultOf(self.store.get(location))
+        content = self.successResultOf(self.store.content(blob))
+        data = content.read(0, blob.size)
+        found = self.successResultOf(data) if isinstance(data, Deferred) else data
+        content.close()
+        return found
+
+    def refused(self, verb: str, error: type[Exception], *rest: Any) -> None:
+        """See that a write to "a" is refused before its body is asked for."""
+        body = FakeBody(b"new")
+        self.failureResultOf(getattr(self.store, verb)("a", body, Details(), *rest), error)
+        self.assertEqual(body.delivered, 0)
+
+    def test_create(self) -> None:
+        """A new blob has its bytes, their digest and what was said of them."""
+        for size in (0, 5, SMALL_BLOB + 1):
+            data = b"x" * size
+            blob = self.made(f"a{size}", data, content_type="text/plain", metadata={"m": "1"})
+            self.assertEqual(blob, self.successResultOf(self.store.get(f"a{size}")))
+            self.assertEqual((blob.location, blob.size), (f"a{size}", size))
+            self.assertEqual(blob.sha256, hashlib.sha256(data).digest())
+            self.assertEqual((blob.content_type, blob.metadata), ("text/plain", {"m": "1"}))
+            self.assertEqual(self.read(f"a{size}"), data)
+
+    def test_create_twice(self) -> None:
+        """A location has one blob; a second is refused."""
+        self.made("a")
+        self.refused("create", AlreadyExists)
+        self.assertEqual(self.read("a"), b"data")
+
+    def test_replace(self) -> None:
+        """A replacement is another blob, and only where there is one."""
+        self.refused("replace", NotFound)
+        old = self.made("a")
+        new = self.successResultOf(self.write("replace", "a", b"new"))
+        self.assertEqual(self.successResultOf(self.store.get("a")), new)
+        self.assertNotEqual(old.id, new.id)
+        self.assertGreater(new.generation, old.generation)
+        self.assertEqual(self.read("a"), b"new")
+        self.failureResultOf(self.store.content(old), NotFound)
+
+    def test_put(self) -> None:
+        """A put creates or replaces, and says which."""
+        self.assertTrue(self.successResultOf(self.write("put", "a", b"1"))[1])
+        self.assertFalse(self.successResultOf(self.write("put", "a", b"2"))[1])
+        self.assertEqual(self.read("a"), b"2")
+
+    def test_delete(self) -> None:
+        """A deleted blob is gone, and its location free."""
+        self.failureResultOf(self.store.delete("a"), NotFound)
+        self.made("a")
+        self.assertIsNone(self.successResultOf(self.store.delete("a")))
+        self.failureResultOf(self.store.get("a"), NotFound)
+        self.made("a", b"again")
+        self.assertEqual(self.read("a"), b"again")
+
+    def test_preconditions(self) -> None:
+        """A write whose precondition does not hold is refused, and changes nothing."""
+        self.made("a", b"old")
+        wrong = Precondition(expected=version(b"older"))
+        for verb in ("create", "replace", "put"):
+            self.refused(verb, ConditionFailed, wrong)
+        self.failureResultOf(self.store.delete("a", wrong), ConditionFailed)
+        self.assertEqual(self.read("a"), b"old")
+        right = Precondition(expected=version(b"old"))
+        self.successResultOf(self.write("replace", "a", b"new", right))
+        self.failureResultOf(self.store.delete("a", right), ConditionFailed)
+        self.successResultOf(self.store.delete("a", Precondition(version(b"new"))))
+        self.failureResultOf(self.store.get("a"), NotFound)
+
+    def test_precondition_at_commit(self) -> None:
+        """A precondition must still hold when the body is here."""
+        self.made("a", b"old")
+        slow = FakeBody(complete=False, length=4)
+        right = Precondition(expected=version(b"old"))
+        replaced = self.store.replace("a", slow, Details(), right)
+        self.successResultOf(self.write("replace", "a", b"fast", right))
+        slow.finish(b"slow")
+        self.failureResultOf(replaced, ConditionFailed)
+        self.assertEqual(self.read("a"), b"fast")
+
+    def test_lost_race(self) -> None:
+        """What a verb needs must still be so when the body is here."""
+        slow = FakeBody(complete=False, length=4)
+        created = self.store.create("a", slow, Details())
+        self.successResultOf(self.write("put", "a", b"fast"))
+        slow.finish(b"slow")
+        self.failureResultOf(created, AlreadyExists)
+        slow = FakeBody(complete=False, length=4)
+        replaced = self.store.replace("a", slow, Details())
+        self.successResultOf(self.store.delete("a"))
+        slow.finish(b"slow")
+        self.failureResultOf(replaced, NotFound)
+
+    def test_bad_body(self) -> None:
+        """A body that breaks off, or has another digest than announced, leaves nothing."""
+        body = FakeBody(b"12", complete=False, length=4)
+        created = self.store.create("a", body, Details())
+        body.fail("Client went away after 2 of 4 bytes")
+        self.failureResultOf(created, BodyFailed)
+        for name in ("md5", "sha256", "sha512"):
+            wrong = self.write("create", "a", b"data", digests={name: b"no digest"})
+            self.failureResultOf(wrong, DigestMismatch)
+        self.failureResultOf(self.store.get("a"), NotFound)
+        self.made("a", digests={"md5": hashlib.md5(b"data").digest()})
+
+    def test_too_large(self) -> None:
+        """A body that is announced larger than the limit is refused."""
+        body = FakeBody(length=self.limit + 1)
+        self.failureResultOf(self.store.create("a", body, Details()), TooLarge)
+        self.assertEqual(body.delivered, 0)
+
+    limit = 1_000_000
+
+    def test_list(self) -> None:
+        """Pages are in the order of the locations' bytes, each blob once, groups rolled up."""
+        for location in ("b/2", "a", "é", "b/1", "c"):
+            self.made(location)
+
+        def page(**what: Any) -> tuple[list[str], str | None]:
+            page = self.successResultOf(self.store.list(**what))
+            names = [one if isinstance(one, str) else one.location for one in page.entries]
+            return names, page.next_after
+
+        self.assertEqual(page(), (["a", "b/1", "b/2", "c", "é"], None))
+        self.assertEqual(page(limit=2), (["a", "b/1"], "b/1"))
+        self.assertEqual(page(after="b/1", limit=3), (["b/2", "c", "é"], None))
+        self.assertEqual(page(delimiter="/"), (["a", "b/", "c", "é"], None))
+        self.assertEqual(page(prefix="b/"), (["b/1", "b/2"], None))
+        self.assertEqual(page(prefix="x"), ([], None))
+
+    def test_healthy(self) -> None:
+        """A store in good health says nothing."""
+        self.store.check_health()
+
+
+class MemoryStoreTests(Suite, SynchronousTestCase):
+    """The suite on the tests' own provider."""
+
+    def setUp(self) -> None:
+        """Have no blobs."""
+        self.store = MemoryStore(max_blob_size=self.limit)
+
+
+class BlobStoreTests(Suite, SynchronousTestCase):
+    """The suite on a directory."""
+
+    def setUp(self) -> None:
+        """Open an empty directory."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.store = BlobStore(
+            Volume(directory.name),
+            InlineWorkers(),
+            PromptClock(),
+            reserve=0,
+            max_blob_size=self.limit,
+        )
+        self.store.open()
+        self.store.start()
+        self.addCleanup(self.store.close)

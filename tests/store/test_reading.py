@@ -257,7 +257,7 @@ class VerifyTests(SynchronousTestCase):
             self.assertFalse(file.parent.exists(), damage)
 
     def test_gone(self) -> None:
-        """A location that has no blob is not found; one deleted meanwhile is not set aside."""
+        """A location that has no blob is not found; one deleted meanwhile is not quarantined."""
         self.failureResultOf(self.verify("nothing"), NotFound)
         file = self.data("large")
         file.write_bytes(bytes(len(self.large)))
