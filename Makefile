@@ -135,6 +135,7 @@ $(VENV)/.test: $(VENV)/.lint
 	@.ci/have wget
 	@.ci/have aria2c aria2
 	@.ci/have rclone
+	@.ci/have nginx nginx-light
 	@.ci/have strace
 	@.ci/have cc gcc
 	@.ci/have ip iproute2

@@ -11,11 +11,12 @@ to=${1:-backup}
 mkdir "$to"
 touch "$to/paths"
 number=1 bad=0
-page='/store/?format=html&delimiter=&limit=100'
+page='?format=html&delimiter=&limit=100'
 while [ -n "$page" ]; do
-    # The page for browsers: its links are ready for use, whatever the blobs are called.
-    curl --silent --show-error --fail --output "$to/page" "$host$page"
+    # The page for browsers: its links are relative to /store/, and ready for use whatever the names.
+    curl --silent --show-error --fail --output "$to/page" "$host/store/$page"
     for path in $(sed -n 's/^<tr><td><a href="\([^"]*\)".*/\1/p' "$to/page"); do
+        path=/store/$path
         status=$(curl --silent --show-error --path-as-is --output "$to/$number" \
             --dump-header "$to/$number.head" --write-out '%{http_code}' "$host$path") || status=cut
         # The ETag is the SHA-256 of the bytes. There is none yet of a few that the Go server stored.

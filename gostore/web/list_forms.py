@@ -20,7 +20,7 @@ from werkzeug.http import parse_accept_header, quote_etag
 
 from gostore.blob import Committed
 from gostore.web.fields.conditions import etag_of, modified_of
-from gostore.web.fields.locations import STORE, path_of
+from gostore.web.fields.locations import STORE, reference
 from gostore.web.fields.parsing import is_short_list, parsed
 from gostore.web.fields.representation import DEFAULT_TYPE
 
@@ -34,8 +34,10 @@ Entry = Committed | str
 
 @frozen
 class Form:
-    """One way to write the list: ``begin`` takes the prefix, ``end`` the next page's URI.
+    """One way to write the list.
 
+    ``begin`` takes the prefix, ``entry`` an entry and the directory that the page is in, ``end``
+    the reference to the next page.
     ``limit`` is the number of entries on a page when the query has no limit; None means all.
     """
 
@@ -43,7 +45,7 @@ class Form:
     content_type: str
     limit: int | None
     begin: Callable[[str], str]
-    entry: Callable[[Entry], str]
+    entry: Callable[[Entry, str], str]
     separator: str
     end: Callable[[str | None], str]
 
@@ -79,7 +81,7 @@ def _etag(blob: Committed) -> str | None:
     return None if etag is None else quote_etag(etag)
 
 
-def _json_entry(entry: Entry) -> str:
+def _json_entry(entry: Entry, directory: str) -> str:
     if isinstance(entry, str):
         return json.dumps({"prefix": entry}, ensure_ascii=False)
     return json.dumps(
@@ -94,7 +96,7 @@ def _json_entry(entry: Entry) -> str:
     )
 
 
-def _text_entry(entry: Entry) -> str:
+def _text_entry(entry: Entry, directory: str) -> str:
     """Columns separated by tabs, the location first; no location contains a tab."""
     if isinstance(entry, str):
         return f"{entry}\n"
@@ -113,21 +115,22 @@ def _html_begin(prefix: str) -> str:
     )
 
 
-def _html_entry(entry: Entry) -> str:
+def _html_entry(entry: Entry, directory: str) -> str:
     if isinstance(entry, str):
         # rclone follows only links to pages below the page that has the link.
         query = urlencode({"prefix": entry, "format": "html"})
-        href = path_of(entry) if entry.endswith("/") else escape(f"{STORE}?{query}")
+        href = reference(entry, directory) if entry.endswith("/") else escape(f"?{query}")
         return f'<tr><td><a href="{href}"><bdi>{escape(entry)}</bdi></a>\n'
+    href = reference(entry.location, directory)
     return (
-        f'<tr><td><a href="{path_of(entry.location)}"><bdi>{escape(entry.location)}</bdi></a>'
+        f'<tr><td><a href="{href}"><bdi>{escape(entry.location)}</bdi></a>'
         f"<td>{entry.size}<td>{_modified(entry)}"
         f"<td>{escape(entry.content_type or DEFAULT_TYPE)}\n"
     )
 
 
-def _html_end(next_uri: str | None) -> str:
-    more = f'<p><a rel="next" href="{escape(next_uri)}">More</a>\n' if next_uri else ""
+def _html_end(next_page: str | None) -> str:
+    more = f'<p><a rel="next" href="{escape(next_page)}">More</a>\n' if next_page else ""
     return f"</table>\n{more}</html>\n"
 
 
@@ -138,7 +141,7 @@ AS_JSON = Form(
     lambda prefix: "[\n",
     _json_entry,
     ",\n",
-    lambda next_uri: "\n]\n",
+    lambda next_page: "\n]\n",
 )
 AS_TEXT = Form(
     "text",
@@ -147,7 +150,7 @@ AS_TEXT = Form(
     lambda prefix: "",
     _text_entry,
     "",
-    lambda next_uri: "",
+    lambda next_page: "",
 )
 AS_HTML = Form(
     "html",

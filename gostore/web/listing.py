@@ -12,7 +12,7 @@ from attrs import define, evolve, field, frozen
 
 from gostore.store.interface import Store
 from gostore.web.answers import Refusal
-from gostore.web.fields.locations import STORE, parse_query
+from gostore.web.fields.locations import parse_query
 from gostore.web.list_forms import FORMS, Entry, Form
 
 MAX_LIMIT = 10_000
@@ -27,15 +27,21 @@ SMALL_PAGE = 1 << 20
 
 @frozen
 class Query:
-    """Which part of the list is wanted, and how; ``after`` is the last entry already seen."""
+    """Which part of the list is wanted, and how; ``after`` is the last entry already seen.
+
+    ``directory`` is the one that the page's path names, "" for /store/ itself, and ``top`` leads
+    from there to /store/: a proxy may have put all of this below a path of its own.
+    """
 
     form: Form
     prefix: str
     delimiter: str
     after: str
     limit: int | None
+    directory: str = ""
+    top: str = ""
 
-    def uri(self, after: str) -> str:
+    def reference(self, after: str) -> str:
         """The reference to the page after this entry, in the same form."""
         parameters = {
             "prefix": self.prefix,
@@ -44,7 +50,7 @@ class Query:
             "limit": self.limit,
             "format": self.form.name,
         }
-        return f"{STORE}?{urlencode(parameters)}"
+        return f"{self.top}?{urlencode(parameters)}"
 
 
 def query_of(query: str, form: Form) -> Query:
@@ -76,7 +82,7 @@ class Document:
 
     query: Query
     entries: list[Entry] = field(factory=list)
-    next_uri: str | None = None
+    next_page: str | None = None
     length: int = 0
     _written: list[bytes] = field(factory=list)
     _sent: int = 0
@@ -89,9 +95,9 @@ class Document:
         self.entries.extend(entries)
         self._keep(piece)
 
-    def end(self, next_uri: str | None) -> None:
-        """Finish the page; ``next_uri`` refers to the next one, if there is one."""
-        self.next_uri = next_uri
+    def end(self, next_page: str | None) -> None:
+        """Finish the page; ``next_page`` refers to the next one, if there is one."""
+        self.next_page = next_page
         if not self.entries:
             self._keep(self._piece(0, ()))
         self._keep(self._end())
@@ -121,10 +127,12 @@ class Document:
     def _piece(self, start: int, entries: Sequence[Entry]) -> bytes:
         form = self.query.form
         before = form.separator if start else form.begin(self.query.prefix)
-        return f"{before}{form.separator.join(map(form.entry, entries))}".encode()
+        directory = self.query.directory
+        written = form.separator.join([form.entry(entry, directory) for entry in entries])
+        return f"{before}{written}".encode()
 
     def _end(self) -> bytes:
-        return self.query.form.end(self.next_uri).encode()
+        return self.query.form.end(self.next_page).encode()
 
 
 async def document(store: Store, query: Query, pause: Callable[[], Awaitable[object]]) -> Document:
@@ -138,13 +146,17 @@ async def document(store: Store, query: Query, pause: Callable[[], Awaitable[obj
         part = await store.list(query.prefix, query.delimiter, after, step)
         after = part.next_after
         page.add(part.entries)
-    page.end(None if after is None else query.uri(after))
+    page.end(None if after is None else query.reference(after))
     return page
 
 
-def directory(prefix: str, form: Form) -> Query:
-    """The page of what is directly below a prefix that ends with a slash."""
-    return evolve(query_of("", form), prefix=prefix)
+def directory(prefix: str, form: Form, depth: int) -> Query:
+    """The page of what is directly below a prefix that ends with a slash.
+
+    ``depth`` is the number of segments between /store/ and the end of the page's path.
+    """
+    query = query_of("", form)
+    return evolve(query, prefix=prefix, directory=prefix, top="../" * depth)
 
 
 def _limit(text: str) -> int:

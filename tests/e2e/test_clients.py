@@ -277,6 +277,7 @@ TREE = [
     "directory/sub directory/deep",
     "directory/100% sub/a%2Fb",
     "\N{CJK UNIFIED IDEOGRAPH-65E5}\N{CJK UNIFIED IDEOGRAPH-672C}/colon: semicolon;",
+    "co:lon",
     "empty/file",
 ]
 

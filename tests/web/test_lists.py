@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from html import unescape
+from re import findall
+from urllib.parse import urljoin
 
 from twisted.internet.task import Clock
 
@@ -43,7 +46,8 @@ class ListTests(WebCase):
             request = self.ask("GET", target)
             found.append([entry["location"] for entry in json.loads(request.content)])
             link = request.answer.get("link", "")
-            target = link.removeprefix("<").removesuffix('>; rel="next"')
+            relative = link.removeprefix("<").removesuffix('>; rel="next"')
+            target = urljoin(target, relative) if link else ""
         self.assertEqual(found, [["a", "b"], ["c"]])
 
     def test_refused(self) -> None:
@@ -57,9 +61,32 @@ class ListTests(WebCase):
         self.store.add("a/b/c", b"data")
         page = self.ask("GET", "/store/a/", self.html)
         self.assertEqual(page.code, 200)
-        self.assertIn(b'<a href="/store/a/b/">', page.content)
+        self.assertIn(b'<a href="b/">', page.content)
         self.assert_refused(self.ask("GET", "/store/b/", self.html), 400)
         self.assert_refused(self.ask("GET", "/store/a/"), 400)
+
+    def test_relative(self) -> None:
+        """Every link leads below the path that a proxy serves all of this under (RFC 3986 4.2)."""
+        for name in ("a/b/c", "a/b/d/e", "a/b:c", "a:b", *map("a/b/{:04}".format, range(1001))):
+            self.store.add(name)
+        for target in (
+            "/store/",
+            "/store/a/",
+            "/store/a/b/",
+            "/store/a%2Fb/",
+            "/store/?prefix=a/&limit=1",
+            "/store/?delimiter=:&limit=1",
+        ):
+            page = self.ask("GET", target, self.html)
+            self.assertEqual(page.code, 200)
+            links = [unescape(each) for each in findall('href="([^"]*)"', page.content.decode())]
+            links += findall("<([^>]*)>", page.answer.get("link", ""))
+            self.assertTrue(links)
+            for link in links:
+                outside = urljoin(f"https://a.example/blobs{target}", link)
+                self.assertTrue(outside.startswith("https://a.example/blobs/store/"), outside)
+                there = outside.removeprefix("https://a.example/blobs")
+                self.assertEqual(self.ask("GET", there, self.html).code, 200, there)
 
     def test_turns(self) -> None:
         """Between the steps of a long list, if there is a clock, others have their turn."""

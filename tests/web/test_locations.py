@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, urljoin
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import check_location
 from gostore.web.answers import Refusal
-from gostore.web.fields.locations import STORE, decode_location, parse_query, path_of
+from gostore.web.fields.locations import (
+    STORE,
+    decode_location,
+    directory_of,
+    parse_query,
+    reference,
+)
 
 
 def legal(location: str) -> bool:
@@ -77,16 +85,44 @@ class DecodeLocationTests(SynchronousTestCase):
         """A fragment has no place in a request (RFC 9112 section 3.2; row 45)."""
         self.assert_refused(400, "a#frag")
 
+    def test_dot_before_a_colon(self) -> None:
+        """A ./ before a first segment with a colon is no part of the name; every other is 400."""
+        self.assertEqual(decode_location("./a:b"), "a:b")
+        self.assertEqual(decode_location("./a:b/c"), "a:b/c")
+        self.assertEqual(reference("a:b", directory_of("/store/./a:b")), "a%3Ab")
+        for raw in ("./a", "./a/b:c", "././a:b", "a/./b:c", "./", "."):
+            self.assertEqual(self.assertRaises(Refusal, decode_location, raw).code, 400, raw)
+
     def test_literals(self) -> None:
         """Semicolon and plus stand for themselves (RFC 3986 section 3.3; row 45)."""
         self.assertEqual(decode_location("a;param+b"), "a;param+b")
 
     @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(legal))
     def test_round_trip(self, location: str) -> None:
-        """The path of a location names that location, and needs no escaping in HTML or a Link."""
-        path = path_of(location)
-        self.assertEqual(decode_location(path.removeprefix(STORE)), location)
+        """A reference leads to its location, and needs no escaping in HTML or a Link."""
+        path = reference(location, "")
+        self.assertEqual(decode_location(path), location)
         self.assertFalse(set(path) & set("\"'<>&?# ;,+\\"))
+
+    @given(
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(legal),
+        st.lists(st.booleans(), min_size=40, max_size=40),
+    )
+    def test_relative(self, location: str, encoded: list[bool]) -> None:
+        """A reference from a path in the same directory leads there, below any prefix (4.2)."""
+        slashes = iter(encoded)
+        raw = "".join(
+            ("%2F" if next(slashes) else "/") if char == "/" else quote(char, safe="")
+            for char in location
+        )
+        relative = reference(location, directory_of(STORE + raw))
+        for root in ("http://a", "http://a/blobs"):
+            resolved = urljoin(root + STORE + raw, relative)
+            self.assertEqual(decode_location(resolved.removeprefix(root + STORE)), location)
+
+    def test_colon(self) -> None:
+        """A colon in the first segment makes no scheme of it (4.2)."""
+        self.assertEqual(urljoin("http://a/store/", reference("a:b", "")), "http://a/store/a%3Ab")
 
     @given(st.text())
     def test_anything(self, raw: str) -> None:

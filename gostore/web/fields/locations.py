@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from urllib.parse import parse_qsl, quote, unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote, unquote_to_bytes
 
 from gostore.blob import CONTROL, LOCATION_BYTES, check_location
 from gostore.web.answers import Refusal
@@ -16,6 +16,11 @@ STORE = "/store/"
 MAX_PARAMETERS = 32
 """The most parameters of a query."""
 
+_DOT = re.compile(r"\A\./(?=[^/]*:)")
+"""A relative reference starts so when its first segment has a colon (RFC 3986 section 4.2).
+
+rclone puts such a reference behind the URL of the list without resolving it.
+"""
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -25,6 +30,8 @@ def decode_location(raw: str) -> str:
     It is percent-decoded exactly once, as strict UTF-8, and neither normalised nor case-folded.
     Raises Refusal: 414 if it is too long, 400 if it is no location.
     """
+    if raw.startswith("./"):
+        raw = _DOT.sub("", raw)
     if len(raw) > 3 * LOCATION_BYTES:
         raise _too_long()
     if _BAD_ESCAPE.search(raw) or "#" in raw:
@@ -47,12 +54,21 @@ def _too_long() -> Refusal:
     return Refusal(414, f"The location is longer than {LOCATION_BYTES} bytes")
 
 
-def path_of(location: str) -> str:
-    """The path of a location; only unreserved characters and slashes stay as they are.
+def directory_of(path: str) -> str:
+    """What of a location a raw path names up to its last slash, that slash included."""
+    raw = _DOT.sub("", path[len(STORE) :])
+    return unquote(raw[: raw.rfind("/") + 1])
 
-    It needs no escaping in a header, within the <> of a Link, or in a quoted HTML attribute.
+
+def reference(location: str, directory: str) -> str:
+    """The relative reference to a location from a path in this directory (RFC 3986 section 4.2).
+
+    A proxy may serve all of this below a path of its own, so no reference names /store/. Only
+    unreserved characters and slashes stay as they are: the first segment has no colon, which would
+    make a scheme of it, and nothing needs escaping in a header, within the <> of a Link, or in a
+    quoted HTML attribute.
     """
-    return STORE + quote(location, safe="/")
+    return quote(location[len(directory) :], safe="/")
 
 
 def parse_query(query: str) -> dict[str, str]:

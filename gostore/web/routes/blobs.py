@@ -12,7 +12,7 @@ from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
 from gostore.web.fields.digests import announced_digests
-from gostore.web.fields.locations import path_of
+from gostore.web.fields.locations import directory_of, reference
 from gostore.web.fields.ranges import Span, multipart, spans_of
 from gostore.web.fields.representation import (
     Representation,
@@ -49,7 +49,8 @@ class Blobs:
         """Store a new blob: 204, or 409 if the location has one."""
         details = request.headers.parsed(_details)
         precondition = request.headers.parsed(Conditions.of).precondition(present=False)
-        return _created(await self._store.create(location, request.body, details, precondition))
+        blob = await self._store.create(location, request.body, details, precondition)
+        return _created(blob, request)
 
     @app.route("/store/<path:location>", methods=["PUT"])
     @asks(Verb.REPLACE, Verb.CREATE)
@@ -61,7 +62,7 @@ class Blobs:
         precondition = conditions.precondition()
         if self._put_creates or conditions.creates:
             blob, is_new = await self._store.put(location, request.body, details, precondition)
-            return _created(blob) if is_new else _replaced(blob)
+            return _created(blob, request) if is_new else _replaced(blob)
         return _replaced(await self._store.replace(location, request.body, details, precondition))
 
     @app.route("/store/<path:location>", methods=["DELETE"])
@@ -118,8 +119,9 @@ def _spans(request: Request, blob: Committed) -> list[Span] | None:
     return spans_of(wanted, blob.size)
 
 
-def _created(blob: Committed) -> Answer:
-    return Answer(204, {**etag_header(blob), b"location": path_of(blob.location).encode("ascii")})
+def _created(blob: Committed, request: Request) -> Answer:
+    location = reference(blob.location, directory_of(request.path))
+    return Answer(204, {**etag_header(blob), b"location": location.encode("ascii")})
 
 
 def _replaced(blob: Committed) -> Answer:

@@ -10,6 +10,7 @@ from gostore.store.interface import Store
 from gostore.web import listing
 from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
+from gostore.web.fields.locations import STORE
 from gostore.web.list_forms import Form, form_for
 from gostore.web.routing import Verb, asks, prepare
 from gostore.wire import Request
@@ -54,7 +55,8 @@ class Lists:
         """
         form = _form(request)
         if form.name == "html":
-            page = await self._page(listing.directory(prefix, form))
+            depth = request.path.count("/", len(STORE))
+            page = await self._page(listing.directory(prefix, form, depth))
             if page.entries:
                 return _answer(page)
         raise Refusal(400, "This is no location: the location has an empty segment")
@@ -73,7 +75,7 @@ def _form(request: Request) -> Form:
 
 def _answer(page: listing.Document) -> Answer:
     fields = {**FIELDS, b"content-type": page.query.form.content_type.encode("ascii")}
-    if page.next_uri is not None:
-        fields[b"link"] = f'<{page.next_uri}>; rel="next"'.encode("ascii")
+    if page.next_page is not None:
+        fields[b"link"] = f'<{page.next_page}>; rel="next"'.encode("ascii")
     small = page.small
     return Answer(200, fields, page if small is None else small)
