@@ -21,7 +21,9 @@ from gostore import statefile
 from gostore.blob import Blob
 from gostore.volume import collect as sweep
 from gostore.volume.directory import DATA, FILES, STATE, STATE_TMP
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.repair import repair
+from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
 IDS = ("0", "1", "2", "3", "4", "5")
@@ -179,13 +181,13 @@ def expected(entries: list[Entry]) -> dict[str, int]:
     return found
 
 
-def start(path: str, finish: bool = False) -> recovery.Recovery:
+def start(path: str, finish: bool = False) -> Findings:
     """Start on a directory as the daemon does; with ``finish`` the collector runs, too."""
     volume = Volume(path, now=lambda: WHEN + 1_000_000_000)
     volume.open()
     try:
-        found = recovery.scan(volume)
-        recovery.repair(volume, found)
+        found = scan(volume)
+        repair(volume, found)
         for blob in found.live.values():
             fd = volume.open_data(blob)
             data = volume.read(fd, 0, blob.size)

@@ -30,7 +30,8 @@ from benchmarks.report import Spread, number, ratios, spread, table
 from benchmarks.results import Results
 from benchmarks.targets import Limit, limits
 from benchmarks.watched import Watch
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 from tests.store.doubles import Ticks
 
@@ -203,11 +204,9 @@ class GrowthTests(SynchronousTestCase):
         volume = Volume(str(path))
         volume.open()
         self.addCleanup(volume.close)
-        found = recovery.scan(volume)
+        found = scan(volume)
         self.assertEqual(sorted(found.live), [f"grown-{number}" for number in range(5)])
-        self.assertEqual(
-            str(evolve(found, live={})), str(recovery.Recovery(generation=5, ids=found.ids))
-        )
+        self.assertEqual(str(evolve(found, live={})), str(Findings(generation=5, ids=found.ids)))
 
     def test_remove_others(self) -> None:
         """What was stored beside them is removed, and nothing else."""

@@ -56,6 +56,8 @@ DOORS: dict[str, set[str]] = {
         "volume.changes",
         "volume.collect",
         "volume.digests",
+        "volume.recovery.findings",
+        "volume.recovery.repair",
         "volume.recovery.scan",
         "volume.journal.journal",
     },

@@ -23,8 +23,9 @@ from gostore.text import escape, printable
 from gostore.volume import collect as sweep
 from gostore.volume.digests import check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
-from gostore.volume.recovery import scan as recovery
-from gostore.volume.recovery.scan import Damage, Recovery
+from gostore.volume.recovery.findings import Damage, Findings, Suspect
+from gostore.volume.recovery.repair import repair
+from gostore.volume.recovery.scan import Unreadable, look, scan
 from gostore.volume.volume import Volume
 
 #: Called during a check: blobs checked of how many, bytes checked of how many.
@@ -155,7 +156,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
-        found = recovery.scan(volume)
+        found = scan(volume)
         _verify(volume, found, report, tell)
         _report(found, report)
         if mend:
@@ -170,7 +171,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
     return report
 
 
-def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None:
+def _verify(volume: Volume, found: Findings, report: Report, tell: Tell) -> None:
     """Read the live blobs, and add those with wrong bytes to the scan's damage."""
     # The scan has compared the journal's blobs with the digest of their batch.
     undone = {entry.blob_id for entry in found.undone}
@@ -188,7 +189,7 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
 
     for done, blob in enumerate(blobs):
         try:
-            digest = compute_digest(volume, blob, partial(add, done))
+            digest = look(compute_digest, volume, blob, partial(add, done))
             if blob.sha256 is not None:
                 check_digest(digest, blob)
                 report.verified += 1
@@ -196,24 +197,24 @@ def _verify(volume: Volume, found: Recovery, report: Report, tell: Tell) -> None
                 report.unverified += 1
         except (DataDamaged, FileNotFoundError) as error:
             _damaged(found, blob, str(error) or "it is gone")
-        except OSError as error:
-            if error.errno not in recovery.OF_THE_FILE:
-                reason = f"{blob.id}: {strerror_of(error)}"
-                raise VolumeUnusable(volume.shown_path, reason) from error
+        except Unreadable as error:
             # A bad sector, say. Another read may succeed some day, but not from the quarantine.
             reason = f"it cannot be read: {as_store_error(error)}"
             finding = Finding(Kind.DAMAGED, str(blob.id), blob.location, reason, mends=False)
             report.findings.append(finding)
+        except OSError as error:
+            reason = f"{blob.id}: {strerror_of(error)}"
+            raise VolumeUnusable(volume.shown_path, reason) from error
         tell(done + 1, len(blobs), read, total)
 
 
-def _damaged(found: Recovery, blob: Committed, reason: str) -> None:
+def _damaged(found: Findings, blob: Committed, reason: str) -> None:
     del found.live[blob.location]
     found.damaged[blob.location] = Damage(blob, str(blob.id))
-    found.quarantine.append((blob.id, reason, False))
+    found.suspects.append(Suspect(blob.id, reason))
 
 
-def _report(found: Recovery, report: Report) -> None:
+def _report(found: Findings, report: Report) -> None:
     locations = {damage.name: location for location, damage in found.damaged.items()}
 
     def add(kind: Kind, name: object, reason: str, location: str | None = None) -> None:
@@ -227,8 +228,8 @@ def _report(found: Recovery, report: Report) -> None:
         add(Kind.JOURNAL, entry.blob_id, "to be written again from the journal")
     for blob_id in found.overtaken:
         add(Kind.DEAD, blob_id, "deleted or replaced by what is in the journal")
-    for blob_id, reason, tie in found.quarantine:
-        add(Kind.TIE if tie else Kind.DAMAGED, blob_id, reason)
+    for suspect in found.suspects:
+        add(Kind.TIE if suspect.is_tie else Kind.DAMAGED, suspect.blob_id, suspect.reason)
     for name in found.quarantined:
         if name in locations:
             reason = "quarantined earlier; its location answers 500 until it is replaced or deleted"
@@ -253,8 +254,8 @@ def _report(found: Recovery, report: Report) -> None:
         add(Kind.FOREIGN, name, found.why_foreign(name))
 
 
-def _repair(volume: Volume, found: Recovery, report: Report) -> None:
-    recovery.repair(volume, found)
+def _repair(volume: Volume, found: Findings, report: Report) -> None:
+    repair(volume, found)
     left = sweep.collect(volume, found.dead).left
     if volume.broken is not None:
         raise DiskFailed(volume.broken)

@@ -11,8 +11,8 @@ from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.text import escape, format_time
 from gostore.volume.directory import QUARANTINE, TIE, stage_name
-from gostore.volume.recovery import scan as recovery
-from gostore.volume.recovery.scan import Recovery
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
 
@@ -53,7 +53,7 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
         blob_id = None if location else _read_id(wanted)
         if (name := _find_id(volume, blob_id)) is not None:
             return _describe(name, volume.directory.read_record(name))
-        found = recovery.scan(volume)
+        found = scan(volume)
         if not (found.ids or found.live or found.quarantined):
             raise NoBlobs(volume.shown_path)
         names = [] if location else _find_quarantined(found, blob_id, wanted)
@@ -85,13 +85,13 @@ def _find_id(volume: Volume, blob_id: int | None) -> str | None:
     return None
 
 
-def _find_quarantined(found: Recovery, blob_id: int | None, wanted: str) -> list[str]:
+def _find_quarantined(found: Findings, blob_id: int | None, wanted: str) -> list[str]:
     """The quarantined directories that had an id, or have this very name."""
     stem = f"{QUARANTINE}{blob_id}-"
     return sorted(name for name in found.quarantined if name.startswith(stem) or name == wanted)
 
 
-def _find_location(found: Recovery, wanted: str) -> str:
+def _find_location(found: Findings, wanted: str) -> str:
     """The directory of the blob at a location, or of a dead blob that is still there."""
     if wanted in found.live:
         return str(found.live[wanted].id)
@@ -103,7 +103,7 @@ def _find_location(found: Recovery, wanted: str) -> str:
     return str(max(dead, key=lambda one: one.generation).id)
 
 
-def _show_found(volume: Volume, found: Recovery, name: str) -> list[str]:
+def _show_found(volume: Volume, found: Findings, name: str) -> list[str]:
     """Show a directory that a scan found, perhaps a quarantined one."""
     if not name.startswith(QUARANTINE):
         return _describe(name, volume.directory.read_record(name))
@@ -115,7 +115,7 @@ def _show_found(volume: Volume, found: Recovery, name: str) -> list[str]:
         return [f"Quarantined as {name}: {reason}"]
 
 
-def _why_quarantined(found: Recovery, name: str) -> str:
+def _why_quarantined(found: Findings, name: str) -> str:
     if any(name == damage.name for damage in found.damaged.values()):
         return ", but quarantined as damaged: it answers 500 until it is replaced or deleted"
     if name.endswith(TIE):

@@ -31,8 +31,9 @@ from gostore.store.workers import Workers
 from gostore.volume.changes import Change, Commit, Delete, Discard
 from gostore.volume.collect import Dead
 from gostore.volume.directory import OutcomeUnknown
-from gostore.volume.recovery import scan as recovery
-from gostore.volume.recovery.scan import Damage, Recovery
+from gostore.volume.recovery.findings import Damage, Findings
+from gostore.volume.recovery.repair import repair
+from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class BlobStore:
         )
         self.creating: set[str] = set()
         self._generation = 0
-        self._found = Recovery()
+        self._found = Findings()
         self._opening_seconds = 0.0
         self._started = False
         self._stopping = False
@@ -92,7 +93,7 @@ class BlobStore:
         begun = time.monotonic()
         self._volume.open()
         try:
-            self._found = recovery.scan(self._volume)
+            self._found = scan(self._volume)
             if self._found.journal_damage is not None:
                 reason = (
                     f"{self._found.journal_damage}, so that a write or a delete may be lost;"
@@ -114,9 +115,9 @@ class BlobStore:
         """
         begun = time.monotonic()
         self._started = True
-        found, self._found = self._found, Recovery()
+        found, self._found = self._found, Findings()
         try:
-            recovery.repair(self._volume, found)
+            repair(self._volume, found)
             free, total = self._volume.free()
         except (OSError, OutcomeUnknown) as error:
             reason = str(as_store_error(error) if isinstance(error, OSError) else error)
@@ -134,7 +135,7 @@ class BlobStore:
             restored=len(found.live),
             finished=len(found.unmarked),
             discarded=len(found.leftover) + len(found.uncommitted) + len(found.pending),
-            quarantined=len(found.quarantine),
+            quarantined=len(found.suspects),
             foreign=len(found.foreign),
             seconds=self._opening_seconds + time.monotonic() - begun,
         )

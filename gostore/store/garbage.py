@@ -17,7 +17,7 @@ from gostore.store.index import Ids
 from gostore.store.workers import Workers
 from gostore.volume.collect import Collected, Dead, collect, retire
 from gostore.volume.directory import OutcomeUnknown
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.repair import remove_quarantined
 from gostore.volume.volume import Volume
 
 #: Seconds after which a replaced blob is marked: those of a second share a flush.
@@ -111,7 +111,7 @@ class Garbage:
 
     def _remove_remains(self, location: str) -> None:
         names = list(self._remains[location])
-        removed = self._workers.errand(recovery.discard, self._volume, names)
+        removed = self._workers.errand(remove_quarantined, self._volume, names)
         removed.addCallback(self._remains_removed, location)
 
     def _remains_removed(self, gone: Iterable[str] | None, location: str) -> None:

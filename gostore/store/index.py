@@ -12,7 +12,7 @@ from sortedcontainers import SortedDict
 from gostore.blob import LOCATION_BYTES, Committed
 from gostore.errors import NoIds
 from gostore.store.interface import Page
-from gostore.volume.recovery.scan import Damage, Recovery
+from gostore.volume.recovery.findings import Damage, Findings
 
 NARROW_BITS = 16
 WIDE_BITS = 32
@@ -116,7 +116,7 @@ class Index:
         self.ids = Ids(id_bits, rng)
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
 
-    def restore(self, found: Recovery) -> None:
+    def restore(self, found: Findings) -> None:
         """Take in what a start has found."""
         for blob_id in found.ids:
             self.ids.reserve(blob_id)

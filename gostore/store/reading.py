@@ -23,8 +23,8 @@ from gostore.store.openfiles import OpenFile, OpenFiles
 from gostore.store.workers import Workers
 from gostore.volume.digests import Hashing, check_digest, compute_digest, verified
 from gostore.volume.directory import DataDamaged
-from gostore.volume.recovery import scan as recovery
-from gostore.volume.recovery.scan import Damage
+from gostore.volume.recovery.findings import Damage
+from gostore.volume.recovery.repair import quarantine
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
@@ -294,7 +294,7 @@ class Reader:
             damage = Damage(blob, str(blob.id))
             self._index.show_damage(damage)
             self.files.forget(blob.id)
-            moved = self.workers.errand(recovery.set_aside, self.volume, damage)
+            moved = self.workers.errand(quarantine, self.volume, damage)
             return moved.addCallback(done, damage)
 
         def done(_: None, damage: Damage) -> None:

@@ -102,10 +102,11 @@ def kind_of(name: str) -> Kind:
     return Kind.FOREIGN
 
 
-def id_in(name: str) -> int | None:
+def id_in(name: str) -> int:
     """Return the id in the name of a blob, a stage, trash or something quarantined."""
     match = re.search("[0-9]+", name)
-    return None if match is None else int(match[0])
+    assert match is not None, name
+    return int(match[0])
 
 
 def stage_name(blob_id: int) -> str:

@@ -225,11 +225,10 @@ MUTANTS = (
         "POST, in memory",
     ),
     _mutant(
-        "a blob is set aside for a failure that passes",
+        "a blob is quarantined for a failure that passes",
         "volume.recovery.scan",
-        "        return look(*arguments)\n    except OSError as error:\n"
-        "        if error.errno not in OF_THE_FILE:\n            raise\n",
-        "        return look(*arguments)\n    except ZeroDivisionError:\n        pass\n",
+        "    except Unreadable:\n        return look(reader, *arguments)\n",
+        "    except ZeroDivisionError:\n        return look(reader, *arguments)\n",
         "start",
     ),
     _mutant(

@@ -31,7 +31,10 @@ _MODULES = (
     "volume.digests",
     "volume.collect",
     "volume.recovery.redo",
+    "volume.recovery.findings",
+    "volume.recovery.rivals",
     "volume.recovery.scan",
+    "volume.recovery.repair",
     "store.index",
     "store.workers",
     "store.committer",
@@ -285,7 +288,7 @@ MUTANTS = (
     ),
     Mutant(
         "tombstones are not synced at start where syncfs is no proof",
-        "volume.recovery.scan",
+        "volume.recovery.repair",
         "    volume.sync_tombstones(dead.id for dead in found.dead)\n",
         "",
         trials.short_scripts,
@@ -307,21 +310,22 @@ MUTANTS = (
     Mutant(
         "dead blobs do not compete at start",
         "volume.recovery.scan",
-        "        dead = blob.state is State.FAILURE\n",
-        "        dead = blob.state is State.FAILURE\n        if dead:\n            return\n",
+        "            dead = blob.state is State.FAILURE\n",
+        "            dead = blob.state is State.FAILURE\n            if dead:\n"
+        "                return\n",
         trials.short_scripts,
     ),
     Mutant(
         "the lowest generation has the location",
-        "volume.recovery.scan",
-        "rivals.sort(key=lambda one: one.rank)",
-        "rivals.sort(key=lambda one: one.rank, reverse=True)",
+        "volume.recovery.rivals",
+        "key=lambda rival: rival.rank)",
+        "key=lambda rival: rival.rank, reverse=True)",
         trials.short_scripts,
     ),
     Mutant(
         "a restart forgets the generation",
         "volume.recovery.scan",
-        "    found.generation = max(found.generation, committed.generation)\n",
+        "            self._note_generation(committed)\n",
         "",
         trials.long_scripts,
     ),
@@ -365,15 +369,15 @@ MUTANTS = (
         trials.damaged,
     ),
     Mutant(
-        "what is discarded is not synced",
-        "volume.recovery.scan",
+        "the removal of a quarantined blob is not synced",
+        "volume.recovery.repair",
         "    if moved:\n        volume.directory.sync_root()\n",
         "",
         trials.damaged,
     ),
     Mutant(
         "leftovers are not collected",
-        "volume.recovery.scan",
+        "volume.recovery.repair",
         "        volume.trash.trashed[name] = None\n",
         "        pass\n",
         trials.short_scripts,
@@ -381,16 +385,15 @@ MUTANTS = (
     Mutant(
         "all that has a number and no state file is removed",
         "volume.recovery.scan",
-        "            if not _is_foreign(volume, name, found):\n                found.uncommitted",
-        "            if True:\n                found.uncommitted",
+        "            if not self._is_foreign(name):\n                self._findings.uncommitted",
+        "            if True:\n                self._findings.uncommitted",
         trials.somebodys,
     ),
     Mutant(
         "all that has the name of a stage is removed",
         "volume.recovery.scan",
-        "        if not _is_foreign(volume, name, found):\n"
-        "            found.leftover.append(name)\n    elif _TRASHED",
-        "        found.leftover.append(name)\n    elif _TRASHED",
+        "            if not self._is_foreign(name):\n                self._findings.leftover",
+        "            if True:\n                self._findings.leftover",
         trials.somebodys,
     ),
 )
@@ -410,7 +413,7 @@ def _journal(
 
 
 #: Not among them, for no crash can tell them from the genuine code: that a generation on the disk
-#: is compared with the journal's (`recovery._is_done`), since a number is given again only when the
+#: is compared with the journal's (`Scan._looks_done`), since a number is given again only when the
 #: journal has been told of a flush of its first bearer (a directory put together from two backups
 #: can tell: `test_newer_stays`); that `Journal.synced` never falls, since the batches that were
 #: written say the higher number; that both files are synced when they are made, which makes an
@@ -553,14 +556,14 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "nothing is done again",
-        "volume.recovery.scan",
+        "volume.recovery.repair",
         "        _restore(volume, found, entry)\n",
         "        pass\n",
         trials.long_scripts,
     ),
     _journal(
         "what the journal knows to be dead is left there",
-        "volume.recovery.scan",
+        "volume.recovery.repair",
         "        volume.trash.put_or_unlink(str(blob_id), blob_id)\n"
         "    for name in found.obsolete:",
         "        pass\n    for name in found.obsolete:",
@@ -568,7 +571,7 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "no room is made for what is torn",
-        "volume.recovery.scan",
+        "volume.recovery.repair",
         "(_collect_early, _shrink_journal)",
         "()",
         trials.full_disk,
@@ -576,8 +579,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "only the oldest entry of a blob is done again",
         "volume.recovery.scan",
-        "for entry in read_journal(volume)}",
-        "for entry in reversed(read_journal(volume))}",
+        "for entry in read_journal(self._volume)}",
+        "for entry in reversed(read_journal(self._volume))}",
         trials.long_scripts,
     ),
     _journal(
@@ -687,20 +690,20 @@ JOURNAL_MUTANTS = (
     _journal(
         "a blob is whole if its record is",
         "volume.recovery.scan",
-        "return holds(volume, name, entry.data)",
+        "return holds(self._volume, name, entry.data)",
         "return entry.data is not None",
         trials.long_scripts,
     ),
     _journal(
         "a blob is whole though it should be a tombstone",
         "volume.recovery.scan",
-        "return holds(volume, name, entry.data)",
-        "return entry.data is None or holds(volume, name, entry.data)",
+        "return holds(self._volume, name, entry.data)",
+        "return entry.data is None or holds(self._volume, name, entry.data)",
         trials.long_scripts,
     ),
     _journal(
-        "nothing is flushed before a blob is set aside",
-        "volume.recovery.scan",
+        "nothing is flushed before a blob is quarantined",
+        "volume.recovery.repair",
         "    volume.protocol.checkpoint()\n    name = volume.trash.quarantine",
         "    name = volume.trash.quarantine",
         trials.found_damaged,

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Blob
 from gostore.volume.changes import Commit, Delete
 from gostore.volume.directory import DATA, STATE
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 from tests.store.doubles import FaultyDisk, Ticks
 
@@ -36,11 +37,11 @@ class VolumeCase(SynchronousTestCase):
         self.disk.clear()
         return volume
 
-    def restart(self) -> recovery.Recovery:
+    def restart(self) -> Findings:
         """Close the volume, open it anew, and scan it."""
         self.volume.close()
         self.volume = self.open()
-        return recovery.scan(self.volume)
+        return scan(self.volume)
 
     def start(self, blob_id: int, location: str) -> Blob:
         """A blob whose data is still to come."""

@@ -21,7 +21,9 @@ from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE, OutcomeUnknown
 from gostore.volume.disk import Disk, UnsyncedDisk
 from gostore.volume.journal.journal import NAMES, SIZE, Entry, Journal, NotAJournal, NothingWritten
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.findings import Damage, Findings
+from gostore.volume.recovery.repair import quarantine, repair
+from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER, FaultyDisk
 from tests.volume.support import VolumeCase
@@ -554,11 +556,11 @@ class RedoTests(VolumeCase):
         """The process is gone; what happens to its files is up to the test."""
         self.volume.close()
 
-    def restart(self, sync: str = "journal") -> recovery.Recovery:
+    def restart(self, sync: str = "journal") -> Findings:
         """Start again, and mend."""
         self.volume = self.open(sync)
-        found = recovery.scan(self.volume)
-        recovery.repair(self.volume, found)
+        found = scan(self.volume)
+        repair(self.volume, found)
         return found
 
     def truncate(self, *names: str) -> None:
@@ -582,7 +584,7 @@ class RedoTests(VolumeCase):
         self.crash()
         found = self.restart()
         self.assertEqual(found.live, {"a": blob.committed()})
-        self.assertEqual(found.foreign, [])
+        self.assertEqual(found.foreign, {})
 
     def test_said(self) -> None:
         """The log tells how many blobs are written again, if any is."""
@@ -644,7 +646,7 @@ class RedoTests(VolumeCase):
         shutil.rmtree(self.file("1"))
         self.put(".new-1", b"photo", "a.jpg")
         found = self.restart()
-        self.assertEqual((found.live, found.foreign), ({"a": blob.committed()}, []))
+        self.assertEqual((found.live, found.foreign), ({"a": blob.committed()}, {}))
         collect(self.volume, found.dead)
         (aside,) = (name for name in self.names() if name.startswith(".trash-"))
         self.assertEqual(os.listdir(self.file(aside)), ["a.jpg"])
@@ -692,7 +694,7 @@ class RedoTests(VolumeCase):
             harm(self.file(str(blob.id), name))
             found = self.restart()
             self.assertEqual(found.live["a"], blob.committed())
-            self.assertEqual(found.quarantine, [])
+            self.assertEqual(found.suspects, [])
             with open(self.file(str(blob.id), DATA), "rb") as file:
                 self.assertEqual(file.read(), b"data")
 
@@ -846,7 +848,7 @@ class RedoTests(VolumeCase):
             os.symlink(moved, self.file(taken.format(blob.id)))
             found = self.restart()
             self.assertEqual(found.live, {"a": blob.committed()})
-            self.assertEqual(found.quarantine, [])
+            self.assertEqual(found.suspects, [])
             for name in self.volume.trash.trashed:
                 self.volume.trash.remove(name)
             [aside] = [name for name in self.names() if name.startswith(f".quarantine-{blob.id}-")]
@@ -987,7 +989,7 @@ class RedoTests(VolumeCase):
         """What is set aside is flushed first, for it stands for its location from then on."""
         blob = self.commit(1, "a", b"data")
         self.disk.clear()
-        recovery.set_aside(self.volume, recovery.Damage(blob.committed(), "1"))
+        quarantine(self.volume, Damage(blob.committed(), "1"))
         trace = self.disk.trace("syncfs", "rename", "fsync")
         self.assertEqual(trace, ["syncfs /", "rename 1 -> .quarantine-1-1", "fsync /"])
 

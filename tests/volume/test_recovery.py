@@ -20,7 +20,9 @@ from gostore.blob import Blob, State
 from gostore.errors import VolumeUnusable
 from gostore.volume.collect import Dead, collect, retire
 from gostore.volume.directory import DATA, STATE
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.findings import Damage, Findings
+from gostore.volume.recovery.repair import quarantine, remove_quarantined, repair
+from gostore.volume.recovery.scan import scan
 from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
 
@@ -30,18 +32,18 @@ FIXTURES = Path(__file__).parent.parent / "fixtures" / "go-data"
 class RecoveryCase(VolumeCase):
     """A directory, and starts on it."""
 
-    def recover(self) -> recovery.Recovery:
+    def recover(self) -> Findings:
         """Restart, and mend."""
         found = self.restart()
-        recovery.repair(self.volume, found)
+        repair(self.volume, found)
         return found
 
-    def again(self, found: recovery.Recovery) -> None:
+    def again(self, found: Findings) -> None:
         """A start after the start finds the same blobs, and nothing to mend."""
         once_more = self.recover()
         self.assertEqual(once_more.live, found.live)
         self.assertEqual(set(once_more.damaged), set(found.damaged))
-        self.assertEqual((once_more.quarantine, once_more.unmarked), ([], []))
+        self.assertEqual((once_more.suspects, once_more.unmarked), ([], []))
 
     def legacy(self, blob_id: int, location: str, *states: int, seconds: int = 0) -> None:
         """A blob as the first server writes it, with these states in its log."""
@@ -62,7 +64,7 @@ class ScanTests(RecoveryCase):
     def test_empty(self) -> None:
         """In an empty directory there is nothing."""
         found = self.recover()
-        self.assertEqual(found, recovery.Recovery())
+        self.assertEqual(found, Findings())
         self.assertIn("restored 0, finished 0, discarded 0, quarantined 0, foreign 0", str(found))
 
     def test_restored(self) -> None:
@@ -82,7 +84,7 @@ class ScanTests(RecoveryCase):
         before = sorted(os.walk(self.path))
         self.volume = self.open()
         self.disk.clear()
-        recovery.scan(self.volume)
+        scan(self.volume)
         self.assertEqual(self.disk.trace(), [])
         self.assertEqual(sorted(os.walk(self.path)), before)
 
@@ -97,7 +99,7 @@ class ScanTests(RecoveryCase):
         found = self.recover()
         self.assertEqual(sorted(found.live), ["café menu", "empty", "foo", "picture.bin"])
         self.assertEqual(len(found.dead), 3)
-        self.assertEqual(found.quarantine, [])
+        self.assertEqual(found.suspects, [])
         self.again(found)
 
     def test_foreign(self) -> None:
@@ -118,7 +120,7 @@ class ScanTests(RecoveryCase):
         for name in (".journal-0", ".journal-1"):
             with open(self.file(name), "wb"):
                 pass
-        self.assertEqual(self.recover().foreign, [])
+        self.assertEqual(self.recover().foreign, {})
 
     def test_leftovers(self) -> None:
         """Stages and trash are removed by the collector; their ids are not drawn before that."""
@@ -149,7 +151,7 @@ class ScanTests(RecoveryCase):
         self.commit(1, "a")
         for number in (errno.EMFILE, errno.EACCES, errno.ENOMEM):
             self.disk.fail("open", number, name=STATE)
-            error = self.assertRaises(VolumeUnusable, recovery.scan, self.volume)
+            error = self.assertRaises(VolumeUnusable, scan, self.volume)
             self.assertEqual(error.reason, f"1: {os.strerror(number)}")
             self.disk.heal()
 
@@ -220,7 +222,7 @@ class DecideTests(RecoveryCase):
         self.legacy(2, "a", 0, -2, seconds=9)
         found = self.restart()
         self.disk.fail("writev", errno.ENOSPC, times=FOR_EVER)
-        recovery.repair(self.volume, found)
+        repair(self.volume, found)
         self.assertEqual((found.live["a"].id, found.dead), (1, []))
         self.assertEqual(self.volume.trash.trashed, {".trash-2-1": 2})
         self.assertEqual(collect(self.volume, found.dead).ids, [2])
@@ -236,7 +238,7 @@ class DecideTests(RecoveryCase):
 class DamageTests(RecoveryCase):
     """Records and data that are not as they were written."""
 
-    def damage(self, harm: Callable[[], None]) -> recovery.Recovery:
+    def damage(self, harm: Callable[[], None]) -> Findings:
         """Harm the newer of two blobs of a location; what a start makes of it."""
         self.generation = 0
         self.commit(1, "a", b"old")
@@ -284,7 +286,7 @@ class DamageTests(RecoveryCase):
             found = self.damage(harm)
             self.assertEqual(found.live, {}, number)
             self.assertEqual(found.damaged["a"].name, ".quarantine-2-1", number)
-            self.assertEqual(len(found.quarantine), 1, number)
+            self.assertEqual(len(found.suspects), 1, number)
             self.again(found)
             self.empty()
 
@@ -301,7 +303,7 @@ class DamageTests(RecoveryCase):
                     raise SkipTest(f"NOT TESTED, no device can be made (root?): {error}") from error
 
             found = self.damage(harm)
-            self.assertEqual([one[0] for one in found.quarantine], [2], name)
+            self.assertEqual([suspect.blob_id for suspect in found.suspects], [2], name)
             self.empty()
 
     def harmed_records(self, state: bytes) -> list[bytes]:
@@ -320,11 +322,11 @@ class DamageTests(RecoveryCase):
         state = self.state("2")
         for harmed in self.harmed_records(state):
             self.put("2", harmed)
-            found = recovery.scan(self.volume)
+            found = scan(self.volume)
             self.assertEqual(found.live, {"b": other.committed()}, harmed)
-            self.assertEqual([one[0] for one in found.quarantine], [2], harmed)
+            self.assertEqual([suspect.blob_id for suspect in found.suspects], [2], harmed)
         self.put("2", state[: state.index(b"\n") + 1])
-        self.assertEqual(set(recovery.scan(self.volume).live), {"a", "b"})
+        self.assertEqual(set(scan(self.volume).live), {"a", "b"})
 
     def test_records(self) -> None:
         """Another blob's record, a link, a FIFO or a giant for a state file is set aside."""
@@ -343,8 +345,8 @@ class DamageTests(RecoveryCase):
         for make in makers:
             os.rmdir(path) if os.path.isdir(path) else os.unlink(path)
             make()
-            found = recovery.scan(self.volume)
-            self.assertEqual((set(found.live), len(found.quarantine)), ({"b"}, 1))
+            found = scan(self.volume)
+            self.assertEqual((set(found.live), len(found.suspects)), ({"b"}, 1))
 
     def test_link_for_a_directory(self) -> None:
         """A link in the place of `<id>` is not followed, but set aside; a file is foreign."""
@@ -389,7 +391,7 @@ class DamageTests(RecoveryCase):
         before = sorted(os.walk(self.path))[1:-1]
         found = self.restart()
         with capturedLogs() as logged:
-            recovery.repair(self.volume, found)
+            repair(self.volume, found)
         self.assertEqual(found.uncommitted, [2027])
         foreign = ["2023", "2024", "2025", "2026"]
         self.assertEqual(sorted(found.foreign), foreign)
@@ -401,7 +403,7 @@ class DamageTests(RecoveryCase):
         )
         self.assertEqual(collect(self.volume, found.dead).ids, [2027])
         self.assertEqual(sorted(os.walk(self.path))[1:], before)
-        self.assertEqual(recovery.scan(self.volume).foreign, found.foreign)
+        self.assertEqual(scan(self.volume).foreign, found.foreign)
 
     def test_somebodys_leftovers(self) -> None:
         """A stage or trash that holds anything else is reported, and not removed."""
@@ -422,16 +424,16 @@ class DamageTests(RecoveryCase):
             self.put(name, b"x", DATA)
         for number in (errno.EACCES, errno.EPERM, errno.EIO):
             self.disk.fail("listdir", number, nth=2, times=FOR_EVER)
-            found = recovery.scan(self.volume)
+            found = scan(self.volume)
             self.assertEqual(sorted(found.foreign), [".trash-4-1", "3"])
-            self.assertIn(os.strerror(number), found.held["3"])
+            self.assertIn(os.strerror(number), found.foreign["3"])
             self.assertEqual((found.uncommitted, found.leftover), ([], []))
             self.disk.heal()
         self.disk.fail("listdir", errno.EIO, nth=2)
-        self.assertEqual(recovery.scan(self.volume).foreign, [])
+        self.assertEqual(scan(self.volume).foreign, {})
         self.disk.heal()
         self.disk.fail("listdir", errno.EMFILE, nth=2)
-        self.assertRaises(VolumeUnusable, recovery.scan, self.volume)
+        self.assertRaises(VolumeUnusable, scan, self.volume)
         self.assertEqual(self.disk.open_files, [""])
 
     def test_cost(self) -> None:
@@ -440,7 +442,7 @@ class DamageTests(RecoveryCase):
             self.commit(number, f"b{number}")
         self.put("20", b"x", DATA)
         self.disk.clear()
-        recovery.scan(self.volume)
+        scan(self.volume)
         self.assertEqual(self.disk.trace("listdir"), ["listdir /", "listdir 20"])
 
     def test_data_not_seen(self) -> None:
@@ -450,8 +452,8 @@ class DamageTests(RecoveryCase):
         self.volume.close()
         self.volume = self.open()
         self.disk.fail("lstat", errno.EIO, name="1/", times=2)
-        found = recovery.scan(self.volume)
-        recovery.repair(self.volume, found)
+        found = scan(self.volume)
+        repair(self.volume, found)
         self.assertEqual((list(found.damaged), found.live), (["a"], {"b": other.committed()}))
         self.assertEqual(self.names(), [".quarantine-1-1", "2"])
 
@@ -468,7 +470,7 @@ class DamageTests(RecoveryCase):
                 self.volume.close()
                 self.volume = self.open()
                 fault = self.disk.fail(kind, number, name=name)
-                error = self.assertRaises(VolumeUnusable, recovery.scan, self.volume)
+                error = self.assertRaises(VolumeUnusable, scan, self.volume)
                 refused = f"{name.rstrip('/')}: {os.strerror(number)}"
                 self.assertEqual((error.reason, fault.seen), (refused, 1))
 
@@ -479,7 +481,7 @@ class DamageTests(RecoveryCase):
         for kind in ("open", "pread", "lstat"):
             self.disk.fail(kind, errno.EIO, name="123456789/")
             found = self.recover()
-            self.assertEqual((found.live, found.quarantine), ({"a": blob}, []))
+            self.assertEqual((found.live, found.suspects), ({"a": blob}, []))
 
     def test_replaced_since(self) -> None:
         """A quarantined blob whose location was written or deleted since is given up."""
@@ -507,19 +509,19 @@ class DamageTests(RecoveryCase):
         """A quarantined blob whose record is lost stands for no location, and stays."""
         self.put(".quarantine-9-1", b"nonsense")
         found = self.recover()
-        self.assertEqual((found.live, found.damaged, found.foreign), ({}, {}, []))
+        self.assertEqual((found.live, found.damaged, found.foreign), ({}, {}, {}))
         self.assertIn(".quarantine-9-1", self.names())
 
     def test_at_run_time(self) -> None:
         """set_aside and discard do for a running store what a start does."""
         blob = self.commit(1, "a").committed()
-        damage = recovery.Damage(blob, "1")
-        recovery.set_aside(self.volume, damage)
+        damage = Damage(blob, "1")
+        quarantine(self.volume, damage)
         self.assertEqual((damage.name, self.names()), (".quarantine-1-1", [".quarantine-1-1"]))
-        self.assertEqual(recovery.discard(self.volume, [damage.name]), [damage.name])
+        self.assertEqual(remove_quarantined(self.volume, [damage.name]), [damage.name])
         self.assertEqual(self.names(), [".trash-1-2"])
         self.disk.clear()
-        self.assertEqual(recovery.discard(self.volume, [damage.name]), [damage.name])
+        self.assertEqual(remove_quarantined(self.volume, [damage.name]), [damage.name])
         self.assertNotIn("fsync /", self.disk.trace())
 
     def test_discard_fails(self) -> None:
@@ -528,7 +530,7 @@ class DamageTests(RecoveryCase):
             self.put(f".quarantine-{number}-9", b"x", DATA)
         self.disk.fail("rename", name=".quarantine-1-9")
         names = [".quarantine-1-9", ".quarantine-2-9"]
-        self.assertEqual(recovery.discard(self.volume, names), names[1:])
+        self.assertEqual(remove_quarantined(self.volume, names), names[1:])
         self.assertEqual(self.disk.trace()[-1], "fsync /")
 
 
@@ -571,7 +573,7 @@ class CrashTests(RecoveryCase):
             found = self.restart()
             fault = self.disk.fail(None, errno.EIO, nth=calls, after=after)
             try:
-                recovery.repair(self.volume, found)
+                repair(self.volume, found)
                 collect(self.volume, found.dead)
             except Exception:  # what it raises is another test's business
                 self.assertGreaterEqual(fault.seen, calls)

@@ -20,7 +20,7 @@ from gostore.errors import (
 from gostore.volume.changes import Commit, Delete, Discard, Stage
 from gostore.volume.collect import collect
 from gostore.volume.directory import DATA, STATE, DataDamaged
-from gostore.volume.recovery import scan as recovery
+from gostore.volume.recovery.repair import repair
 from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
@@ -358,7 +358,7 @@ class DeleteTests(VolumeCase):
         found = self.restart()
         self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
         self.assertEqual((found.live, sorted(found.uncommitted)), ({}, [1, 2]))
-        recovery.repair(self.volume, found)
+        repair(self.volume, found)
         self.assertEqual(sorted(collect(self.volume, []).ids), [1, 2])
         self.assertEqual(self.names(), [])
 

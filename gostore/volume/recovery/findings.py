@@ -1,0 +1,80 @@
+"""What a scan finds in a data directory, and so what `repair` is to do about it."""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from gostore.blob import Blob, Committed
+from gostore.volume.collect import Dead
+from gostore.volume.journal.journal import Entry
+
+
+@define
+class Damage:
+    """A location whose blob is damaged: what its record says, and the directory of its remains."""
+
+    blob: Committed
+    name: str
+
+
+@frozen
+class Suspect:
+    """A blob to be quarantined, and why; a tie is whole, but another blob has its location."""
+
+    blob_id: int
+    reason: str
+    is_tie: bool = False
+
+
+@define
+class Findings:
+    """Everything that a scan found, by what is to become of it."""
+
+    # What is served.
+    live: dict[str, Committed] = field(factory=dict)
+    damaged: dict[str, Damage] = field(factory=dict)
+    #: The highest of all blobs, live or not.
+    generation: int = 0
+    #: Ids that no new blob may have while these directories exist.
+    ids: set[int] = field(factory=set)
+
+    # What is to be written again.
+    #: Blobs that live, and that only the journal has whole.
+    undone: list[Entry] = field(factory=list)
+    #: What is wrong with the journal: acknowledged changes may be missing in it.
+    journal_damage: str | None = None
+
+    # What is to be quarantined.
+    suspects: list[Suspect] = field(factory=list)
+
+    # What is to be removed.
+    dead: list[Dead] = field(factory=list)
+    #: Superseded blobs that are not marked so yet, each with the id of its successor.
+    unmarked: list[tuple[Committed, int]] = field(factory=list)
+    #: Blobs that the Go server left when it crashed while writing them.
+    pending: list[Blob] = field(factory=list)
+    #: Directories with an id, but without a state file.
+    uncommitted: list[int] = field(factory=list)
+    #: Blobs that are dead by the word of the journal, whatever their own state files say.
+    overtaken: list[int] = field(factory=list)
+    #: Names of stages and trash, to be removed as they are.
+    leftover: list[str] = field(factory=list)
+    #: Quarantined blobs whose location has been replaced or deleted since.
+    obsolete: list[str] = field(factory=list)
+
+    # What is left alone.
+    #: Blobs that an earlier start, or a running daemon, has quarantined.
+    quarantined: list[str] = field(factory=list)
+    #: What is not gostore's: what gives away a directory with a name like gostore's, "" for others.
+    foreign: dict[str, str] = field(factory=dict)
+
+    def why_foreign(self, name: str) -> str:
+        """Say that something foreign is, and what gives it away."""
+        return f"not gostore's: {self.foreign[name]}" if self.foreign[name] else "not gostore's"
+
+    def __str__(self) -> str:
+        discarded = len(self.leftover) + len(self.uncommitted) + len(self.pending)
+        return (
+            f"restored {len(self.live)}, finished {len(self.unmarked)}, discarded {discarded}, "
+            f"quarantined {len(self.suspects)}, foreign {len(self.foreign)}"
+        )

@@ -1,0 +1,181 @@
+"""What is done about the findings of a scan, at a start and while a store runs.
+
+`repair` writes again what lives only in the journal, renames, and marks and removes what is dead.
+So a crash inside it is just another crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.logger import Logger
+
+from gostore.blob import Blob, State
+from gostore.errors import BadRecord, VolumeUnusable, is_no_space
+from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.directory import Kind, id_in, kind_of
+from gostore.volume.journal.journal import Entry
+from gostore.volume.recovery.findings import Damage, Findings
+from gostore.volume.recovery.redo import restore
+from gostore.volume.volume import Volume
+
+log = Logger()
+
+
+def repair(volume: Volume, found: Findings) -> None:
+    """Do what the scan decided, and log it; the collector removes what is to be removed.
+
+    Raises OSError, or OutcomeUnknown, if the disk refuses.
+    """
+    for name in found.leftover:
+        volume.trash.trashed[name] = None
+        kind = kind_of(name)
+        if kind is not Kind.TRASH:
+            _log_pending_stage(volume, name)
+        # A copy that was taken under a running daemon may have the blob, too.
+        if kind is Kind.STAGE and not volume.directory.stands(str(id_in(name))):
+            volume.trash.trashed[name] = id_in(name)
+    _redo(volume, found)
+    for blob in found.pending:
+        if _fail_pending(volume, str(blob.id), blob):
+            found.dead.append(Dead(blob.id, blob.location, blob.generation))
+    retire(volume, found.unmarked)
+    volume.sync_tombstones(dead.id for dead in found.dead)
+    for blob_id in found.uncommitted:
+        log.warn("{id} has no state file, and is no blob - Deleting!", id=blob_id)
+        volume.trash.put_or_unlink(str(blob_id), blob_id)
+    _quarantine_suspects(volume, found)
+    if found.uncommitted or found.suspects:
+        volume.directory.sync_root()
+    for name in found.foreign:
+        log.warn("{name!r} in the data directory is {why}", name=name, why=found.why_foreign(name))
+
+
+def _quarantine_suspects(volume: Volume, found: Findings) -> None:
+    damaged = {damage.name: damage for damage in found.damaged.values()}
+    for suspect in found.suspects:
+        blob_id = suspect.blob_id
+        name = volume.trash.quarantine(str(blob_id), tie=suspect.is_tie)
+        damage = damaged.get(str(blob_id))
+        log.error(
+            "Blob {id}{where} is quarantined as {name}: {reason}",
+            id=blob_id,
+            where="" if damage is None else f" of {damage.blob.location!r}",
+            name=name,
+            reason=suspect.reason,
+        )
+        if name is not None:
+            found.ids.discard(blob_id)
+            if damage is not None:
+                damage.name = name
+
+
+def _redo(volume: Volume, found: Findings) -> None:
+    """Do again what the journal holds and the directory lacks; then the journal may forget it."""
+    # Until it is told otherwise the journal still knows all of this: the order of the steps and of
+    # their flushes does not matter.
+    for blob_id in found.overtaken:
+        volume.trash.put_or_unlink(str(blob_id), blob_id)
+    for name in found.obsolete:
+        volume.trash.put_or_unlink(name)
+    for entry in found.undone:
+        _restore(volume, found, entry)
+    if found.journal_damage is not None:
+        log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
+    if volume.protocol.journal.last or found.journal_damage is not None:
+        volume.protocol.flush_redone()
+        if found.undone:
+            log.info("Journal: {count} blobs written again", count=len(found.undone))
+    elif found.obsolete:
+        volume.directory.sync_root()
+
+
+def _restore(volume: Volume, found: Findings, entry: Entry) -> None:
+    """Write a blob again; on a full disk, make room first."""
+    for make_room in (_collect_early, _shrink_journal):
+        try:
+            restore(volume, entry)
+            return
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+        make_room(volume, found)
+    try:
+        restore(volume, entry)
+    except OSError as error:
+        if not is_no_space(error):
+            raise
+        reason = (
+            f"there is no room to write blob {entry.blob_id} again, which a crash has torn;"
+            " the journal has it, so make some and start again"
+        )
+        raise VolumeUnusable(volume.shown_path, reason) from error
+
+
+def _collect_early(volume: Volume, found: Findings) -> None:
+    """Collect now what is dead or torn: a newer version is on the disk or in the journal."""
+    volume.directory.sync_root()
+    collected = collect(volume, found.dead)
+    found.dead = [dead for dead in found.dead if dead not in collected.blobs]
+    found.ids.difference_update(collected.ids)
+
+
+def _shrink_journal(volume: Volume, _found: Findings) -> None:
+    """Give back the room behind the journal's batches: it is good for this one start, then."""
+    volume.protocol.journal.shrink()
+
+
+def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
+    """Mark a blob that the Go server was writing when it crashed; False if it is trash instead."""
+    log.warn("Blob {id}: Found in Pending state during Restore - Deleting!", id=blob.id)
+    blob.recover(volume.now())
+    try:
+        volume.replace_state(name, blob)
+    except OSError as error:
+        # On a full disk this makes room. Nothing needs the mark: the blob was never visible.
+        log.warn("Blob {id} is removed unmarked: {error}", id=blob.id, error=error)
+        volume.trash.put_or_unlink(name, blob.id)
+        return False
+    return True
+
+
+def _log_pending_stage(volume: Volume, name: str) -> None:
+    try:
+        blob = volume.directory.read_record(name)
+    except (OSError, BadRecord):
+        return
+    if blob.state is State.PENDING:
+        log.warn(
+            "Stage {name} of {location!r}: Found in Pending state during Restore - Deleting!",
+            name=name,
+            location=blob.location,
+        )
+
+
+def quarantine(volume: Volume, damage: Damage) -> None:
+    """Quarantine a blob that was found damaged while it was being served."""
+    # Its record goes on to stand for its location. Under its new name no journal restores it.
+    volume.protocol.checkpoint()
+    name = volume.trash.quarantine(damage.name)
+    if name is not None:
+        damage.name = name
+        volume.directory.sync_root()
+
+
+def remove_quarantined(volume: Volume, names: Iterable[str]) -> list[str]:
+    """Trash the remains of damaged blobs whose location has been written again.
+
+    Return the names that are gone, durably; the others may be tried again. Raises OutcomeUnknown.
+    """
+    gone = []
+    moved = False
+    for name in names:
+        try:
+            moved |= volume.trash.put_or_unlink(name)
+        except OSError as error:
+            log.warn("{name} is not removed: {error}", name=name, error=error)
+        else:
+            gone.append(name)
+    if moved:
+        volume.directory.sync_root()
+    return gone

@@ -1,0 +1,113 @@
+"""Tests for gostore.volume.recovery.rivals: a table, no disk."""
+
+from __future__ import annotations
+
+import itertools
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Committed
+from gostore.volume.journal.journal import Entry
+from gostore.volume.recovery.rivals import Fate, Rival, decide
+
+
+def blob(blob_id: int, generation: int, modified: int = 0) -> Committed:
+    """A blob at some location."""
+    return Committed(blob_id, "a", generation, 1, None, modified, None, None)
+
+
+def whole(blob_id: int, generation: int, modified: int = 0) -> Rival:
+    """A blob that is alive and whole on the disk."""
+    return Rival(blob(blob_id, generation, modified))
+
+
+def tombstone(blob_id: int, generation: int, modified: int = 0) -> Rival:
+    """A blob whose own record says Failure."""
+    return Rival(blob(blob_id, generation, modified), dead=True)
+
+
+def damaged(blob_id: int, generation: int) -> Rival:
+    """A blob whose data is not what its record says."""
+    return Rival(blob(blob_id, generation), damage="data.raw is missing")
+
+
+def quarantined(blob_id: int, generation: int) -> Rival:
+    """A blob that was quarantined earlier."""
+    return Rival(blob(blob_id, generation), quarantined=f".quarantine-{blob_id}-1")
+
+
+def written(blob_id: int, generation: int) -> Rival:
+    """A blob that only the journal has whole."""
+    return Rival(blob(blob_id, generation), entry=Entry(blob_id, b"state", b"x"))
+
+
+def deleted(blob_id: int, generation: int) -> Rival:
+    """A deletion that only the journal has."""
+    return Rival(blob(blob_id, generation), dead=True, entry=Entry(blob_id, b"state", None))
+
+
+#: The rivals of a location, the winner first, each with its fate.
+TABLE: list[list[tuple[Rival, Fate]]] = [
+    [(whole(1, 1), Fate.LIVE)],
+    [(tombstone(1, 1), Fate.DEAD)],
+    [(damaged(1, 1), Fate.DAMAGED)],
+    [(quarantined(1, 1), Fate.DAMAGED)],
+    [(written(1, 1), Fate.UNDONE)],
+    [(deleted(1, 1), Fate.OVERTAKEN)],
+    # The highest generation decides, whatever the time is.
+    [(whole(2, 2, 0), Fate.LIVE), (whole(1, 1, 9), Fate.REPLACED)],
+    [(whole(3, 3), Fate.LIVE), (whole(1, 1), Fate.REPLACED), (whole(2, 2), Fate.REPLACED)],
+    [(whole(2, 2), Fate.LIVE), (tombstone(1, 1), Fate.DEAD)],
+    [(tombstone(2, 2), Fate.DEAD), (whole(1, 1), Fate.REPLACED)],
+    # Never an older version in the place of a damaged one.
+    [(damaged(2, 2), Fate.DAMAGED), (whole(1, 1), Fate.REPLACED)],
+    [(quarantined(2, 2), Fate.DAMAGED), (whole(1, 1), Fate.REPLACED)],
+    [(whole(2, 2), Fate.LIVE), (damaged(1, 1), Fate.REPLACED)],
+    [(whole(2, 2), Fate.LIVE), (quarantined(1, 1), Fate.OBSOLETE)],
+    [(tombstone(2, 2), Fate.DEAD), (quarantined(1, 1), Fate.OBSOLETE)],
+    # The journal's blobs compete as if they were there.
+    [(written(2, 2), Fate.UNDONE), (whole(1, 1), Fate.REPLACED)],
+    [(whole(2, 2), Fate.LIVE), (written(1, 1), Fate.OVERTAKEN)],
+    [(whole(2, 2), Fate.LIVE), (deleted(1, 1), Fate.OVERTAKEN)],
+    [(written(1, 1), Fate.UNDONE), (quarantined(1, 1), Fate.OBSOLETE)],
+    # A tombstone that only the journal has is never written: all below it goes with it.
+    [(deleted(2, 2), Fate.OVERTAKEN), (whole(1, 1), Fate.OVERTAKEN)],
+    [(deleted(2, 2), Fate.OVERTAKEN), (damaged(1, 1), Fate.OVERTAKEN)],
+    [(deleted(2, 2), Fate.OVERTAKEN), (tombstone(1, 1), Fate.DEAD)],
+    [(deleted(2, 2), Fate.OVERTAKEN), (quarantined(1, 1), Fate.OBSOLETE)],
+    # Blobs of the Go server have no generation: the time decides, and a tie is not deleted.
+    [(whole(1, 0, 9), Fate.LIVE), (whole(2, 0, 8), Fate.TIED)],
+    [(whole(1, 0, 8), Fate.LIVE), (tombstone(2, 0, 9), Fate.DEAD)],
+    [(whole(2, 1, 0), Fate.LIVE), (whole(1, 0, 9), Fate.REPLACED)],
+    [(tombstone(2, 1, 0), Fate.DEAD), (whole(1, 0, 9), Fate.REPLACED)],
+    # Two of one generation are not gostore's work; a tombstone wins, whatever the time is.
+    [(whole(1, 5, 9), Fate.LIVE), (whole(2, 5, 8), Fate.TIED)],
+    [(tombstone(1, 5, 8), Fate.DEAD), (whole(2, 5, 9), Fate.TIED)],
+]
+
+
+class DecideTests(SynchronousTestCase):
+    """decide."""
+
+    def test_table(self) -> None:
+        """Each rival has its fate, in whatever order they were found."""
+        for row in TABLE:
+            wanted = {
+                rival.blob.id if not rival.quarantined else rival.quarantined: fate
+                for rival, fate in row
+            }
+            for order in itertools.permutations(rival for rival, _ in row):
+                decided = decide(order)
+                self.assertEqual(decided[0], row[0])
+                self.assertEqual(
+                    {rival.quarantined or rival.blob.id: fate for rival, fate in decided}, wanted
+                )
+
+    def test_one_winner(self) -> None:
+        """A location is served by one blob at most, and never by one below a dead one."""
+        makers = (whole, tombstone, damaged, quarantined, written, deleted)
+        for first, second in itertools.product(makers, repeat=2):
+            decided = decide([first(1, 1), second(2, 2)])
+            self.assertEqual(decided[0][0].blob.id, 2)
+            serving = {Fate.LIVE, Fate.UNDONE, Fate.DAMAGED}
+            self.assertNotIn(decided[1][1], serving)
