@@ -1,8 +1,9 @@
-"""The script by which .ci/run lets no flaky test block a change, and every real failure."""
+"""What .ci/run and the Makefile do: flaky tests, linters, and a clone at any path."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,59 @@ def test_one_list_of_linters() -> None:
         assert f"entry: .venv/bin/{linter}" in hooks, linter
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert 'run: sudo env "PATH=$PATH" .ci/run\n' in workflow
+
+
+#: What a path may have in it that make, a shell or Python's packaging could stumble over.
+ODD = 'a\'b "c" d#é;%(e)s\n&f'
+
+
+def odd_clone(at: Path) -> Path:
+    """Make a clone below an odd path, with a Python that prints its arguments."""
+    clone = at / ODD
+    clone.mkdir()
+    for name in ("Makefile", ".ci"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, clone / name)
+    for name in ("setup.py", "pyproject.toml", "README.md", "requirements/run.txt"):
+        (clone / name).parent.mkdir(exist_ok=True)
+        (clone / name).touch()
+    python = clone / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf \'<%s>\' "$PYTHONPATH" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    for name in (".venv", ".run", ".installed"):
+        (clone / ".venv" / name).touch()
+    return clone
+
+
+def test_any_path(tmp_path: Path) -> None:
+    """``make run`` works in a clone at any path, also from elsewhere."""
+    clone = odd_clone(tmp_path)
+    for command, cwd in ((("make",), clone), (("make", "-C", str(clone)), tmp_path)):
+        done = subprocess.run(
+            [*command, "--no-print-directory", "run", "ARGS=--dir 'x y'"],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"<{clone}><-I><-c><from twisted")
+        assert done.stdout.endswith("<--nodaemon><--pidfile=><gostore><--dir><x y>")
+
+
+def test_no_dollar(tmp_path: Path) -> None:
+    """A path with a dollar sign, which setuptools takes for a variable, is refused in words."""
+    clone = tmp_path / "a$b"
+    clone.mkdir()
+    done = subprocess.run(
+        [ROOT / ".ci" / "venv", sys.executable, ".venv"],
+        cwd=clone,
+        env={**os.environ, "PWD": str(clone)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "with a $ in its name" in done.stderr
+    assert list(clone.iterdir()) == []
