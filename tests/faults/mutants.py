@@ -129,7 +129,7 @@ MUTANTS = (
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
         "            self.disk.close(fd)\n\n    def append",
         "            if sync:\n                self.disk.fsync(fd)\n"
-        "            self.disk.close(fd)\n        finally:\n            pass\n\n    def _create",
+        "            self.disk.close(fd)\n        finally:\n            pass\n\n    def append",
         "POST, in memory",
     ),
     _mutant(
