@@ -263,6 +263,8 @@ class Connection(protocol.Protocol):
             close_source(body)
             return
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping
+        # What follows a request without a length may be its body.
+        keep_alive = keep_alive and code != 411
         tail = self._factory.tail
         if not keep_alive:
             tail = _CLOSE + tail

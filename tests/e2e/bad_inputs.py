@@ -306,6 +306,7 @@ def _cases() -> Iterator[Case]:
     yield from _chunks()
     yield from _lines()
     yield from _conduct()
+    yield from _lost_lengths()
     yield from _paths()
     yield from _browsers()
 
@@ -954,6 +955,18 @@ def _conduct() -> Iterator[Case]:
             "RFC 9110 7.8, 8.4",
             {"a": data},
         )
+
+
+def _lost_lengths() -> Iterator[Case]:
+    """Row 85: a body whose length got lost on the way."""
+    lines = {
+        "PUT of HTTP/1.0": b"PUT /store/kept HTTP/1.0",
+        "PUT": b"PUT /store/kept HTTP/1.1",
+        "PUT that creates": b"PUT /store/a HTTP/1.1\r\nIf-None-Match: *",
+        "POST": b"POST /store/a HTTP/1.1",
+    }
+    cases = {what: _post(line=line, body=SMUGGLED) for what, line in lines.items()}
+    yield from _refused(85, "RFC 9112 6.3, RFC 9110 15.5.12", 411, cases)
 
 
 def _head(method: str, location: str, length: int, *fields: str) -> bytes:

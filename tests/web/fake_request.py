@@ -51,7 +51,10 @@ class FakeBody:
 
 
 class FakeRequest:
-    """A request, and its answer once it has one: ``code``, ``headers``, ``content``, ``length``."""
+    """A request, and its answer once it has one: ``code``, ``headers``, ``content``, ``length``.
+
+    POST and PUT say how long their body is, if ``framed``.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,8 @@ class FakeRequest:
         target: str,
         headers: Sequence[tuple[str, str]] = (),
         body: FakeBody | bytes = b"",
+        *,
+        framed: bool = True,
     ) -> None:
         self.method = method
         self.target = target.encode("ascii")
@@ -67,11 +72,18 @@ class FakeRequest:
         pairs = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ]
+        self.body = body if isinstance(body, FakeBody) else FakeBody(body)
+        if framed and method in ("POST", "PUT"):
+            length = self.body.length
+            pairs.append(
+                (b"transfer-encoding", b"chunked")
+                if length is None
+                else (b"content-length", b"%d" % length)
+            )
         joined: dict[bytes, bytes] = {}
         for name, value in pairs:
             joined[name] = joined[name] + b", " + value if name in joined else value
         self.headers = Headers(pairs, joined)
-        self.body = body if isinstance(body, FakeBody) else FakeBody(body)
         self.is_secure = False
         self.code: int | None = None
         self.source: Any = None

@@ -307,6 +307,23 @@ class UploadTests(WebCase):
         self.assertEqual(list(self.store.blobs), ["bar"])
         self.assertEqual(self.store.data("bar"), b"old")
 
+    def test_length_required(self) -> None:
+        """411: a write that does not say where its body ends stores nothing (RFC 9112 6.3)."""
+        self.ask("POST", "/store/foo", body=b"precious")
+        for method, location in (("PUT", "foo"), ("POST", "foo"), ("POST", "bar")):
+            request = FakeRequest(method, f"/store/{location}", framed=False)
+            self.dispatcher.dispatch(request)  # type: ignore[arg-type]
+            self.assert_refused(request, 411)
+        self.assertEqual(self.ask("GET", "/store/foo").content, b"precious")
+        self.assertEqual(self.ask("GET", "/store/bar").code, 404)
+
+    def test_length_zero(self) -> None:
+        """An empty body that says so is stored, and a DELETE needs no length."""
+        self.ask("POST", "/store/foo", body=b"precious")
+        self.assertEqual(self.ask("PUT", "/store/foo", body=b"").code, 200)
+        self.assertEqual(self.ask("GET", "/store/foo").content, b"")
+        self.assertEqual(self.ask("DELETE", "/store/foo").code, 200)
+
 
 class ConditionTests(WebCase):
     """Conditional requests (RFC 9110 section 13) in every verb."""

@@ -166,6 +166,13 @@ class BadInputTests(SynchronousTestCase):
         client.send(sent[-1:] + GET)
         self.assertEqual(client.codes, [200])
 
+    def test_no_length(self) -> None:
+        """After 411 the connection ends: what follows may be the body (RFC 9112 section 6.3)."""
+        client = Client(responder(411, [], lambda: b"no length"))
+        client.send(head() + SMUGGLED)
+        self.assertEqual([each.code for each in client.responses()], [411])
+        self.assertTrue(client.wire.ending)
+
     def test_upgrade(self) -> None:
         """Row 34: Upgrade is ignored (RFC 9110 section 7.8), and the next request is read."""
         client = Client()

@@ -24,6 +24,8 @@ from gostore.web.fields.representation import (
 from gostore.web.routing import Verb, asks, prepare
 from gostore.wire import Headers, Request
 
+_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
+
 ATTEMPTS = 5
 """How often a read starts over because its blob was replaced and collected before it was open."""
 
@@ -102,9 +104,13 @@ class Blobs:
 def _details(headers: Headers) -> Details:
     """What an upload says about its body.
 
-    Raises Refusal for Content-Range: part of a blob must not be stored as the whole (RFC 9110
-    section 14.5).
+    Raises Refusal if it does not say where the body ends: a gateway that drops the framing, or a
+    forgotten --data, must not store an empty blob (RFC 9112 section 6.3). Raises it as well for
+    Content-Range: part of a blob must not be stored as the whole (RFC 9110 section 14.5).
     """
+    if headers.has_none_of(_LENGTHS):
+        text = "Say how long the body is: send Content-Length, if only 0, or send it in chunks"
+        raise Refusal(411, text)
     if headers.get(b"content-range") is not None:
         text = "A part of a blob cannot be stored; send it whole, without Content-Range"
         raise Refusal(400, text)
