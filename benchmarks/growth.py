@@ -83,10 +83,9 @@ def _make(path: Path, part: int, first: int, end: int) -> None:
     now = time.time_ns()
     numbered = islice(enumerate(ids()), first + part, end, PROCESSES)
     while batch := [commit(number, each, now) for number, each in islice(numbered, BATCH)]:
-        volume.protocol.carry_out(batch)
-        for change in batch:
-            if change.error is not None:
-                raise change.error
+        for error in volume.protocol.carry_out(batch):
+            if error is not None:
+                raise error
     volume.close()
 
 

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from gostore.errors import StoreError
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change
 from gostore.volume.volume import Volume
@@ -114,13 +115,16 @@ class Committer:
         )
         flushed.addBoth(self._flushed, batch)
 
-    def _flushed(self, result: Failure | None, batch: list[tuple[_Turn, Change]]) -> None:
+    def _flushed(
+        self, result: list[StoreError | None] | Failure, batch: list[tuple[_Turn, Change]]
+    ) -> None:
+        errors = [None] * len(batch) if isinstance(result, Failure) else result
         # `_flushing` stays set: the turns below make up one batch, not several.
-        for turn, change in batch:
+        for (turn, _), error in zip(batch, errors, strict=True):
             if isinstance(result, Failure):
                 self._lost(turn, result)
-            elif change.error is not None:
-                turn.done.errback(Failure(change.error))
+            elif error is not None:
+                turn.done.errback(Failure(error))
             else:
                 self._switch(turn)
             self._enter(turn.location)

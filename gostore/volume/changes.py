@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define
+from attrs import define, frozen
 
 from gostore.blob import Blob, Committed
-from gostore.errors import StoreError
 from gostore.volume.directory import stage_name
 
 
@@ -29,36 +28,27 @@ class Stage:
         return fd
 
 
-@define(eq=False)
+@frozen(eq=False)
 class Commit:
-    """Make a blob exist: its finished record, and its bytes or the stage that holds them.
-
-    ``error`` says, after `WriteProtocol.carry_out`, why it is not done; None: it is, durably.
-    """
+    """Make a blob exist: its finished record, and its bytes or the stage that holds them."""
 
     blob: Blob
     data: bytes | Stage
-    error: StoreError | None = None
-    #: What the state file holds, once it is written.
-    record: bytes = b""
 
 
-@define(eq=False)
+@frozen(eq=False)
 class Delete:
     """Make a blob not exist, for good.
 
     ``elders`` are the ids of superseded blobs of its location that may still be on the disk. They
-    would come back if this one just vanished.  ``error`` as for `Commit`.
+    would come back if this one just vanished.
     """
 
     blob: Committed
     elders: Sequence[int]
-    error: StoreError | None = None
-    #: What the state file holds, once it is written.
-    record: bytes = b""
 
 
-@define(eq=False)
+@frozen(eq=False)
 class Discard:
     """Remove damaged directories, the last name only when the others are durably gone.
 
@@ -67,7 +57,6 @@ class Discard:
 
     names: Sequence[str]
     newest: int
-    error: StoreError | None = None
 
 
 Change = Commit | Delete | Discard

@@ -6,13 +6,13 @@ docs/architecture.md numbers its steps, and says what a crash between any two of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeGuard, TypeVar
 
+from attrs import define
 from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed, State
-from gostore.errors import BadRecord, DiskFailed, ReadOnly, as_store_error
+from gostore.errors import BadRecord, DiskFailed, ReadOnly, StoreError, as_store_error
 from gostore.volume.changes import Change, Commit, Delete, Discard, Stage
 from gostore.volume.directory import (
     DATA,
@@ -25,9 +25,42 @@ from gostore.volume.directory import (
 from gostore.volume.journal.journal import Entry, Journal, NothingWritten
 from gostore.volume.trash import Trash
 
-C = TypeVar("C", Commit, Delete, "Commit | Delete")
-
 log = Logger()
+
+
+@define(eq=False)
+class _Attempt:
+    """A change that is being carried out."""
+
+    change: Change
+    #: Why it is not done, or cannot be.
+    error: StoreError | None = None
+    #: What its state file holds, once it is written.
+    record: bytes = b""
+
+    def take(self, step: Callable[..., None], *arguments: object, **keywords: object) -> None:
+        """Take one step of the change, unless an earlier one failed."""
+        if self.error is None:
+            try:
+                step(*arguments, **keywords)
+            except (OSError, MemoryError) as error:
+                self.error = as_store_error(error)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the redo journal takes it: all of it is in memory."""
+        if isinstance(self.change, Commit):
+            return isinstance(self.change.data, bytes)
+        return isinstance(self.change, Delete)
+
+    @property
+    def entry(self) -> Entry:
+        """What the journal holds of it."""
+        change = self.change
+        assert not isinstance(change, Discard)
+        data = change.data if isinstance(change, Commit) else None
+        assert not isinstance(data, Stage)
+        return Entry(change.blob.id, self.record, data)
 
 
 class WriteProtocol:
@@ -45,63 +78,59 @@ class WriteProtocol:
         #: The number of the newest batch of the journal whose renames are done.
         self._renamed = 0
 
-    def carry_out(self, changes: Sequence[Change]) -> None:
-        """Carry out the changes, durably; each one's ``error`` says why it is not done, if so.
+    def carry_out(self, changes: Sequence[Change]) -> list[StoreError | None]:
+        """Carry out the changes, durably; say of each why it is not done, None if it is.
 
         The steps of the write protocol (docs/architecture.md) are taken for the whole batch
         together: everything is written, everything is synced, everything is renamed, and a sync
         of the root, begun after the last rename, makes the renames last.  Should that one fail,
         `Directory.broken` is set, and the changes it was for fail with an unknown outcome.
         """
+        attempts = [_Attempt(change) for change in changes]
+        self._carry_out(attempts)
+        return [attempt.error for attempt in attempts]
+
+    def _carry_out(self, attempts: Sequence[_Attempt]) -> None:
         if self._directory.broken is not None:
-            for change in changes:
-                change.error = ReadOnly(self._directory.broken)
+            _fail(attempts, ReadOnly(self._directory.broken))
             return
-        together = len(changes) > 1 and self._directory.syncfs_trusted
+        together = len(attempts) > 1 and self._directory.syncfs_trusted
         if self._journaled and self._directory.syncfs_trusted and self._open_journal():
-            small = [change for change in changes if _is_small(change)]
-            self._commit_small(small)
-            changes = [change for change in changes if not _is_small(change)]
-            if changes and not self._record_checkpoint(changes):
+            self._commit_small([attempt for attempt in attempts if attempt.is_small])
+            attempts = [attempt for attempt in attempts if not attempt.is_small]
+            if attempts and not self._record_checkpoint(attempts):
                 return
-        if changes:
-            self._commit_each(changes, together)
+        if attempts:
+            self._commit_each(attempts, together=together)
 
     # -- small changes, by the journal --------------------------------------------------------
 
-    def _commit_small(self, changes: Sequence[Commit | Delete]) -> None:
+    def _commit_small(self, attempts: Sequence[_Attempt]) -> None:
         """Make small changes durable by one flush, of the redo journal.
 
         The journal comes before the renames. So whatever a crash leaves torn under a plain number
         is in the journal, to be written again.
         """
-        for change in changes:
-            if isinstance(change, Commit):
-                _attempt(change, self._prepare_blob, False)
-            else:
-                _attempt(change, self._prepare_tombstone, False)
-        good = _good(changes)
+        for attempt in attempts:
+            attempt.take(self._prepare, attempt, sync=False)
+        good = _good(attempts)
         try:
             try:
                 if good:
-                    self._append([_entry(change) for change in good])
+                    self._append([attempt.entry for attempt in good])
             except NothingWritten as error:
-                _fail(good, error)
+                _fail(good, as_store_error(error))
                 good = []
-            for change in good:
-                if isinstance(change, Commit):
-                    _attempt(change, self._rename_blob)
-                else:
-                    _attempt(change, self._rename_tombstone)
+            for attempt in good:
+                attempt.take(self._rename, attempt.change)
             self._renamed = self.journal.last
-            failed = [each for each in changes if isinstance(each, Delete) and each.error]
+            failed = [each for each in attempts if isinstance(each.change, Delete) and each.error]
             # What could not be renamed is not done, and no start may find it in the journal.
             if failed or len(_good(good)) < len(good):
                 self.forget_journal()
                 self._delete_without_tombstones(failed)
         except OutcomeUnknown as unknown:
-            for change in changes:
-                change.error = change.error or DiskFailed(str(unknown))
+            _fail(attempts, DiskFailed(str(unknown)))
 
     def _open_journal(self) -> bool:
         """Have the journal ready; without one, small changes are flushed as large ones are."""
@@ -144,16 +173,15 @@ class WriteProtocol:
         """Whether commits will soon have to wait for a `checkpoint`."""
         return not self.journal.may_turn
 
-    def _record_checkpoint(self, changes: Sequence[Change]) -> bool:
+    def _record_checkpoint(self, attempts: Sequence[_Attempt]) -> bool:
         """Record the last checkpoint before these changes; if that fails, they fail."""
         try:
             self.record_checkpoint()
         except OutcomeUnknown as unknown:
-            for change in changes:
-                change.error = DiskFailed(str(unknown))
+            _fail(attempts, DiskFailed(str(unknown)))
             return False
         except NothingWritten as error:
-            _fail(changes, error)
+            _fail(attempts, as_store_error(error))
             return False
         return True
 
@@ -198,13 +226,11 @@ class WriteProtocol:
 
     # -- changes that are flushed to their own files ------------------------------------------
 
-    def _commit_each(self, changes: Sequence[Change], together: bool) -> None:
-        commits = [change for change in changes if isinstance(change, Commit)]
-        deletes = [change for change in changes if isinstance(change, Delete)]
-        for commit in commits:
-            _attempt(commit, self._prepare_blob, not together)
-        for delete in deletes:
-            _attempt(delete, self._prepare_tombstone, not together)
+    def _commit_each(self, attempts: Sequence[_Attempt], *, together: bool) -> None:
+        commits = [attempt for attempt in attempts if isinstance(attempt.change, Commit)]
+        deletes = [attempt for attempt in attempts if isinstance(attempt.change, Delete)]
+        for attempt in (*commits, *deletes):
+            attempt.take(self._prepare, attempt, sync=not together)
         if together:
             try:
                 self._directory.disk.syncfs(self._directory.root)
@@ -216,35 +242,47 @@ class WriteProtocol:
                 if self.journal.last:
                     self._directory.break_for(error)
                 self._directory.syncfs_trusted = False
-                _fail(changes, error)
+                _fail(attempts, as_store_error(error))
                 return
         try:
             for commit in commits:
-                _attempt(commit, self._rename_blob)
+                commit.take(self._rename, commit.change)
             if together and deletes:
                 for delete in deletes:
-                    _attempt(delete, self._rename_tombstone)
+                    delete.take(self._rename, delete.change)
                 self._directory.sync_all()
             else:
                 if _good(commits):
                     self._directory.sync_root()
                 for delete in deletes:
-                    _attempt(delete, self._delete_durably)
+                    delete.take(self._delete_durably, delete.change)
             # A tombstone needs room, and a directory to stand in. A deletion must need neither.
             self._delete_without_tombstones([each for each in deletes if each.error is not None])
-            for change in changes:
-                if isinstance(change, Discard):
+            for attempt in attempts:
+                if isinstance(attempt.change, Discard):
                     self.forget_journal()
-                    _attempt(change, self._put_away, change.names, change.newest)
+                    attempt.take(self._put_away, attempt.change.names, attempt.change.newest)
         except OutcomeUnknown as unknown:
-            for change in changes:
-                change.error = change.error or DiskFailed(str(unknown))
+            _fail(attempts, DiskFailed(str(unknown)))
 
     # -- the steps ----------------------------------------------------------------------------
 
-    def _prepare_blob(self, commit: Commit, sync: bool) -> None:
+    def _prepare(self, attempt: _Attempt, *, sync: bool) -> None:
+        """Write everything of a change but the rename that makes it true."""
+        match attempt.change:
+            case Commit() as commit:
+                attempt.record = statefile.dump(commit.blob)
+                self._prepare_blob(commit, attempt.record, sync=sync)
+            case Delete() as delete:
+                blob = self._record_of(delete.blob)
+                # It may be one already: by a rename that was reported as failed, or by hand.
+                if blob.state is not State.FAILURE:
+                    blob.delete(self._now())
+                attempt.record = statefile.dump(blob)
+                self._directory.write_state_tmp(str(blob.id), attempt.record, sync=sync)
+
+    def _prepare_blob(self, commit: Commit, record: bytes, *, sync: bool) -> None:
         name = stage_name(commit.blob.id)
-        record = commit.record = statefile.dump(commit.blob)
         if isinstance(commit.data, Stage):
             self._directory.finish(commit.data.release(), sync=sync)
             self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)
@@ -256,17 +294,6 @@ class WriteProtocol:
         if sync:
             self._directory.sync(name)
 
-    def _rename_blob(self, commit: Commit) -> None:
-        self._directory.rename(stage_name(commit.blob.id), str(commit.blob.id))
-
-    def _prepare_tombstone(self, delete: Delete, sync: bool) -> None:
-        blob = self._record_of(delete.blob)
-        # A rename that was reported as failed, or somebody's hand, may have made it one already.
-        if blob.state is not State.FAILURE:
-            blob.delete(self._now())
-        delete.record = statefile.dump(blob)
-        self._directory.write_state_tmp(str(blob.id), delete.record, sync=sync)
-
     def _record_of(self, committed: Committed) -> Blob:
         """Read a committed blob's record, or make one of what the maps know if it is lost."""
         try:
@@ -275,21 +302,27 @@ class WriteProtocol:
             log.warn("The record of blob {id} is lost: {error}", id=committed.id, error=error)
             return Blob.of(committed)
 
-    def _rename_tombstone(self, delete: Delete) -> None:
-        self._directory.put_state_in_place(str(delete.blob.id))
+    def _rename(self, change: Commit | Delete) -> None:
+        """Make a change true, by the one rename that does."""
+        if isinstance(change, Commit):
+            self._directory.rename(stage_name(change.blob.id), str(change.blob.id))
+        else:
+            self._directory.put_state_in_place(str(change.blob.id))
 
     def _delete_durably(self, delete: Delete) -> None:
         """Rename a tombstone, to last; raises OutcomeUnknown, or OSError if nothing is done."""
         with self._directory.flushing(str(delete.blob.id)):
-            self._rename_tombstone(delete)
+            self._rename(delete)
 
-    def _delete_without_tombstones(self, deletes: Sequence[Delete]) -> None:
-        for delete in deletes:
-            delete.error = None
-            names = [str(blob_id) for blob_id in (*delete.elders, delete.blob.id)]
-            _attempt(delete, self._put_away, names, delete.blob.generation)
+    def _delete_without_tombstones(self, attempts: Sequence[_Attempt]) -> None:
+        for attempt in attempts:
+            assert isinstance(attempt.change, Delete)
+            attempt.error = None
+            blob = attempt.change.blob
+            names = [str(blob_id) for blob_id in (*attempt.change.elders, blob.id)]
+            attempt.take(self._put_away, names, blob.generation)
 
-    def _put_away(self, _change: Change, names: Sequence[str], newest: int) -> None:
+    def _put_away(self, names: Sequence[str], newest: int) -> None:
         """Put directories into the trash, the last only when the others are durably there.
 
         An elder may have been collected since, and its id given to a blob that is younger than
@@ -314,33 +347,11 @@ class WriteProtocol:
             return False
 
 
-def _attempt(change: Change, step: Callable[..., None], *arguments: object) -> None:
-    """Take one step of a change, unless an earlier one failed."""
-    if change.error is None:
-        try:
-            step(change, *arguments)
-        except (OSError, MemoryError) as error:
-            change.error = as_store_error(error)
+def _good(attempts: Iterable[_Attempt]) -> list[_Attempt]:
+    return [attempt for attempt in attempts if attempt.error is None]
 
 
-def _fail(changes: Iterable[Change], error: OSError) -> None:
+def _fail(attempts: Iterable[_Attempt], error: StoreError) -> None:
     """Let changes fail that have not failed earlier."""
-    for change in changes:
-        change.error = change.error or as_store_error(error)
-
-
-def _is_small(change: Change) -> TypeGuard[Commit | Delete]:
-    """Whether the redo journal takes it: all of it is in memory."""
-    return isinstance(change, Delete) or (
-        isinstance(change, Commit) and isinstance(change.data, bytes)
-    )
-
-
-def _entry(change: Commit | Delete) -> Entry:
-    data = change.data if isinstance(change, Commit) else None
-    assert not isinstance(data, Stage)
-    return Entry(change.blob.id, change.record, data)
-
-
-def _good(changes: Iterable[C]) -> list[C]:
-    return [change for change in changes if change.error is None]
+    for attempt in attempts:
+        attempt.error = attempt.error or error

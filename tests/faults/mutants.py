@@ -110,10 +110,10 @@ MUTANTS = (
     _mutant(
         "a full disk is passed over",
         "volume.commit",
-        "            step(change, *arguments)\n",
-        "            try:\n                step(change, *arguments)\n"
-        "            except OSError as error:\n"
-        "                if error.errno != 28:  # ENOSPC\n                    raise\n",
+        "                step(*arguments, **keywords)\n",
+        "                try:\n                    step(*arguments, **keywords)\n"
+        "                except OSError as error:\n"
+        "                    if error.errno != 28:  # ENOSPC\n                        raise\n",
         "POST, in memory",
     ),
     _mutant(
@@ -186,10 +186,10 @@ MUTANTS = (
     _mutant(
         "a rename that failed makes the store read-only",
         "volume.commit",
-        "                if isinstance(change, Commit):\n"
-        "                    _attempt(change, self._rename_blob)\n",
-        "                if isinstance(change, Commit):\n"
-        "                    self._directory.break_if_failing(self._rename_blob, change)\n",
+        "            for attempt in good:\n"
+        "                attempt.take(self._rename, attempt.change)\n",
+        "            for attempt in good:\n"
+        "                self._directory.break_if_failing(self._rename, attempt.change)\n",
         "POST, in memory",
     ),
     _mutant(
@@ -209,10 +209,10 @@ MUTANTS = (
     _mutant(
         "to have no descriptor makes the store read-only",
         "volume.commit",
-        "                    _attempt(delete, self._delete_durably)\n",
-        "                    _attempt(delete, self._rename_tombstone)\n"
+        "                    delete.take(self._delete_durably, delete.change)\n",
+        "                    delete.take(self._rename, delete.change)\n"
         "                    self._directory.break_if_failing(\n"
-        "                        self._directory.sync, str(delete.blob.id)\n"
+        "                        self._directory.sync, str(delete.change.blob.id)\n"
         "                    )\n",
         "DELETE",
     ),
@@ -265,7 +265,8 @@ MUTANTS = (
     _mutant(
         "a failed flush of a batch is passed over",
         "volume.commit",
-        "                _fail(changes, error)\n                return\n        try:\n",
+        "                _fail(attempts, as_store_error(error))\n"
+        "                return\n        try:\n",
         "        try:\n",
         "requests at once",
         kind=PowerCuts,

@@ -109,7 +109,7 @@ def _modules_of(package: str, names: Iterable[str]) -> list[str]:
 #: The renames of a batch.
 _RENAME = """\
             for commit in commits:
-                _attempt(commit, self._rename_blob)
+                commit.take(self._rename, commit.change)
 """
 
 MUTANTS = (
@@ -183,7 +183,7 @@ MUTANTS = (
         _RENAME.replace("commits:", "commits[:1]:")
         + "            if len(commits) > 1:\n                self._directory.sync_root()\n"
         + _RENAME.replace("commits:", "commits[1:]:")
-        + "            commits = [] if len(changes) > 1 else commits[:1]\n",
+        + "            commits = [] if len(attempts) > 1 else commits[:1]\n",
         trials.pairs,
     ),
     Mutant(
@@ -204,15 +204,15 @@ MUTANTS = (
     Mutant(
         "a batch trusts any syncfs",
         "volume.commit",
-        "together = len(changes) > 1 and self._directory.syncfs_trusted",
-        "together = len(changes) > 1",
+        "together = len(attempts) > 1 and self._directory.syncfs_trusted",
+        "together = len(attempts) > 1",
         trials.pairs,
     ),
     Mutant(
         "a tombstone is not synced",
         "volume.commit",
-        "self._directory.write_state_tmp(str(blob.id), delete.record, sync=sync)",
-        "self._directory.write_state_tmp(str(blob.id), delete.record, sync=False)",
+        "self._directory.write_state_tmp(str(blob.id), attempt.record, sync=sync)",
+        "self._directory.write_state_tmp(str(blob.id), attempt.record, sync=False)",
         trials.short_scripts,
     ),
     Mutant(
@@ -429,13 +429,10 @@ JOURNAL_MUTANTS = (
     _journal(
         "renames come before the journal",
         "volume.commit",
-        "                    self._append([_entry(change) for change in good])\n",
-        "                    for change in good:\n"
-        "                        if isinstance(change, Commit):\n"
-        "                            self._rename_blob(change)\n"
-        "                        else:\n"
-        "                            self._rename_tombstone(change)\n"
-        "                    self._append([_entry(change) for change in good])\n"
+        "                    self._append([attempt.entry for attempt in good])\n",
+        "                    for attempt in good:\n"
+        "                        self._rename(attempt.change)\n"
+        "                    self._append([attempt.entry for attempt in good])\n"
         "                    good = []\n",
         trials.long_scripts,
     ),
@@ -478,8 +475,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is not forgotten before something is discarded",
         "volume.commit",
-        "                    self.forget_journal()\n                    _attempt",
-        "                    _attempt",
+        "                    self.forget_journal()\n                    attempt.take(",
+        "                    attempt.take(",
         trials.found_damaged,
         more=(("if self.journal.synced > self.journal.told:", "if False:"),),
     ),
@@ -586,8 +583,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "a tombstone is not in the journal",
         "volume.commit",
-        "self._append([_entry(change) for change in good])",
-        "self._append([_entry(c) for c in good if isinstance(c, Commit)])",
+        "self._append([attempt.entry for attempt in good])",
+        "self._append([each.entry for each in good if isinstance(each.change, Commit)])",
         trials.long_scripts,
     ),
     _journal(
@@ -598,7 +595,7 @@ JOURNAL_MUTANTS = (
         "        self._renamed",
     ),
     _journal(
-        "a checkpoint covers what is revealed while it lasts",
+        "a checkpoint covers what is renamed while it lasts",
         "volume.commit",
         "self.journal.advance(renamed)",
         "self.journal.advance(self._renamed)",
@@ -612,17 +609,17 @@ JOURNAL_MUTANTS = (
         trials.checkpoints,
     ),
     _journal(
-        "what is not renamed yet counts as revealed",
+        "what is not renamed yet counts as renamed",
         "volume.commit",
-        "            for change in good:\n",
-        "            self._renamed = self.journal.last\n            for change in good:\n",
+        "            for attempt in good:\n",
+        "            self._renamed = self.journal.last\n            for attempt in good:\n",
         trials.checkpoints,
     ),
     _journal(
         "batches are written after a sync has failed",
         "volume.commit",
-        "        if self._directory.broken is not None:\n            for change in changes:\n",
-        "        if False:\n            for change in changes:\n",
+        "        if self._directory.broken is not None:\n            _fail(",
+        "        if False:\n            _fail(",
         trials.failing_syncs,
     ),
     _journal(

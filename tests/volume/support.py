@@ -64,15 +64,15 @@ class VolumeCase(SynchronousTestCase):
     def commit(self, blob_id: int, location: str, data: bytes = b"data") -> Blob:
         """Commit a small blob."""
         change = self.change(blob_id, location, data)
-        self.volume.protocol.carry_out([change])
-        self.assertIsNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNone(error)
         return change.blob
 
     def delete(self, blob: Blob, elders: Sequence[int] = ()) -> None:
         """Delete a blob."""
         change = Delete(blob.committed(), elders)
-        self.volume.protocol.carry_out([change])
-        self.assertIsNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNone(error)
 
     def file(self, *names: str) -> str:
         """A path in the data directory."""

@@ -728,8 +728,8 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         shutil.rmtree(self.file("1"))
         change = self.stage(1, "b")
-        self.volume.protocol.carry_out([change])
-        self.assertIsNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNone(error)
         self.crash()
         self.assertEqual(self.restart().live, {"b": change.blob.committed()})
 
@@ -935,13 +935,13 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         self.disk.fail("fdatasync", errno.EIO)
         change = Commit(self.blob(2, "b", b"x"), b"x")
-        self.volume.protocol.carry_out([change])
-        self.assertIsNotNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNotNone(error)
         self.assertIsNotNone(self.volume.broken)
         self.disk.clear()
         later = Commit(self.blob(3, "c", b"x"), b"x")
-        self.volume.protocol.carry_out([later])
-        self.assertIsInstance(later.error, ReadOnly)
+        (error,) = self.volume.protocol.carry_out([later])
+        self.assertIsInstance(error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
 
     def test_checkpoint_fails(self) -> None:
@@ -963,8 +963,8 @@ class RedoTests(VolumeCase):
         blob = self.commit(1, "a", b"data")
         changes = [self.stage(number, f"b{number}") for number in (2, 3)]
         self.disk.fail("syncfs", errno.EIO)
-        self.volume.protocol.carry_out(changes)
-        self.assertTrue(all(change.error for change in changes))
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertTrue(all(errors))
         self.assertIsNotNone(self.volume.broken)
         self.assertRaises(OutcomeUnknown, self.volume.protocol.forget_journal)
         self.crash()
@@ -980,8 +980,8 @@ class RedoTests(VolumeCase):
         for name in ("1", "2"):
             shutil.rmtree(self.file(name))
         later = self.stage(2, "b")
-        self.volume.protocol.carry_out([later])
-        self.assertIsNone(later.error)
+        (error,) = self.volume.protocol.carry_out([later])
+        self.assertIsNone(error)
         self.crash()
         self.assertEqual(self.restart().live, {"b": later.blob.committed()})
 
@@ -1007,8 +1007,8 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"data")
         self.disk.fail("mkdir", errno.ENOSPC)
         changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
-        self.volume.protocol.carry_out(changes)
-        self.assertEqual([change.error is None for change in changes], [False, True])
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertEqual([error is None for error in errors], [False, True])
         self.crash()
         self.assertEqual(sorted(self.restart().live), ["a", "b3"])
 
@@ -1016,9 +1016,9 @@ class RedoTests(VolumeCase):
         """What cannot be renamed after the flush is not done, and no start does it again."""
         self.disk.fail("rename", errno.ENOSPC)
         changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (1, 2)]
-        self.volume.protocol.carry_out(changes)
-        self.assertIsInstance(changes[0].error, NoSpace)
-        self.assertEqual((changes[1].error, self.volume.broken), (None, None))
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertIsInstance(errors[0], NoSpace)
+        self.assertEqual((errors[1], self.volume.broken), (None, None))
         self.crash()
         self.assertEqual(list(self.restart().live), ["b2"])
 
@@ -1036,8 +1036,8 @@ class RedoTests(VolumeCase):
         self.commit(1, "a", b"x")
         self.disk.fail("pwrite", errno.ENOMEM)
         change = Commit(self.blob(2, "b", b"x"), b"x")
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, Busy)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, Busy)
         self.commit(3, "c", b"x")
         self.crash()
         self.assertEqual(sorted(self.restart().live), ["a", "c"])
@@ -1048,8 +1048,8 @@ class RedoTests(VolumeCase):
         self.disk.shorten("pwrite", 100)
         self.disk.fail("pwrite", errno.EIO, nth=2)
         change = Commit(self.blob(2, "b", b"x"), b"x")
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, DiskFailed)
         self.assertIsNotNone(self.volume.broken)
 
     def test_full_disk(self) -> None:
@@ -1067,8 +1067,8 @@ class RedoTests(VolumeCase):
         name = self.volume.trash.quarantine("1")
         assert name is not None
         change = Discard([name], 0)
-        self.volume.protocol.carry_out([change])
-        self.assertIsNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNone(error)
         self.crash()
         found = self.restart()
         self.assertEqual((found.live, found.damaged), ({}, {}))

@@ -164,12 +164,12 @@ class CommitTests(VolumeCase):
 
     def test_refused(self) -> None:
         """A call that fails before the rename fails that blob, and leaves nothing open."""
-        for number, (error, kind) in enumerate(FAILURES):
+        for number, (code, kind) in enumerate(FAILURES):
             for at, call in enumerate(("mkdir", "open", "writev", "fsync")):
                 change = self.change(10 * number + at, "a")
-                self.disk.fail(call, error)
-                self.volume.protocol.carry_out([change])
-                self.assertIsInstance(change.error, kind, call)
+                self.disk.fail(call, code)
+                (error,) = self.volume.protocol.carry_out([change])
+                self.assertIsInstance(error, kind, call)
                 self.assertEqual(self.disk.open_files, [""])
                 self.assertIsNone(self.volume.broken)
                 self.disk.heal()
@@ -182,9 +182,9 @@ class CommitTests(VolumeCase):
             self.volume = self.open(sync)
             self.put("7", b"photo", "a.jpg")
             changes = [self.change(7, "a"), self.change(8 + trusted, "b")]
-            self.volume.protocol.carry_out(changes)
-            self.assertIsInstance(changes[0].error, DiskFailed)
-            self.assertEqual((changes[1].error, self.volume.broken), (None, None))
+            errors = self.volume.protocol.carry_out(changes)
+            self.assertIsInstance(errors[0], DiskFailed)
+            self.assertEqual((errors[1], self.volume.broken), (None, None))
             self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
             self.assertTrue(self.volume.trash.remove(".new-7"))
 
@@ -193,8 +193,8 @@ class CommitTests(VolumeCase):
         changes = [self.change(number, f"b{number}") for number in (1, 2, 3)]
         self.disk.fail("mkdir", errno.ENOSPC, nth=2)
         self.disk.clear()
-        self.volume.protocol.carry_out(changes)
-        self.assertEqual([change.error is None for change in changes], [True, False, True])
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertEqual([error is None for error in errors], [True, False, True])
         self.assertEqual(self.disk.trace().count("fsync /"), 1)
         self.assertEqual(self.disk.trace()[-1], "fsync /")
 
@@ -202,13 +202,13 @@ class CommitTests(VolumeCase):
         """If the root cannot be flushed the outcome is unknown; nothing is tried again."""
         change = self.change(1, "a")
         self.disk.fail("fsync", errno.EIO, nth=4)
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, DiskFailed)
         self.assertIsNotNone(self.volume.broken)
         self.disk.clear()
         later = self.change(2, "b")
-        self.volume.protocol.carry_out([later])
-        self.assertIsInstance(later.error, ReadOnly)
+        (error,) = self.volume.protocol.carry_out([later])
+        self.assertIsInstance(error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
 
     def test_short_writes(self) -> None:
@@ -222,8 +222,8 @@ class CommitTests(VolumeCase):
         """A commit never replaces a directory that is there."""
         self.commit(1, "a")
         change = self.change(1, "b", b"other")
-        self.volume.protocol.carry_out([change])
-        self.assertIsNotNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNotNone(error)
         self.assertEqual(self.data(1), b"data")
 
 
@@ -247,8 +247,8 @@ class StageTests(VolumeCase):
         stage = self.stage(5, b"one", b"two")
         self.disk.clear()
         change = Commit(self.finish(stage.blob, b"onetwo"), stage)
-        self.volume.protocol.carry_out([change])
-        self.assertIsNone(change.error)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsNone(error)
         self.assert_order(
             f"fsync .new-5/{DATA}",
             f"fsync .new-5/{STATE}.tmp",
@@ -377,16 +377,16 @@ class DeleteTests(VolumeCase):
         self.disk.fail("writev", errno.ENOSPC)
         self.disk.fail("rename", errno.ENOSPC, times=FOR_EVER)
         self.disk.fail("unlink", errno.EIO, name=f"1/{STATE}")
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, DiskFailed)
         self.assertEqual((self.volume.broken, self.volume.trash.trashed), (None, {}))
 
     def test_not_flushed(self) -> None:
         """If its directory cannot be flushed the outcome is unknown."""
         change = Delete(self.commit(1, "a").committed(), [])
         self.disk.fail("fsync", errno.EIO, nth=2)
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, DiskFailed)
         self.assertIsNotNone(self.volume.broken)
 
     def test_discard(self) -> None:
@@ -397,13 +397,13 @@ class DeleteTests(VolumeCase):
         assert name is not None
         change = Discard(["1", name], 2)
         self.disk.fail("rename", errno.EIO)
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, DiskFailed)
         self.assertEqual(self.names(), [name, "1"])
         self.disk.clear()
         again = Discard(["1", name], 2)
-        self.volume.protocol.carry_out([again])
-        self.assertIsNone(again.error)
+        (error,) = self.volume.protocol.carry_out([again])
+        self.assertIsNone(error)
         self.assert_order(
             "rename 1 -> .trash-1-3", "fsync /", f"rename {name} -> .trash-2-4", "fsync /"
         )
@@ -425,12 +425,12 @@ class DeleteTests(VolumeCase):
         self.disk.fail("rename", after=True)
         self.disk.fail("rename", nth=2)  # so that it cannot do without a tombstone either
         failed = Delete(blob.committed(), [])
-        self.volume.protocol.carry_out([failed])
-        self.assertIsInstance(failed.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([failed])
+        self.assertIsInstance(error, DiskFailed)
         beside = self.change(2, "b")
         again = Delete(blob.committed(), [])
-        self.volume.protocol.carry_out([again, beside])
-        self.assertEqual((again.error, beside.error), (None, None))
+        errors = self.volume.protocol.carry_out([again, beside])
+        self.assertEqual(errors, [None, None])
         found = self.restart()
         self.assertEqual(([dead.id for dead in found.dead], list(found.live)), ([1], ["b"]))
 
@@ -448,8 +448,8 @@ class DeleteTests(VolumeCase):
         change = self.change(1, "a")
         self.disk.fail("rename", errno.EIO)
         self.disk.fail("lstat", errno.EIO)
-        self.volume.protocol.carry_out([change])
-        self.assertIsInstance(change.error, DiskFailed)
+        (error,) = self.volume.protocol.carry_out([change])
+        self.assertIsInstance(error, DiskFailed)
         self.assertIn("a rename failed", self.volume.broken or "")
 
     def test_tombstone_not_reached(self) -> None:
@@ -467,9 +467,9 @@ class DeleteTests(VolumeCase):
         change = self.change(1, "a")
         directory = self.volume.directory
         self.disk.before("fsync", lambda: setattr(directory, "broken", "a sync failed"), nth=4)
-        self.volume.protocol.carry_out([change])
+        (error,) = self.volume.protocol.carry_out([change])
         self.assertEqual(self.disk.trace()[-1], "fsync /")
-        self.assertIsInstance(change.error, DiskFailed)
+        self.assertIsInstance(error, DiskFailed)
 
 
 class TogetherTests(VolumeCase):
@@ -489,8 +489,8 @@ class TogetherTests(VolumeCase):
         """If that flush fails none of the batch is there, and nothing is broken."""
         changes = [self.change(number, f"b{number}") for number in (1, 2)]
         self.disk.fail("syncfs", errno.EIO)
-        self.volume.protocol.carry_out(changes)
-        self.assertEqual([type(change.error) for change in changes], [DiskFailed] * 2)
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertEqual([type(error) for error in errors], [DiskFailed] * 2)
         self.assertIsNone(self.volume.broken)
         self.assertEqual(self.names(), [".new-1", ".new-2"])
 
@@ -504,9 +504,9 @@ class TogetherTests(VolumeCase):
         self.disk.fail("fsync", errno.EIO, name=".new-3/data.raw")
         late = Commit(self.finish(stage.blob, b"data"), stage)
         beside = self.change(4, "d")
-        self.volume.protocol.carry_out([late, beside])
-        self.assertIsInstance(late.error, DiskFailed)
-        self.assertIsNone(beside.error)
+        late_error, beside_error = self.volume.protocol.carry_out([late, beside])
+        self.assertIsInstance(late_error, DiskFailed)
+        self.assertIsNone(beside_error)
         self.assertEqual(self.disk.count("syncfs"), 0)
         self.assertIn("4", self.names())
         self.assertNotIn("3", self.names())
@@ -541,8 +541,8 @@ class NoMemoryTests(VolumeCase):
         """A change that cannot be prepared is not done; the others of its batch are."""
         self.disk.before("mkdir", no_memory, name=".new-1")
         changes = [self.change(number, f"b{number}") for number in (1, 2)]
-        self.volume.protocol.carry_out(changes)
-        self.assertEqual([type(change.error) for change in changes], [Busy, type(None)])
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertEqual([type(error) for error in errors], [Busy, type(None)])
         self.assertIsNone(self.volume.broken)
 
     def test_no_journal(self) -> None:
@@ -557,8 +557,8 @@ class NoMemoryTests(VolumeCase):
             self.commit(10 + number, "before")
             self.disk.before(kind, no_memory)
             change = self.change(number, f"b{number}")
-            self.volume.protocol.carry_out([change])
-            self.assertIsInstance(change.error, DiskFailed)
+            (error,) = self.volume.protocol.carry_out([change])
+            self.assertIsInstance(error, DiskFailed)
             self.assertIsNotNone(self.volume.broken)
             self.volume.close()
             self.volume = self.open("journal")
