@@ -22,14 +22,13 @@ from gostore.blob import Blob, Committed
 from gostore.errors import AlreadyExists, NoIds, NotFound, Stopping, VolumeUnusable, as_store_error
 from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
-from gostore.store.garbage import Garbage
+from gostore.store.garbage import SECOND, Garbage
 from gostore.store.index import Index
 from gostore.store.interface import Body, Content, Details, Page, Precondition, Summary, Verifier
 from gostore.store.reading import Reader
 from gostore.store.upload import Received, Upload
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change, Commit, Delete, Discard
-from gostore.volume.collect import Dead
 from gostore.volume.directory import OutcomeUnknown
 from gostore.volume.recovery.findings import Damage, Findings
 from gostore.volume.recovery.repair import repair
@@ -37,6 +36,9 @@ from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
+
+#: The last second that a record can hold, in the year 9999.
+_LAST_SECOND = 253_402_300_799
 
 
 class BlobStore:
@@ -268,7 +270,7 @@ class BlobStore:
             previous = self.index.remove(location)
             if isinstance(previous, Committed):
                 self._reader.files.forget(previous.id)
-                self.garbage.add(Dead(previous.id, location, previous.generation))
+                self.garbage.add_deleted(previous)
 
         return self._workers.ongoing.watch(self._committer.change(location, decide, switch))
 
@@ -339,7 +341,7 @@ class BlobStore:
         def decide() -> Change:
             self._check(location, precondition, exists)
             self._generation += 1
-            now = self._volume.now()
+            now = self._time_at(location)
             blob.finish_writing(now, received.size, received.sha256, self._generation)
             return Commit(blob, received.data)
 
@@ -355,6 +357,23 @@ class BlobStore:
             return committed, previous is None
 
         return self._committer.change(location, decide, switch)
+
+    def _time_at(self, location: str) -> int:
+        """Return the time to record for a new version, in nanoseconds since the epoch.
+
+        It is the clock's, but in a later second than the predecessor's, even if the clock was set
+        back: so a date in HTTP, which has whole seconds, stands for one version of a location.
+        """
+        now = self._volume.now()
+        found = self.index.find(location)
+        if found is None:
+            last = self.garbage.deleted_at(location)
+        else:
+            last = (found.blob if isinstance(found, Damage) else found).modified
+        if last is None or now // SECOND > last // SECOND:
+            return now
+        # After the end of the year 9999 there is no later second to record.
+        return min((last // SECOND + 1) * SECOND, max(last, _LAST_SECOND * SECOND))
 
     def _written(self, result: T, upload: Upload, ticket: Ticket) -> T:
         """Let go of what the write took; the collector removes what a failed upload left."""

@@ -23,6 +23,9 @@ from gostore.volume.volume import Volume
 #: Seconds after which a replaced blob is marked: those of a second share a flush.
 RETIRE_AFTER = 1.0
 
+SECOND = 1_000_000_000
+"""In nanoseconds, as the store counts."""
+
 log = Logger()
 
 
@@ -37,6 +40,8 @@ class Garbage:
         self._dead: dict[int, Dead] = {}
         #: The ids of the dead blobs of each location, in the order in which they died.
         self._dead_at: dict[str, dict[int, None]] = {}
+        #: The recorded times of deleted blobs, until they are collected and those seconds past.
+        self._deleted_at: dict[str, int] = {}
         self._stages: set[int] = set()
         #: Directories of damaged blobs whose location has been written since.
         self._remains: dict[str, set[str]] = {}
@@ -71,6 +76,15 @@ class Garbage:
     def add_stage(self, blob_id: int) -> None:
         """Take in a stage that nobody writes any more."""
         self._stages.add(blob_id)
+
+    def add_deleted(self, blob: Committed) -> None:
+        """Take in a blob that was deleted, and remember its time for the next one there."""
+        self.add(Dead(blob.id, blob.location, blob.generation))
+        self._deleted_at[blob.location] = blob.modified
+
+    def deleted_at(self, location: str) -> int | None:
+        """Return the recorded time of a blob that was deleted at a location not long ago."""
+        return self._deleted_at.get(location)
 
     # -- retiring -----------------------------------------------------------------------------
 
@@ -168,6 +182,10 @@ class Garbage:
                 if not group:
                     del self._dead_at[dead.location]
         self._stages.difference_update(collected.ids)
+        second = self._volume.now() // SECOND
+        for location, time in list(self._deleted_at.items()):
+            if location not in self._dead_at and time // SECOND < second:
+                del self._deleted_at[location]
 
     # In a worker:
 

@@ -7,8 +7,10 @@ import os
 import shutil
 import stat
 
+from gostore.blob import Committed
 from gostore.errors import (
     BodyFailed,
+    Damaged,
     DiskFailed,
     NotFound,
     ReadOnly,
@@ -312,3 +314,63 @@ class StartTests(StoreCase):
         self.wait(self.store.delete("a"))
         self.open()
         self.fails(self.store.get("a"), NotFound)
+
+
+class TimeTests(StoreCase):
+    """The recorded times of a location's versions: in whole seconds, each later than the last."""
+
+    def setUp(self) -> None:
+        """Let the clock stand still."""
+        super().setUp()
+        self.clock.step = 0
+
+    def check_later(self, old: Committed, new: Committed) -> None:
+        """The new version is at least of the next second, and so is its record."""
+        self.assertGreater(new.modified // SECOND, old.modified // SECOND)
+        self.assertEqual(self.record(new.id).changed, new.modified)
+
+    def test_same_second(self) -> None:
+        """Two versions of one second differ in the second that is recorded."""
+        old = self.store_blob("a")
+        self.assertEqual(old.modified, self.clock.time)
+        new = self.store_blob("a", b"new")
+        self.assertEqual(new.modified, (old.modified // SECOND + 1) * SECOND)
+        self.check_later(old, new)
+
+    def test_set_back(self) -> None:
+        """When the clock is set back a new version is still later, after a restart, too."""
+        old = self.store_blob("a")
+        self.clock.time -= YEARS
+        for _ in range(2):
+            self.open()
+            new = self.store_blob("a", b"new")
+            self.check_later(old, new)
+            old = new
+        other = self.store_blob("b")
+        self.assertEqual(other.modified, self.clock.time, "only this location is concerned")
+        self.clock.time += 2 * YEARS
+        self.assertEqual(self.store_blob("a").modified, self.clock.time)
+
+    def test_deleted(self) -> None:
+        """A blob is later than one that was deleted before it, be that collected."""
+        for collects in (False, True):
+            old = self.store_blob("a")
+            self.wait(self.store.delete("a"))
+            if collects:
+                self.collect()
+            self.clock.time -= SECOND
+            new = self.store_blob("a", b"new")
+            self.check_later(old, new)
+
+    def test_damaged(self) -> None:
+        """A blob is later than the damaged one that it replaces."""
+        old = self.store_blob("a")
+        self.data(old).write_bytes(b"dato")
+        self.fails(self.store.content(old), Damaged)
+        self.check_later(old, self.store_blob("a", b"new"))
+
+    def test_end_of_time(self) -> None:
+        """In the last second that can be recorded there is no later one."""
+        self.clock.time = 253_402_300_799 * SECOND
+        old = self.store_blob("a")
+        self.assertEqual(self.store_blob("a", b"new").modified, old.modified)

@@ -9,7 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.store.garbage import Garbage
+from gostore.blob import Committed
+from gostore.store.garbage import SECOND, Garbage
 from gostore.store.index import Ids
 from gostore.volume.collect import Collected, Dead
 from tests.store.doubles import PromptClock, ThreadlessWorkers
@@ -32,9 +33,10 @@ class GarbageTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Know of nothing yet."""
+        self.now = 0
         self.workers = CollectedWorkers()
         self.ids = Ids()
-        volume: Any = SimpleNamespace(broken=None)
+        volume: Any = SimpleNamespace(broken=None, now=lambda: self.now)
         self.garbage = Garbage(volume, self.workers, self.ids, PromptClock())
 
     def collect(self, collected: Collected) -> None:
@@ -57,6 +59,21 @@ class GarbageTests(SynchronousTestCase):
         self.assertEqual(self.garbage.dead_ids("b"), [])
         self.assertEqual(self.garbage.stages, [9])
         self.assertEqual(list(self.ids), [2])
+
+    def test_deleted_at(self) -> None:
+        """A deleted blob's time is known until the blob is collected and its second is past."""
+        blob = Committed(1, "a", 1, 0, None, 5 * SECOND + 7, None, None)
+        self.garbage.add_deleted(blob)
+        self.assertEqual(self.garbage.deleted_at("a"), blob.modified)
+        self.now = 9 * SECOND
+        self.collect(Collected())
+        self.assertEqual(self.garbage.deleted_at("a"), blob.modified)
+        self.now = 6 * SECOND - 1
+        self.collect(Collected(ids=[1]))
+        self.assertEqual(self.garbage.deleted_at("a"), blob.modified)
+        self.now = 6 * SECOND
+        self.collect(Collected())
+        self.assertIsNone(self.garbage.deleted_at("a"))
 
     def test_forget_ids(self) -> None:
         """Whatever had an id that is free is gone, whoever removed it."""
