@@ -17,11 +17,17 @@ from httptools import HttpParserError, HttpRequestParser
 from gostore.wire.head import FIELD_LINE, TEXT, TOKEN, ProtocolError
 from gostore.wire.limits import Limits
 
+_SIZE = rb"(0*)([1-9A-Fa-f][0-9A-Fa-f]{0,15}|0)"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\' + TEXT + rb')*"'
-_EXTENSION = rb";" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
-# Without the blanks that RFC 9112 section 7.1.1 forbids senders to make.
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)\r\n")
-_CHUNK_PART = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;" + TEXT + rb"*)?\r?")
+_VALUE = rb"(?:" + TOKEN + rb"|" + _QUOTED + rb")"
+_EXTENSION = rb";" + TOKEN + rb"(?:=" + _VALUE + rb")?"
+_CHUNK = re.compile(_SIZE + rb"((?:" + _EXTENSION + rb")*)\r\n")
+# With blanks around ";" and "=", which senders must not make and recipients have to remove (RFC
+# 9112 section 7.1.1, RFC 9110 section 5.6.3). llhttp refuses them, so it gets the line without.
+_LOOSE_EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*" + _VALUE + rb")?"
+_LOOSE_CHUNK = re.compile(_SIZE + rb"((?:" + _LOOSE_EXTENSION + rb")*)\r\n")
+_BLANKS = re.compile(rb"(" + _QUOTED + rb")|[ \t]+")
+_CHUNK_PART = re.compile(rb"[0-9A-Fa-f]+[ \t]*(?:;" + TEXT + rb"*)?\r?")
 _TRAILER = re.compile(FIELD_LINE)
 _TRAILER_PART = re.compile(TEXT + rb"*\r?")
 
@@ -103,10 +109,10 @@ class Chunked:
             start = position
             if line is None:
                 break
-            match = _CHUNK.fullmatch(line)
+            match = _LOOSE_CHUNK.fullmatch(line)
             if match is None:
                 raise self._bad_line()
-            self._read(line)
+            self._read(_BLANKS.sub(_without_blanks, line))
             self._begin_chunk(match)
         self._read_span(data, start, position)
         while self._in_trailer and not self.complete and position < size:
@@ -149,9 +155,10 @@ class Chunked:
         return None, stop
 
     def _begin_chunk(self, match: re.Match[bytes]) -> None:
-        digits, extension = match.groups()
-        if extension:
-            self._extensions += len(extension)
+        zeros, digits, extension = match.groups()
+        if extension or zeros:
+            # Nobody needs more leading zeros than fill a size up to 16 digits.
+            self._extensions += len(extension) + max(0, len(zeros) + len(digits) - 16)
             if self._extensions > self._limits.chunk_extensions:
                 raise ProtocolError(400, "Too many chunk extensions")
         size = int(digits, 16)
@@ -181,6 +188,10 @@ class Chunked:
 
     def _bad_line(self) -> ProtocolError:
         return ProtocolError(400, f"Malformed {'trailer' if self._in_trailer else 'chunk'}")
+
+
+def _without_blanks(match: re.Match[bytes]) -> bytes:
+    return match[1] or b""
 
 
 class _Events:

@@ -228,7 +228,8 @@ class HeadBuffer:
         self._position = self._seen = 0
 
 
-_VERSIONS = {b"0": (1, 0), b"1": (1, 1)}
+# A higher minor version is served as the highest that is spoken here (RFC 9110 section 2.5).
+_VERSIONS = {b"%d" % minor: (1, min(minor, 1)) for minor in range(10)}
 
 
 def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[int, int]]:
@@ -244,7 +245,7 @@ def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[
     method, target, major, minor = match.groups()
     version = _VERSIONS.get(minor) if major == b"1" else None
     if version is None:
-        raise ProtocolError(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise ProtocolError(505, "Only HTTP/1 is spoken here")
     if _METHOD.fullmatch(method) is None:
         raise ProtocolError(501, "Method not implemented")
     if len(target) > limits.max_uri_size:
@@ -317,7 +318,9 @@ def _read_length(joined: dict[bytes, bytes], version: tuple[int, int]) -> int | 
             raise ProtocolError(400, "Content-Length and Transfer-Encoding exclude each other")
         if version == (1, 0):
             raise ProtocolError(400, "Transfer-Encoding is unknown to HTTP/1.0")
-        coding = coding.lower()
+        # Empty members before it count for nothing (RFC 9110 section 5.6.1.2). llhttp, and maybe
+        # a reader before us, does not take those after it.
+        coding = coding.lower().lstrip(b", \t")
         if coding != b"chunked":
             raise _bad_coding(coding)
         return None

@@ -432,7 +432,19 @@ def _framing() -> Iterator[Case]:
         501,
         {what: _post(coding + value, body=chunks) for what, value in unknown.items()},
     )
+    for what, value in {"an empty member": b", chunked", "several": b",\t, , chunked"}.items():
+        yield Case(
+            9,
+            f"{what} before chunked",
+            (_post(coding + value, body=chunks),),
+            (204,),
+            KEPT_OPEN,
+            "RFC 9110 5.6.1.2",
+            {"a": b"hello"},
+        )
     malformed = {
+        "an empty member before and after": b", chunked,",
+        "empty members only": b",",
         "VT before chunked": b"\x0bchunked",
         "NBSP before chunked": b"\xa0chunked",
         "NBSP in UTF-8": "\N{NO-BREAK SPACE}chunked".encode(),
@@ -540,9 +552,8 @@ def _chunks() -> Iterator[Case]:
         "RFC 9112 7.1",
         400,
         {
-            "17 digits": _chunked(b"00000000000000005\r\nhello" + end),
             "17 digits that overflow to 5": _chunked(b"10000000000000005\r\nhello" + end),
-            "1,000 digits": _chunked(b"0" * 999 + b"5\r\nhello" + end),
+            "2,000 digits": _chunked(b"0" * 1999 + b"5\r\nhello" + end),
         },
     )
     yield from _refused(
@@ -593,7 +604,23 @@ def _chunks() -> Iterator[Case]:
             "a million chunks": _chunked(b"1;a=b\r\nx\r\n" * 1_000_000 + b"0\r\n\r\n"),
         },
     )
-    for what, extension in {"one": b";a", "several": b';a=b;c="d e"'}.items():
+    for zeros in (16, 500):
+        yield Case(
+            15,
+            f"{zeros} leading zeros",
+            (_chunked(b"0" * zeros + b"5\r\nhello" + end),),
+            (204,),
+            KEPT_OPEN,
+            "RFC 9112 7.1",
+            {"a": b"hello"},
+        )
+    extensions = {
+        "one": b";a",
+        "several": b';a=b;c="d e"',
+        "one after a blank": b" ;a",
+        "several with blanks": b'\t; a = b ;c="d e"',
+    }
+    for what, extension in extensions.items():
         yield Case(
             18,
             f"{what} that a chunk may have",
@@ -740,10 +767,19 @@ def _lines() -> Iterator[Case]:
         {
             **{
                 f"HTTP/{version}": _get(b"Host: x", line=f"GET /store/kept HTTP/{version}".encode())
-                for version in ("0.9", "1.2", "2.0", "9.9")
+                for version in ("0.9", "2.0", "2.1", "9.9")
             },
             "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         },
+    )
+    yield Case(
+        24,
+        "HTTP/1.2, served as 1.1",
+        (_get(b"Host: x", line=b"GET /store/kept HTTP/1.2"),),
+        (200,),
+        KEPT_OPEN,
+        "RFC 9110 2.5",
+        check=_body_is(KEPT["kept"]),
     )
     yield Case(
         24,

@@ -297,6 +297,7 @@ def random_sizes(seed: int, total: int) -> list[int]:
 
 _TOKEN = set(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _DIGITS = set(b"0123456789")
+_VERSIONS = [b"HTTP/1.%d" % minor for minor in range(10)]
 _HEX = set(b"0123456789abcdefABCDEF")
 
 
@@ -308,7 +309,7 @@ def _read_strict_head(head: bytes) -> int | str | None:
     """The body's size, None if chunked, "bad" if the head is not one; `head` ends in CRLFCRLF."""
     lines = head[:-4].split(b"\r\n")
     words = lines[0].split(b" ")
-    if len(words) != 3 or words[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
+    if len(words) != 3 or words[2] not in _VERSIONS:
         return "bad"
     if not _is(words[0], _TOKEN) or not words[1] or min(words[1]) < 33 or 127 in words[1]:
         return "bad"
@@ -320,13 +321,13 @@ def _read_strict_head(head: bytes) -> int | str | None:
         if any((each < 32 and each != 9) or each == 127 for each in value):
             return "bad"
         fields.setdefault(name.lower(), []).append(value.strip(b" \t"))
-    if len(fields.get(b"host", [])) != 1 and (words[2] == b"HTTP/1.1" or b"host" in fields):
+    if len(fields.get(b"host", [])) != 1 and (words[2] != b"HTTP/1.0" or b"host" in fields):
         return "bad"
     lengths = fields.get(b"content-length", [])
     codings = fields.get(b"transfer-encoding", [])
     if codings:
-        chunked = [each.lower() for each in codings] == [b"chunked"]
-        return None if chunked and not lengths and words[2] == b"HTTP/1.1" else "bad"
+        chunked = [each.lower().lstrip(b", \t") for each in codings] == [b"chunked"]
+        return None if chunked and not lengths and words[2] != b"HTTP/1.0" else "bad"
     if not lengths:
         return 0
     return int(lengths[0]) if len(lengths) == 1 and _is(lengths[0], _DIGITS) else "bad"
@@ -337,7 +338,8 @@ def _strict_chunks_end(data: bytes) -> int | None:
     position = 0
     while True:
         line, end, _ = data[position:].partition(b"\r\n")
-        size = line.partition(b";")[0]
+        size, semicolon, _ = line.partition(b";")
+        size = size.rstrip(b" \t") if semicolon else size
         if not end or not _is(size, _HEX):
             return None
         position += len(line) + 2
