@@ -6,7 +6,7 @@ client's requests, one after another.
 
 from gostore.wire.body import Body, Sink
 from gostore.wire.factory import HTTPFactory
-from gostore.wire.head import Headers
+from gostore.wire.head import MAX_MEMBERS, TEXT, TOKEN, Headers
 from gostore.wire.limits import MAX_BODY, Limits
 from gostore.wire.request import Exchange, Request
 from gostore.wire.response import (
@@ -23,6 +23,9 @@ __all__ = [
     "ERROR_HEADERS",
     "INTERNAL_ERROR",
     "MAX_BODY",
+    "MAX_MEMBERS",
+    "TEXT",
+    "TOKEN",
     "Body",
     "Exchange",
     "HTTPFactory",

@@ -26,6 +26,7 @@ FIELD_LINE = TOKEN + rb":" + TEXT + rb"*\r\n"
 
 _CRLF = b"\r\n"
 
+_ASCII = bytes(range(128))
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
 _LINE_START = re.compile(rb"((?:" + TOKEN + rb")?) ?([!-~\x80-\xff]*)")
 # Every registered method is in upper case (RFC 9110 section 9.1). The application decides what to
@@ -37,6 +38,9 @@ _FIELDS = re.compile(rb"(?:" + FIELD_LINE + rb")*")
 # may still get its LF.
 _NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?![\n]|\Z)")
 _DIGITS = re.compile(rb"[0-9]{1,32}")
+MAX_MEMBERS = 32
+"""The most members of a list in a header field, here and in the application."""
+
 _CODINGS = re.compile(TOKEN + rb"(?:[ \t]*,[ \t]*" + TOKEN + rb")*")
 _NAME = rb"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rb"(?:" + _NAME + rb"|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{0,5})?")
@@ -248,7 +252,9 @@ def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[
         raise ProtocolError(505, "Only HTTP/1 is spoken here")
     if _METHOD.fullmatch(method) is None:
         raise ProtocolError(501, "Method not implemented")
-    if len(target) > limits.max_uri_size:
+    # A byte beyond ASCII becomes three when it is percent-encoded.
+    beyond = 0 if target.isascii() else len(target.translate(None, _ASCII))
+    if len(target) + 2 * beyond > limits.max_uri_size:
         raise _too_long(limits)
     if b"#" in target:
         raise ProtocolError(400, "A fragment (#) is not part of a request target")
@@ -336,7 +342,7 @@ def _read_length(joined: dict[bytes, bytes], version: tuple[int, int]) -> int | 
 
 def _bad_coding(coding: bytes) -> ProtocolError:
     """501 for codings that others may know, 400 for what leaves the framing in doubt."""
-    if _CODINGS.fullmatch(coding) is not None:
+    if coding.count(b",") < MAX_MEMBERS and _CODINGS.fullmatch(coding) is not None:
         codings = [each.strip(b" \t") for each in coding.split(b",")]
         if b"identity" not in codings and b"chunked" not in codings[:-1]:
             return ProtocolError(501, "Transfer-Encoding other than chunked is not implemented")
@@ -352,9 +358,11 @@ def _check_host(host: bytes | None, version: tuple[int, int]) -> None:
 
 
 def _reads_keep_alive(connection: bytes | None, version: tuple[int, int]) -> bool:
-    """RFC 9112 section 9.3."""
+    """RFC 9112 section 9.3. More options than anybody needs count as `close`."""
     if connection is None:
         return version != (1, 0)
+    if connection.count(b",") >= MAX_MEMBERS:
+        return False
     options = {option.strip(b" \t") for option in connection.lower().split(b",")}
     return b"close" not in options and (version != (1, 0) or b"keep-alive" in options)
 

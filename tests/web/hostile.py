@@ -6,9 +6,10 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 import gostore
 from gostore.web.dispatch import Dispatcher
@@ -121,7 +122,8 @@ class Served:
             lines.append(b"Host: localhost")
         head = b"\r\n".join([f"{method} {target} HTTP/1.1".encode(), *lines, b"", b""])
         events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
         try:
             client = Client(self)
             client.send_split(head, ())
@@ -130,7 +132,7 @@ class Served:
             answers = [each for each in self._read(client, method) if each.code != 100]
             client.lose()
         finally:
-            globalLogPublisher.removeObserver(events.append)
+            globalLogPublisher.removeObserver(observer)
         for event in events:
             assert event.get("log_level", LogLevel.info) <= LogLevel.info, (event, head)
         if not answers:

@@ -148,6 +148,7 @@ class ParseQueryTests(SynchronousTestCase):
         self.assertEqual(parse_query(""), {})
 
     def test_refused(self) -> None:
-        """Bad encoding, controls, doubled parameters and more than 32 of them are 400."""
+        """Bad encoding, controls, doubled or 33 parameters are 400, too long a query is 414."""
         for query in ("prefix=%zz", "prefix=%FF", "prefix=%00", "prefix=%0a", "a=1&a=2", "&" * 32):
             self.assertEqual(self.assertRaises(Refusal, parse_query, query).code, 400, query)
+        self.assertEqual(self.assertRaises(Refusal, parse_query, "a" * 8193).code, 414)

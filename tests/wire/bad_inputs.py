@@ -235,10 +235,15 @@ ROWS = [
     bad(26, head(b"A: " + b"b" * 17000), 431),
     bad(26, head(b"A: " + b"b" * 17000)[:-4], 431),
     bad(27, head(line=b"GET /" + b"a" * 9216 + b" HTTP/1.1"), 414),
+    # Each byte beyond ASCII counts as the three of its percent-encoding.
+    bad(27, head(line=b"GET /" + b"\xc3\xa9" * 1366 + b" HTTP/1.1"), 414),
     bad(27, head(line=b"GET /" + b"a" * 17408 + b" HTTP/1.1"), 414),
     Row(29, head(b"Connection: close", line=b"GET /a HTTP/1.1") + b"garbage", (200,), requests=1),
     Row(29, head(b"Connection: close", line=b"GET /a HTTP/1.1") + GET, (200,), requests=1),
     Row(29, head(b"Connection: x, Close", line=b"GET /a HTTP/1.1") + GET, (200,), requests=1),
+    # More members of a list than anybody needs: too many options close, too many codings are 400.
+    Row(29, head(b"Connection: " + b"x," * 32, line=b"GET /a HTTP/1.1") + GET, (200,), requests=1),
+    bad(18, head(b"Transfer-Encoding: " + b"gzip, " * 32 + b"br")),
     bad(32, head(b"Expect: something", b"Content-Length: 5"), 417),
     bad(32, head(b"Expect: 100-continue, x", b"Content-Length: 5"), 417),
 ]

@@ -10,8 +10,8 @@ from werkzeug.http import parse_date, parse_etags, unquote_etag
 from gostore.blob import Committed
 from gostore.store.interface import Precondition, Versions
 from gostore.web.answers import Refusal
-from gostore.web.fields.parsing import MAX_MEMBERS, has_few_members, parsed
-from gostore.wire import Headers
+from gostore.web.fields.parsing import has_few_members, parsed
+from gostore.wire import MAX_MEMBERS, Headers
 
 NANOSECONDS = 1_000_000_000
 END_OF_TIME = 253_402_300_799

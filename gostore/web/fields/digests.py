@@ -9,8 +9,8 @@ from functools import partial
 import http_sf
 
 from gostore.web.answers import Refusal
-from gostore.web.fields.parsing import MAX_MEMBERS, is_short_list, parsed
-from gostore.wire import Headers
+from gostore.web.fields.parsing import is_short_list, parsed
+from gostore.wire import MAX_MEMBERS, Headers
 
 _ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
 """The algorithms that gostore checks: the RFC's name -> (the store's name, size in bytes)."""

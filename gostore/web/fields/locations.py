@@ -13,6 +13,9 @@ from gostore.web.fields.parsing import parsed
 STORE = "/store/"
 """The path of a blob begins with this."""
 
+MAX_QUERY = 8192
+"""The most bytes of a query, percent-encoded: room for two of the longest locations."""
+
 MAX_PARAMETERS = 32
 """The most parameters of a query."""
 
@@ -74,11 +77,13 @@ def reference(location: str, directory: str) -> str:
 def parse_query(query: str) -> dict[str, str]:
     """The parameters of a query, as a form would send them: ``+`` is a space.
 
-    Raises Refusal (400) for broken percent-encoding, bytes that are not UTF-8, control characters,
-    and a parameter given twice.
+    Raises Refusal: 414 if it is too long, 400 for broken percent-encoding, bytes that are not
+    UTF-8, control characters, a parameter given twice, and too many of them.
     """
     if _BAD_ESCAPE.search(query):
         raise Refusal(400, "The query is not percent-encoded correctly")
+    if len(query) > MAX_QUERY:
+        raise Refusal(414, f"The query is longer than {MAX_QUERY} bytes")
     if query.count("&") >= MAX_PARAMETERS:
         raise Refusal(400, f"The query has more than {MAX_PARAMETERS} parameters")
     pairs = parsed(partial(parse_qsl, keep_blank_values=True, errors="strict"), query)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from gostore.wire import MAX_MEMBERS
+
 V = TypeVar("V", bytes, str)
 T = TypeVar("T")
-
-MAX_MEMBERS = 32
-"""The most members of a list in a header field; parameters and inner items count as members."""
 
 MAX_LIST_SIZE = 1024
 """The most bytes of a list that a parser reads character by character."""
@@ -35,7 +34,10 @@ def has_few_members(value: bytes) -> bool:
 
 
 def is_short_list(value: bytes) -> bool:
-    """Whether a list of members with parameters may be parsed, which costs more."""
+    """Whether a list of members with parameters may be parsed, which costs more.
+
+    Each parameter and each item of an inner list counts as a member.
+    """
     if len(value) > MAX_LIST_SIZE:
         return False
     packed = value.replace(b", ", b",").replace(b"; ", b";")

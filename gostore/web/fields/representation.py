@@ -15,7 +15,7 @@ from gostore.blob import Committed
 from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import etag_of, modified_of
 from gostore.web.fields.digests import repr_digest
-from gostore.wire import Headers, PreparedFields
+from gostore.wire import TEXT, TOKEN, Headers, PreparedFields
 
 MAX_KEPT = 8192
 """The most bytes of field names and values kept with a blob, its type included."""
@@ -33,8 +33,8 @@ _KEPT = frozenset(
 )
 _META = b"x-gostore-meta-"
 _TYPE_OF_CURL_DATA = "application/x-www-form-urlencoded"
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_FIELD_VALUE = re.compile("[\t\x20-\x7e\x80-\xff]*")
+_FIELD_NAME = re.compile(TOKEN.decode("ascii"))
+_FIELD_VALUE = re.compile(f"{TEXT.decode('ascii')}*")
 
 
 def kept_type(headers: Headers) -> str | None:
@@ -103,7 +103,7 @@ class Representation:
         for name, value in (blob.metadata or {}).items():
             if _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value):
                 key = name.encode("ascii")
-                if key in _KEPT or key.startswith(_META):
+                if key.islower() and (key in _KEPT or key.startswith(_META)):
                     headers[key] = value.encode("latin-1")
         headers.update(SAFETY)
         return cls(
