@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet import protocol
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -76,6 +76,8 @@ class Connection(protocol.Protocol):
     def connectionMade(self) -> None:
         transport = self.transport
         self._client = transport.getPeer()
+        self._server = transport.getHost()
+        self._heads.takes_any_host = isinstance(self._server, UNIXAddress)
         self._is_secure = ISSLTransport.providedBy(transport)
         if isinstance(self._client, (IPv4Address, IPv6Address)):
             set_no_delay = getattr(transport, "setTcpNoDelay", None)
@@ -169,7 +171,17 @@ class Connection(protocol.Protocol):
         method, target, path, query, version, fields = head
         headers, body = fields.headers, Body(fields.length, self._limits, self)
         request = Request(
-            method, target, path, query, version, headers, body, self._client, self._is_secure, self
+            method,
+            target,
+            path,
+            query,
+            version,
+            headers,
+            body,
+            self._client,
+            self._server,
+            self._is_secure,
+            self,
         )
         self._begin(request, fields)
         return True

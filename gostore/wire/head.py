@@ -44,6 +44,11 @@ MAX_MEMBERS = 32
 _CODINGS = re.compile(TOKEN + rb"(?:[ \t]*,[ \t]*" + TOKEN + rb")*")
 _NAME = rb"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _HOST = re.compile(rb"(?:" + _NAME + rb"|\[[0-9A-Fa-f:.]{2,45}\])?(?::[0-9]{0,5})?")
+# RFC 3986 section 3.2.2. A client of a Unix socket has no name for the server, and puts anything
+# there.
+_ANY_HOST = re.compile(
+    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?"
+)
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)")
 _MAX_HOST = 261
 
@@ -125,7 +130,8 @@ class HeadBuffer:
     """The bytes that a client sent and nobody read yet, and the heads that are in them.
 
     `unread` is empty when all is read. `has_begun` says of the last call of `next_head` that it
-    saw the first bytes of a head, and not its end.
+    saw the first bytes of a head, and not its end. With `takes_any_host`, Host may be any
+    registered name.
     """
 
     __slots__ = (
@@ -136,6 +142,7 @@ class HeadBuffer:
         "_seen",
         "_skipped_line",
         "has_begun",
+        "takes_any_host",
         "unread",
     )
 
@@ -148,6 +155,7 @@ class HeadBuffer:
         self._seen = 0
         self._skipped_line = False
         self.has_begun = False
+        self.takes_any_host = False
         # The field lines of the last head and what they said: the next is often the same.
         self._block: tuple[tuple[int, int], bytes] | None = None
         self._fields: Fields
@@ -178,7 +186,7 @@ class HeadBuffer:
             raise _too_large(limits)
         block = (version, unread[line_end + 2 : end + 2])
         if block != self._block:
-            self._fields = read_fields(block[1], version, limits)
+            self._fields = read_fields(block[1], version, limits, self.takes_any_host)
             self._block = block
         path, query = split_target(method, target)
         end += 4
@@ -281,7 +289,9 @@ def _bad_line(line: bytes, limits: Limits) -> ProtocolError:
     return ProtocolError(400, "Malformed request line")
 
 
-def read_fields(block: bytes, version: tuple[int, int], limits: Limits) -> Fields:
+def read_fields(
+    block: bytes, version: tuple[int, int], limits: Limits, takes_any_host: bool = False
+) -> Fields:
     """Read the field lines of a head, each with its CRLF, without the empty line.
 
     RFC 9112 sections 5 and 6, RFC 9110 section 7.2 (Host). Raises ProtocolError.
@@ -307,7 +317,7 @@ def read_fields(block: bytes, version: tuple[int, int], limits: Limits) -> Field
         else:
             joined[name] += b", " + value
     length = _read_length(joined, version)
-    _check_host(joined.get(b"host"), version)
+    _check_host(joined.get(b"host"), version, takes_any_host)
     return Fields(
         Headers(pairs, joined),
         length,
@@ -349,10 +359,13 @@ def _bad_coding(coding: bytes) -> ProtocolError:
     return ProtocolError(400, "Malformed Transfer-Encoding")
 
 
-def _check_host(host: bytes | None, version: tuple[int, int]) -> None:
+def _check_host(host: bytes | None, version: tuple[int, int], takes_any: bool) -> None:
     if host is None:
         if version != (1, 0):
             raise ProtocolError(400, "A Host header field is required")
+    elif takes_any:
+        if _ANY_HOST.fullmatch(host) is None:
+            raise ProtocolError(400, "Malformed Host")
     elif len(host) > _MAX_HOST or _HOST.fullmatch(host) is None:
         raise ProtocolError(400, "Malformed Host")
 

@@ -20,6 +20,7 @@ class Request:
 
     `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
     `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1).
+    `server` is the address that the client is connected to.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Request:
     headers: Headers
     body: Body
     client: IAddress
+    server: IAddress
     is_secure: bool
     _responder: Responder
 

@@ -61,6 +61,8 @@ class Transport(Protocol):
 
     def getPeer(self) -> IAddress: ...
 
+    def getHost(self) -> IAddress: ...
+
 
 class EagerServer(tcp.Server):
     """The server side of a TCP connection."""

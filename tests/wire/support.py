@@ -43,8 +43,8 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 class Wire(StringTransport):
     """A transport in memory: how it was closed is noted, and nothing more is written after."""
 
-    def __init__(self, peer: object = None) -> None:
-        super().__init__(peerAddress=peer or IPv4Address("TCP", "192.0.2.1", 4000))
+    def __init__(self, peer: object = None, host: object = None) -> None:
+        super().__init__(host, peer or IPv4Address("TCP", "192.0.2.1", 4000))
         self.half_closed = False
         self.lost = False
         self.aborted = False
@@ -225,6 +225,7 @@ class Client:
         limits: Limits | None = None,
         factory: HTTPFactory | None = None,
         peer: object = None,
+        host: object = None,
     ) -> None:
         self.app: Any = app if app is not None else Store()
         self.clock = Clock()
@@ -236,7 +237,7 @@ class Client:
         connection = factory.buildProtocol(None)
         assert isinstance(connection, Connection)
         self.connection = connection
-        self.wire = Wire(peer)
+        self.wire = Wire(peer, host)
         connection.makeConnection(self.wire)
 
     def send(self, data: bytes, size: int = 65536) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.interfaces import ISSLTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
@@ -48,7 +48,17 @@ class RequestTests(SynchronousTestCase):
             [(b"host", b"x"), (b"x-a", b"1"), (b"x-a", b"2"), (b"x-b", b"")],
         )
         self.assertEqual(request.client, IPv4Address("TCP", "192.0.2.1", 4000))
+        self.assertEqual(request.server, IPv4Address("TCP", "10.0.0.1", 12345))
         self.assertFalse(request.is_secure)
+
+    def test_host_of_a_unix_socket(self) -> None:
+        """On a Unix socket Host may be any registered name (RFC 3986 section 3.2.2)."""
+        good = (b"%2Frun%2Fgostore", b"a" * 100, b"~", b"", b"a..b", b"a,b", b"[::1]:80", b"x:80")
+        bad = (b"%zz", b"a b", b"u@x", b"a/b", "\u00fc".encode(), b"[::1", b"x:http", b"x:123456")
+        for name, code in [(name, 200) for name in good] + [(name, 400) for name in bad]:
+            client = Client(host=UNIXAddress("/run/gostore"))
+            client.send(head(host=b"Host: " + name))
+            self.assertEqual(client.codes, [code], name)
 
     def test_targets(self) -> None:
         """Origin, absolute and asterisk forms, and raw bytes (RFC 9112 section 3.2)."""
