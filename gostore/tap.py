@@ -16,11 +16,14 @@ from typing import Any, NoReturn, cast
 from twisted.application.service import IService
 from twisted.python import usage
 
+# This comes first: it handles the signals that come during the rest.
+import gostore.daemon.signals
 from gostore import __version__
 from gostore.daemon.parsers import absolute
 from gostore.daemon.process import (
     Process,
     forget_stale_pid,
+    leave,
     quiet_observer,
     raise_file_limit,
     refuse,
@@ -173,6 +176,8 @@ def makeService(options: Options) -> IService:
     cast(Any, reactor).seconds = time.monotonic
     # twistd's own options; there are none outside of it.
     twistd: Mapping[str, Any] = options.parent if options.parent is not None else {}
+    if twistd:
+        gostore.daemon.signals.on_signal(partial(leave, twistd))
     service = Process(reactor, None if options.settings.debug else quiet_observer(twistd))
     build(options.settings, reactor, partial(refuse, twistd)).setServiceParent(service)
     return service

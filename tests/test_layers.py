@@ -47,6 +47,7 @@ DOORS: dict[str, set[str]] = {
         "daemon.service",
         "daemon.settings",
         "daemon.process",
+        "daemon.signals",
         "daemon.parsers",
         "daemon.reference",
     },

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
@@ -23,6 +24,7 @@ from twisted.logger import (
 )
 from twisted.python.components import Componentized
 
+from gostore.daemon.signals import on_signal
 from gostore.text import printable
 
 log = Logger()
@@ -46,22 +48,18 @@ class Process(MultiService):
         super().setServiceParent(parent)
 
     def startService(self) -> None:
-        """Start, and handle the signals once the reactor has set its own handlers."""
+        """Start. A signal that comes meanwhile stops the reactor as soon as it runs."""
+        on_signal(partial(self._reactor.callFromThread, self._stop))
+        # A reactor installs these two when it begins to run. Its own make twistd end by the signal,
+        # but a good shutdown is status 0.
+        self._reactor.sigInt = signal.getsignal(signal.SIGINT)
+        self._reactor.sigTerm = signal.getsignal(signal.SIGTERM)
         super().startService()
         keep_collections_short()
-        self._reactor.callWhenRunning(self._handle_signals)
-
-    def _handle_signals(self) -> None:
-        # Twisted's own handlers make twistd end by the signal. A good shutdown is status 0.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._signalled)
-
-    def _signalled(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
 
     def _stop(self, name: str) -> None:
         log.info("Received {name}", name=name)
-        with suppress(ReactorNotRunning):  # a second signal: already on the way
+        with suppress(ReactorNotRunning):  # A second signal: it stops already.
             self._reactor.stop()
 
 
@@ -77,6 +75,17 @@ def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
     # twistd has no option for a level, and no public way to get at its choice of file or syslog.
     observer: ILogObserver = UnixAppLogger(twistd)._getLogObserver()
     return FilteringLogObserver(observer, [LogLevelFilterPredicate(LogLevel.info)])
+
+
+def leave(twistd: Mapping[str, Any], name: str) -> NoReturn:
+    """End the process, before its service starts, because of a signal."""
+    path, pipe = twistd.get("pidfile"), twistd.get("statusPipe")
+    # Before it forks, the file is another daemon's.
+    if path and pid_in(path) == os.getpid():
+        os.unlink(path)
+    if pipe is not None:
+        os.write(pipe, b"1 gostore: Received " + name.encode())
+    raise SystemExit(0)
 
 
 def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
@@ -105,18 +114,25 @@ def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:
 _PID_MAX = 1 << 22
 
 
+def pid_in(path: str) -> int | None:
+    """The number in a pid file, 0 if it holds none; None if nobody can read it."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(64)
+    except OSError:
+        return None
+    return int(text) if text.strip().isdigit() else 0
+
+
 def forget_stale_pid(path: str) -> None:
     """Remove a pid file that names no running twistd.
 
     twistd refuses to start beside an empty or torn file, and beside one whose number another
     process has by now. The lock on the data directory guards all that this file guards.
     """
-    try:
-        with open(path, "rb") as file:
-            text = file.read(64)
-    except OSError:
-        return  # There is none, or twistd will say what is wrong with it.
-    pid = int(text) if text.strip().isdigit() else 0
+    pid = pid_in(path)
+    if pid is None:
+        return  # There is no file, or twistd will say what is wrong with it.
     if 0 < pid <= _PID_MAX and pid != os.getpid():
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:

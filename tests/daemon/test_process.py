@@ -11,28 +11,24 @@ import subprocess
 import sys
 from typing import Any, cast
 
-from twisted.application.service import Application, IServiceCollection
+from twisted.application.service import Application, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon import process
-from gostore.daemon.process import Process, forget_stale_pid, quiet_observer, refuse
+from gostore.daemon.process import Process, forget_stale_pid, leave, quiet_observer, refuse
+from gostore.daemon.signals import ENDING
 from gostore.tap import Options
 from tests.test_tap import temporary
 
 
 class ProcessReactor:
-    """A reactor that runs what it is given when the test says so."""
+    """A reactor that calls at once."""
 
     def __init__(self) -> None:
-        self.calls: list[Any] = []
         self.stops = 0
-
-    def callWhenRunning(self, call: Any) -> None:
-        """Keep a call."""
-        self.calls.append(call)
 
     def callFromThread(self, call: Any, *arguments: object) -> None:
         """Call at once."""
@@ -99,24 +95,66 @@ class ProcessTests(SynchronousTestCase):
     """What concerns the process as a whole."""
 
     def setUp(self) -> None:
-        """Leave Python's gc as it was."""
+        """Leave Python's gc and the signals as they were."""
+        for number in ENDING:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.addCleanup(gc.unfreeze)
         self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
 
     def test_signals(self) -> None:
-        """SIGINT and SIGTERM stop the reactor, once, so that the status is 0 and not the signal."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        """Each ending signal stops the reactor, so that the status is 0 and not the signal."""
         reactor = ProcessReactor()
         Process(reactor, None).startService()
-        before = signal.getsignal(signal.SIGTERM)
-        [call] = reactor.calls
-        self.assertIs(signal.getsignal(signal.SIGTERM), before)
-        call()
-        os.kill(os.getpid(), signal.SIGTERM)
-        self.assertEqual(reactor.stops, 1)
-        os.kill(os.getpid(), signal.SIGINT)
+        for stops, number in enumerate(ENDING, 1):
+            os.kill(os.getpid(), number)
+            self.assertEqual(reactor.stops, stops)
+
+    def test_signals_of_the_reactor(self) -> None:
+        """The handlers that a reactor installs when it begins to run are these, too."""
+        reactor = ProcessReactor()
+        Process(reactor, None).startService()
+        for number, handler in ((signal.SIGINT, reactor.sigInt), (signal.SIGTERM, reactor.sigTerm)):
+            handler(number, None)
         self.assertEqual(reactor.stops, 2)
+
+    def test_signal_at_the_start(self) -> None:
+        """A signal that comes while the services start stops the reactor once it runs."""
+        reactor = ProcessReactor()
+        whole = Process(reactor, None)
+        whole.addService(service := Service())
+        started = service.startService
+
+        def start() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            started()
+
+        self.patch(service, "startService", start)
+        whole.startService()
+        self.assertEqual((service.running, reactor.stops), (1, 1))
+
+    def test_nohup(self) -> None:
+        """A SIGHUP that somebody has ignored (nohup) stays ignored."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        Process(ProcessReactor(), None).startService()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
+    def test_leave(self) -> None:
+        """Before the services start a signal is an end with status 0, and no pid file is left."""
+        path = temporary(self) / "twistd.pid"
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        for text, twistd, kept in (
+            (str(os.getpid()), {"pidfile": str(path), "statusPipe": writer}, False),
+            ("1", {"pidfile": str(path)}, True),
+            ("", {"pidfile": f"{path}/none"}, True),
+            ("", {"pidfile": ""}, True),
+        ):
+            path.write_text(text)
+            with self.assertRaises(SystemExit) as caught:
+                leave(twistd, "SIGTERM")
+            self.assertEqual((caught.exception.code, path.exists()), (0, kept))
+        self.assertEqual(os.read(reader, 100), b"1 gostore: Received SIGTERM")
 
     def test_observer(self) -> None:
         """The observer becomes the application's, which twistd takes in place of its own."""

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, SOAK, Daemon, ask, eventually
+from tests.e2e.daemon import (
+    ANY_PORT,
+    PATIENCE,
+    SOAK,
+    Daemon,
+    ask,
+    environment,
+    eventually,
+)
 
 
 def begin(daemon: Daemon, location: str, sent: bytes, length: int) -> socket.socket:
@@ -27,10 +38,12 @@ def staged(daemon: Daemon, count: int) -> None:
     eventually(lambda: sum(name.startswith(".new-") for name in daemon.names()) == count, "stages")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_grace(make_daemon: Make, number: signal.Signals) -> None:
     """Uploads that end within the grace are answered; the others are given up; status 0."""
-    daemon = make_daemon("--shutdown-grace", "2").start()
+    # Below nohup it would ignore a SIGHUP.
+    wrapper = ("env", "--default-signal=HUP")
+    daemon = make_daemon("--shutdown-grace", "2", wrapper=wrapper).start()
     good = [begin(daemon, f"good/{n}", b"half", 8) for n in range(5)]
     idle = [begin(daemon, f"idle/{n}", b"half", 8) for n in range(5)]
     staged(daemon, 10)
@@ -119,13 +132,9 @@ def test_stopped_and_continued(make_daemon: Make) -> None:
 
 
 def test_other_signals(make_daemon: Make, tmp_path: Path) -> None:
-    """78: SIGPIPE is nothing, SIGUSR1 begins a new log, SIGHUP ends it at once and loses nothing.
-
-    SIGUSR1 ends it, too, if it has no log to begin anew.
-    """
+    """78: SIGPIPE is nothing; SIGUSR1 begins a new log, and without one it ends the daemon."""
     log = tmp_path / "its.log"
-    # Below nohup it would ignore a SIGHUP.
-    daemon = make_daemon(wrapper=("env", "--default-signal=HUP")).start_with_log(log)
+    daemon = make_daemon().start_with_log(log)
     upload = begin(daemon, "a", b"half", 8)
     staged(daemon, 1)
     daemon.send(signal.SIGPIPE)
@@ -135,9 +144,71 @@ def test_other_signals(make_daemon: Make, tmp_path: Path) -> None:
     upload.sendall(b"half")
     assert upload.recv(1000).startswith(b"HTTP/1.1 204 ")
     upload.close()
-    for ending in (signal.SIGHUP, signal.SIGUSR1):
-        assert daemon.ask("GET", "a").body == b"halfhalf"
-        daemon.send(ending)
-        assert daemon.ended() == -ending
-        daemon.start()
     assert daemon.ask("GET", "a").body == b"halfhalf"
+    assert daemon.stop() == 0
+    daemon.start().send(signal.SIGUSR1)
+    assert daemon.ended() == -signal.SIGUSR1
+    assert daemon.start().ask("GET", "a").body == b"halfhalf"
+
+
+#: Runs twistd, and sends itself a signal at one of the moments after the first line of tap: Python
+#: tells an audit hook of imports, opened files, bound sockets and the like. At 0 that is when the
+#: reactor runs. It prints how many moments there were.
+INTERRUPTED = """
+import atexit, os, signal, sys
+number, at = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+seen = 0
+
+def hook(event, arguments):
+    global seen
+    if hasattr(sys.modules.get("gostore.tap"), "gostore"):
+        seen += 1
+        if seen == at:
+            os.kill(os.getpid(), number)
+
+from twisted.internet import reactor
+from twisted.scripts.twistd import run
+sys.addaudithook(hook)
+atexit.register(lambda: print("moments:", seen, file=sys.__stdout__, flush=True))
+if at == 0:
+    reactor.callWhenRunning(os.kill, os.getpid(), number)
+run()
+"""
+
+
+def interrupt(tmp_path: Path, number: int, at: int, *wrapper: str) -> str:
+    """Run a daemon that gets a signal at a moment of its start, and see that it ends well."""
+    command = [*wrapper, sys.executable, "-c", INTERRUPTED, str(int(number)), str(at)]
+    command += ["-n", "--pidfile=its.pid", "gostore", "-s", ANY_PORT]
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (ended.returncode, "Traceback" in ended.stdout) == (0, False), (at, ended.stdout)
+    assert not (tmp_path / "its.pid").exists(), at
+    return ended.stdout
+
+
+def test_start_interrupted(tmp_path: Path) -> None:
+    """A signal at any moment from the first line of tap on is an end with status 0."""
+    last = int(interrupt(tmp_path, signal.SIGTERM, 0).rpartition("moments: ")[2])
+    signals = cycle((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    for at, number in zip(range(1, last, last // (200 if SOAK else 8)), signals, strict=False):
+        interrupt(tmp_path, number, at, "env", "--default-signal=HUP")
+
+
+def test_start_interrupted_as_process_1(tmp_path: Path) -> None:
+    """So it is for process 1, to which the kernel passes no signal that it does not handle."""
+    alone = ("unshare", "--pid", "--fork", "--kill-child")
+    probe = subprocess.run([*alone, "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no process 1 of our own: {probe.stderr.decode().strip()}")
+    for at in (1, 500, 0):
+        interrupt(tmp_path, signal.SIGTERM, at, *alone)
