@@ -15,7 +15,8 @@ from twisted.logger import globalLogBeginner
 
 from gostore.commands.fsck import fsck
 from gostore.errors import VolumeUnusable
-from gostore.volume.journal.journal import NAMES, NotAJournal
+from gostore.volume.journal.format import NAMES
+from gostore.volume.journal.journal import NotAJournal
 from gostore.volume.volume import Volume
 from tests.simulation.disk import BLOCK, CHANGES, Entries, SimulatedDisk
 from tests.simulation.explorer import Crash, cut_off, journal_of, zeroed
@@ -116,7 +117,7 @@ def damage(disk: SimulatedDisk, how: bytes) -> None:
 def newest(disk: SimulatedDisk) -> int:
     """The number of the newest batch that is whole."""
     with journal_of(disk) as journal:
-        return journal.last
+        return journal.written
 
 
 def start(disk: SimulatedDisk) -> tuple[dict[str, Value] | None, SimulatedDisk]:

@@ -60,7 +60,7 @@ DOORS: dict[str, set[str]] = {
         "volume.recovery.findings",
         "volume.recovery.repair",
         "volume.recovery.scan",
-        "volume.journal.journal",
+        "volume.journal.format",
     },
 }
 

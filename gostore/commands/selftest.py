@@ -30,7 +30,7 @@ from gostore.commands.trial_daemon import PATIENCE, NeverSaid, TrialDaemon
 from gostore.daemon.parsers import parse_count, parse_seconds_above_zero
 from gostore.errors import VolumeUnusable
 from gostore.text import printable
-from gostore.volume.journal.journal import SIZE
+from gostore.volume.journal.format import SIZE
 from gostore.volume.volume import Volume
 
 WRITERS = 4

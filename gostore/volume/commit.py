@@ -22,7 +22,8 @@ from gostore.volume.directory import (
     OutcomeUnknown,
     stage_name,
 )
-from gostore.volume.journal.journal import Entry, Journal, NothingWritten
+from gostore.volume.journal.format import Entry
+from gostore.volume.journal.journal import Journal, NothingWritten
 from gostore.volume.trash import Trash
 
 log = Logger()
@@ -123,7 +124,7 @@ class WriteProtocol:
                 good = []
             for attempt in good:
                 attempt.take(self._rename, attempt.change)
-            self._renamed = self.journal.last
+            self._renamed = self.journal.written
             failed = [each for each in attempts if isinstance(each.change, Delete) and each.error]
             # What could not be renamed is not done, and no start may find it in the journal.
             if failed or len(_good(good)) < len(good):
@@ -156,7 +157,7 @@ class WriteProtocol:
             self._directory.break_if_failing(Journal.turn, self.journal)
         self._directory.break_if_failing(self.journal.append, entries)
         if not entries:
-            self._renamed = self.journal.last
+            self._renamed = self.journal.written
 
     def checkpoint(self) -> None:
         """Flush what the journal made durable to its own files; raises OutcomeUnknown.
@@ -192,7 +193,7 @@ class WriteProtocol:
         collected and reused. Recovery could not replay a delete of the old blob against the new
         one. Raises OutcomeUnknown or NothingWritten.
         """
-        if self.journal.synced > self.journal.told:
+        if self.journal.synced > self.journal.recorded_synced:
             self._append([])
 
     def forget_journal(self) -> None:
@@ -201,7 +202,7 @@ class WriteProtocol:
         Before a change that must not be undone by what the journal holds, and at the end.
         """
         self.checkpoint()
-        if self.journal.told < self.journal.last:
+        if self.journal.recorded_synced < self.journal.written:
             try:
                 self._append([])
             except NothingWritten as error:
@@ -214,7 +215,7 @@ class WriteProtocol:
         """
         self._directory.sync_all()
         self._directory.sync_root()
-        self._renamed = self.journal.synced = self.journal.last
+        self._renamed = self.journal.synced = self.journal.written
         if self._journaled and self._directory.syncfs_trusted and self._open_journal():
             try:
                 self._append([])
@@ -239,7 +240,7 @@ class WriteProtocol:
                 # The failed write may be one that only the journal holds, or one of an upload that
                 # is still coming. No later syncfs can tell, for the kernel reports a failure once.
                 # The upload's own fsync can.
-                if self.journal.last:
+                if self.journal.written:
                     self._directory.break_for(error)
                 self._directory.syncfs_trusted = False
                 _fail(attempts, as_store_error(error))

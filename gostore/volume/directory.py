@@ -36,7 +36,7 @@ from gostore import statefile
 from gostore.blob import MAX_ID, Blob
 from gostore.errors import BadRecord, as_store_error
 from gostore.volume.disk import NOT_REGULAR, Disk
-from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.journal.journal import NothingWritten
 
 DATA = "data.raw"

@@ -33,7 +33,8 @@ from gostore.volume.directory import (
     stage_name,
 )
 from gostore.volume.disk import NOT_REGULAR, Disk, UnsyncedDisk
-from gostore.volume.journal.journal import SIZE, Journal
+from gostore.volume.journal.format import SIZE
+from gostore.volume.journal.journal import Journal
 from gostore.volume.trash import Trash
 
 #: How much `Volume.load` reads at once.

@@ -25,7 +25,7 @@ from gostore.commands.trial_daemon import (
     ask,
     environment,
 )
-from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.format import NAMES as JOURNAL
 
 #: Seconds after which a daemon that was asked to end, and that no test looks at, is killed.
 GRACE = 5.0

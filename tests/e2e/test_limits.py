@@ -20,7 +20,7 @@ import pytest
 from gostore import statefile
 from gostore.blob import Blob
 from gostore.volume.disk import Disk
-from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.journal.journal import Journal
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, STATE, Daemon, ask, eventually

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.format import NAMES as JOURNAL
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import ask, eventually
 from tests.e2e.mounts import fuse

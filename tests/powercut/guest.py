@@ -21,7 +21,7 @@ from pathlib import Path
 
 from attrs import asdict
 
-from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.format import NAMES as JOURNAL
 from tests.e2e.daemon import Daemon, eventually
 from tests.e2e.storm import CLIENTS, Clients, Told, body_of
 from tests.powercut.neighbour import MIB, Neighbour

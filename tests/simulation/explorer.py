@@ -17,8 +17,8 @@ from attrs import define, evolve, field, frozen
 
 from gostore.errors import NoSpace, StoreError, VolumeUnusable
 from gostore.volume.directory import DATA
-from gostore.volume.journal import journal
-from gostore.volume.journal.journal import NAMES, Journal
+from gostore.volume.journal.format import NAMES, batches_in
+from gostore.volume.journal.journal import Journal
 from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
 from tests.simulation.world import (
     DAMAGED,
@@ -728,13 +728,11 @@ def _newest_batch(disk: SimulatedDisk, size: int) -> tuple[str, range]:
     """In which file of the journal the newest whole batch is, and where."""
     with journal_of(disk, size) as found:
         name = NAMES[found._turn]
-        batches = journal._batches(found._content(name) or b"", found._key)
+        batches = batches_in(found._bytes_of(name) or b"", found._key)
         newest = max(batches, key=lambda batch: batch.number, default=None)
     if newest is None:
         return name, range(0)
-    return name, range(
-        newest.end - journal._blocks(journal._HEAD.size + len(newest.payload)), newest.end
-    )
+    return name, range(newest.start, newest.end)
 
 
 def _hold(allowed: Allowed, found: Mapping[str, Value], state: object) -> None:

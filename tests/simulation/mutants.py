@@ -23,6 +23,7 @@ from tests.simulation.world import Violation
 #: What is compiled anew for each mutant, imported before importing.
 _MODULES = (
     "statefile",
+    "volume.journal.format",
     "volume.journal.journal",
     "volume.directory",
     "volume.trash",
@@ -460,16 +461,17 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is forgotten without a batch that says so",
         "volume.commit",
-        "        if self.journal.told < self.journal.last:\n            try:\n",
+        "        if self.journal.recorded_synced < self.journal.written:\n            try:\n",
         "        if False:\n            try:\n",
         trials.full_disk,
     ),
     _journal(
         "the journal is forgotten without a checkpoint",
         "volume.commit",
-        "        self.checkpoint()\n        if self.journal.told < self.journal.last:\n",
+        "        self.checkpoint()\n"
+        "        if self.journal.recorded_synced < self.journal.written:\n",
         "        self.journal.synced = self._renamed\n"
-        "        if self.journal.told < self.journal.last:\n",
+        "        if self.journal.recorded_synced < self.journal.written:\n",
         trials.full_disk,
     ),
     _journal(
@@ -478,7 +480,7 @@ JOURNAL_MUTANTS = (
         "                    self.forget_journal()\n                    attempt.take(",
         "                    attempt.take(",
         trials.found_damaged,
-        more=(("if self.journal.synced > self.journal.told:", "if False:"),),
+        more=(("if self.journal.synced > self.journal.recorded_synced:", "if False:"),),
     ),
     _journal(
         "what was done again is not flushed",
@@ -490,16 +492,16 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "the digest of a batch is not checked",
-        "volume.journal.journal",
-        "    if content[offset:begin] != _head(key, number, synced, payload):\n",
+        "volume.journal.format",
+        "    if content[offset:begin] != _pack_head(key, number, synced, payload):\n",
         "    if False:\n",
         trials.long_scripts,
     ),
     _journal(
         "a journal that is being removed is read",
         "volume.journal.journal",
-        "            self.synced = self.last\n        wanted",
-        "            pass\n        wanted",
+        "self.synced = self.written if ended else self.recorded_synced",
+        "self.synced = self.recorded_synced",
         after="files",
     ),
     _journal(
@@ -547,7 +549,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is not told before a staged blob is committed",
         "volume.commit",
-        "if self.journal.synced > self.journal.told:",
+        "if self.journal.synced > self.journal.recorded_synced:",
         "if False:",
         trials.numbers,
     ),
@@ -612,7 +614,7 @@ JOURNAL_MUTANTS = (
         "what is not renamed yet counts as renamed",
         "volume.commit",
         "            for attempt in good:\n",
-        "            self._renamed = self.journal.last\n            for attempt in good:\n",
+        "            self._renamed = self.journal.written\n            for attempt in good:\n",
         trials.checkpoints,
     ),
     _journal(
@@ -632,14 +634,14 @@ JOURNAL_MUTANTS = (
     _journal(
         "a file is begun anew before the journal says that it may be",
         "volume.journal.journal",
-        "        if self._newest[1 - self._turn] > self.told:\n",
+        "        if self._newest[1 - self._turn] > self.recorded_synced:\n",
         "        if False:\n",
         trials.queued,
     ),
     _journal(
         "a batch that is missing is not missed",
         "volume.journal.journal",
-        "        if len(wanted) < self.last - self.synced:\n",
+        "        if len(wanted) < self.written - self.synced:\n",
         "        if False:\n",
         trials.spoilt,
     ),
@@ -666,8 +668,8 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "batches share blocks",
-        "volume.journal.journal",
-        "    return -(-size // _BLOCK) * _BLOCK\n",
+        "volume.journal.format",
+        "    return -(-size // BLOCK) * BLOCK\n",
         "    return size\n",
         trials.long_scripts,
     ),
@@ -675,7 +677,7 @@ JOURNAL_MUTANTS = (
         "a start begins the newest file anew",
         "volume.journal.journal",
         "        self._offset = self._ends[self._turn]\n",
-        "        self._offset = _BLOCK\n",
+        "        self._offset = BLOCK\n",
     ),
     _journal(
         "the journal's names are not synced",

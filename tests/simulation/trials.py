@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gostore.volume.journal.journal import ENDED, NAMES
+from gostore.volume.journal.format import ENDED, NAMES
 from tests.simulation.disk import SYNCS, SimulatedDisk, Tree
 from tests.simulation.explorer import (
     COLLECT,

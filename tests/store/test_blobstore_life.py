@@ -21,7 +21,7 @@ from gostore.errors import (
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
 from gostore.volume.disk import Disk
-from gostore.volume.journal.journal import NAMES as JOURNAL
+from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.volume import Volume
 from tests.store.doubles import FILE, SECOND, FakeBody, InlineWorkers, PromptClock
 from tests.store.support import LARGE, StoreCase

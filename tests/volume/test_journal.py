@@ -20,7 +20,8 @@ from gostore.volume.changes import Commit, Discard
 from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE, OutcomeUnknown
 from gostore.volume.disk import Disk, UnsyncedDisk
-from gostore.volume.journal.journal import NAMES, SIZE, Entry, Journal, NotAJournal, NothingWritten
+from gostore.volume.journal.format import NAMES, SIZE, Entry
+from gostore.volume.journal.journal import Journal, NotAJournal, NothingWritten
 from gostore.volume.recovery.findings import Damage, Findings
 from gostore.volume.recovery.repair import quarantine, repair
 from gostore.volume.recovery.scan import scan
@@ -58,7 +59,7 @@ class JournalTests(SynchronousTestCase):
         """Where there are no files there is nothing to be read, and nothing is made."""
         journal = self.open()
         self.assertEqual(journal.read(), [])
-        self.assertEqual((journal.last, journal.synced), (0, 0))
+        self.assertEqual((journal.written, journal.synced), (0, 0))
         self.assertEqual(os.listdir(self.path), [])
 
     def test_round_trip(self) -> None:
@@ -69,7 +70,7 @@ class JournalTests(SynchronousTestCase):
         journal.append(entries[2:])
         again = self.open()
         self.assertEqual(again.read(), entries)
-        self.assertEqual(again.last, 3)
+        self.assertEqual(again.written, 3)
 
     def test_no_memory(self) -> None:
         """A batch for which there is no memory leaves no trace, and the next follows the last."""
@@ -155,7 +156,7 @@ class JournalTests(SynchronousTestCase):
             self.assertEqual(again.read(), [entry(1), entry(3)], at)
             wanted = "batch 3 of the redo journal is damaged, or was never written"
             self.assertEqual(again.damage, wanted)
-            self.assertEqual(again.last, 4)
+            self.assertEqual(again.written, 4)
             self.spoil(0, at)
         self.assertEqual(len(again.read()), 3)
         self.assertIsNone(again.damage)
@@ -165,7 +166,7 @@ class JournalTests(SynchronousTestCase):
         journal = self.open()
         journal.append([entry(1)])
         journal.append([entry(2)])
-        journal.synced = journal.last
+        journal.synced = journal.written
         journal.append([entry(3)])
         self.spoil(0, 4096)
         self.spoil(0, 8192)
@@ -274,7 +275,7 @@ class JournalTests(SynchronousTestCase):
         self.spoil(0, 8192)
         again = self.open()
         self.assertEqual([each.blob_id for each in again.read()], [2])
-        self.assertEqual(again.last, 2)
+        self.assertEqual(again.written, 2)
 
     def test_halved(self) -> None:
         """Where one file is missing it has been lost: that is damage, unless both were removed."""
@@ -364,11 +365,11 @@ class JournalTests(SynchronousTestCase):
         journal.append([entry(4)])
         journal.synced = 4
         journal.turn()  # which needs a batch, to say that it may
-        self.assertEqual(journal.last, 6)
+        self.assertEqual(journal.written, 6)
         journal.append([entry(6)])  # begins the first file anew: 2 and 3 are left behind it
         again = self.open()
         self.assertEqual([each.blob_id for each in again.read()], [4, 6])
-        self.assertEqual((again.last, again.synced), (7, 4))
+        self.assertEqual((again.written, again.synced), (7, 4))
 
     def test_told_before_begun_anew(self) -> None:
         """Before a file is begun anew a batch says that it may be; there is always room for it."""
@@ -378,7 +379,7 @@ class JournalTests(SynchronousTestCase):
         self.addCleanup(journal.close)
         for number in range(1, 21):
             if not journal.fits([entry(number)]):
-                journal.synced = max(journal.synced, journal.last)
+                journal.synced = max(journal.synced, journal.written)
                 journal.turn()
                 self.assertLessEqual(journal._offset, 4 * 4096)
                 # Whatever becomes of the file now.
@@ -402,7 +403,7 @@ class JournalTests(SynchronousTestCase):
         journal = self.open()
         journal.append([entry(1)])
         journal.append([entry(2)])
-        journal.synced = journal.last
+        journal.synced = journal.written
         journal.append([])
         self.assertEqual(self.open().read(), [])
         journal.append([entry(3)])
@@ -413,12 +414,12 @@ class JournalTests(SynchronousTestCase):
         journal = self.open()
         journal.append([entry(1)])
         journal.append([])
-        self.assertEqual((journal.synced, journal.told), (1, 1))
-        journal.synced = journal.last
+        self.assertEqual((journal.synced, journal.recorded_synced), (1, 1))
+        journal.synced = journal.written
         for _ in range(2):
             journal.append([])
-            self.assertEqual(journal.synced, journal.last)
-            self.assertEqual(journal.told, journal.last)
+            self.assertEqual(journal.synced, journal.written)
+            self.assertEqual(journal.recorded_synced, journal.written)
             self.assertEqual(self.open().read(), [])
 
     def test_number_goes_on(self) -> None:
@@ -458,7 +459,7 @@ class JournalTests(SynchronousTestCase):
         """What lies behind the batches is given back, and the same is read as before."""
         journal = self.open()
         journal.append([entry(1, 5000)])
-        journal.synced = journal.last
+        journal.synced = journal.written
         journal.turn()
         journal.append([entry(2)])
         again = self.open(self.disk)
@@ -469,9 +470,9 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(self.disk.open_files, [])
         third = self.open()
         self.assertEqual(third.read(), wanted)
-        self.assertEqual((third.last, third.damage), (again.last, None))
+        self.assertEqual((third.written, third.damage), (again.written, None))
         # It is good for this one start.
-        third.synced = third.last
+        third.synced = third.written
         third.append([entry(3)])
         self.assertEqual([os.path.getsize(self.file(turn)) for turn in (0, 1)], [SIZE, SIZE])
         again = self.open()

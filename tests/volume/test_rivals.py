@@ -7,7 +7,7 @@ import itertools
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
-from gostore.volume.journal.journal import Entry
+from gostore.volume.journal.format import Entry
 from gostore.volume.recovery.rivals import Fate, Rival, decide
 
 

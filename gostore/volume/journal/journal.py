@@ -1,82 +1,41 @@
-"""The redo journal: what lets small changes be answered after one flush instead of four each.
+"""The redo journal of one volume: read after a crash, appended to, and removed.
 
-A change is written to its files as ever, unsynced; its record and its bytes are appended here; one
-``fdatasync`` then makes a whole batch durable, before the rename that commits each of them.  The
-journal does not replace the files: a start writes again whatever lives, the journal holds and the
-directory lacks or has torn (recovery.py), and then the journal forgets it.
-
-Two files take turns, ``.journal-0`` and ``.journal-1``, allocated once so that an append changes no
-metadata.  Each begins with a block that says whose batches are in it, written before all of them
-and never again::
-
-    8 bytes   "gostoreJ"
-    16 bytes  key: random, the same in both files, and nowhere else
-    uint64    size of the file
-    32 bytes  SHA-256 of the above
-
-Only marks may be added to it, each the same with another first word: at 1024, before the files are
-removed, "gostoreE", for then nothing in them is wanted any more; at 2048, before its file is cut,
-"gostoreC".  So a file that is missing without the one, or too short without the other, is damage.
-
-Then batches, each at a multiple of 4 KiB, so that writing one never touches a block of another::
-
-    16 bytes  key
-    uint64    number of the batch; each has the next number
-    uint64    the number up to which all batches were known to be in their files
-    uint32    length of the payload
-    32 bytes  SHA-256 of all the above and the payload
-    payload   entries: uint32 id, uint32 length of the state file, int32 length of data.raw or -1,
-              and the two; -1 means that the blob is deleted, its state file says so
-
-All integers are little-endian.  A file is begun anew only when a batch says that all of it is in
-its own files; what is left of an earlier turn is recognized by that.  So of the batches above the
-highest number said to be synced none may be missing but those behind the last: one that is there
-was begun when the one before it was on the disk.  If one is missing the disk has damaged it, or
-has not kept what it was told to flush.  The same goes for a file that has no title and no batch
-where the other has batches: what is gone may be the newest; and where there is something in the
-files, but neither has a title, which is what a file is given first.  That the other has batches
-sees an empty one in it, the first of all.  The key is what makes this a proof: no stored blob can
-hold a batch.
+format.py says what is in its files, and which rules (J1 to J7) the code here keeps.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from threading import Lock
 
-from attrs import frozen
-
 from gostore.volume.disk import NOT_REGULAR, Disk
+from gostore.volume.journal.format import (
+    BLOCK,
+    CUT,
+    ENDED,
+    KEY_SIZE,
+    MARKS,
+    NAMES,
+    SIZE,
+    TITLE_SIZE,
+    Entry,
+    Title,
+    batches_in,
+    is_marked,
+    pack_batch,
+    size_of_batch,
+    title_of,
+    was_stopped_without_titles,
+)
 
-NAMES = (".journal-0", ".journal-1")
-
-#: Bytes of each file.  A second's worth of small blobs; larger ones cost more disk for no gain.
-SIZE = 8 * 1024 * 1024
-
-#: It is made only where this many times as much is free.
+#: The journal is made only where this many times its size is free.
 _SHARE = 4
 
-_BLOCK = 4096
-_MAGIC = b"gostoreJ"
-_KEY_SIZE = 16
-_TITLE = struct.Struct(f"<8s{_KEY_SIZE}sQ32s")
-
-#: The marks, and where each is.
-ENDED = b"gostoreE"
-CUT = b"gostoreC"
-_MARKS = {ENDED: 1024, CUT: 2048}
-_HEAD = struct.Struct(f"<{_KEY_SIZE}sQQI32s")
-_ENTRY = struct.Struct("<IIi")
-
-#: That of a batch before there were titles and keys: magic, number, synced, length, and the digest
-#: of all but the magic.
-_OLD_HEAD = struct.Struct("<8sQQI32s")
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class NotAJournal(Exception):
@@ -86,36 +45,6 @@ class NotAJournal(Exception):
         return f"{self.args[0]}, of the redo journal, is not a regular file"
 
 
-@frozen
-class Entry:
-    """One change: the state file of a blob and its bytes, None if the blob is deleted by it."""
-
-    blob_id: int
-    state: bytes
-    data: bytes | None
-
-
-@frozen
-class _Title:
-    """Whose batches are in a file, and how many bytes it has."""
-
-    key: bytes
-    size: int
-
-    def as_bytes(self, word: bytes = _MAGIC) -> bytes:
-        said = _TITLE.pack(word, self.key, self.size, b"")[: -hashlib.sha256().digest_size]
-        return said + hashlib.sha256(said).digest()
-
-
-@frozen
-class _Batch:
-    number: int
-    synced: int
-    payload: bytes
-    #: Where it ends in its file, in whole blocks.
-    end: int
-
-
 class NothingWritten(OSError):
     """A batch or a mark could not be written, and the journal is as it was before."""
 
@@ -123,9 +52,9 @@ class NothingWritten(OSError):
 class Journal:
     """The journal of one volume.
 
-    ``last`` is the number of the newest batch, ``synced`` that up to which every change is durable
-    in its own files, ``told`` what the newest batch says of that; ``damage`` says in words what
-    `read` has found missing.  Methods raise the `OSError` of the `Disk`.
+    ``written``, ``synced`` and ``recorded_synced`` are numbers of batches, see format.py.
+    ``damage`` says in words what `read` has found missing. Methods raise the `OSError` of the
+    `Disk`.
     """
 
     def __init__(self, disk: Disk, root: int, size: int = SIZE) -> None:
@@ -137,7 +66,7 @@ class Journal:
         self._root = root
         self._size = size
         self._fds: list[int] = []
-        #: Whether something in the files that is no batch has been written, and not synced yet.
+        #: Whether the files have something new beside batches that is not synced yet.
         self._made = False
         self.damage: str | None = None
         self._lock = Lock()
@@ -148,31 +77,31 @@ class Journal:
         self._key = b""
         #: Which of the files have the key.
         self._titled = [False, False]
-        #: Whether there are files that no batch may come into any more.
+        #: Whether there are files that may take no more batches.
         self._stale = False
         self._turn = 0
-        self._offset = _BLOCK
-        #: The number of the newest batch in each file, and where what is needed of it ends.
+        self._offset = BLOCK
+        #: For each file, the number of its newest batch, and the end of what is needed of it.
         self._newest = [0, 0]
         self._ends = [0, 0]
-        self.last = 0
+        self.written = 0
         self.synced = 0
-        self.told = 0
+        self.recorded_synced = 0
 
     # -- after a crash ------------------------------------------------------------------------
 
     def read(self) -> list[Entry]:
-        """Return what the files hold of changes that may be nowhere else, oldest first.
+        """Return the changes in the files that may be nowhere else, oldest first.
 
-        If `damage` is not None afterwards, it is not all that they held. Raises NotAJournal.
+        If `damage` is not None afterwards, the files have held more. Raises NotAJournal.
         """
         self._forget()
-        found = [self._content(name) for name in NAMES]
+        found = [self._bytes_of(name) for name in NAMES]
         halved = found.count(None) == 1
         contents = [content or b"" for content in found]
-        titles = [_title(content) for content in contents]
-        ended = any(_is_marked(content, ENDED) for content in contents)
-        self._stale = halved or ended or any(_is_marked(content, CUT) for content in contents)
+        titles = [title_of(content) for content in contents]
+        ended = any(is_marked(content, ENDED) for content in contents)
+        self._stale = halved or ended or any(is_marked(content, CUT) for content in contents)
         known = {title.key for title in titles if title is not None}
         self.damage = None
         if len(known) == 1:
@@ -181,41 +110,40 @@ class Journal:
         elif (
             not halved
             and any(content.strip(b"\0") for content in contents)
-            and not _was_ended(contents)
+            and not was_stopped_without_titles(contents)
         ):
             self.damage = "the first blocks of the redo journal are damaged, or of two journals"
-        chains = [list(_batches(content, self._key)) for content in contents]
+        chains = [list(batches_in(content, self._key)) for content in contents]
         batches = {batch.number: batch for chain in chains for batch in chain}
         for turn, (name, content) in enumerate(zip(NAMES, contents, strict=True)):
             title, chain = titles[turn], chains[turn]
-            # Titled, and whole, it was before the first batch: whatever else it held may be gone.
+            # Both files had a title and their full size before the first batch (J6).
             if not batches or ended:
                 pass
             elif title is None and not chain:
                 what = "missing" if found[turn] is None else "damaged"
                 self.damage = f"{name}, of the redo journal, is {what}"
-            elif title is not None and len(content) < title.size and not _is_marked(content, CUT):
+            elif title is not None and len(content) < title.size and not is_marked(content, CUT):
                 self.damage = f"{name}, of the redo journal, is cut off"
-        self.last = max(batches, default=0)
-        self.synced = self.told = max((batch.synced for batch in batches.values()), default=0)
-        if ended:
-            self.synced = self.last
+        self.written = max(batches, default=0)
+        self.recorded_synced = max((batch.synced for batch in batches.values()), default=0)
+        self.synced = self.written if ended else self.recorded_synced
         wanted = [batches[number] for number in sorted(batches) if number > self.synced]
-        if len(wanted) < self.last - self.synced:
-            missing = next(n for n in range(self.synced + 1, self.last) if n not in batches)
+        if len(wanted) < self.written - self.synced:
+            missing = next(n for n in range(self.synced + 1, self.written) if n not in batches)
             self.damage = f"batch {missing} of the redo journal is damaged, or was never written"
         for turn, chain in enumerate(chains):
             self._newest[turn] = max((batch.number for batch in chain), default=0)
-            oldest = min(self.synced + 1, self.last)
+            oldest = min(self.synced + 1, self.written)
             needed = [batch.end for batch in chain if batch.number >= oldest]
-            self._ends[turn] = max(needed, default=_BLOCK)
+            self._ends[turn] = max(needed, default=BLOCK)
         # The next batch goes behind the newest: what is in the other file may be wanted.
-        self._turn = self._newest.index(self.last)
+        self._turn = self._newest.index(self.written)
         self._offset = self._ends[self._turn]
-        return [entry for batch in wanted for entry in _entries(batch.payload)]
+        return [entry for batch in wanted for entry in batch.entries()]
 
-    def _content(self, name: str) -> bytes | None:
-        """All that can be of the journal in one of its files; None if it is not there."""
+    def _bytes_of(self, name: str) -> bytes | None:
+        """Read one of the files, as far as the journal reaches; None if it is not there."""
         try:
             fd = self._disk.open(name, os.O_RDONLY | _SAFELY, dir_fd=self._root)
         except FileNotFoundError:
@@ -241,9 +169,9 @@ class Journal:
         return b"".join(pieces)
 
     def shrink(self) -> None:
-        """Give back the room behind the chains that `read` has found; it would find the same."""
+        """Give back the room behind the batches that `read` has found; it would find the same."""
         for name, end in zip(NAMES, self._ends, strict=True):
-            # Where a full disk writes nothing in place there is no room to be had so.
+            # Where a full disk writes nothing in place, this makes no room either.
             with suppress(NothingWritten):
                 self._mark(name, CUT, end)
         self._stale = True
@@ -251,8 +179,8 @@ class Journal:
     def remove(self) -> None:
         """Remove the files, whose changes are all `synced`; they are gone for good then."""
         for name in NAMES:
-            # Nothing is written in place by some file systems, which may be full. What is not
-            # marked is missed if a crash comes between the removals: no loss, but a refusal.
+            # Some file systems write nothing in place, and may be full. Without the mark a crash
+            # between the removals costs a refused start, but no data.
             with suppress(NothingWritten):
                 self._mark(name, ENDED)
         for name in NAMES:
@@ -262,17 +190,17 @@ class Journal:
         self._forget()
 
     def _mark(self, name: str, mark: bytes, size: int | None = None) -> None:
-        """Add a mark to a file, durably, if there is one to mark; then cut it to a size.
+        """Add a mark to a file that has a title, durably; then cut it to a size, if one is given.
 
         Raises NothingWritten if there is no room for it.
         """
         with suppress(FileNotFoundError):
             fd = self._disk.open(name, os.O_RDWR | _SAFELY, dir_fd=self._root)
             try:
-                title = _title(self._disk.pread(fd, _TITLE.size, 0))
+                title = title_of(self._disk.pread(fd, TITLE_SIZE, 0))
                 if title is not None:
                     try:
-                        self._write(fd, title.as_bytes(mark), _MARKS[mark])
+                        self._write(fd, title.as_bytes(mark), MARKS[mark])
                     except OSError as error:
                         raise NothingWritten(*error.args) from error
                     self._disk.fdatasync(fd)
@@ -286,11 +214,10 @@ class Journal:
     def fits(self, entries: Sequence[Entry]) -> bool:
         """Whether the batch fits in the file whose turn it is.
 
-        As long as it is not synced what is in the other file, a block has to be left for a batch
-        that says so once it is.
+        Until the other file is synced, this keeps one block free for the batch that will record it.
         """
-        left = 0 if self.may_turn else _BLOCK
-        return self._offset + _blocks(_size(entries)) + left <= self._size
+        left = 0 if self.may_turn else BLOCK
+        return self._offset + size_of_batch(entries) + left <= self._size
 
     @property
     def may_turn(self) -> bool:
@@ -300,11 +227,11 @@ class Journal:
     def turn(self) -> None:
         """Go on in the other file, from its start; raises what `append` does."""
         assert self.may_turn
-        if self._newest[1 - self._turn] > self.told:
-            # What is about to be written over must be known not to be missing.
+        if self._newest[1 - self._turn] > self.recorded_synced:
+            # A start must know that it need not miss what is about to be written over (J5).
             self.append([])
         self._turn = 1 - self._turn
-        self._offset = _BLOCK
+        self._offset = BLOCK
 
     def advance(self, synced: int) -> None:
         """Take note that so much is `synced`; any thread may."""
@@ -314,8 +241,8 @@ class Journal:
     def append(self, entries: Sequence[Entry]) -> None:
         """Make a batch durable that `fits`.
 
-        Raises NothingWritten if it has left no trace. If it fails otherwise nobody knows what the
-        disk holds of it: never to be tried again.
+        Raises NothingWritten if it has left no trace. If it fails otherwise nobody knows how much
+        of it is on the disk: never try it again.
         """
         self.open()
         if self._made:
@@ -324,20 +251,18 @@ class Journal:
             self._disk.fsync(self._root)
             self._made = False
         if not any(self._newest):
-            # If it were empty, the other file would not be missed.
-            self._put(1 - self._turn, _BLOCK, [])
+            # If the other file were empty, nobody would miss it (J6).
+            self._put(1 - self._turn, BLOCK, [])
         self._offset += self._put(self._turn, self._offset, entries)
 
     def _put(self, turn: int, offset: int, entries: Sequence[Entry]) -> int:
         """Write a batch into a file and flush it; return how many bytes it takes there."""
-        number, synced = self.last + 1, self.synced
-        if synced == self.last and not entries:
-            synced = number  # of itself there is nothing to be synced
+        number, synced = self.written + 1, self.synced
+        if synced == self.written and not entries:
+            synced = number  # an empty batch has nothing to sync
         try:
-            payload = b"".join([_pack(entry) for entry in entries])
-            batch = _head(self._key, number, synced, payload) + payload
-            data = batch.ljust(_blocks(len(batch)), b"\0")
-        except MemoryError as error:  # it takes several times the size of the batch
+            data = pack_batch(self._key, number, synced, entries)
+        except MemoryError as error:
             raise NothingWritten(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
         fd = self._fds[turn]
         try:
@@ -346,8 +271,8 @@ class Journal:
             raise NothingWritten(*error.args) from error
         self._write(fd, data[written:], offset + written)
         self._disk.fdatasync(fd)
-        self.last = self._newest[turn] = number
-        self.told = synced
+        self.written = self._newest[turn] = number
+        self.recorded_synced = synced
         self.advance(synced)
         return len(data)
 
@@ -366,8 +291,8 @@ class Journal:
             return
         if self._stale:
             self._start_over()
-        key = self._key or self._disk.random(_KEY_SIZE)
-        title = _Title(key, self._size).as_bytes().ljust(_BLOCK, b"\0")
+        key = self._key or self._disk.random(KEY_SIZE)
+        title = Title(key, self._size).as_bytes().ljust(BLOCK, b"\0")
         fds: list[int] = []
         try:
             for name in NAMES:
@@ -380,14 +305,14 @@ class Journal:
                 if not titled:
                     self._write(fd, title, 0)
                 # Written out, since a block that is only reserved changes metadata later.
-                for offset in range(max(size, _BLOCK), self._size, 1 << 20):
+                for offset in range(max(size, BLOCK), self._size, 1 << 20):
                     self._write(fd, bytes(min(self._size - offset, 1 << 20)), offset)
                 self._made = self._made or not titled or size < self._size
         except BaseException:
             with suppress(OSError):
                 self._close(fds)
-            if not self.last:
-                # That they are gone need not last: there is nothing in them.
+            if not self.written:
+                # The removal need not be durable: there is nothing in them.
                 for name in NAMES:
                     with suppress(OSError):
                         self._disk.unlink(name, dir_fd=self._root)
@@ -395,10 +320,10 @@ class Journal:
         self._fds, self._key, self._titled = fds, key, [True, True]
 
     def _start_over(self) -> None:
-        """Take away the files that are there: beside a new one they would seem to be wanted."""
-        last = self.last
+        """Remove the old files: beside a new one they would seem to be wanted."""
+        written = self.written
         self.remove()
-        self.last = self.synced = self.told = last
+        self.written = self.synced = self.recorded_synced = written
 
     def _check_room(self) -> None:
         """See that the journal does not take the room it is to serve."""
@@ -415,91 +340,3 @@ class Journal:
         with ExitStack() as closing:
             while fds:
                 closing.callback(self._disk.close, fds.pop())
-
-
-_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-def _size(entries: Sequence[Entry]) -> int:
-    sizes = [_ENTRY.size + len(each.state) + len(each.data or b"") for each in entries]
-    return _HEAD.size + sum(sizes)
-
-
-def _blocks(size: int) -> int:
-    """Round up to whole blocks."""
-    return -(-size // _BLOCK) * _BLOCK
-
-
-def _title(content: bytes) -> _Title | None:
-    """What a file begins with, None if that is no title."""
-    if len(content) < _TITLE.size:
-        return None
-    _, key, size, _ = _TITLE.unpack_from(content)
-    title = _Title(key, size)
-    return title if content.startswith(title.as_bytes()) else None
-
-
-def _is_marked(content: bytes, mark: bytes) -> bool:
-    title = _title(content)
-    return title is not None and content.startswith(title.as_bytes(mark), _MARKS[mark])
-
-
-def _was_ended(contents: Sequence[bytes]) -> bool:
-    """Whether a journal of before there were titles was left by a clean stop: all is synced."""
-    newest = (0, 0, 0)
-    for content in contents:
-        for offset in range(0, len(content) - _OLD_HEAD.size, _BLOCK):
-            magic, number, synced, length, digest = _OLD_HEAD.unpack_from(content, offset)
-            if magic == _MAGIC:
-                begin = offset + _OLD_HEAD.size
-                said = content[offset + len(_MAGIC) : begin - len(digest)]
-                if hashlib.sha256(said + content[begin : begin + length]).digest() == digest:
-                    newest = max(newest, (number, synced, length))
-    number, synced, length = newest
-    return number > 0 and synced + 1 == number and not length
-
-
-def _head(key: bytes, number: int, synced: int, payload: bytes) -> bytes:
-    said = _HEAD.pack(key, number, synced, len(payload), b"")[: -hashlib.sha256().digest_size]
-    return said + hashlib.sha256(said + payload).digest()
-
-
-def _batches(content: bytes, key: bytes) -> Iterator[_Batch]:
-    """The whole batches in a file, of this turn and of earlier ones, in the order of places."""
-    offset = _BLOCK
-    while key and offset + _HEAD.size <= len(content):
-        batch = _batch(content, offset, key)
-        if batch is not None:
-            yield batch
-        offset = offset + _BLOCK if batch is None else batch.end
-
-
-def _batch(content: bytes, offset: int, key: bytes) -> _Batch | None:
-    if not content.startswith(key, offset):
-        return None
-    _, number, synced, length, _ = _HEAD.unpack_from(content, offset)
-    begin = offset + _HEAD.size
-    payload = content[begin : begin + length]
-    if content[offset:begin] != _head(key, number, synced, payload):
-        return None
-    return _Batch(number, synced, payload, offset + _blocks(_HEAD.size + length))
-
-
-def _pack(entry: Entry) -> bytes:
-    length = -1 if entry.data is None else len(entry.data)
-    head = _ENTRY.pack(entry.blob_id, len(entry.state), length)
-    return b"".join((head, entry.state, entry.data or b""))
-
-
-def _entries(payload: bytes) -> Iterator[Entry]:
-    offset = 0
-    while offset < len(payload):
-        blob_id, state_length, data_length = _ENTRY.unpack_from(payload, offset)
-        offset += _ENTRY.size
-        state = payload[offset : offset + state_length]
-        offset += state_length
-        data = None
-        if data_length >= 0:
-            data = payload[offset : offset + data_length]
-            offset += data_length
-        yield Entry(blob_id, state, data)

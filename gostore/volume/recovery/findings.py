@@ -6,7 +6,7 @@ from attrs import define, field, frozen
 
 from gostore.blob import Blob, Committed
 from gostore.volume.collect import Dead
-from gostore.volume.journal.journal import Entry
+from gostore.volume.journal.format import Entry
 
 
 @define

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gostore.errors import BadRecord, VolumeUnusable, strerror_of
 from gostore.volume.directory import DATA, READ, STATE, DataDamaged, check_data, stage_name
 from gostore.volume.disk import NOT_REGULAR
-from gostore.volume.journal.journal import Entry, NotAJournal
+from gostore.volume.journal.format import Entry
+from gostore.volume.journal.journal import NotAJournal
 from gostore.volume.volume import Volume
 
 

@@ -14,7 +14,7 @@ from gostore.blob import Blob, State
 from gostore.errors import BadRecord, VolumeUnusable, is_no_space
 from gostore.volume.collect import Dead, collect, retire
 from gostore.volume.directory import Kind, id_in, kind_of
-from gostore.volume.journal.journal import Entry
+from gostore.volume.journal.format import Entry
 from gostore.volume.recovery.findings import Damage, Findings
 from gostore.volume.recovery.redo import restore
 from gostore.volume.volume import Volume
@@ -82,7 +82,7 @@ def _redo(volume: Volume, found: Findings) -> None:
         _restore(volume, found, entry)
     if found.journal_damage is not None:
         log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
-    if volume.protocol.journal.last or found.journal_damage is not None:
+    if volume.protocol.journal.written or found.journal_damage is not None:
         volume.protocol.flush_redone()
         if found.undone:
             log.info("Journal: {count} blobs written again", count=len(found.undone))

@@ -8,7 +8,7 @@ from enum import Enum
 from attrs import frozen
 
 from gostore.blob import Committed
-from gostore.volume.journal.journal import Entry
+from gostore.volume.journal.format import Entry
 
 
 @frozen

@@ -26,7 +26,7 @@ from gostore.volume.directory import (
     kind_of,
     stage_name,
 )
-from gostore.volume.journal.journal import Entry
+from gostore.volume.journal.format import Entry
 from gostore.volume.recovery.findings import Damage, Findings, Suspect
 from gostore.volume.recovery.redo import holds, read_journal
 from gostore.volume.recovery.rivals import Fate, Rival, decide
