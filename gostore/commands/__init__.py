@@ -1,4 +1,4 @@
 """The `gostore` command, one file for each subcommand.
 
-Open main.py first.
+Nobody enters: setup.py names main.py as the program. Open main.py first.
 """

@@ -1,5 +1,4 @@
-"""What runs, and how it starts and stops: the service tree, its settings, the collector and the
-scrubber.
+"""The process that runs: its services and settings, and how it starts and stops.
 
-Open service.py first. tap.py enters.
+tap.py enters by service, settings and process; the commands, by parsers. Open service.py first.
 """

@@ -6,9 +6,8 @@
       Scrubber              has the store verify one blob after another, slowly
 
 Starting: the store opens its volume (directory, lock, scan), the listener binds, the store recovers
-and starts its threads, the collector and the scrubber start. Nothing of that happens in a
-constructor, since twistd forks between the two. Stopping goes the other way, one step after the
-other.
+and starts its threads, the collector and the scrubber start. No constructor does any of that, since
+twistd forks after it. Stopping goes the other way, one step after the other.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from attrs import asdict, fields
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -51,11 +51,11 @@ SAY_WAITING_AFTER = 1.0
 """Seconds after which a shutdown says what it waits for: idle connections are gone by then."""
 
 BACKLOG = 4096
-"""How many connections may wait to be accepted: what Linux allows at most, if nobody changed it."""
+"""How many connections may wait to be accepted: the most that Linux allows by default."""
 
 
 class Listener(Service):
-    """Holds the port: bound in privilegedStartService, with any failure raised there and then."""
+    """Holds the port. privilegedStartService binds it, and raises any failure at once."""
 
     def __init__(self, endpoint: IStreamServerEndpoint, factory: HTTPFactory) -> None:
         self.setName("listener")
@@ -129,7 +129,7 @@ class Daemon(MultiService):
             service.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        """Open the volume, then bind: a daemon that may not have the one never takes the other."""
+        """Open the volume, then bind: a daemon without its volume never takes the port."""
         try:
             with collections_paused():
                 self._store.open()
@@ -146,7 +146,7 @@ class Daemon(MultiService):
 
     def startService(self) -> None:
         """Recover, then serve. Nothing is accepted before this returns and the reactor runs."""
-        if not self._opened:  # a runner that knows nothing of privileges
+        if not self._opened:  # This runner knows nothing of privileges.
             self.privilegedStartService()
         try:
             with collections_paused():
@@ -220,29 +220,25 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     dispatcher = Dispatcher(
         [Blobs(store, put_creates=settings.put_creates), Lists(store, reactor), Status(store)]
     )
-    limits = Limits(
-        max_uri_size=settings.max_uri_size,
-        max_head_size=settings.max_head_size,
-        max_fields=settings.max_fields,
-        head_timeout=settings.head_timeout,
-        idle_timeout=settings.idle_timeout,
-        body_rate=settings.body_rate,
-        body_window=settings.body_window,
-        send_timeout=settings.send_timeout,
-        max_blob_size=settings.max_blob_size or MAX_BODY,
-        max_connections=connection_limit(settings),
-        turned_away=share_of_files(5),
-    )
     answered = log_answer if settings.debug else None
-    factory = HTTPFactory(dispatcher.dispatch, limits, reactor, answered=answered)
+    factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
     endpoint = serverFromString(reactor, with_backlog(settings.listen))
     return Daemon(settings, store, Listener(endpoint, factory), reactor, refuse)
 
 
-def with_backlog(listen: str) -> str:
-    """An endpoint string that lets a crowd come at once, unless it says itself how large a crowd.
+def make_limits(settings: Settings) -> Limits:
+    """The wire's limits: the settings of the same names, or the machine's share for "auto"."""
+    values = asdict(settings)
+    named = {each.name: values[each.name] for each in fields(Limits) if each.name in values}
+    named["max_blob_size"] = settings.max_blob_size or MAX_BODY
+    named["max_connections"] = connection_limit(settings)
+    return Limits(**named, turned_away=share_of_files(5))
 
-    Beyond Twisted's 50 the kernel drops those that come, and they try again after a second.
+
+def with_backlog(listen: str) -> str:
+    """Let a crowd connect at once, unless the endpoint string says itself how large a crowd.
+
+    Beyond Twisted's 50 the kernel drops connections, and the clients try again after a second.
     """
     kind = listen.partition(":")[0]
     if kind not in ("tcp", "tcp4", "tcp6", "ssl", "unix") or ":backlog=" in listen:
@@ -251,13 +247,13 @@ def with_backlog(listen: str) -> str:
 
 
 def connection_limit(settings: Settings) -> int:
-    """The most connections at a time; "auto" leaves a fifth of the open files to blobs."""
+    """The most connections at a time. "auto" leaves a fifth of the open files to blobs."""
     if settings.max_connections is not None:
         return settings.max_connections
     return share_of_files(80)
 
 
 def _reason(error: Exception) -> str:
-    """The reason alone: CannotListenError says again what could not be listened on."""
+    """The reason alone: CannotListenError repeats the address."""
     inner = getattr(error, "socketError", error)
     return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

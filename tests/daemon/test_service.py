@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Any, NoReturn, cast
 
+from attrs import fields
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
@@ -17,10 +18,10 @@ from zope.interface import implementer
 
 from gostore.daemon import service
 from gostore.daemon.service import Daemon, Listener
-from gostore.daemon.settings import Settings
+from gostore.daemon.settings import LIMITS, TABLE, Settings
 from gostore.errors import DiskFailed, VolumeInUse
 from gostore.store.interface import Summary
-from gostore.wire import HTTPFactory
+from gostore.wire import MAX_BODY, HTTPFactory, Limits
 
 ANYWHERE = IPv4Address("TCP", "0.0.0.0", 7777)
 WAITING = "Waiting for 3 connections, 2 uploads, at most 9 seconds"
@@ -355,6 +356,18 @@ class BuildTests(SynchronousTestCase):
         built = service.build(Settings(dir="/nowhere"), MemoryReactorClock(), refuse)
         limits = built._listener.factory.limits
         self.assertEqual((limits.max_connections, limits.turned_away), (800, 50))
+
+    def test_limits(self) -> None:
+        """The wire gets each limit that is a setting by its name, and no other."""
+        settings = Settings(max_fields=7, max_blob_size=8, idle_timeout=9)
+        limits = service.make_limits(settings)
+        self.assertEqual((limits.max_fields, limits.max_blob_size, limits.idle_timeout), (7, 8, 9))
+        self.assertEqual(service.make_limits(Settings()).max_blob_size, MAX_BODY)
+        named = {each.name for each in fields(Limits)} & {each.name for each in fields(Settings)}
+        self.assertLessEqual(
+            {each.replace("-", "_") for each, row in TABLE.items() if row.group == LIMITS},
+            named | {"max_uploads"},
+        )
 
     def test_backlog(self) -> None:
         """As many as the kernel allows may wait to be accepted, unless the endpoint says a number.
