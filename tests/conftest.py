@@ -25,6 +25,7 @@ UNMEASURED = ("e2e", "test_faults.py", "test_simulation.py")
 LONG = (
     "tests/commands/test_main.py::test_selftest",
     "tests/commands/test_selftest.py::test_good",
+    "tests/commands/test_trial_daemon.py::test_life",
     "tests/e2e/",
     "tests/test_benchmarks.py::CollectionTests",
     "tests/test_benchmarks.py::WatchTests::test_daemon",

@@ -88,7 +88,7 @@ def test_cable(make_daemon: Make, cable: Cable) -> None:
     daemon = make_daemon(
         *("--gc-interval", "0.2", "--max-uploads", "4", "--max-connections", "12"),
         # Time enough for a slow machine to come to the pulling.
-        *("--body-window", "4", "--send-timeout", "4", "--idle-timeout", "5"),
+        *("--body-window", "8", "--send-timeout", "8", "--idle-timeout", "10"),
         host=cable.host,
     ).start()
     alone = daemon.sockets()

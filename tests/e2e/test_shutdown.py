@@ -41,9 +41,9 @@ def staged(daemon: Daemon, count: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_grace(make_daemon: Make, number: signal.Signals) -> None:
     """Uploads that end within the grace are answered; the others are given up; status 0."""
-    # Below nohup it would ignore a SIGHUP.
+    # Below nohup it would ignore a SIGHUP. The grace is long enough for a slow machine to send.
     wrapper = ("env", "--default-signal=HUP")
-    daemon = make_daemon("--shutdown-grace", "2", wrapper=wrapper).start()
+    daemon = make_daemon("--shutdown-grace", "4", wrapper=wrapper).start()
     good = [begin(daemon, f"good/{n}", b"half", 8) for n in range(5)]
     idle = [begin(daemon, f"idle/{n}", b"half", 8) for n in range(5)]
     staged(daemon, 10)
@@ -110,7 +110,7 @@ def test_stopped_and_continued(make_daemon: Make) -> None:
 
     With GOSTORE_SOAK=1 it is stopped for 90 seconds, and has the deadlines that it has by default.
     """
-    quick = ("--body-window", "2", "--head-timeout", "2", "--idle-timeout", "2")
+    quick = ("--body-window", "5", "--head-timeout", "5", "--idle-timeout", "5")
     daemon = make_daemon(*(() if SOAK else quick)).start()
     idle = daemon.connect()
     upload = begin(daemon, "a", b"half", 8)
@@ -119,7 +119,7 @@ def test_stopped_and_continued(make_daemon: Make) -> None:
     staged(daemon, 1)
     assert ask(idle, "GET", "/healthz").status == 200
     daemon.send(signal.SIGSTOP)
-    end = time.monotonic() + (90 if SOAK else 4)
+    end = time.monotonic() + (90 if SOAK else 8)
     eventually(lambda: time.monotonic() > end, "they would all be too late", 100)
     upload.sendall(b"half")
     daemon.send(signal.SIGCONT)
