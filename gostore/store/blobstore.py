@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Blob, Committed
@@ -24,7 +25,16 @@ from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
 from gostore.store.garbage import SECOND, Garbage
 from gostore.store.index import Index
-from gostore.store.interface import Body, Content, Details, Page, Precondition, Summary, Verifier
+from gostore.store.interface import (
+    Body,
+    Content,
+    Details,
+    Figures,
+    Page,
+    Precondition,
+    Summary,
+    Verifier,
+)
 from gostore.store.reading import Reader
 from gostore.store.upload import Received, Upload
 from gostore.store.workers import Workers
@@ -37,8 +47,13 @@ from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 
+#: How many damaged locations a start names in the log.
+_NAMED = 10
+
 #: The last second that a record can hold, in the year 9999.
 _LAST_SECOND = 253_402_300_799
+
+log = Logger()
 
 
 class BlobStore:
@@ -133,11 +148,18 @@ class BlobStore:
             self._workers.start()
         except RuntimeError as error:
             raise VolumeUnusable(self._volume.shown_path, str(error)) from error
+        if found.damaged:
+            log.warn(
+                "Damaged, and answered with 500 until replaced or deleted: {count} locations,"
+                " {locations!r} among them",
+                count=len(found.damaged),
+                locations=sorted(found.damaged)[:_NAMED],
+            )
         return Summary(
             restored=len(found.live),
             finished=len(found.unmarked),
             discarded=len(found.leftover) + len(found.uncommitted) + len(found.pending),
-            quarantined=len(found.suspects),
+            quarantined=len(found.suspects) + len({*found.quarantined} - {*found.obsolete}),
             foreign=len(found.foreign),
             seconds=self._opening_seconds + time.monotonic() - begun,
         )
@@ -182,6 +204,11 @@ class BlobStore:
         if self._stopping:
             raise Stopping()
         self._volume.check()
+
+    def figures(self) -> Figures:
+        """Count what there is."""
+        damaged = self.index.damaged
+        return Figures(len(self.index) - damaged, damaged, self.admission.uploads)
 
     # -- reading ------------------------------------------------------------------------------
 

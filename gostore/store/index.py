@@ -11,7 +11,7 @@ from sortedcontainers import SortedDict
 
 from gostore.blob import LOCATION_BYTES, Committed
 from gostore.errors import NoIds
-from gostore.store.interface import Page
+from gostore.store.interface import DamagedBlob, Entry, Page
 from gostore.volume.recovery.findings import Damage, Findings
 
 NARROW_BITS = 16
@@ -115,6 +115,11 @@ class Index:
         """``id_bits`` and ``rng`` are those of `Ids`."""
         self.ids = Ids(id_bits, rng)
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
+        #: How many locations have a damaged blob.
+        self.damaged = 0
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     def restore(self, found: Findings) -> None:
         """Take in what a start has found."""
@@ -124,6 +129,7 @@ class Index:
             self.ids.assign(blob)
         self._found.update(found.live)
         self._found.update(found.damaged)
+        self.damaged = len(found.damaged)
 
     def __contains__(self, location: str) -> bool:
         return location in self._found
@@ -153,21 +159,26 @@ class Index:
         """Show a blob at its location; return what was there, whose id stays reserved."""
         previous: Committed | Damage | None = self._found.get(blob.location)
         self._found[blob.location] = blob
-        if isinstance(previous, Committed):
-            self.ids.reserve(previous.id)
+        self._put_away(previous)
         self.ids.assign(blob)
         return previous
 
     def remove(self, location: str) -> Committed | Damage | None:
         """Show nothing at a location; return what was there, whose id stays reserved."""
         previous: Committed | Damage | None = self._found.pop(location, None)
+        self._put_away(previous)
+        return previous
+
+    def _put_away(self, previous: Committed | Damage | None) -> None:
         if isinstance(previous, Committed):
             self.ids.reserve(previous.id)
-        return previous
+        elif previous is not None:
+            self.damaged -= 1
 
     def show_damage(self, damage: Damage) -> None:
         """Show that the blob of a location is damaged; its id stays reserved."""
         self._found[damage.blob.location] = damage
+        self.damaged += 1
         self.ids.reserve(damage.blob.id)
 
     def next_location(self, after: str) -> str | None:
@@ -182,7 +193,7 @@ class Index:
 
     def page(self, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """Make one page of a listing; its cost grows with the page, not with the store."""
-        entries: list[Committed | str] = []
+        entries: list[Entry] = []
         locations = self._found.keys()
         at = max(self._found.bisect_left(prefix), self._found.bisect_right(after))
         if delimiter and after.endswith(delimiter) and len(after) > len(prefix):
@@ -193,15 +204,12 @@ class Index:
             location = locations[at]
             if not location.startswith(prefix):
                 break
-            found = self._found[location]
-            if not isinstance(found, Committed):
-                at += 1
-                continue
             if len(entries) == limit:
                 return Page(entries, last)
             cut = location.find(delimiter, len(prefix)) if delimiter else -1
             if cut < 0:
-                entries.append(found)
+                found = self._found[location]
+                entries.append(found if isinstance(found, Committed) else DamagedBlob(found.blob))
                 last = location
                 at += 1
             else:

@@ -149,14 +149,42 @@ class Content(Protocol):
 
 
 @frozen
+class DamagedBlob:
+    """What a listing says of a location whose blob is damaged: what was committed there.
+
+    A read fails with Damaged until somebody replaces or deletes the blob.
+    """
+
+    blob: Committed
+
+    @property
+    def location(self) -> str:
+        """The location that has it."""
+        return self.blob.location
+
+
+Entry = Committed | DamagedBlob | str
+"""One entry of a listing: a blob, a damaged one, or the prefix that a group has in common."""
+
+
+@frozen
 class Page:
-    """Part of a listing, in the order of the locations: blobs, and common prefixes as text.
+    """Part of a listing, in the order of the locations.
 
     ``next_after`` is the ``after`` of the next page, None if this is the last.
     """
 
-    entries: list[Committed | str]
+    entries: list[Entry]
     next_after: str | None
+
+
+@frozen
+class Figures:
+    """What a provider counts: its blobs, the damaged ones apart, and the bodies on their way."""
+
+    blobs: int
+    damaged: int
+    uploads: int
 
 
 # -- a provider -----------------------------------------------------------------------------------
@@ -209,6 +237,9 @@ class Store(Protocol):
     def check_health(self) -> None:
         """Raise ReadOnly or Stopping if writes are refused."""
 
+    def figures(self) -> Figures:
+        """Count what there is."""
+
 
 class Verifier(Protocol):
     """Verifies blobs one by one, for a provider whose own storage may rot."""
@@ -228,7 +259,8 @@ class Summary:
     """What a start found and did: how many of each, and how long it took.
 
     ``finished`` replacements were cut short by a crash and ``discarded`` uploads and deletes were;
-    ``quarantined`` blobs were damaged, and ``foreign`` names are not gostore's.
+    ``quarantined`` directories are kept for people to see, from earlier starts too, and ``foreign``
+    names are not gostore's.
     """
 
     restored: int

@@ -19,6 +19,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, quote_etag
 
 from gostore.blob import Committed
+from gostore.store.interface import DamagedBlob, Entry
 from gostore.web.fields.conditions import etag_of, modified_of
 from gostore.web.fields.locations import STORE, reference
 from gostore.web.fields.parsing import is_short_list, parsed
@@ -27,9 +28,6 @@ from gostore.web.fields.representation import DEFAULT_TYPE
 DEFAULT_LIMIT = 1000
 
 TAB = "\t"  # between the columns of the text form
-
-Entry = Committed | str
-"""A blob, or a common prefix."""
 
 
 @frozen
@@ -70,6 +68,11 @@ def _best(offers: Iterable[str], accept: bytes) -> str | None:
     return best
 
 
+def _blob_of(entry: Committed | DamagedBlob) -> tuple[Committed, bool]:
+    """The blob of an entry, or what a damaged one was, and whether it is damaged."""
+    return (entry.blob, True) if isinstance(entry, DamagedBlob) else (entry, False)
+
+
 def _modified(blob: Committed) -> str:
     when = datetime.fromtimestamp(modified_of(blob), timezone.utc)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -84,25 +87,29 @@ def _etag(blob: Committed) -> str | None:
 def _json_entry(entry: Entry, directory: str) -> str:
     if isinstance(entry, str):
         return json.dumps({"prefix": entry}, ensure_ascii=False)
-    return json.dumps(
-        {
-            "location": entry.location,
-            "size": entry.size,
-            "etag": _etag(entry),
-            "modified": _modified(entry),
-            "content_type": entry.content_type or DEFAULT_TYPE,
-        },
-        ensure_ascii=False,
-    )
+    blob, is_damaged = _blob_of(entry)
+    members = {
+        "location": blob.location,
+        "size": blob.size,
+        "etag": _etag(blob),
+        "modified": _modified(blob),
+        "content_type": blob.content_type or DEFAULT_TYPE,
+    }
+    return json.dumps(members | {"damaged": True} if is_damaged else members, ensure_ascii=False)
 
 
 def _text_entry(entry: Entry, directory: str) -> str:
-    """Columns separated by tabs, the location first; no location contains a tab."""
+    """Columns separated by tabs, the location first; no location contains a tab.
+
+    Only a damaged blob has a sixth column, which says so.
+    """
     if isinstance(entry, str):
         return f"{entry}\n"
+    blob, is_damaged = _blob_of(entry)
     return (
-        f"{entry.location}\t{entry.size}\t{_etag(entry) or '-'}\t{_modified(entry)}"
-        f"\t{(entry.content_type or DEFAULT_TYPE).replace(TAB, ' ')}\n"
+        f"{blob.location}\t{blob.size}\t{_etag(blob) or '-'}\t{_modified(blob)}"
+        f"\t{(blob.content_type or DEFAULT_TYPE).replace(TAB, ' ')}"
+        f"{TAB + 'damaged' if is_damaged else ''}\n"
     )
 
 
@@ -121,11 +128,12 @@ def _html_entry(entry: Entry, directory: str) -> str:
         query = urlencode({"prefix": entry, "format": "html"})
         href = reference(entry, directory) if entry.endswith("/") else escape(f"?{query}")
         return f'<tr><td><a href="{href}"><bdi>{escape(entry)}</bdi></a>\n'
-    href = reference(entry.location, directory)
+    blob, is_damaged = _blob_of(entry)
+    href = reference(blob.location, directory)
     return (
-        f'<tr><td><a href="{href}"><bdi>{escape(entry.location)}</bdi></a>'
-        f"<td>{entry.size}<td>{_modified(entry)}"
-        f"<td>{escape(entry.content_type or DEFAULT_TYPE)}\n"
+        f'<tr><td><a href="{href}"><bdi>{escape(blob.location)}</bdi></a>'
+        f"<td>{blob.size}<td>{_modified(blob)}"
+        f"<td>{escape(blob.content_type or DEFAULT_TYPE)}{'<td>damaged' if is_damaged else ''}\n"
     )
 
 

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from attrs import define, evolve, field, frozen
 
-from gostore.store.interface import Store
+from gostore.store.interface import Entry, Store
 from gostore.web.answers import Refusal
 from gostore.web.fields.locations import parse_query
-from gostore.web.list_forms import FORMS, Entry, Form
+from gostore.web.list_forms import FORMS, Form
 
 MAX_LIMIT = 10_000
 """The most entries on a page; a larger limit counts as this one, and the list goes on behind it."""

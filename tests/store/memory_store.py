@@ -19,7 +19,7 @@ from gostore.errors import (
     StoreError,
     TooLarge,
 )
-from gostore.store.interface import Details, Page, Precondition
+from gostore.store.interface import Details, Entry, Figures, Page, Precondition
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -70,6 +70,8 @@ class MemoryStore:
         self.health: StoreError | None = None
         self.holding = False
         self.opens_missed = 0
+        #: How many of the blobs are said to be damaged.
+        self.damaged = 0
         self.listed: list[tuple[str, str, str, int]] = []
         self._kept: list[tuple[Deferred[Any], Any]] = []
         self._commits = 0
@@ -175,7 +177,7 @@ class MemoryStore:
     ) -> Deferred[Page]:
         def list() -> Page:
             self.listed.append((prefix, delimiter, after, limit))
-            entries: dict[str, Committed | str] = {}
+            entries: dict[str, Entry] = {}
             # An `after` that can have been a group at the end of a page: all of it is listed.
             listed = bool(delimiter) and after.endswith(delimiter) and len(after) > len(prefix)
             for location, (blob, _) in self.blobs.items():
@@ -194,6 +196,9 @@ class MemoryStore:
     def check_health(self) -> None:
         if self.health is not None:
             raise self.health
+
+    def figures(self) -> Figures:
+        return Figures(len(self.blobs), self.damaged, 0)
 
     # How.
 

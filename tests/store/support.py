@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Blob, Committed
@@ -93,6 +94,18 @@ class StoreCase(SynchronousTestCase):
     def record(self, name: object) -> Blob:
         """What the state file in a directory says."""
         return parse((self.directory / str(name) / STATE).read_bytes())
+
+    def logged(self, text: str) -> list[dict[str, Any]]:
+        """The events that are logged from now on and whose format begins with a text."""
+        events: list[dict[str, Any]] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            if (event.get("log_format") or "").startswith(text):
+                events.append(event)
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return events
 
     def names(self) -> list[str]:
         """What lies in the directory."""

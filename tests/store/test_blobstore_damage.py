@@ -8,9 +8,9 @@ import shutil
 
 from twisted.python.failure import Failure
 
-from gostore.blob import State
+from gostore.blob import Committed, State
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
-from gostore.store.interface import Details
+from gostore.store.interface import DamagedBlob, Details, Figures, Page
 from gostore.volume.directory import OutcomeUnknown
 from tests.store.doubles import CHORE, COMMIT, FOR_EVER, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
@@ -212,7 +212,7 @@ class DamageTests(StoreCase):
         self.fails(self.store.content(self.wait(self.store.get("a"))), Damaged)
         self.assertEqual(self.read("b"), b"other")
         listed = self.wait(self.store.list()).entries
-        self.assertEqual(listed, [other])
+        self.assertEqual([each for each in listed if isinstance(each, Committed)], [other])
 
 
 class WriteTests(StoreCase):
@@ -350,3 +350,57 @@ class WriteTests(StoreCase):
         self.flushLoggedErrors(OutcomeUnknown)
         self.assertRaises(ReadOnly, self.store.check_health)
         self.fails(self.store.get("b"), Damaged)
+
+
+class ShownTests(StoreCase):
+    """Damage is shown: in the list, in the figures and at every start."""
+
+    def setUp(self) -> None:
+        """Find the second of three blobs damaged."""
+        super().setUp()
+        self.whole = [self.store_blob("a"), self.store_blob("c")]
+        self.blob = self.store_blob("b")
+        self.data(self.blob).write_bytes(b"dato")
+        self.fails(self.store.content(self.blob), Damaged)
+
+    def check_shown(self) -> None:
+        """See that the list and the figures have it."""
+        page = self.wait(self.store.list())
+        self.assertEqual(page.entries, [self.whole[0], DamagedBlob(self.blob), self.whole[1]])
+        self.assertEqual(self.store.figures(), Figures(2, 1, 0))
+
+    def test_shown(self) -> None:
+        """The list has the location in its place, now and after each restart."""
+        self.check_shown()
+        for _ in range(2):
+            logged = self.logged("Damaged, and answered with 500")
+            self.assertEqual(self.open().quarantined, 1)
+            self.assertEqual([(each["count"], each["locations"]) for each in logged], [(1, ["b"])])
+            self.check_shown()
+
+    def test_group(self) -> None:
+        """A group has it like any other blob, and a page of one ends with it."""
+        page = self.wait(self.store.list(limit=2))
+        self.assertEqual(page, Page([self.whole[0], DamagedBlob(self.blob)], "b"))
+        self.assertEqual(self.wait(self.store.list(delimiter="b")).entries[1], "b")
+
+    def test_found_at_start(self) -> None:
+        """A start that finds the damage itself counts it, too."""
+        self.data(self.whole[0]).unlink()
+        self.assertEqual(self.open().quarantined, 2)
+        self.assertEqual(self.store.figures(), Figures(1, 2, 0))
+
+    def test_mended(self) -> None:
+        """What is replaced or deleted is damaged no more, nor is it at the next start."""
+        self.store_blob("b", b"new")
+        self.assertEqual(self.store.figures(), Figures(3, 0, 0))
+        self.data(self.whole[0]).unlink()
+        self.fails(self.store.content(self.whole[0]), Damaged)
+        self.wait(self.store.delete("a"))
+        self.assertEqual(self.store.figures(), Figures(2, 0, 0))
+        self.collect()
+        self.assertEqual(self.open().quarantined, 0)
+
+    def test_scrub(self) -> None:
+        """The scrub passes it over."""
+        self.assertEqual(self.store.verifier.next_location("a"), "c")

@@ -167,7 +167,7 @@ class ListTests(StoreCase):
         )
 
     def test_not_yet(self) -> None:
-        """What is not durable yet is not listed; what is damaged is not, either."""
+        """A blob is listed once it is durable."""
         self.store.create("a", FakeBody(b"1"), Details())
         self.assertEqual(self.successResultOf(self.store.list()).entries, [])
         self.workers.run_all()

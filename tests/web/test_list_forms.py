@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.blob import Committed
+from gostore.store.interface import DamagedBlob
 from gostore.web.list_forms import AS_HTML, AS_JSON, AS_TEXT, AS_TREE, form_for
 
 
@@ -30,3 +34,19 @@ class FormForTests(SynchronousTestCase):
             self.assertIs(form_for(accept, None), form, accept)
         self.assertIs(form_for(None, b"rclone/v1.60"), AS_TREE)
         self.assertIs(form_for(b"text/plain", b"rclone/v1.60"), AS_TEXT)
+
+
+class DamagedTests(SynchronousTestCase):
+    """A damaged blob in each form of the list."""
+
+    def test_shown(self) -> None:
+        """Each form shows the blob that was stored, and that it is damaged."""
+        blob = Committed(1, "a", 1, 3, b"\xab" * 32, 1_700_000_000 * 10**9, "text/plain", None)
+        damaged = DamagedBlob(blob)
+        shown = json.loads(AS_JSON.entry(damaged, ""))
+        self.assertIs(shown.pop("damaged"), True)
+        self.assertEqual(shown, json.loads(AS_JSON.entry(blob, "")))
+        self.assertEqual(AS_TEXT.entry(damaged, "").split("\t")[5:], ["damaged\n"])
+        self.assertEqual(AS_TEXT.entry(blob, "").split("\t")[5:], [])
+        self.assertIn("<td>text/plain<td>damaged\n", AS_HTML.entry(damaged, ""))
+        self.assertNotIn("damaged", AS_HTML.entry(blob, ""))
