@@ -160,9 +160,10 @@ class Body:
         return f"{self.size}{of} bytes"
 
     def feed(self, data: bytes, start: int) -> int:
-        """Read `data` from `start` on; return where the body's part of it ends.
+        """Read `data` from `start` on, and return where the body's part of it ends.
 
-        Nothing reaches the sink before `flow` is called. Raises ProtocolError.
+        If the body is not complete then, the rest is for another turn. Nothing reaches the sink
+        before `flow` is called. Raises ProtocolError.
         """
         framing = self._framing
         assert framing is not None

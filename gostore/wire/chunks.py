@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpRequestParser
 
 from gostore.wire.head import FIELD_LINE, TEXT, TOKEN, ProtocolError
 from gostore.wire.limits import Limits
+from gostore.wire.turns import CHUNKS_A_TURN
 
 _SIZE = rb"(0*)([1-9A-Fa-f][0-9A-Fa-f]{0,15}|0)"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\' + TEXT + rb')*"'
@@ -73,7 +74,8 @@ class Chunked:
     def feed(self, data: bytes, start: int, keep: Callable[[bytes], None]) -> int:
         """Read `data` from `start` on, and call `keep` with each piece of the body in it.
 
-        Returns where the body's part of `data` ends. Raises ProtocolError.
+        Returns where the body's part of `data` ends, or where to go on in another turn. Raises
+        ProtocolError.
         """
         end = self._read_lines(data, start)
         # The two parsers have to see the same end.
@@ -92,13 +94,15 @@ class Chunked:
         """Check line by line; give llhttp as much at a time as is good."""
         position = start
         size = len(data)
-        while not self._in_trailer:
+        turn = CHUNKS_A_TURN
+        while turn and not self._in_trailer:
             if self._left:
                 step = min(self._left, size - position)
                 self._left -= step
                 position += step
             if position == size:
                 break
+            turn -= 1
             match = None if self._line else _CHUNK.match(data, position)
             if match is not None:
                 position = match.end()

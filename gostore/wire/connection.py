@@ -37,6 +37,7 @@ from gostore.wire.response import (
 )
 from gostore.wire.states import NEXT, Event, State
 from gostore.wire.transport import Transport
+from gostore.wire.turns import REQUESTS_A_TURN
 
 log = Logger()
 
@@ -68,6 +69,8 @@ class Connection(protocol.Protocol):
         self._answered = False
         self._code = 0
         self._advancing = False
+        # Whether there is more to read that waits for another turn.
+        self._waits = False
         self._input: Input
         self._output: Output
 
@@ -84,7 +87,7 @@ class Connection(protocol.Protocol):
             if set_no_delay is not None:
                 set_no_delay(True)
         self._input = Input(transport, self._limits)
-        self._output = Output(self, self.deadline, transport)
+        self._output = Output(self, self.deadline, transport, self._factory.turns)
         self.deadline.set(self._limits.idle_timeout)
         if self._turned_away:
             retry_after = (b"retry-after", b"%d" % _TURNED_AWAY_RETRY_AFTER)
@@ -104,6 +107,8 @@ class Connection(protocol.Protocol):
             self._set_reading()
         elif self._answered:
             self._input.drop(data)
+        elif self._waits:
+            self._heads.feed(data)
         else:
             self._feed(request.body, data, 0)
             request.body.flow()
@@ -115,11 +120,16 @@ class Connection(protocol.Protocol):
         if self._state is State.LINGER:
             self._close()
         elif self._state is State.OPEN:
-            request = self._request
-            if request is None:
+            if self._request is None:
                 self._advance()
-            elif not request.body.complete and not self._answered:
-                request.body.fail(f"Client went away after {request.body.progress}")
+            elif not self._answered:
+                self._check_end(self._request)
+
+    def _check_end(self, request: Request) -> None:
+        """The body has failed if the client has ended and all that came of it is read."""
+        body = request.body
+        if self._input.has_ended and not body.complete and not self._heads.unread:
+            body.fail(f"Client went away after {body.progress}")
 
     def writeConnectionLost(self) -> None:
         """Our side is closed, as we asked."""
@@ -143,23 +153,47 @@ class Connection(protocol.Protocol):
             return
         self._advancing = True
         try:
-            while (
-                self._request is None
-                and self._heads.unread
-                and self._state is State.OPEN
-                and not self._output.blocked
-                and self._read_head()
-            ):
-                pass
+            for _ in range(REQUESTS_A_TURN):
+                if (
+                    self._request is not None
+                    or not self._heads.unread
+                    or self._state is not State.OPEN
+                    or self._output.blocked
+                    or not self._read_head()
+                ):
+                    break
+            else:
+                self._wait_turn()
         except ProtocolError as error:
             self._refuse(error.code, error.text)
         finally:
             self._advancing = False
         if self._state is State.OPEN:
-            if self._input.has_ended and self._request is None and not self._output.blocked:
+            idle = self._request is None and not (self._output.blocked or self._waits)
+            if idle and self._input.has_ended:
                 self._close()
             else:
                 self._set_reading()
+
+    def _wait_turn(self) -> None:
+        """Leave the rest of what is unread for another turn."""
+        if not self._waits:
+            self._waits = True
+            self._factory.turns.wait(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._waits = False
+        if self._state is not State.OPEN:
+            return
+        request = self._request
+        if request is not None and not request.body.complete and not self._answered:
+            self._feed(request.body, *self._heads.take())
+            request.body.flow()
+            if self._request is request and not self._waits and not request.body.stopped:
+                # Here, and not in _advance, where the body would get another window.
+                self._input.read(True)
+                self._check_end(request)
+        self._advance()
 
     def _read_head(self) -> bool:
         """Read one head and dispatch its request. Return False when the head is not complete."""
@@ -219,13 +253,17 @@ class Connection(protocol.Protocol):
             return
         if body.complete:
             self.deadline.at = NEVER
-            if end < len(data):
-                self._heads.give_back(data, end)
+        if end < len(data):
+            self._heads.give_back(data, end)
+            if not body.complete:
+                self._wait_turn()
 
     def _set_reading(self) -> None:
         """Read the socket, or leave it alone, as the request in progress needs it."""
         request = self._request
-        if request is None:
+        if self._waits:
+            reading = False
+        elif request is None:
             reading = not self._heads.unread or not self._output.blocked
         elif request.body.complete:
             reading = not self._heads.unread

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from gostore.wire.connection import Connection
 from gostore.wire.limits import TICK, Limits, Ticks
 from gostore.wire.request import Exchange, Request
+from gostore.wire.turns import Turns
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -46,6 +47,7 @@ class HTTPFactory(ServerFactory):
         self.answered = answered
         self.stopping = False
         self.ticks = Ticks()
+        self.turns = Turns(clock)
         self._tail = b""
         self._second = -1
         self._clock = clock

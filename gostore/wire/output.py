@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IPushProducer
@@ -10,6 +11,7 @@ from zope.interface import implementer
 from gostore.wire.limits import NEVER, Deadline
 from gostore.wire.response import Sending, Source
 from gostore.wire.transport import EagerServer, Transport
+from gostore.wire.turns import Turns
 
 # A piece up to this size goes out in one write with the head.
 _ONE_WRITE = 65536
@@ -32,12 +34,23 @@ class Sender(Protocol):
 class Output:
     """The way out through a transport, which pauses it when the client is slow to read."""
 
-    __slots__ = ("_deadline", "_is_registered", "_sender", "_sending", "_transport", "blocked")
+    __slots__ = (
+        "_deadline",
+        "_is_registered",
+        "_sender",
+        "_sending",
+        "_transport",
+        "_turns",
+        "blocked",
+    )
 
-    def __init__(self, sender: Sender, deadline: Deadline, transport: Transport) -> None:
+    def __init__(
+        self, sender: Sender, deadline: Deadline, transport: Transport, turns: Turns
+    ) -> None:
         self._sender = sender
         self._deadline = deadline
         self._transport = transport
+        self._turns = turns
         self._sending: Sending | None = None
         # Whether the transport holds more than it likes.
         self.blocked = False
@@ -69,6 +82,10 @@ class Output:
         """Send some of a file."""
         assert isinstance(self._transport, EagerServer)
         return self._transport.send_file(fd, offset, length)
+
+    def wait_turn(self, work: Callable[[], None]) -> None:
+        """Do some work when others had their turn."""
+        self._turns.wait(work)
 
     def sent(self) -> None:
         """The source is written to its end."""

@@ -12,6 +12,7 @@ from gostore.wire.body import Body
 from gostore.wire.head import Headers
 from gostore.wire.limits import Limits, Ticks
 from gostore.wire.response import Source
+from gostore.wire.turns import Turns
 
 
 @define(eq=False)
@@ -83,6 +84,7 @@ class Listening(Protocol):
 
     limits: Limits
     ticks: Ticks
+    turns: Turns
     stopping: bool
 
     @property

@@ -17,6 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gostore.wire.turns import PIECES_A_TURN
+
 log = Logger()
 
 _STATUS_LINES = {
@@ -171,6 +173,9 @@ class Outlet(Protocol):
         no such bytes.
         """
 
+    def wait_turn(self, work: Callable[[], None]) -> None:
+        """Do some work when others had their turn."""
+
     def sent(self) -> None:
         """The response is written."""
 
@@ -206,6 +211,7 @@ class Sending:
         "_source",
         "_stopped",
         "_stretch",
+        "_waits",
     )
 
     def __init__(self, outlet: Outlet, source: Source, head: bytes) -> None:
@@ -221,6 +227,7 @@ class Sending:
         self._stopped = False
         self._pumping = False
         self._due = False
+        self._waits = False
 
     @property
     def sent(self) -> int:
@@ -228,12 +235,21 @@ class Sending:
         return self._length - self._left
 
     def pump(self) -> None:
-        """Read and write on, until the transport has enough or the source wants time."""
-        if self._pumping:
+        """Read and write on, until the transport has enough or the source wants time.
+
+        A source that has everything and a client that takes everything stop for others.
+        """
+        if self._pumping or self._waits:
             return
         self._pumping = True
+        turn = PIECES_A_TURN
         try:
             while self._left and not (self._stopped or self._due or self._outlet.blocked):
+                if not turn:
+                    self._waits = True
+                    self._outlet.wait_turn(self._take_turn)
+                    return
+                turn -= 1
                 if self._stretch is None:
                     self._read()
                 else:
@@ -243,6 +259,11 @@ class Sending:
         if not self._left and not self._stopped:
             self.stop()
             self._outlet.sent()
+
+    def _take_turn(self) -> None:
+        self._waits = False
+        if not self._stopped:
+            self.pump()
 
     def _read(self) -> None:
         self._due = True

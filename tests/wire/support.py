@@ -40,6 +40,17 @@ GOOD_CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+class Turning(Clock):
+    """A clock that turns as a reactor does: what is due at once waits for the next turn."""
+
+    def turn(self) -> None:
+        """Make the calls that are due now, and none that they ask for."""
+        for call in [each for each in self.calls if each.getTime() <= self.seconds()]:
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+
 class Wire(StringTransport):
     """A transport in memory: how it was closed is noted, and nothing more is written after."""
 
@@ -228,7 +239,7 @@ class Client:
         host: object = None,
     ) -> None:
         self.app: Any = app if app is not None else Store()
-        self.clock = Clock()
+        self.clock = Turning()
         if factory is None:
             factory = HTTPFactory(self.app, limits or Limits(), self.clock, wall=lambda: 784111777)
         else:
@@ -246,6 +257,7 @@ class Client:
             assert not self.wire.paused, "nothing is read while the socket is paused"
             piece, data = data[:size], data[size:]
             self.connection.dataReceived(piece)
+            self.settle()
 
     def send_split(self, data: bytes, sizes: Iterable[int]) -> None:
         """Send bytes in pieces of these sizes, then the rest, while they are taken."""
@@ -253,12 +265,18 @@ class Client:
             if not data or self.wire.ending or self.wire.paused:
                 return
             self.connection.dataReceived(data[:size])
+            self.settle()
             data = data[size:]
 
     def drain(self) -> None:
         """The client takes everything that was written."""
         assert self.wire.producer is not None
         self.wire.producer.resumeProducing()
+
+    def settle(self) -> None:
+        """Let the reactor turn until nobody waits for it."""
+        while len(self.factory.turns):
+            self.clock.turn()
 
     def end(self) -> None:
         """The client half-closes."""

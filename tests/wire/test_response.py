@@ -505,6 +505,10 @@ class Outlet:
         self.blocked = sent < length
         return sent
 
+    def wait_turn(self, work: Callable[[], None]) -> None:
+        """Nobody else is here."""
+        self.waiting = work
+
     def sent(self) -> None:
         """It is over."""
         self.over += 1
