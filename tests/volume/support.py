@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 
@@ -12,6 +14,7 @@ from gostore.blob import Blob
 from gostore.volume.changes import Commit, Delete
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.repair import repair
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 from tests.store.doubles import FaultyDisk, Ticks
@@ -105,3 +108,32 @@ class VolumeCase(SynchronousTestCase):
         )
         for wanted in calls:
             self.assertTrue(any(call == wanted for call in trace), f"{wanted} is missing")
+
+
+class RecoveryCase(VolumeCase):
+    """A directory, and starts on it."""
+
+    def recover(self) -> Findings:
+        """Restart, and mend."""
+        found = self.restart()
+        repair(self.volume, found)
+        return found
+
+    def again(self, found: Findings) -> None:
+        """A start after the start finds the same blobs, and nothing to mend."""
+        once_more = self.recover()
+        self.assertEqual(once_more.live, found.live)
+        self.assertEqual(set(once_more.damaged), set(found.damaged))
+        self.assertEqual((once_more.suspects, once_more.unmarked), ([], []))
+
+    def legacy(self, blob_id: int, location: str, *states: int, seconds: int = 0) -> None:
+        """A blob as the first server writes it, with these states in its log."""
+        log = [
+            {"status": {"code": code, "msg": "x"}, "timestamp": f"2026-11-22T11:{seconds:02}:0{n}Z"}
+            for n, code in enumerate(states)
+        ]
+        status = {"log": log, "index": len(log)}
+        record = {"id": blob_id, "location": location, "options": {"map": None}, "status": status}
+        text = base64.b64encode(json.dumps(record).encode())
+        self.put(str(blob_id), b"BLOB_BASE64_v1:" + text + b"\n\n")
+        self.put(str(blob_id), b"legacy %d" % blob_id, DATA)

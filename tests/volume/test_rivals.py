@@ -1,14 +1,21 @@
-"""Tests for gostore.volume.recovery.rivals: a table, no disk."""
+"""Tests for gostore.volume.recovery.rivals: a table without a disk, and several blobs on one."""
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.blob import Committed
+from gostore.blob import Committed, State
+from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.directory import DATA
 from gostore.volume.journal.format import Entry
+from gostore.volume.recovery.repair import repair
 from gostore.volume.recovery.rivals import Fate, Rival, decide
+from tests.store.doubles import FOR_EVER
+from tests.volume.support import RecoveryCase
 
 
 def blob(blob_id: int, generation: int, modified: int = 0) -> Committed:
@@ -111,3 +118,82 @@ class DecideTests(SynchronousTestCase):
             self.assertEqual(decided[0][0].blob.id, 2)
             serving = {Fate.LIVE, Fate.UNDONE, Fate.DAMAGED}
             self.assertNotIn(decided[1][1], serving)
+
+
+class OnDiskTests(RecoveryCase):
+    """Several blobs at one location, and a start."""
+
+    def test_highest(self) -> None:
+        """The highest generation is served, whatever the clock said; the others are retired."""
+        self.commit(1, "a", b"old")
+        self.ticks.time -= 25 * 365 * 86400 * 10**9
+        new = self.commit(2, "a", b"new")
+        found = self.recover()
+        self.assertEqual(found.live, {"a": new.committed()})
+        self.assertEqual(found.dead, [Dead(1, "a", 1, 2)])
+        self.assertEqual(
+            self.volume.directory.read_record("1").log[-1].message, "Deleted! Replaced by 2"
+        )
+        self.again(found)
+
+    def test_tombstone(self) -> None:
+        """A deletion stands above what was there before it."""
+        self.commit(1, "a")
+        self.delete(self.commit(2, "a"), [1])
+        found = self.recover()
+        self.assertEqual(found.live, {})
+        self.assertEqual({(one.id, one.replaced_by) for one in found.dead}, {(1, 2), (2, None)})
+        self.assertEqual(found.generation, 2)
+
+    def test_retired(self) -> None:
+        """What is marked already is only collected."""
+        old, new = self.commit(1, "a"), self.commit(2, "a")
+        retire(self.volume, [(old.committed(), 2)])
+        found = self.recover()
+        self.assertEqual((found.live, found.unmarked), ({"a": new.committed()}, []))
+        self.assertEqual([one.id for one in found.dead], [1])
+
+    def test_legacy_tie(self) -> None:
+        """Of two blobs of the first server the newer is served, the other set aside."""
+        self.legacy(1, "a", 0, -2, 0, seconds=10)
+        self.legacy(2, "a", 0, -2, 0, seconds=20)
+        found = self.recover()
+        self.assertEqual(found.live["a"].id, 2)
+        self.assertEqual(self.names(), [".quarantine-1-1-tie", "2"])
+        self.assertEqual(os.listdir(self.file(".quarantine-1-1-tie")).count(DATA), 1)
+        self.again(found)
+
+    def test_legacy_dead(self) -> None:
+        """What the first server deleted does not stand above what it has at the location."""
+        self.legacy(1, "a", 0, -2, 0, seconds=10)
+        self.legacy(2, "a", 0, -1, seconds=20)
+        self.assertEqual(self.recover().live["a"].id, 1)
+
+    def test_legacy_pending(self) -> None:
+        """What the first server left half is marked Failure, and the blob before it lives on."""
+        self.legacy(1, "a", 0, -2, 0, seconds=10)
+        self.legacy(2, "a", 0, -2, seconds=20)
+        found = self.recover()
+        self.assertEqual(found.live["a"].id, 1)
+        blob = self.volume.directory.read_record("2")
+        self.assertIs(blob.state, State.FAILURE)
+        self.assertIn("Found in Pending state during Restore", blob.log[-1].message)
+        self.again(found)
+
+    def test_legacy_pending_on_a_full_disk(self) -> None:
+        """Without room for the mark it is trash at once, and the start goes on."""
+        self.legacy(1, "a", 0)
+        self.legacy(2, "a", 0, -2, seconds=9)
+        found = self.restart()
+        self.disk.fail("writev", errno.ENOSPC, times=FOR_EVER)
+        repair(self.volume, found)
+        self.assertEqual((found.live["a"].id, found.dead), (1, []))
+        self.assertEqual(self.volume.trash.trashed, {".trash-2-1": 2})
+        self.assertEqual(collect(self.volume, found.dead).ids, [2])
+        self.again(found)
+
+    def test_legacy_replaced(self) -> None:
+        """A blob with a generation stands above one without."""
+        self.legacy(1, "a", 0, -2, 0, seconds=59)
+        new = self.commit(2, "a")
+        self.assertEqual(self.recover().live, {"a": new.committed()})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import errno
-import json
 import os
 import shutil
 import socket
@@ -15,47 +13,16 @@ from unittest import SkipTest
 
 from twisted.logger import capturedLogs, formatEvent
 
-from gostore import statefile
-from gostore.blob import Blob, State
 from gostore.errors import VolumeUnusable
-from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.collect import collect
 from gostore.volume.directory import DATA, STATE
-from gostore.volume.recovery.findings import Damage, Findings
-from gostore.volume.recovery.repair import quarantine, remove_quarantined, repair
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.repair import repair
 from gostore.volume.recovery.scan import scan
 from tests.store.doubles import FOR_EVER
-from tests.volume.support import VolumeCase
+from tests.volume.support import RecoveryCase
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "go-data"
-
-
-class RecoveryCase(VolumeCase):
-    """A directory, and starts on it."""
-
-    def recover(self) -> Findings:
-        """Restart, and mend."""
-        found = self.restart()
-        repair(self.volume, found)
-        return found
-
-    def again(self, found: Findings) -> None:
-        """A start after the start finds the same blobs, and nothing to mend."""
-        once_more = self.recover()
-        self.assertEqual(once_more.live, found.live)
-        self.assertEqual(set(once_more.damaged), set(found.damaged))
-        self.assertEqual((once_more.suspects, once_more.unmarked), ([], []))
-
-    def legacy(self, blob_id: int, location: str, *states: int, seconds: int = 0) -> None:
-        """A blob as the first server writes it, with these states in its log."""
-        log = [
-            {"status": {"code": code, "msg": "x"}, "timestamp": f"2026-11-22T11:{seconds:02}:0{n}Z"}
-            for n, code in enumerate(states)
-        ]
-        status = {"log": log, "index": len(log)}
-        record = {"id": blob_id, "location": location, "options": {"map": None}, "status": status}
-        text = base64.b64encode(json.dumps(record).encode())
-        self.put(str(blob_id), b"BLOB_BASE64_v1:" + text + b"\n\n")
-        self.put(str(blob_id), b"legacy %d" % blob_id, DATA)
 
 
 class ScanTests(RecoveryCase):
@@ -154,85 +121,6 @@ class ScanTests(RecoveryCase):
             error = self.assertRaises(VolumeUnusable, scan, self.volume)
             self.assertEqual(error.reason, f"1: {os.strerror(number)}")
             self.disk.heal()
-
-
-class DecideTests(RecoveryCase):
-    """Several blobs at one location."""
-
-    def test_highest(self) -> None:
-        """The highest generation is served, whatever the clock said; the others are retired."""
-        self.commit(1, "a", b"old")
-        self.ticks.time -= 25 * 365 * 86400 * 10**9
-        new = self.commit(2, "a", b"new")
-        found = self.recover()
-        self.assertEqual(found.live, {"a": new.committed()})
-        self.assertEqual(found.dead, [Dead(1, "a", 1, 2)])
-        self.assertEqual(
-            self.volume.directory.read_record("1").log[-1].message, "Deleted! Replaced by 2"
-        )
-        self.again(found)
-
-    def test_tombstone(self) -> None:
-        """A deletion stands above what was there before it."""
-        self.commit(1, "a")
-        self.delete(self.commit(2, "a"), [1])
-        found = self.recover()
-        self.assertEqual(found.live, {})
-        self.assertEqual({(one.id, one.replaced_by) for one in found.dead}, {(1, 2), (2, None)})
-        self.assertEqual(found.generation, 2)
-
-    def test_retired(self) -> None:
-        """What is marked already is only collected."""
-        old, new = self.commit(1, "a"), self.commit(2, "a")
-        retire(self.volume, [(old.committed(), 2)])
-        found = self.recover()
-        self.assertEqual((found.live, found.unmarked), ({"a": new.committed()}, []))
-        self.assertEqual([one.id for one in found.dead], [1])
-
-    def test_legacy_tie(self) -> None:
-        """Of two blobs of the first server the newer is served, the other set aside."""
-        self.legacy(1, "a", 0, -2, 0, seconds=10)
-        self.legacy(2, "a", 0, -2, 0, seconds=20)
-        found = self.recover()
-        self.assertEqual(found.live["a"].id, 2)
-        self.assertEqual(self.names(), [".quarantine-1-1-tie", "2"])
-        self.assertEqual(os.listdir(self.file(".quarantine-1-1-tie")).count(DATA), 1)
-        self.again(found)
-
-    def test_legacy_dead(self) -> None:
-        """What the first server deleted does not stand above what it has at the location."""
-        self.legacy(1, "a", 0, -2, 0, seconds=10)
-        self.legacy(2, "a", 0, -1, seconds=20)
-        self.assertEqual(self.recover().live["a"].id, 1)
-
-    def test_legacy_pending(self) -> None:
-        """What the first server left half is marked Failure, and the blob before it lives on."""
-        self.legacy(1, "a", 0, -2, 0, seconds=10)
-        self.legacy(2, "a", 0, -2, seconds=20)
-        found = self.recover()
-        self.assertEqual(found.live["a"].id, 1)
-        blob = self.volume.directory.read_record("2")
-        self.assertIs(blob.state, State.FAILURE)
-        self.assertIn("Found in Pending state during Restore", blob.log[-1].message)
-        self.again(found)
-
-    def test_legacy_pending_on_a_full_disk(self) -> None:
-        """Without room for the mark it is trash at once, and the start goes on."""
-        self.legacy(1, "a", 0)
-        self.legacy(2, "a", 0, -2, seconds=9)
-        found = self.restart()
-        self.disk.fail("writev", errno.ENOSPC, times=FOR_EVER)
-        repair(self.volume, found)
-        self.assertEqual((found.live["a"].id, found.dead), (1, []))
-        self.assertEqual(self.volume.trash.trashed, {".trash-2-1": 2})
-        self.assertEqual(collect(self.volume, found.dead).ids, [2])
-        self.again(found)
-
-    def test_legacy_replaced(self) -> None:
-        """A blob with a generation stands above one without."""
-        self.legacy(1, "a", 0, -2, 0, seconds=59)
-        new = self.commit(2, "a")
-        self.assertEqual(self.recover().live, {"a": new.committed()})
 
 
 class DamageTests(RecoveryCase):
@@ -493,109 +381,9 @@ class DamageTests(RecoveryCase):
         self.assertEqual(found.obsolete, [".quarantine-2-1"])
         self.assertNotIn(".quarantine-2-1", self.names())
 
-    def test_said(self) -> None:
-        """The log tells the location of what is set aside, where it is known."""
-        self.commit(1, "a")
-        os.unlink(self.file("1", DATA))
-        self.put("2", b"nonsense")
-        with capturedLogs() as logged:
-            self.recover()
-        said = sorted(map(formatEvent, logged))
-        name = ".quarantine-1-"
-        self.assertTrue(said[0].startswith(f"Blob 1 of 'a' is quarantined as {name}"), said)
-        self.assertTrue(said[1].startswith("Blob 2 is quarantined as .quarantine-2-"), said)
-
     def test_unreadable_quarantine(self) -> None:
         """A quarantined blob whose record is lost stands for no location, and stays."""
         self.put(".quarantine-9-1", b"nonsense")
         found = self.recover()
         self.assertEqual((found.live, found.damaged, found.foreign), ({}, {}, {}))
         self.assertIn(".quarantine-9-1", self.names())
-
-    def test_at_run_time(self) -> None:
-        """set_aside and discard do for a running store what a start does."""
-        blob = self.commit(1, "a").committed()
-        damage = Damage(blob, "1")
-        quarantine(self.volume, damage)
-        self.assertEqual((damage.name, self.names()), (".quarantine-1-1", [".quarantine-1-1"]))
-        self.assertEqual(remove_quarantined(self.volume, [damage.name]), [damage.name])
-        self.assertEqual(self.names(), [".trash-1-2"])
-        self.disk.clear()
-        self.assertEqual(remove_quarantined(self.volume, [damage.name]), [damage.name])
-        self.assertNotIn("fsync /", self.disk.trace())
-
-    def test_discard_fails(self) -> None:
-        """What cannot be moved is told from what is gone, and keeps none from being so."""
-        for number in (1, 2):
-            self.put(f".quarantine-{number}-9", b"x", DATA)
-        self.disk.fail("rename", name=".quarantine-1-9")
-        names = [".quarantine-1-9", ".quarantine-2-9"]
-        self.assertEqual(remove_quarantined(self.volume, names), names[1:])
-        self.assertEqual(self.disk.trace()[-1], "fsync /")
-
-
-class CrashTests(RecoveryCase):
-    """Recoveries that do not get to their end."""
-
-    def ruins(self) -> None:
-        """One of each thing that recovery has to mend."""
-        self.commit(1, "replaced", b"old")
-        self.commit(2, "replaced", b"new")
-        self.delete(self.commit(3, "deleted"))
-        self.commit(4, "damaged")
-        os.unlink(self.file("4", DATA))
-        self.legacy(5, "tie", 0, -2, 0, seconds=1)
-        self.legacy(6, "tie", 0, -2, 0, seconds=2)
-        self.legacy(7, "half", 0, -2)
-        self.put("8", b"x", DATA)
-        self.put("9", b"nonsense")
-        self.put(".new-10", b"half", DATA)
-
-    def test_every_call(self) -> None:
-        """A start whose k-th call fails, whatever k, leaves the next one the same to find."""
-        self.assertGreater(self.fail_every_call(after=False), 15)
-
-    def test_after_every_call(self) -> None:
-        """So does one whose k-th call is reported as failed, but has been done."""
-        self.assertGreater(self.fail_every_call(after=True), 15)
-
-    def fail_every_call(self, *, after: bool) -> int:
-        """Let a repair and a collection run fail at each of their calls; return how many."""
-        calls = 0
-        while True:
-            calls += 1
-            self.volume.close()
-            shutil.rmtree(self.path)
-            self.disk.heal()
-            self.generation = 0
-            self.volume = self.open()
-            self.ruins()
-            found = self.restart()
-            fault = self.disk.fail(None, errno.EIO, nth=calls, after=after)
-            try:
-                repair(self.volume, found)
-                collect(self.volume, found.dead)
-            except Exception:  # what it raises is another test's business
-                self.assertGreaterEqual(fault.seen, calls)
-            done = fault.seen < calls
-            self.disk.heal()
-            again = self.recover()
-            self.assertEqual(set(again.live), {"replaced", "tie"}, calls)
-            self.assertEqual(again.live["replaced"].id, 2)
-            self.assertEqual(again.live["tie"].id, 6)
-            self.assertEqual(set(again.damaged), {"damaged"})
-            if not after:  # an open that fails has opened nothing
-                self.assertEqual(self.disk.open_files, [""], calls)
-            # Whatever the run that failed has left, this one removes.
-            collect(self.volume, again.dead)
-            kept = [name for name in self.names() if not name.startswith(".")]
-            self.assertEqual(kept, ["2", "6"], calls)
-            if done:
-                return calls
-
-    def test_blob_of_committed(self) -> None:
-        """A record that was lost can be made again of what the maps know."""
-        blob = self.commit(1, "a")
-        made = Blob.of(blob.committed())
-        again = statefile.parse(statefile.dump(made), 1)
-        self.assertEqual(again.committed(), blob.committed())
