@@ -24,6 +24,7 @@ from benchmarks.servers import ROOT
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Sink
 from gostore.store.workers import Queue, Workers
+from gostore.volume.changes import Sync
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def _measure(
     reactor: Any, directory: str, garbage: list[int]
 ) -> Generator[Deferred[Any], Any, None]:
     workers = TimedWorkers(reactor)
-    store = BlobStore(Volume(directory, sync="journal"), workers, reactor, id_bits=32)
+    store = BlobStore(Volume(directory, sync=Sync.JOURNAL), workers, reactor, id_bits=32)
     store.open()
     store.start()
     live = sum(1 for _ in store.index.blobs())

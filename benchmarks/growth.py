@@ -16,7 +16,7 @@ from attrs import frozen
 
 from benchmarks import holds, loads, measures, servers
 from gostore.blob import MAX_ID, Blob
-from gostore.volume.changes import Commit
+from gostore.volume.changes import Commit, Sync
 from gostore.volume.disk import Disk
 from gostore.volume.volume import Volume
 
@@ -78,7 +78,7 @@ def commit(number: int, blob_id: int, now: int) -> Commit:
 
 
 def _make(path: Path, part: int, first: int, end: int) -> None:
-    volume = Volume(str(path), sync="none")
+    volume = Volume(str(path), sync=Sync.NONE)
     volume.look(lock=False)
     now = time.time_ns()
     numbered = islice(enumerate(ids()), first + part, end, PROCESSES)

@@ -15,6 +15,7 @@ from twisted.logger import globalLogBeginner
 
 from gostore.commands.fsck import fsck
 from gostore.errors import VolumeUnusable
+from gostore.volume.changes import Sync
 from gostore.volume.journal.format import NAMES
 from gostore.volume.journal.journal import NotAJournal
 from gostore.volume.volume import Volume
@@ -52,7 +53,7 @@ def live(steps: bytes, at: int) -> Crash:
         if last and world.serving and kind in CHANGES:
             crashes.append(Crash(world.disk.copy(), world.allowed()))
 
-    world = World(SimulatedDisk(), sync="journal", seen=seen).start()
+    world = World(SimulatedDisk(), sync=Sync.JOURNAL, seen=seen).start()
     for number, step in enumerate(steps, 1):
         last = number == len(steps)
         deed, shape = step % 12, SHAPES[step // 12 % len(SHAPES)]
@@ -62,7 +63,7 @@ def live(steps: bytes, at: int) -> Crash:
             world.collect()
         else:
             world.stop()
-            sync = "journal" if deed == 10 else "files"
+            sync = Sync.JOURNAL if deed == 10 else Sync.FILES
             world = World(world.disk, sync=sync, seen=seen).start()
     crashes.append(Crash(world.disk.copy(), world.allowed()))
     return crashes[at % len(crashes)]
@@ -123,7 +124,7 @@ def newest(disk: SimulatedDisk) -> int:
 def start(disk: SimulatedDisk) -> tuple[dict[str, Value] | None, SimulatedDisk]:
     """What is served, None if the journal refuses the start; and what a kill then leaves."""
     disk = disk.copy()
-    world = World(disk, sync="journal")
+    world = World(disk, sync=Sync.JOURNAL)
     try:
         world.start()
     except (VolumeUnusable, NotAJournal) as error:
@@ -151,7 +152,7 @@ def check(data: bytes) -> None:
     if served is None:
         assert damages, "refused though nothing is damaged"
         mended = after.copy()
-        volume = Volume("/", disk=mended, sync="journal", journal_size=JOURNAL_SIZE)
+        volume = Volume("/", disk=mended, sync=Sync.JOURNAL, journal_size=JOURNAL_SIZE)
         assert fsck(volume, mend=True).damage, "it is refused, and fsck finds nothing"
         served, after = start(mended)
         assert served is not None, "refused though it is repaired"

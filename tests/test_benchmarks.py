@@ -30,6 +30,7 @@ from benchmarks.report import Spread, number, ratios, spread, table
 from benchmarks.results import Results
 from benchmarks.targets import Limit, limits
 from benchmarks.watched import Watch
+from gostore.volume.changes import Sync
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
@@ -213,7 +214,7 @@ class GrowthTests(SynchronousTestCase):
         path = Path(self.mktemp()).absolute()
         growth.make(path, 0, 3, flush=False)
         before = sorted(path.iterdir())
-        volume = Volume(str(path), sync="none", now=Ticks())
+        volume = Volume(str(path), sync=Sync.NONE, now=Ticks())
         volume.look()
         volume.protocol.carry_out([growth.commit(9, 9, 1)])
         volume.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
 from tests.simulation import trials
 from tests.simulation.explorer import Explorer, usual_bounds
@@ -65,13 +66,13 @@ class JournalTests(SynchronousTestCase):
     """The same with the redo journal, whose files take turns every few changes."""
 
     def explore(
-        self, trial: trials.Trial, share: int = 1, states: int = 20, after: str | None = None
+        self, trial: trials.Trial, share: int = 1, states: int = 20, after: Sync | None = None
     ) -> None:
         """Nothing may be violated, and something has to have been looked at."""
         explorer = Explorer(
-            bounds=usual_bounds("journal", None if SOAK else states),
+            bounds=usual_bounds(Sync.JOURNAL, None if SOAK else states),
             share=1 if SOAK else share,
-            sync="journal",
+            sync=Sync.JOURNAL,
             after=after,
         )
         trial(explorer)
@@ -87,7 +88,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_switched_off(self) -> None:
         """What the journal holds is not lost where it is not used after a crash."""
-        self.explore(trials.turns, 105, after="files")
+        self.explore(trials.turns, 105, after=Sync.FILES)
 
     def test_numbers(self) -> None:
         """A staged blob with the number of a tombstone does not undo that deletion."""

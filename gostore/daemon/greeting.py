@@ -10,13 +10,14 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from gostore.daemon.settings import Settings
 from gostore.text import printable
+from gostore.volume.changes import Sync
 
 
 def greeting(settings: Settings, addresses: list[object]) -> list[str]:
     """Say where the daemon listens, where its blobs are, and give a command to paste."""
     lines = [f"Listening on {url(settings, address)}" for address in addresses]
     lines.append(f"Keeping blobs in {printable(settings.dir)}")
-    if settings.sync == "none":
+    if settings.sync is Sync.NONE:
         lines.append("Nothing is flushed to the disk (--sync none): a power cut may lose any blob")
     lines.extend(f"Try: {curl(settings, address)}" for address in addresses[:1])
     return lines

@@ -15,6 +15,8 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
+from gostore.volume.changes import Sync
+
 T = TypeVar("T")
 
 
@@ -90,11 +92,11 @@ def parse_id_bits(text: str) -> int | None:
     return values[text]
 
 
-def parse_sync(text: str) -> str:
+def parse_sync(text: str) -> Sync:
     """Read how writes are made durable: journal, files or none."""
-    if text not in ("journal", "files", "none"):
+    if text not in {each.value for each in Sync}:
         raise ValueError(f"{text!r} is none of journal, files and none")
-    return text
+    return Sync(text)
 
 
 def or_auto(parse: Callable[[str], T]) -> Callable[[str], T | None]:

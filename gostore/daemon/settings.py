@@ -31,6 +31,7 @@ from gostore.daemon.parsers import (
     parse_sync,
     parse_text,
 )
+from gostore.volume.changes import Sync
 
 SECTION = "gostore"
 """The one section of the configuration file."""
@@ -118,7 +119,7 @@ class Settings:
         "Let a plain PUT create a blob where there is none, instead of answering 404.",
         flag=True,
     )
-    sync: str = _setting(
+    sync: Sync = _setting(
         WRITES,
         "journal",
         parse_sync,

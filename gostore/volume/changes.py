@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
 from attrs import define, frozen
 
@@ -60,3 +61,14 @@ class Discard:
 
 
 Change = Commit | Delete | Discard
+
+
+class Sync(Enum):
+    """What makes a change durable before it is reported as done."""
+
+    #: One flush of the redo journal for many small changes; the rest as with FILES.
+    JOURNAL = "journal"
+    #: A flush of each file and each directory.
+    FILES = "files"
+    #: Nothing: a power cut may lose what was reported as done.
+    NONE = "none"

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from gostore import statefile
 from gostore.blob import Blob, Committed
 from gostore.errors import ReadOnly, VolumeInUse, VolumeUnusable, strerror_of
-from gostore.volume.changes import Stage
+from gostore.volume.changes import Stage, Sync
 from gostore.volume.commit import WriteProtocol
 from gostore.volume.directory import (
     DATA,
@@ -52,22 +52,22 @@ class Volume:
         *,
         disk: Disk | None = None,
         now: Callable[[], int] = time.time_ns,
-        sync: str = "files",
+        sync: Sync = Sync.FILES,
         journal_size: int = SIZE,
     ) -> None:
         """Describe the volume at an absolute ``path``; nothing is touched before `open`.
 
         ``now`` gives the wall clock in nanoseconds since the epoch.  ``sync`` is what makes a
-        change durable: "files", a flush of each file and directory; "journal", for small ones the
-        redo journal, of ``journal_size`` bytes a file, where `WriteProtocol.checkpoint` can be
-        trusted; "none", nothing.
+        change durable. Without a syncfs(2) that can be trusted, JOURNAL is as good as FILES.
+        ``journal_size`` is the size in bytes of each of the journal's files.
         """
         self.path = path
-        self.disk = disk or (UnsyncedDisk() if sync == "none" else Disk())
+        self.disk = disk or (UnsyncedDisk() if sync is Sync.NONE else Disk())
         self.now = now
         self.directory = Directory(self.disk)
         self.trash = Trash(self.directory)
-        self.protocol = WriteProtocol(self.directory, self.trash, now, journaled=sync == "journal")
+        is_journaled = sync is Sync.JOURNAL
+        self.protocol = WriteProtocol(self.directory, self.trash, now, journaled=is_journaled)
         self._journal_size = journal_size
         self._made = False
         #: Whether files can be opened, and read, with the condition that no disk is waited for.

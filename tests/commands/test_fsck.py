@@ -14,6 +14,7 @@ from gostore.commands.fsck import Report, fsck
 from gostore.errors import VolumeInUse, VolumeUnusable
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
+from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers, PromptClock
@@ -109,7 +110,7 @@ class FsckTests(SpoiledTestCase):
 
     def test_journal(self) -> None:
         """What a crash has torn and the journal holds is no damage; a repair writes it again."""
-        volume = Volume(str(self.path), disk=FaultyDisk(trusted=True), sync="journal")
+        volume = Volume(str(self.path), disk=FaultyDisk(trusted=True), sync=Sync.JOURNAL)
         store = BlobStore(volume, InlineWorkers(), PromptClock(), reserve=0)
         store.open()
         store.start()

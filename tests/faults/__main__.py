@@ -31,7 +31,9 @@ def main() -> int:
                     violations.append(violation)
         wrong += len(violations)
         total.add(trials.figures)
-        name = f"{kind.__name__}, {deed.name}, {mode[0]}{'' if mode[1] else ' without syncfs'}"
+        name = (
+            f"{kind.__name__}, {deed.name}, {mode[0].value}{'' if mode[1] else ' without syncfs'}"
+        )
         print(
             f"{name}: {trials.figures}; "
             f"{len(violations)} violations; {time.monotonic() - begun:.0f} s",

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from gostore import statefile
 from gostore.blob import Blob
+from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import UnsyncedDisk
 from tests.simulation.world import (
@@ -41,8 +42,8 @@ BIG = (140_000, True)
 LOCATIONS = ("a", "b", "c", "d", "e", "f")
 
 #: How changes are made durable, and whether one syncfs stands for a flush of every file.
-Mode = tuple[str, bool]
-MODES: tuple[Mode, ...] = (("journal", True), ("files", True), ("files", False))
+Mode = tuple[Sync, bool]
+MODES: tuple[Mode, ...] = ((Sync.JOURNAL, True), (Sync.FILES, True), (Sync.FILES, False))
 
 
 class ReadyDisk(UnsyncedDisk):
@@ -151,7 +152,7 @@ class Life(World):
 
 def _make_plain(path: Path) -> None:
     """A directory that was in use, and has no journal."""
-    life = Life(path, ("files", True)).start()
+    life = Life(path, (Sync.FILES, True)).start()
     for location, shape in (("a", SMALL), ("b", SMALL), ("c", BIG), ("e", SMALL)):
         life.request(POST, location, shape)
     life.try_stop()
@@ -160,7 +161,7 @@ def _make_plain(path: Path) -> None:
 def _make_ruins(path: Path) -> None:
     """A directory after a crash, with one of each thing that a start has to mend."""
     _make_plain(path)
-    life = Life(path, ("journal", True)).start()
+    life = Life(path, (Sync.JOURNAL, True)).start()
     life.request(POST, "d")
     life.request(POST, "f")
     damaged = life.store.index.blob("f").id

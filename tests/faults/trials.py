@@ -23,6 +23,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, as_store_error
+from gostore.volume.changes import Sync
 from tests.faults.deeds import Deed, Life, Mode
 from tests.simulation.disk import Entries, SimulatedDisk, Tree
 from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
@@ -401,7 +402,7 @@ def _check_flushes(life: Life, calls: Sequence[Call]) -> None:
             raise Violation(f"{call} is tried again")
         if call.failed:
             failed.add(file)
-            if call.kind == "syncfs" and life.sync == "files":
+            if call.kind == "syncfs" and life.sync is Sync.FILES:
                 may = True
             elif call.kind == "syncfs" or re.fullmatch(r"|\.journal-.|\d+", call.name):
                 must = True

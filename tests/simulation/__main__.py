@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from twisted.logger import globalLogBeginner
 
+from gostore.volume.changes import Sync
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
@@ -36,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-mutants", action="store_true", help="leave out the mutants")
     parser.add_argument("trials", nargs="*", help="the names of some trials, instead of all")
     options = parser.parse_args(arguments)
-    runs: list[tuple[str, str | None, Trial]] = [
-        *(("files", None, trial) for trial in (*TRIALS, *SOAK_TRIALS)),
-        *(("journal", None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS)),
-        ("journal", "files", JOURNAL_TRIALS[0]),
+    runs: list[tuple[Sync, Sync | None, Trial]] = [
+        *((Sync.FILES, None, trial) for trial in (*TRIALS, *SOAK_TRIALS)),
+        *((Sync.JOURNAL, None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS)),
+        (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
     ]
     if options.trials:
         runs = [run for run in runs if run[2].__name__ in options.trials]
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _explore(runs: Sequence[tuple[str, str | None, Trial]], options: argparse.Namespace) -> int:
+def _explore(runs: Sequence[tuple[Sync, Sync | None, Trial]], options: argparse.Namespace) -> int:
     print(f"Seed {options.seed}. With files: {THOROUGH}. With journal: {JOURNALED}.")
     print(
         "| --sync | trial | cases | scripts | crashes | of them sampled | second power cuts "
@@ -77,8 +78,9 @@ def _explore(runs: Sequence[tuple[str, str | None, Trial]], options: argparse.Na
             wrong += 1
             violation = str(found)
         figures = explorer.figures
+        protocol = sync.value if after is None else f"{sync.value}, then {after.value}"
         print(
-            f"| {sync if after is None else f'{sync}, then {after}'} | {trial.__name__} "
+            f"| {protocol} | {trial.__name__} "
             f"| {figures.cases:,} of {figures.of:,} | {figures.scripts:,} | {figures.crashes:,} "
             f"| {figures.sampled:,} | {figures.second:,} | {figures.states:,} "
             f"| {_rounded(figures.stood_for)} | {figures.lives:,} "

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field, frozen
 
 from gostore.errors import NoSpace, StoreError, VolumeUnusable
+from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA
 from gostore.volume.journal.format import NAMES, batches_in
 from gostore.volume.journal.journal import Journal
@@ -222,9 +223,9 @@ THOROUGH = Bounds(states=1000, again=8, second=1, calls=1)
 JOURNALED = Bounds(states=60, again=3, second=32, calls=5)
 
 
-def usual_bounds(sync: str, states: int | None = None) -> Bounds:
+def usual_bounds(sync: Sync, states: int | None = None) -> Bounds:
     """Return how far to go with a protocol; ``states`` is how many of a crash, if not as usual."""
-    usual = JOURNALED if sync == "journal" else THOROUGH
+    usual = JOURNALED if sync is Sync.JOURNAL else THOROUGH
     return usual if states is None else evolve(usual, states=states)
 
 
@@ -248,8 +249,8 @@ class Explorer:
         modules: SimpleNamespace = GENUINE,
         bounds: Bounds | None = None,
         share: int = 1,
-        sync: str = "files",
-        after: str | None = None,
+        sync: Sync = Sync.FILES,
+        after: Sync | None = None,
         seed: int = 1,
         until: float | None = None,
     ) -> None:
@@ -271,7 +272,7 @@ class Explorer:
         #: What of it is nobody's to touch.
         self.somebodys: tuple[tuple[str, Tree], ...] = ()
         self._journal_size = JOURNAL_SIZE
-        if sync == "journal":
+        if sync is Sync.JOURNAL:
             self.make_journal(JOURNAL_SIZE)
         self.figures = Figures()
         self._kept = 0
@@ -293,7 +294,7 @@ class Explorer:
         """Let the disk hold a journal at first, whose files have so many bytes each."""
         self._journal_size = size
         world = World(
-            SimulatedDisk(), self.modules, sync="journal", journal_size=self._journal_size
+            SimulatedDisk(), self.modules, sync=Sync.JOURNAL, journal_size=self._journal_size
         ).start()
         world.request(POST, "a")
         world.request(DELETE, "a")
@@ -451,7 +452,7 @@ class Explorer:
         if step in RESTARTS:
             before = world.values()
             world.stop()
-            sync = {"restart": world.sync, "files": "files", "journal": "journal"}[step[0]]
+            sync = {"restart": world.sync, "files": Sync.FILES, "journal": Sync.JOURNAL}[step[0]]
             world = self._world(world.disk, crashes, on, world, sync=sync).start()
             if world.values() != before:
                 raise Violation(f"a restart changed {before} to {world.values()}")
@@ -478,7 +479,7 @@ class Explorer:
         on: Callable[[], bool] = lambda: True,
         before: World | None = None,
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
-        sync: str | None = None,
+        sync: Sync | None = None,
     ) -> World:
         """A world that notes down a crash before each call that changes something."""
         nothing = {location: frozenset([None]) for location in LOCATIONS}

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 
 import gostore
+from gostore.volume.changes import Sync
 from tests.simulation import trials
 from tests.simulation.explorer import Explorer
 from tests.simulation.trials import Trial
@@ -60,8 +61,8 @@ class Mutant:
     #: Further places of the same module to change, each with what takes its place.
     more: tuple[tuple[str, str], ...] = ()
     #: How its volume makes changes durable, and how after a crash.
-    sync: str = "files"
-    after: str | None = None
+    sync: Sync = Sync.FILES
+    after: Sync | None = None
 
     def try_out(self) -> None:
         """Run its trial; raises Violation, as it should."""
@@ -70,7 +71,7 @@ class Mutant:
     @property
     def share(self) -> int:
         """Of a long trial a part will do."""
-        return 1 if self.sync == "files" else 2
+        return 1 if self.sync is Sync.FILES else 2
 
     def load(self) -> SimpleNamespace:
         """Compile it; raises AssertionError if the code it changes is not there any more."""
@@ -407,10 +408,10 @@ def _journal(
     new: str,
     trial: Trial = trials.turns,
     *,
-    after: str | None = None,
+    after: Sync | None = None,
     more: tuple[tuple[str, str], ...] = (),
 ) -> Mutant:
-    return Mutant(name, module, old, new, trial, more, sync="journal", after=after)
+    return Mutant(name, module, old, new, trial, more, sync=Sync.JOURNAL, after=after)
 
 
 #: Not among them, for no crash can tell them from the genuine code: that a generation on the disk
@@ -488,7 +489,7 @@ JOURNAL_MUTANTS = (
         "        self._directory.sync_all()\n"
         "        self._directory.sync_root()\n        self._renamed",
         "        self._renamed",
-        after="files",
+        after=Sync.FILES,
     ),
     _journal(
         "the digest of a batch is not checked",
@@ -502,7 +503,7 @@ JOURNAL_MUTANTS = (
         "volume.journal.journal",
         "self.synced = self.written if ended else self.recorded_synced",
         "self.synced = self.recorded_synced",
-        after="files",
+        after=Sync.FILES,
     ),
     _journal(
         "what is left of a journal stands beside a new file",
@@ -516,14 +517,14 @@ JOURNAL_MUTANTS = (
         "volume.journal.journal",
         "                self._mark(name, ENDED)\n",
         "                pass\n",
-        after="files",
+        after=Sync.FILES,
     ),
     _journal(
         "a mark is not flushed",
         "volume.journal.journal",
         "(*error.args) from error\n                    self._disk.fdatasync(fd)\n",
         "(*error.args) from error\n",
-        after="files",
+        after=Sync.FILES,
     ),
     _journal(
         "a file that is missing is not missed",

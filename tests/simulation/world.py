@@ -15,6 +15,7 @@ import gostore.store.blobstore
 import gostore.volume.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
 from gostore.store.interface import Details
+from gostore.volume.changes import Sync
 from tests.simulation.disk import WRITES, SimulatedDisk
 from tests.store.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
 
@@ -133,7 +134,7 @@ class World:
         disk: SimulatedDisk,
         modules: SimpleNamespace = GENUINE,
         *,
-        sync: str = "files",
+        sync: Sync = Sync.FILES,
         path: str = "/",
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         seen: Callable[[str, World], None] = lambda kind, world: None,

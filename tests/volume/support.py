@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Blob
-from gostore.volume.changes import Commit, Delete
+from gostore.volume.changes import Commit, Delete, Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.repair import repair
@@ -32,7 +32,7 @@ class VolumeCase(SynchronousTestCase):
         self.generation = 0
         self.volume = self.open()
 
-    def open(self, sync: str = "files") -> Volume:
+    def open(self, sync: Sync = Sync.FILES) -> Volume:
         """Another volume on the same directory; the last one has to be closed."""
         volume = Volume(self.path, disk=self.disk, now=self.ticks, sync=sync)
         volume.open()

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from gostore.blob import Blob
 from gostore.errors import Busy, DiskFailed, NoSpace, ReadOnly, VolumeUnusable
-from gostore.volume.changes import Commit, Discard
+from gostore.volume.changes import Commit, Discard, Sync
 from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE, OutcomeUnknown
 from gostore.volume.disk import UnsyncedDisk
@@ -28,7 +28,7 @@ class RedoTests(VolumeCase):
 
     trusted = True
 
-    def open(self, sync: str = "journal") -> Volume:
+    def open(self, sync: Sync = Sync.JOURNAL) -> Volume:
         """The volume as a start finds it."""
         return super().open(sync)
 
@@ -46,7 +46,7 @@ class RedoTests(VolumeCase):
         """The process is gone; what happens to its files is up to the test."""
         self.volume.close()
 
-    def restart(self, sync: str = "journal") -> Findings:
+    def restart(self, sync: Sync = Sync.JOURNAL) -> Findings:
         """Start again, and mend."""
         self.volume = self.open(sync)
         found = scan(self.volume)
@@ -415,7 +415,7 @@ class RedoTests(VolumeCase):
         blob = self.commit(1, "a", b"data")
         self.crash()
         shutil.rmtree(self.file("1"))
-        self.assertEqual(self.restart("files").live, {"a": blob.committed()})
+        self.assertEqual(self.restart(Sync.FILES).live, {"a": blob.committed()})
         self.assertEqual(os.listdir(self.path), ["1"])
         self.volume.protocol.forget_journal()
         self.assertEqual(os.listdir(self.path), ["1"])

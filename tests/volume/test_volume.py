@@ -17,7 +17,7 @@ from gostore.errors import (
     VolumeInUse,
     VolumeUnusable,
 )
-from gostore.volume.changes import Commit, Delete, Discard, Stage
+from gostore.volume.changes import Commit, Delete, Discard, Stage, Sync
 from gostore.volume.collect import collect
 from gostore.volume.directory import DATA, STATE, DataDamaged
 from gostore.volume.recovery.repair import repair
@@ -176,7 +176,7 @@ class CommitTests(VolumeCase):
 
     def test_never_onto_something(self) -> None:
         """A rename onto a directory that holds something fails that blob, and harms nobody."""
-        for sync, trusted in (("files", False), ("journal", True)):
+        for sync, trusted in ((Sync.FILES, False), (Sync.JOURNAL, True)):
             self.volume.close()
             self.disk.trusted = trusted
             self.volume = self.open(sync)
@@ -535,7 +535,7 @@ class NoMemoryTests(VolumeCase):
         """Use the redo journal."""
         super().setUp()
         self.volume.close()
-        self.volume = self.open("journal")
+        self.volume = self.open(Sync.JOURNAL)
 
     def test_preparing(self) -> None:
         """A change that cannot be prepared is not done; the others of its batch are."""
@@ -561,7 +561,7 @@ class NoMemoryTests(VolumeCase):
             self.assertIsInstance(error, DiskFailed)
             self.assertIsNotNone(self.volume.broken)
             self.volume.close()
-            self.volume = self.open("journal")
+            self.volume = self.open(Sync.JOURNAL)
 
 
 class ReadTests(VolumeCase):
