@@ -21,7 +21,7 @@ from attrs import Factory, define, frozen
 from gostore.errors import IllegalTransition
 
 LOG_LENGTH = 16
-"""How many transitions a blob remembers: the length of the first server's ring."""
+"""How many transitions a blob remembers: the length of the Go server's ring."""
 
 MESSAGE_LENGTH = 500
 """The most characters of a message that are kept, so that a state file stays small."""
@@ -65,7 +65,7 @@ class Committed:
     """What the maps keep of a committed blob: all but its log.
 
     There may be a million of these, so it stays small. ``size`` in bytes; ``sha256`` is 32 raw
-    bytes, None if the first server wrote the blob and nobody has computed it yet; ``modified`` is
+    bytes, None if the Go server wrote the blob and gostore has not computed it yet; ``modified`` is
     the time of the newest transition in nanoseconds since the epoch; ``metadata`` has lower-case
     header names, and is None when there is none.
     """
@@ -84,8 +84,8 @@ _NEW = frozenset({None})
 _ALIVE = frozenset({State.OK, State.PENDING})
 
 # The one table of legal edges: each verb, the states it may start from, the state it leads to.
-# None is the blob with an empty log. Such a blob counts as OK, and the first server may have left
-# one behind, so it can be marked Failure too.
+# None is a blob with an empty log. It counts as OK, and the Go server may leave one behind, so it
+# can be marked Failure too.
 _EDGES: Mapping[str, tuple[frozenset[State | None], State]] = {
     "create": (_NEW, State.OK),
     "update": (_NEW, State.OK),
@@ -102,8 +102,8 @@ _EDGES: Mapping[str, tuple[frozenset[State | None], State]] = {
 class Blob:
     """A blob with its log; what a state file holds.
 
-    ``size`` in bytes and ``sha256`` (32 raw bytes) are None until the data is complete; a record
-    by the first server never has them. ``created`` in nanoseconds since the epoch. ``metadata``
+    ``size`` in bytes and ``sha256`` (32 raw bytes) are None until the data is complete; the Go
+    server never records them. ``created`` in nanoseconds since the epoch. ``metadata``
     maps lower-case header names to values. ``log`` is oldest first, at most 16 long.
 
     Each verb takes the time in nanoseconds, appends one transition, and raises IllegalTransition,
@@ -122,7 +122,7 @@ class Blob:
 
     @classmethod
     def of(cls, committed: Committed) -> Blob:
-        """Make a blob of what the maps kept of one whose record is lost."""
+        """Make a blob from the maps, since its record is lost."""
         return cls(
             committed.id,
             committed.location,
@@ -151,16 +151,16 @@ class Blob:
         self.created = now
 
     def update(self, now: int) -> None:
-        """The first entry of a blob that is to replace another."""
+        """The first entry of a blob that will replace another."""
         self._step("update", now, "Blob Updated & Saved!")
         self.created = now
 
     def start_writing(self, now: int) -> None:
-        """Its data begins to arrive."""
+        """The data begins to arrive."""
         self._step("start_writing", now, "Starting Data WR")
 
     def finish_writing(self, now: int, size: int, sha256: bytes, generation: int) -> None:
-        """Its data is complete: ``size`` bytes with this digest, committed as ``generation``."""
+        """The data is complete: ``size`` bytes with this digest, committed as ``generation``."""
         self._step("finish_writing", now, "Blob Data WR Complete!")
         self.size = size
         self.sha256 = sha256
@@ -175,18 +175,18 @@ class Blob:
         self._step("replace", now, f"Deleted! Replaced by {by}")
 
     def fail(self, now: int, reason: str) -> None:
-        """It broke on the way; ``reason`` goes to the log, cut to 500 characters."""
+        """The upload failed; ``reason`` goes to the log, cut to 500 characters."""
         self._step("fail", now, reason)
 
     def recover(self, now: int) -> None:
-        """It was found Pending at start: a crash cut its write short."""
+        """A start found it Pending: a crash cut its write short."""
         self._step("recover", now, "Found in Pending state during Restore - Deleting!")
 
     def committed(self) -> Committed:
         """What the maps keep of it.
 
-        Raises ValueError if the size is not known; for a record by the first server it has to be
-        set from the file first.
+        Raises ValueError if the size is not known: the Go server records none, so take it from the
+        file first.
         """
         if self.size is None:
             raise ValueError(f"the size of blob {self.id} is not known")

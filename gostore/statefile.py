@@ -1,6 +1,6 @@
 r"""A blob <-> the text of its state file.
 
-The format is the first server's; a directory written by one is read by the other::
+The format is the Go server's; each server reads the directories of the other::
 
     BLOB_BASE64_<version>:<base64, standard alphabet, padded, of one JSON object>\n
     \n
@@ -15,7 +15,7 @@ The format is the first server's; a directory written by one is read by the othe
                 "index": 3},
      "UpdateMU": {},
 
-     "generation": 7,                    from here on the keys that gostore adds
+     "generation": 7,                    from here on, the keys that gostore adds
      "size": 17,                         bytes of data.raw
      "sha256": "<64 hex digits>",        of data.raw
      "created": "2026-11-22T11:01:42.19904024Z",
@@ -25,14 +25,14 @@ The format is the first server's; a directory written by one is read by the othe
 
 Codes: OK 0, Failure -1, Pending -2. The log is a ring of 16: ``index`` is where the next entry
 goes, so the newest is ``log[index-1]``, or ``log[15]`` when ``index`` is 0. A shorter log has
-``index`` equal to its length. gostore writes it oldest first, that is, a full one with index 0.
+``index`` equal to its length. gostore writes the oldest entry first, and a full log with index 0.
 
-``generation`` and ``checksum`` are always written, the other added keys when they are known. The
-first server ignores keys it does not know. A record with none of the added keys is by the first
-server: generation 0, no size, no digest. One with any of them must end in ``checksum`` as the last
-key, spelled ``,"checksum":"..."}``: the SHA-256 of the first line up to and with its colon, then
-the object's text without that key. So a torn or edited record is told from a good one without
-writing it again. The version is any text without a colon; ours is ``gostore1``.
+gostore always writes ``generation`` and ``checksum``, and the other added keys when it knows them.
+The Go server ignores keys it does not know. A record with none of the added keys comes from the Go
+server: generation 0, no size, no digest. A record with any of them must end in ``checksum`` as the
+last key, spelled ``,"checksum":"..."}``: the SHA-256 of the first line up to and with its colon,
+then the object's text without that key. So a reader can tell a torn or edited record from a good
+one without writing it again. The version is any text without a colon; ours is ``gostore1``.
 
 The base64 line is the truth. The log below it is for people and is never parsed back.
 """
@@ -104,8 +104,8 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def dump(blob: Blob) -> bytes:
     """Write the state file of a blob.
 
-    Long messages are cut when the file would be larger than MAX_BYTES. Raises ValueError for what
-    no record can hold: a time outside the years 1 to 9999, text that is not Unicode, or metadata
+    Cuts long messages when the file would be larger than MAX_BYTES. Raises ValueError if no record
+    can hold the blob: a time outside the years 1 to 9999, text that is not Unicode, or metadata
     too large to fit.
     """
     data = _dump(blob, blob.log)
@@ -127,7 +127,7 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
         f'"timestamp":"{time}"}}'
         for entry, time in zip(log, times, strict=True)
     )
-    # Written out member by member, which takes half of what a dict and the encoder for it do.
+    # Member by member: this takes half the time of a dict and its encoder.
     members = [
         f'{{"id":{blob.id},"location":{_to_json(blob.location)},"options":{{"map":null}},'
         f'"status":{{"log":[{entries}],"index":{len(log) % LOG_LENGTH}}},"UpdateMU":{{}},'
@@ -156,8 +156,8 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
 def parse(data: bytes, expected_id: int | None = None) -> Blob:
     """Read a state file.
 
-    ``expected_id`` is the id its directory is named after. Raises BadRecord, and nothing else,
-    for whatever cannot be believed, however it came about.
+    ``expected_id`` is the id in the name of its directory. Raises BadRecord, and nothing else, for
+    any text that is not a good record.
     """
     try:
         text, checked = _text(data)
@@ -170,11 +170,11 @@ def parse(data: bytes, expected_id: int | None = None) -> Blob:
 
 
 def parse_committed(data: bytes, expected_id: int) -> Committed | None:
-    """Read the state file of a blob that gostore committed, at half of what parse costs.
+    """Read the state file of a blob that gostore committed, at half the cost of `parse`.
 
-    The start of a daemon reads a million of these. It matches the exact text that dump writes for
-    a blob that was made, written and then left alone. None for any other record, good or bad;
-    parse has the last word on it. Raises nothing.
+    The start of a daemon reads a million of these. This matches the exact text that `dump` writes
+    for a blob that was made, written and then left alone. It returns None for any other record,
+    good or bad; `parse` has the last word on those. Raises nothing.
     """
     try:
         text, checked = _text(data)
@@ -250,7 +250,7 @@ def _blob(record: dict[str, object], added: bool, expected_id: int | None) -> Bl
     if type(location) is not str:
         raise BadRecord("its location is not a string")
     check_text(location)
-    # The first server may have let an empty segment through; no server makes these two.
+    # The Go server may have let an empty segment through. Neither server makes these two.
     if _has_dots(location):
         raise BadRecord("its location has a segment . or ..")
     log = _log(record.get("status"))
@@ -304,8 +304,8 @@ def _transition(entry: object) -> Transition:
     if type(message) is not str:
         raise BadRecord("a message in its log is not a string")
     if not message.isascii():
-        # Go reads the escape of half a surrogate pair as U+FFFD; with it as it is, the record
-        # could not be written again.
+        # Go reads the escape of half a surrogate pair as U+FFFD. Kept as it is, it would prevent
+        # the record from being written again.
         message = message.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return Transition(_STATES[code], message, _parse_time(entry.get("timestamp")))
 
@@ -346,7 +346,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _check_depth(text: bytes) -> None:
-    """Refuse nesting that the JSON parser would follow by recursion."""
+    """Refuse nesting so deep that the JSON parser might run out of stack."""
     depth = 0
     # Latin-1 keeps every byte; brackets and quotes are ASCII and never part of another character.
     for token in _STRING_OR_BRACKET.findall(text.decode("latin-1")):
@@ -359,7 +359,7 @@ def _check_depth(text: bytes) -> None:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Build an object; two readers could take different ones of two equal keys."""
+    """Build an object; refuse equal keys, of which two readers could take different ones."""
     record = dict(pairs)
     if len(record) != len(pairs):
         raise BadRecord("a key of its JSON is there twice")

@@ -140,7 +140,7 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(blob.log[-1].message, "no ? file")
 
     def test_titles(self) -> None:
-        """The states are printed as the first server prints them."""
+        """The states are printed as the Go server prints them."""
         self.assertEqual(
             {state.title: state.value for state in State}, {"OK": 0, "Failure": -1, "Pending": -2}
         )
@@ -174,7 +174,7 @@ class CommittedTests(SynchronousTestCase):
         self.assertIs(blob.state, State.FAILURE)
 
     def test_the_size_must_be_known(self) -> None:
-        """A record by the first server has no size; it must be set before commit."""
+        """A record by the Go server has no size; it must be set before commit."""
         self.assertRaises(ValueError, Blob(7, "foo").committed)
 
 
@@ -226,6 +226,6 @@ class LocationTests(SynchronousTestCase):
                 check_location(location)
 
     def test_the_text_alone(self) -> None:
-        """check_text says nothing of segments, which the first server did not check."""
+        """check_text says nothing of segments, which the Go server did not check."""
         check_text("a//../b/")
         self.assertRaises(ValueError, check_text, "a\nb")

@@ -1,4 +1,4 @@
-"""gostore.statefile: the first server's records, our own, and everything that is neither."""
+"""gostore.statefile: the Go server's records, our own, and everything that is neither."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ FIXTURE_BLOBS = {
 
 
 def fixture(blob_id: int) -> bytes:
-    """The state file of a blob as the first server wrote it."""
+    """The state file of a blob as the Go server wrote it."""
     return (FIXTURES / str(blob_id) / NAME).read_bytes()
 
 
 def go_read(data: bytes) -> dict[str, Any]:
-    """Read a state file as the first server does; a reader of its own, sharing no code.
+    """Read a state file as the Go server does; a reader of its own, sharing no code.
 
     The first line has exactly two parts around one colon; the second is strict base64 of one JSON
     object; the newest entry of the ring is log[index-1], log[15] when index is 0.
@@ -88,7 +88,7 @@ def signed_file(text: str) -> bytes:
 
 
 def go_json(**changes: object) -> str:
-    """The JSON of a good record by the first server, with some keys changed."""
+    """The JSON of a good record by the Go server, with some keys changed."""
     record = record_of(fixture(13342)) | changes
     return json.dumps(record, separators=(",", ":"))
 
@@ -129,10 +129,10 @@ def finished(blob_id: int = 13342, location: str = "foo") -> Blob:
 
 
 class FirstServerTests(SynchronousTestCase):
-    """Records by the first server."""
+    """Records by the Go server."""
 
     def test_fixtures(self) -> None:
-        """Each record of the first server is read: id, location and every state."""
+        """Each record of the Go server is read: id, location and every state."""
         self.assertEqual({int(path.name) for path in FIXTURES.iterdir()}, FIXTURE_BLOBS.keys())
         for blob_id, (location, states) in FIXTURE_BLOBS.items():
             blob = parse(fixture(blob_id), blob_id)
@@ -155,14 +155,14 @@ class FirstServerTests(SynchronousTestCase):
         )
 
     def test_written_again(self) -> None:
-        """What the first server wrote and gostore writes again differs in added keys only."""
+        """What the Go server wrote and gostore writes again differs in added keys only."""
         for blob_id in FIXTURE_BLOBS:
             old, new = record_of(fixture(blob_id)), record_of(dump(parse(fixture(blob_id))))
             self.assertEqual(new.keys() - old.keys(), {"generation", "checksum"})
             self.assertEqual({key: new[key] for key in old}, old)
 
     def test_the_log_for_people_is_the_same(self) -> None:
-        """Below its first line a file written again is byte for byte the first server's."""
+        """Below its first line a file written again is byte for byte the Go server's."""
         for blob_id in FIXTURE_BLOBS:
             old = fixture(blob_id)
             self.assertEqual(dump(parse(old)).partition(b"\n")[2], old.partition(b"\n")[2])
@@ -182,7 +182,7 @@ class FirstServerTests(SynchronousTestCase):
         self.assertEqual(blob.generation, 7)
 
     def test_empty_segments(self) -> None:
-        """The first server may have let an empty segment through; its data is not given up."""
+        """The Go server may have let an empty segment through; its data is not given up."""
         self.assertEqual(parse(go_file(go_json(location="a//b/"))).location, "a//b/")
 
     def test_half_a_surrogate_pair_in_a_message(self) -> None:
@@ -195,17 +195,17 @@ class FirstServerTests(SynchronousTestCase):
 
 
 class GoReaderTests(SynchronousTestCase):
-    """Our records as the first server reads them."""
+    """Our records as the Go server reads them."""
 
     def test_a_committed_blob(self) -> None:
-        """The first server finds id, location and newest state in our record."""
+        """The Go server finds id, location and newest state in our record."""
         seen = go_read(dump(finished()))
         self.assertEqual((seen["id"], seen["location"], seen["code"]), (13342, "foo", 0))
         self.assertEqual(seen["message"], "Blob Data WR Complete!")
         self.assertEqual(seen["timestamp"], "2026-11-22T11:01:55.267363372Z")
 
     def test_every_state_and_length(self) -> None:
-        """However long the log is, the first server's log[index-1] is the newest entry."""
+        """However long the log is, the Go server's log[index-1] is the newest entry."""
         blob = Blob(1, "foo")
         for now in range(40):
             self.assertEqual(go_read(dump(blob))["code"], blob.state.value)
@@ -425,7 +425,7 @@ class BadRecordTests(SynchronousTestCase):
         self.assertEqual(parse_committed(signed_file(ours_json()), 13342), finished().committed())
 
     def test_values(self) -> None:
-        """A wrong value of any key is refused, in a record of the first server or our own."""
+        """A wrong value of any key is refused, in a record of the Go server or our own."""
         table: list[dict[str, object]] = [
             {"id": 13343},
             {"id": -1},
@@ -677,7 +677,7 @@ class TornTests(SynchronousTestCase):
             self.assertEqual(attrs.asdict(parse(bytes(flipped))), whole)
 
     def test_every_bit_of_the_first_server(self) -> None:
-        """A bit changed in the first server's record gives a record or BadRecord, nothing else."""
+        """A bit changed in the Go server's record gives a record or BadRecord, nothing else."""
         for blob_id in (1090, 2818):
             data = fixture(blob_id)
             for place in range(len(data)):
@@ -756,7 +756,7 @@ class RoundTripTests(SynchronousTestCase):
 
     @given(blobs)
     def test_any_blob(self, blob: Blob) -> None:
-        """Whatever a legal blob is, it comes back the same, and the first server can read it."""
+        """Whatever a legal blob is, it comes back the same, and the Go server can read it."""
         data = dump(blob)
         self.assertLessEqual(len(data), MAX_BYTES)
         self.assertEqual(attrs.asdict(parse(data, blob.id)), attrs.asdict(blob))

@@ -44,7 +44,7 @@ def curl(*arguments: str) -> Curled:
 
 
 def test_every_verb(daemon: Daemon) -> None:
-    """POST, GET, PUT, HEAD and DELETE do what the first server's did, twice 409 and twice 404."""
+    """POST, GET, PUT, HEAD and DELETE do what the Go server's did, twice 409 and twice 404."""
     foo = daemon.store("foo")
 
     created = curl("--request", "POST", foo, "--data", "11111111111111111")

@@ -31,7 +31,7 @@ LARGE = 200_000
 #: A sweep that has not come to an end by then never will.
 MOST_POINTS = 200
 
-#: The blobs of the first server's that are alive, by location.
+#: The blobs of the Go server's that are alive, by location.
 GO_BLOBS = {"foo": "13342", "picture.bin": "39822", "empty": "2422", "café menu": "2818"}
 
 #: A body, or None for no blob.
@@ -244,7 +244,7 @@ def ruin(directory: Path, daemon: Daemon) -> dict[str, list[Content]]:
     assert daemon.stop() == 0
     # As if it had died before the old blob was marked.
     shutil.copytree(directory.parent / "elder", directory / elder)
-    # What the first server left dead or half is there again.
+    # What the Go server left dead or half is there again.
     for name in set(os.listdir(FIXTURES / "go-data")) - set(os.listdir(directory)):
         shutil.copytree(FIXTURES / "go-data" / name, directory / name)
     (directory / ".new-60001").mkdir()

@@ -127,7 +127,7 @@ class RecoveryCase(VolumeCase):
         self.assertEqual((once_more.suspects, once_more.unmarked), ([], []))
 
     def legacy(self, blob_id: int, location: str, *states: int, seconds: int = 0) -> None:
-        """A blob as the first server writes it, with these states in its log."""
+        """A blob as the Go server writes it, with these states in its log."""
         log = [
             {"status": {"code": code, "msg": "x"}, "timestamp": f"2026-11-22T11:{seconds:02}:0{n}Z"}
             for n, code in enumerate(states)

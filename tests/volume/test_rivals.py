@@ -154,7 +154,7 @@ class OnDiskTests(RecoveryCase):
         self.assertEqual([one.id for one in found.dead], [1])
 
     def test_legacy_tie(self) -> None:
-        """Of two blobs of the first server the newer is served, the other set aside."""
+        """Of two blobs of the Go server the newer is served, the other set aside."""
         self.legacy(1, "a", 0, -2, 0, seconds=10)
         self.legacy(2, "a", 0, -2, 0, seconds=20)
         found = self.recover()
@@ -164,13 +164,13 @@ class OnDiskTests(RecoveryCase):
         self.again(found)
 
     def test_legacy_dead(self) -> None:
-        """What the first server deleted does not stand above what it has at the location."""
+        """What the Go server deleted does not stand above what it has at the location."""
         self.legacy(1, "a", 0, -2, 0, seconds=10)
         self.legacy(2, "a", 0, -1, seconds=20)
         self.assertEqual(self.recover().live["a"].id, 1)
 
     def test_legacy_pending(self) -> None:
-        """What the first server left half is marked Failure, and the blob before it lives on."""
+        """What the Go server left half is marked Failure, and the blob before it lives on."""
         self.legacy(1, "a", 0, -2, 0, seconds=10)
         self.legacy(2, "a", 0, -2, seconds=20)
         found = self.recover()
