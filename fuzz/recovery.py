@@ -30,8 +30,8 @@ IDS = ("0", "1", "2", "3", "4", "5")
 LOCATIONS = ("a", "b", "c/d")
 #: Names that begin with nothing that is anybody's blob.
 OTHERS = (".new-1", ".new-probe", ".trash-2-1", ".new-x", ".trash-x", "00012", "lost+found", "x~")
-#: Names of what was set aside, which may still stand for its location.
-ASIDE = (".quarantine-3-1", ".quarantine-4-1", ".quarantine-5-1-tie")
+#: Names of what was quarantined, which may still stand for its location.
+QUARANTINED = (".quarantine-3-1", ".quarantine-4-1", ".quarantine-5-1-tie")
 #: Those that are ours, if all in them is.
 OURS = (".new-1", ".new-probe", ".trash-2-1")
 FOREIGN = frozenset({".new-x", ".trash-x", "00012", "lost+found", "x~"})
@@ -61,7 +61,7 @@ def build(root: Path, data: bytes) -> Iterator[Entry]:
     """Make the directories that an input stands for."""
     for at in range(0, min(len(data), 8 * MOST) - 7, 8):
         named, says, state_damage, data_damage, where, generation, age, size = data[at : at + 8]
-        names = [*IDS, *IDS, *ASIDE, *OTHERS]
+        names = [*IDS, *IDS, *QUARANTINED, *OTHERS]
         name = names[named % len(names)]
         if (root / name).exists():
             continue
@@ -167,7 +167,7 @@ def expected(entries: list[Entry]) -> dict[str, int]:
             for entry in entries
             if entry.blob.location == location
             and entry.state_is_whole
-            and entry.name in (*IDS, *ASIDE[:2])
+            and entry.name in (*IDS, *QUARANTINED[:2])
             and entry.blob.state.title != "Pending"
         ]
         if not rivals:

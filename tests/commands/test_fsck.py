@@ -81,7 +81,7 @@ class FsckTests(SpoiledTestCase):
         self.assertEqual(self.everything(), before)
 
     def test_repair(self) -> None:
-        """A repair sets aside what is damaged: from then on it is damaged, and no other."""
+        """A repair quarantines what is damaged: from then on it is damaged, and no other."""
         (self.directory("a") / DATA).write_bytes(b"b" * 100_000)
         (self.directory("b") / DATA).unlink()
         report = self.fsck(mend=True)

@@ -1,4 +1,4 @@
-"""Damage under a daemon's feet, and before its start: found, set aside, mended by a write."""
+"""Damage under a daemon's feet, and before its start: found, quarantined, mended by a write."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_data(make_daemon: Make, before: bool) -> None:
 
 
 def test_cut_while_sent(make_daemon: Make) -> None:
-    """Row 62: a large blob that is cut while it is sent is set aside, and the log has one line."""
+    """Row 62: a large blob that is cut while it is sent is quarantined; the log has one line."""
     daemon = make_daemon("--scrub-pause", "3600").start()
     size = 32 << 20
     assert daemon.ask("POST", "a", bytes(size)).status == 204
@@ -90,14 +90,16 @@ def test_cut_while_sent(make_daemon: Make) -> None:
     connection.close()
     assert "its file ends at byte" in daemon.wait_for("Blob [0-9]+ of 'a' is damaged: .*")
     assert daemon.ask("GET", "a").status == 500
-    eventually(lambda: any(each.startswith(".quarantine-") for each in daemon.names()), "set aside")
+    eventually(
+        lambda: any(each.startswith(".quarantine-") for each in daemon.names()), "quarantined"
+    )
     assert daemon.stop() == 0
     assert daemon.said.count("damaged") == 1
     assert "Traceback" not in daemon.said
 
 
 def test_state_files(make_daemon: Make) -> None:
-    """Row 60: a state file that was cut or changed is set aside, and the start goes on."""
+    """Row 60: a state file that was cut or changed is quarantined, and the start goes on."""
     daemon = make_daemon().start()
     for number in range(30):
         assert daemon.ask("POST", f"x{number}", b"x").status == 204

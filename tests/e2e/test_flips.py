@@ -108,7 +108,7 @@ def test_large_data(make_daemon: Make, found_by: str) -> None:
         daemon.start("--scrub-rate", "1G", "--scrub-pause", "0.05")
         eventually(
             lambda: sum(name.startswith(".quarantine-") for name in daemon.names()) == len(flips),
-            "all are set aside",
+            "all are quarantined",
         )
     assert_not_served(daemon, blobs, f"{LARGE} bytes of data.raw flipped, {found_by}")
     assert daemon.stop() == 0
@@ -116,7 +116,7 @@ def test_large_data(make_daemon: Make, found_by: str) -> None:
 
 @pytest.mark.parametrize("how", ["flipped", "cut"])
 def test_state_files(make_daemon: Make, how: str) -> None:
-    """A state file that was changed, or cut, at any byte is set aside by the start, and reported.
+    """A state file that was changed, or cut, at any byte is quarantined by the start, and reported.
 
     But for what is below its first line, which is for people.
     """

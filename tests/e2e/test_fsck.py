@@ -163,7 +163,7 @@ def test_somebodys(make_daemon: Make) -> None:
 
 
 def aside(daemon: Daemon) -> set[str]:
-    """The names of what is set aside."""
+    """The names of what is quarantined."""
     return {name for name in daemon.names() if name.startswith(".quarantine-")}
 
 

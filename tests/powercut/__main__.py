@@ -240,19 +240,19 @@ def trial(kind: str, full: bool, cuts: int, seed: int, options: list[str]) -> bo
     no_room = sum(one.status == 507 for one in writes)
     unknown = sum(one.status is None for one in writes)
     wrong = verdicts(machine.told)
-    set_aside = [text for text in machine.recovered if "quarantined 0" not in text]
+    damaged_starts = [text for text in machine.recovered if "quarantined 0" not in text]
     print(
         f"{kind}{', full' if full else ''}: {cuts} power cuts, {len(machine.told)} operations, "
         f"{acknowledged} writes acknowledged, {no_room} without room, {unknown} unknown, "
-        f"{len(wrong)} locations with a violation, {len(set_aside)} starts with damage, "
+        f"{len(wrong)} locations with a violation, {len(damaged_starts)} starts with damage, "
         f"{machine.refused} refused, {machine.journaled} with a journal, "
         f"{time.monotonic() - begun:.0f} s (seed {seed})",
         flush=True,
     )
-    for line in [*machine.faults, *(f"{k}: {v}" for k, v in wrong.items()), *set_aside]:
+    for line in [*machine.faults, *(f"{k}: {v}" for k, v in wrong.items()), *damaged_starts]:
         print(f"  {line}", flush=True)
     enough = acknowledged > cuts and (no_room > cuts) == full
-    return enough and not (machine.faults or wrong or set_aside)
+    return enough and not (machine.faults or wrong or damaged_starts)
 
 
 def main() -> int:

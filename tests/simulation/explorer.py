@@ -752,7 +752,7 @@ def _word(value: Value) -> str:
 
 
 def _tidy(after: list[str], found: Mapping[str, Value], state: object) -> None:
-    """After a recovery and a collection there is nothing but what is served and set aside."""
+    """After a recovery and a collection there is nothing but what is served and quarantined."""
     all_names = [name for name in after if name not in NAMES]
     names = [name for name in all_names if not name.startswith(".quarantine-")]
     if len(names) < len(all_names) and DAMAGED not in found.values():

@@ -327,7 +327,7 @@ class WriteTests(StoreCase):
         self.fails(self.store.delete("a", Judge(condition)), ConditionFailed)
         self.fails(self.store.get("a"), Damaged)
 
-    def test_not_set_aside(self) -> None:
+    def test_not_quarantined(self) -> None:
         """Where the quarantine fails the location says damaged all the same, and can be deleted."""
         blob = self.store_blob("b")
         self.data(blob).write_bytes(b"dato")

@@ -236,7 +236,7 @@ class VerifyTests(SynchronousTestCase):
         self.successResultOf(self.store.get("large"))
 
     def test_damaged(self) -> None:
-        """A changed byte, a missing file or another in its place sets the blob aside."""
+        """A changed byte, a missing file or another in its place quarantines the blob."""
         for damage in ("changed", "missing", "link", "fifo", "short", "long"):
             self.successResultOf(self.store.put("x", FakeBody(self.large), Details()))
             file = self.data("x")

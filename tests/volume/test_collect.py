@@ -206,7 +206,7 @@ class CollectTests(VolumeCase):
         self.assertEqual((collect(self.volume, []).ids, self.volume.trash.why_kept), ([1], {}))
 
     def test_bad_record(self) -> None:
-        """A dead blob whose record cannot be believed is set aside for people, not removed."""
+        """A dead blob whose record cannot be believed is quarantined for people, not removed."""
         self.delete(self.commit(1, "a"))
         dead = self.dead(1)
         self.put("1", b"nonsense")

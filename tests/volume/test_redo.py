@@ -475,8 +475,8 @@ class RedoTests(VolumeCase):
         self.crash()
         self.assertEqual(self.restart().live, {"b": later.blob.committed()})
 
-    def test_set_aside(self) -> None:
-        """What is set aside is flushed first, for it stands for its location from then on."""
+    def test_quarantined(self) -> None:
+        """What is quarantined is flushed first, for it stands for its location from then on."""
         blob = self.commit(1, "a", b"data")
         self.disk.clear()
         quarantine(self.volume, Damage(blob.committed(), "1"))
@@ -564,7 +564,7 @@ class RedoTests(VolumeCase):
         self.assertEqual((found.live, found.damaged), ({}, {}))
 
     def test_damaged_healed(self) -> None:
-        """A blob set aside as damaged that the journal has whole is served again."""
+        """A blob quarantined as damaged that the journal has whole is served again."""
         blob = self.commit(1, "a", b"data")
         self.truncate("1", DATA)
         self.volume.trash.quarantine("1")

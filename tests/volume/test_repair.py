@@ -21,7 +21,7 @@ class RepairTests(RecoveryCase):
     """What is quarantined, and what is removed from the quarantine."""
 
     def test_said(self) -> None:
-        """The log tells the location of what is set aside, where it is known."""
+        """The log tells the location of what is quarantined, where it is known."""
         self.commit(1, "a")
         os.unlink(self.file("1", DATA))
         self.put("2", b"nonsense")
@@ -33,7 +33,7 @@ class RepairTests(RecoveryCase):
         self.assertTrue(said[1].startswith("Blob 2 is quarantined as .quarantine-2-"), said)
 
     def test_at_run_time(self) -> None:
-        """set_aside and discard do for a running store what a start does."""
+        """quarantine and remove_quarantined do for a running store what a start does."""
         blob = self.commit(1, "a").committed()
         damage = Damage(blob, "1")
         quarantine(self.volume, damage)

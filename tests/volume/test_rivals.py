@@ -154,7 +154,7 @@ class OnDiskTests(RecoveryCase):
         self.assertEqual([one.id for one in found.dead], [1])
 
     def test_legacy_tie(self) -> None:
-        """Of two blobs of the Go server the newer is served, the other set aside."""
+        """Of two blobs of the Go server the newer is served, the other quarantined."""
         self.legacy(1, "a", 0, -2, 0, seconds=10)
         self.legacy(2, "a", 0, -2, 0, seconds=20)
         found = self.recover()

@@ -141,7 +141,7 @@ class DamageTests(RecoveryCase):
         self.volume = self.open()
 
     def test_data(self) -> None:
-        """Damaged data is set aside: the location is damaged, not gone, not an older version."""
+        """Damaged data is quarantined: the location is damaged, not gone, not an older version."""
         path = self.file("2", DATA)
 
         def listen() -> None:
@@ -204,7 +204,7 @@ class DamageTests(RecoveryCase):
         return cut + flipped
 
     def test_every_byte(self) -> None:
-        """A record cut or changed at any byte is not believed: set aside, and nothing else hurt."""
+        """A record cut or changed at any byte is quarantined, and nothing else is hurt."""
         other = self.commit(1, "b")
         self.commit(2, "a")
         state = self.state("2")
@@ -217,7 +217,7 @@ class DamageTests(RecoveryCase):
         self.assertEqual(set(scan(self.volume).live), {"a", "b"})
 
     def test_records(self) -> None:
-        """Another blob's record, a link, a FIFO or a giant for a state file is set aside."""
+        """Another blob's record, a link, a FIFO or a giant for a state file is quarantined."""
         self.commit(1, "b")
         self.commit(2, "a")
         path = self.file("2", STATE)
@@ -237,7 +237,7 @@ class DamageTests(RecoveryCase):
             self.assertEqual((set(found.live), len(found.suspects)), ({"b"}, 1))
 
     def test_link_for_a_directory(self) -> None:
-        """A link in the place of `<id>` is not followed, but set aside; a file is foreign."""
+        """A link in the place of `<id>` is not followed, but quarantined; a file is foreign."""
         self.commit(1, "a")
         os.rename(self.file("1"), self.file("elsewhere"))
         os.symlink("elsewhere", self.file("1"))
@@ -251,7 +251,7 @@ class DamageTests(RecoveryCase):
         self.assertEqual(sorted(os.listdir(self.file("elsewhere"))), [STATE, DATA])
 
     def test_links_one_after_another(self) -> None:
-        """A link that is set aside does not take the place of one of an earlier start."""
+        """A link that is quarantined does not take the place of one of an earlier start."""
         for where in ("here", "there"):
             os.symlink(where, self.file("1"))
             self.recover()
@@ -348,7 +348,7 @@ class DamageTests(RecoveryCase):
     def test_no_files_left(self) -> None:
         """Where it is not the file that fails nothing is judged, neither state nor data: no start.
 
-        Nor is what was set aside.
+        Nor is what was quarantined.
         """
         self.commit(1, "a")
         self.commit(2, "b")
@@ -363,7 +363,7 @@ class DamageTests(RecoveryCase):
                 self.assertEqual((error.reason, fault.seen), (refused, 1))
 
     def test_passing_failure(self) -> None:
-        """A blob that can be read at the second look is not set aside."""
+        """A blob that can be read at the second look is not quarantined."""
         # A number that the name of no temporary directory ends with.
         blob = self.commit(123456789, "a").committed()
         for kind in ("open", "pread", "lstat"):

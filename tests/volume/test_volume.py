@@ -667,7 +667,7 @@ class TakingAwayTests(VolumeCase):
         self.assertFalse(self.volume.trash.put("1", 1))
 
     def test_quarantine(self) -> None:
-        """A blob is set aside whole; one that lost a tie says so in its name."""
+        """A blob is quarantined whole; one that lost a tie says so in its name."""
         self.commit(1, "a")
         self.commit(2, "b")
         self.assertEqual(self.volume.trash.quarantine("1"), ".quarantine-1-1")

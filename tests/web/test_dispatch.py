@@ -86,7 +86,7 @@ class ErrorTests(WebCase):
                 self.assertEqual("retry-after" in request.answer, code == 503)
 
     def test_logged(self) -> None:
-        """What is the server's fault is 500, and logged; damage only by whoever sets it aside."""
+        """What is the server's fault is 500, and logged; damage only by whoever quarantines it."""
         for error, logged in ((errors.Damaged("foo"), 0), (errors.DiskFailed("EIO"), 1)):
             self.store.failure = error
             for method, target in self.requests:
