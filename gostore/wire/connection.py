@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet import protocol
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,26 +25,23 @@ from gostore.wire.head import Fields, HeadBuffer, ProtocolError
 from gostore.wire.input import Input
 from gostore.wire.limits import NEVER, Deadline
 from gostore.wire.output import Output
-from gostore.wire.request import Exchange, Listening, Request
+from gostore.wire.request import Listening, Request, Teller
 from gostore.wire.response import (
-    ERROR_HEADERS,
     INTERNAL_ERROR,
     Source,
     close_source,
-    error_body,
-    response_head,
+    error_response,
     start_response,
+    with_connection,
 )
 from gostore.wire.states import NEXT, Event, State
-from gostore.wire.transport import Transport
+from gostore.wire.transport import Transport, set_no_delay
 from gostore.wire.turns import REQUESTS_A_TURN
 
 log = Logger()
 
 _TURNED_AWAY_RETRY_AFTER = 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CLOSE = b"Connection: close\r\n"
-_KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
 
 @implementer(IHalfCloseableProtocol)
@@ -63,13 +60,12 @@ class Connection(protocol.Protocol):
         self._heads = HeadBuffer(factory.limits)
         # The request in progress.
         self._request: Request | None = None
-        self._begun = 0.0
         self._keep_alive = False
         self._expects = False
         self._answered = False
         self._code = 0
         self._advancing = False
-        # Whether there is more to read that waits for another turn.
+        # Whether more of what is unread waits for another turn.
         self._waits = False
         self._input: Input
         self._output: Output
@@ -78,14 +74,12 @@ class Connection(protocol.Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self._client = transport.getPeer()
-        self._server = transport.getHost()
-        self._heads.takes_any_host = isinstance(self._server, UNIXAddress)
-        self._is_secure = ISSLTransport.providedBy(transport)
-        if isinstance(self._client, (IPv4Address, IPv6Address)):
-            set_no_delay = getattr(transport, "setTcpNoDelay", None)
-            if set_no_delay is not None:
-                set_no_delay(True)
+        self.client = transport.getPeer()
+        self.server = transport.getHost()
+        self._heads.takes_any_host = isinstance(self.server, UNIXAddress)
+        self.is_secure = ISSLTransport.providedBy(transport)
+        set_no_delay(transport)
+        self._teller = Teller(self._factory, self.client)
         self._input = Input(transport, self._limits)
         self._output = Output(self, self.deadline, transport, self._factory.turns)
         self.deadline.set(self._limits.idle_timeout)
@@ -102,13 +96,11 @@ class Connection(protocol.Protocol):
         if request is None:
             self._heads.feed(data)
             self._advance()
-        elif request.body.complete:
+        elif request.body.complete or (self._waits and not self._answered):
             self._heads.feed(data)
             self._set_reading()
         elif self._answered:
             self._input.drop(data)
-        elif self._waits:
-            self._heads.feed(data)
         else:
             self._feed(request.body, data, 0)
             request.body.flow()
@@ -186,9 +178,10 @@ class Connection(protocol.Protocol):
         if self._state is not State.OPEN:
             return
         request = self._request
-        if request is not None and not request.body.complete and not self._answered:
-            self._feed(request.body, *self._heads.take())
-            request.body.flow()
+        if request is not None and not self._answered and not request.body.complete:
+            if self._heads.unread:
+                self._feed(request.body, *self._heads.take())
+                request.body.flow()
             if self._request is request and not self._waits and not request.body.stopped:
                 # Here, and not in _advance, where the body would get another window.
                 self._input.read(True)
@@ -204,19 +197,7 @@ class Connection(protocol.Protocol):
             return False
         method, target, path, query, version, fields = head
         headers, body = fields.headers, Body(fields.length, self._limits, self)
-        request = Request(
-            method,
-            target,
-            path,
-            query,
-            version,
-            headers,
-            body,
-            self._client,
-            self._server,
-            self._is_secure,
-            self,
-        )
+        request = Request(method, target, path, query, version, headers, body, self)
         self._begin(request, fields)
         return True
 
@@ -228,7 +209,7 @@ class Connection(protocol.Protocol):
         self._expects = fields.expect
         self._answered = False
         if self._is_told:
-            self._begun = self._factory.seconds()
+            self._teller.begin()
         body = request.body
         if body.complete:
             self.deadline.at = NEVER
@@ -242,7 +223,8 @@ class Connection(protocol.Protocol):
                 self._factory.dispatch(request)
             except Exception:
                 log.failure("Dispatching a request raised an exception")
-                self._fault(request)
+                if self._request is request:
+                    self._fault(headless=not self._answered)
 
     def _feed(self, body: Body, data: bytes, start: int) -> None:
         """Give the body its part of `data`, and keep the rest. Answer a bad body."""
@@ -297,7 +279,7 @@ class Connection(protocol.Protocol):
         """The sink raised an exception: a fault, unless an answer is on its way."""
         request = self._request
         if request is not None and request.body is body and not self._answered:
-            self._fault(request)
+            self._fault(headless=True)
 
     # Writing responses.
 
@@ -315,11 +297,7 @@ class Connection(protocol.Protocol):
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping
         # What follows a request without a length may be its body.
         keep_alive = keep_alive and code != 411
-        tail = self._factory.tail
-        if not keep_alive:
-            tail = _CLOSE + tail
-        elif request.version == (1, 0):
-            tail = _KEEP_ALIVE + tail
+        tail = with_connection(self._factory.tail, keep_alive, request.version)
         head, rest = start_response(request.method == "HEAD", code, headers, body, tail)
         self._answered = True
         self._keep_alive = keep_alive
@@ -341,6 +319,10 @@ class Connection(protocol.Protocol):
 
     def body_failed(self, headless: bool) -> None:
         """The source failed; if `headless`, nothing of the response is sent."""
+        self._fault(headless)
+
+    def _fault(self, headless: bool) -> None:
+        """Say that something went wrong (it is logged), if there is still room for it."""
         if headless:
             self._refuse(500, INTERNAL_ERROR)
         else:
@@ -358,7 +340,7 @@ class Connection(protocol.Protocol):
         """The response is written; `size` is that of its body. Go on to the next request."""
         self._request = None
         if self._is_told:
-            self._tell(request, self._code, size)
+            self._teller.tell(request, self._code, size)
         if self._keep_alive:
             if not self._output.blocked:
                 self.deadline.set(self._limits.idle_timeout)
@@ -372,21 +354,7 @@ class Connection(protocol.Protocol):
         """Send no more of the response in progress, if there is one."""
         sent = self._output.cut_off()
         if sent is not None:
-            self._tell(self._request, self._code, sent, cut_off=True)
-
-    def _tell(
-        self, request: Request | None, code: int, sent: int, cut_off: bool = False, reason: str = ""
-    ) -> None:
-        """Tell of an answer that has ended."""
-        factory = self._factory
-        if factory.answered is None:
-            return
-        seconds = 0.0 if request is None else factory.seconds() - self._begun
-        exchange = Exchange(self._client, request, code, sent, seconds, cut_off, reason)
-        try:
-            factory.answered(exchange)
-        except Exception:
-            log.failure("Telling of an answer raised an exception")
+            self._teller.tell(self._request, self._code, sent, is_cut_off=True)
 
     def _refuse(self, code: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer with an error of our own, and read nothing more as a request."""
@@ -394,25 +362,14 @@ class Connection(protocol.Protocol):
             return
         request = self._request
         self._request = None
-        data = error_body(code, text)
-        tail = _CLOSE + self._factory.tail
-        head = response_head(code, (*ERROR_HEADERS, *headers), len(data), tail)
-        if request is not None and request.method == "HEAD":
-            data = b""
+        is_head = request is not None and request.method == "HEAD"
+        tail = with_connection(self._factory.tail, False, (1, 1))
+        head, data = error_response(is_head, code, text, headers, tail)
         self.transport.write(head + data)
-        self._tell(request, code, len(data), reason=text)
+        self._teller.tell(request, code, len(data), reason=text)
         self._linger()
         if request is not None:
             request.body.fail(text)
-
-    def _fault(self, request: Request) -> None:
-        """The application broke (it is logged): say so, if there is still room for it."""
-        if self._request is not request:
-            return
-        if self._answered:
-            self.abort()
-        else:
-            self._refuse(500, INTERNAL_ERROR)
 
     # Ending.
 
@@ -427,7 +384,7 @@ class Connection(protocol.Protocol):
             return
         self._move(Event.LAST_ANSWER)
         self.deadline.set(self._limits.drain_time)
-        if self._is_secure:
+        if self.is_secure:
             # TLS has no half-close. Its transport would pass the call on to the TCP below it.
             self._output.unregister()
         else:
@@ -473,7 +430,7 @@ class Connection(protocol.Protocol):
             self._close()
         elif self._state is State.CLOSING or self._output.blocked:
             if self._output.is_stalled:
-                log.debug("{client} takes nothing: closed", client=self._client)
+                log.debug("{client} takes nothing: closed", client=self.client)
                 self.abort()
         elif request is None:
             if self._heads.unread:
@@ -484,10 +441,8 @@ class Connection(protocol.Protocol):
             self._check_rate(request.body)
 
     def _check_rate(self, body: Body) -> None:
-        limits = self._limits
         waits = self._expects and not body.taken
         if self._input.is_read and not waits and self.deadline.is_slow(body.size):
-            rate, window = limits.body_rate, limits.body_window
-            self._refuse(408, f"Body slower than {rate} bytes/s over {window:g} s")
+            self._refuse(408, self.deadline.complaint)
         else:
             self.deadline.restart_rate(body.size)

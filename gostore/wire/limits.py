@@ -100,6 +100,12 @@ class Deadline:
         limits = self._limits
         return size - self._size < limits.body_rate * limits.body_window
 
+    @property
+    def complaint(self) -> str:
+        """What to say of a body that is slow."""
+        limits = self._limits
+        return f"Body slower than {limits.body_rate} bytes/s over {limits.body_window:g} s"
+
     def watch_output(self, transport: Any) -> None:
         """Begin to watch whether the client takes what is on its way out."""
         self._unsent = _unsent(transport)

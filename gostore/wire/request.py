@@ -7,12 +7,15 @@ from typing import Protocol
 
 from attrs import define, frozen
 from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
 
 from gostore.wire.body import Body
 from gostore.wire.head import Headers
 from gostore.wire.limits import Limits, Ticks
 from gostore.wire.response import Source
 from gostore.wire.turns import Turns
+
+log = Logger()
 
 
 @define(eq=False)
@@ -21,7 +24,6 @@ class Request:
 
     `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
     `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1).
-    `server` is the address that the client is connected to.
     """
 
     method: str
@@ -31,10 +33,22 @@ class Request:
     version: tuple[int, int]
     headers: Headers
     body: Body
-    client: IAddress
-    server: IAddress
-    is_secure: bool
     _responder: Responder
+
+    @property
+    def client(self) -> IAddress:
+        """The address of the client."""
+        return self._responder.client
+
+    @property
+    def server(self) -> IAddress:
+        """The address that the client is connected to."""
+        return self._responder.server
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it came over TLS."""
+        return self._responder.is_secure
 
     def respond(
         self, code: int, headers: Sequence[tuple[bytes, bytes]], body: bytes | Source
@@ -49,6 +63,10 @@ class Request:
 
 class Responder(Protocol):
     """Takes the answer to a request: its connection."""
+
+    client: IAddress
+    server: IAddress
+    is_secure: bool
 
     def respond(
         self,
@@ -77,6 +95,40 @@ class Exchange:
     seconds: float
     is_cut_off: bool = False
     reason: str = ""
+
+
+class Teller:
+    """Tells of each answer to one client when it has ended."""
+
+    __slots__ = ("_answered", "_begun", "_client", "_seconds")
+
+    def __init__(self, factory: Listening, client: IAddress) -> None:
+        self._answered = factory.answered
+        self._seconds = factory.seconds
+        self._client = client
+        self._begun = 0.0
+
+    def begin(self) -> None:
+        """The head of a request has come."""
+        self._begun = self._seconds()
+
+    def tell(
+        self,
+        request: Request | None,
+        code: int,
+        sent: int,
+        is_cut_off: bool = False,
+        reason: str = "",
+    ) -> None:
+        """Tell of an answer. See Exchange."""
+        if self._answered is None:
+            return
+        seconds = 0.0 if request is None else self._seconds() - self._begun
+        exchange = Exchange(self._client, request, code, sent, seconds, is_cut_off, reason)
+        try:
+            self._answered(exchange)
+        except Exception:
+            log.failure("Telling of an answer raised an exception")
 
 
 class Listening(Protocol):

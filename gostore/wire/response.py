@@ -152,6 +152,22 @@ def start_response(
     return head, body
 
 
+def error_response(
+    is_head: bool, code: int, text: str, headers: Sequence[tuple[bytes, bytes]], tail: bytes
+) -> tuple[bytes, bytes]:
+    """The head and the body of an error that the wire answers with by itself."""
+    body = error_body(code, text)
+    head = response_head(code, (*ERROR_HEADERS, *headers), len(body), tail)
+    return head, b"" if is_head else body
+
+
+def with_connection(tail: bytes, keep_alive: bool, version: tuple[int, int]) -> bytes:
+    """The end of a head with a Connection field before it, if a client of this version needs it."""
+    if not keep_alive:
+        return b"Connection: close\r\n" + tail
+    return b"Connection: keep-alive\r\n" + tail if version == (1, 0) else tail
+
+
 class Outlet(Protocol):
     """What a response goes through: its connection."""
 

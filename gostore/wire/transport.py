@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from twisted.internet import main, tcp
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
@@ -62,6 +63,14 @@ class Transport(Protocol):
     def getPeer(self) -> IAddress: ...
 
     def getHost(self) -> IAddress: ...
+
+
+def set_no_delay(transport: Transport) -> None:
+    """Let a TCP transport, also one below TLS, hold nothing back in the hope of more."""
+    if isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
+        no_delay = getattr(transport, "setTcpNoDelay", None)
+        if no_delay is not None:
+            no_delay(True)
 
 
 class EagerServer(tcp.Server):

@@ -175,6 +175,17 @@ class PipelineTests(SynchronousTestCase):
         self.assertEqual(client.codes, [200] * 1000)
         self.assertFalse(client.wire.paused)
 
+    def test_upload_at_the_end(self) -> None:
+        """A turn may end right before a body of which nothing is here."""
+        client = Client()
+        upload = head(b"Content-Length: 5", line=b"PUT /b HTTP/1.1")
+        client.connection.dataReceived(GET * (REQUESTS_A_TURN - 1) + upload)
+        client.settle()
+        self.assertFalse(client.wire.paused)
+        client.send(b"hello")
+        self.assertEqual(client.codes, [200] * REQUESTS_A_TURN)
+        self.assertEqual(client.app.kept, {"/b": b"hello"})
+
     def test_half_close(self) -> None:
         """A client that half-closes gets all its answers first."""
         client = Client()
