@@ -95,7 +95,7 @@ class Options(usage.Options):
     optParameters = [
         [row.name, row.short, None, row.doc, partial(checked, row)]
         for row in TABLE.values()
-        if not row.flag
+        if not (row.flag or row.many)
     ] + [["config", None, None, "Read settings from this INI file first."]]
 
     settings: Settings
@@ -123,7 +123,7 @@ class Options(usage.Options):
         for row in TABLE.values():
             if row.flag and self[row.name]:
                 values[row.name] = True
-            elif not row.flag and self[row.name] is not None:
+            elif not row.flag and self.get(row.name) is not None:
                 values[row.name] = row.parse(self[row.name])
         # Here, since daemonizing changes the working directory.
         try:
@@ -143,6 +143,13 @@ class Options(usage.Options):
     def getSynopsis(self) -> str:
         """The first line of --help."""
         return "Usage: twistd [twistd options] gostore [options]"
+
+    def opt_listen(self, text: str) -> None:
+        """Listen on one more address."""
+        checked(TABLE["listen"], text)
+        self["listen"] = "\n".join(filter(None, [self.get("listen"), text]))
+
+    opt_s = opt_listen
 
     opt_h = usage.Options.opt_help
 

@@ -59,10 +59,17 @@ class OptionsTests(SynchronousTestCase):
         """Long and short options are the settings of the same name."""
         settings = parse("-d", "/srv/blobs", "-s", ":80", "-D", "--put-creates", "--id-bits=16")
         wanted = Settings(
-            dir="/srv/blobs", listen="tcp:80", debug=True, put_creates=True, id_bits=16
+            dir="/srv/blobs", listen=("tcp:80",), debug=True, put_creates=True, id_bits=16
         )
         self.assertEqual(settings, wanted)
-        self.assertEqual(parse("--dir", "/srv/blobs", "--listen", ":80").listen, "tcp:80")
+        self.assertEqual(parse("--dir", "/srv/blobs", "--listen", ":80").listen, ("tcp:80",))
+
+    def test_several_addresses(self) -> None:
+        """Each -s is one more address, and all of them replace those of the file."""
+        path = self.config("[gostore]\nlisten = :1\n  :2\n")
+        self.assertEqual(parse("--config", path).listen, ("tcp:1", "tcp:2"))
+        listen = parse("-s", ":80", "--config", path, "--listen", "unix:/x").listen
+        self.assertEqual(listen, ("tcp:80", "unix:/x"))
 
     def test_every_setting_is_an_option(self) -> None:
         """Each row of the table is an option, and takes its own default."""

@@ -116,6 +116,11 @@ _HOST_PORT = re.compile(
 _ENDPOINT_PORT = re.compile(r"(?:tcp|tcp4|tcp6|ssl):(?:port=)?(?P<port>-?[0-9]+)(?::.*)?")
 
 
+def parse_addresses(text: str) -> tuple[str, ...]:
+    """Read addresses to listen on, one a line; see `parse_listen`."""
+    return tuple(parse_listen(line.strip()) for line in text.strip().splitlines() or [""])
+
+
 def parse_listen(text: str) -> str:
     """Turn the text of an address into a Twisted endpoint string.
 
@@ -140,11 +145,34 @@ def parse_listen(text: str) -> str:
     except Exception as error:  # A plugin's parser may raise anything on nonsense.
         if isinstance(error, ModuleNotFoundError) and error.name == "OpenSSL":
             raise ValueError(f"{text!r} needs TLS: pip install 'gostore[tls]'") from error
+        if isinstance(error, LookupError) and text.startswith("systemd:"):
+            raise ValueError(
+                f"{text!r} needs a socket from systemd, which has given this process"
+                f" {os.environ.get('LISTEN_FDS', 'none')}"
+                " (a .socket unit has the name of its .service)"
+            ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{text!r} is nothing to listen on ({reason}); try tcp:7777 or 127.0.0.1:7777"
         ) from error
     return description
+
+
+def endpoint_arguments(text: str) -> tuple[str, list[str], dict[str, str]]:
+    """Take a Twisted endpoint string apart: its type, its positional and its named arguments."""
+    parts = [[""]]
+    characters = iter(text)
+    for character in characters:
+        if character == "\\":
+            parts[-1][-1] += next(characters, "")
+        elif character == ":":
+            parts.append([""])
+        elif character == "=" and len(parts[-1]) == 1:
+            parts[-1].append("")
+        else:
+            parts[-1][-1] += character
+    kind, *values = [part[0] for part in parts if len(part) == 1]
+    return kind, values, {part[0]: part[1] for part in parts if len(part) == 2}
 
 
 def absolute(path: str) -> str:

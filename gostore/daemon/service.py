@@ -1,7 +1,7 @@
 """The daemon's services, built from plain arguments.
 
     Daemon                  starts and stops everything in its order
-      Listener              binds the endpoint, accepts connections
+      Listener              binds the addresses, accepts connections
       Collector             asks the store for a collection run every few seconds
       Scrubber              has the store verify one blob after another, slowly
 
@@ -18,18 +18,15 @@ from typing import Any, NoReturn
 from attrs import asdict, fields
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
-    IListeningPort,
     IReactorTime,
-    IStreamServerEndpoint,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.daemon.collector import Collector
 from gostore.daemon.greeting import greeting, warnings
+from gostore.daemon.listener import CannotListen, Listener, make_endpoint
 from gostore.daemon.process import collections_paused, share_of_files
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
@@ -43,51 +40,12 @@ from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.status import Status
-from gostore.wire import MAX_BODY, HTTPFactory, Limits, make_eager, make_patient
+from gostore.wire import MAX_BODY, HTTPFactory, Limits
 
 log = Logger()
 
 SAY_WAITING_AFTER = 1.0
 """Seconds after which a shutdown says what it waits for: idle connections are gone by then."""
-
-BACKLOG = 4096
-"""How many connections may wait to be accepted: the most that Linux allows by default."""
-
-
-class Listener(Service):
-    """Holds the port. privilegedStartService binds it, and raises any failure at once."""
-
-    def __init__(self, endpoint: IStreamServerEndpoint, factory: HTTPFactory) -> None:
-        self.setName("listener")
-        self.factory = factory
-        self._endpoint = endpoint
-        self._ports: list[IListeningPort] = []
-
-    @property
-    def addresses(self) -> list[object]:
-        """The addresses really listened on, as getHost() of the ports gives them."""
-        return [port.getHost() for port in self._ports]
-
-    def privilegedStartService(self) -> None:
-        """Bind. Raises whatever the endpoint fails with: CannotListenError and others."""
-        super().privilegedStartService()
-        failures: list[Failure] = []
-        # All of Twisted's own server endpoints answer before listen() returns.
-        self._endpoint.listen(self.factory).addCallbacks(self._ports.append, failures.append)
-        for failure in failures:
-            failure.raiseException()
-        for port in self._ports:
-            make_eager(port)
-            make_patient(port)
-
-    def stopService(self) -> Deferred[None]:
-        """Unbind: accept no more connections. Those accepted go on."""
-        super().stopService()
-        return Deferred.fromCoroutine(self._unbind())
-
-    async def _unbind(self) -> None:
-        while self._ports:
-            await maybeDeferred(self._ports.pop().stopListening)
 
 
 class Daemon(MultiService):
@@ -138,11 +96,13 @@ class Daemon(MultiService):
         self._opened = True
         try:
             super().privilegedStartService()
-        except Exception as error:
-            if not isinstance(error, (CannotListenError, OSError)):
-                log.failure("Listening failed in a way of its own")
+        except CannotListen as error:
+            if error.unexpected:
+                log.failure(
+                    "Listening failed in a way of its own", failure=Failure(error.__cause__)
+                )
             self._store.close()
-            self._refuse(f"cannot listen on {self._settings.listen}: {_reason(error)}")
+            self._refuse(str(error))
 
     def startService(self) -> None:
         """Recover, then serve. Nothing is accepted before this returns and the reactor runs."""
@@ -159,7 +119,7 @@ class Daemon(MultiService):
         addresses = self._listener.addresses
         for line in [*greeting(self._settings, addresses), str(summary)]:
             log.info("{line}", line=line)
-        for line in warnings(self._settings, addresses):
+        for line in warnings(addresses):
             log.warn("{line}", line=line)
 
     def stopService(self) -> Deferred[None]:
@@ -222,8 +182,8 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     )
     answered = log_answer if settings.debug else None
     factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
-    endpoint = serverFromString(reactor, with_backlog(settings.listen))
-    return Daemon(settings, store, Listener(endpoint, factory), reactor, refuse)
+    endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
+    return Daemon(settings, store, Listener(endpoints, factory), reactor, refuse)
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -235,25 +195,8 @@ def make_limits(settings: Settings) -> Limits:
     return Limits(**named, turned_away=share_of_files(5))
 
 
-def with_backlog(listen: str) -> str:
-    """Let a crowd connect at once, unless the endpoint string says itself how large a crowd.
-
-    Beyond Twisted's 50 the kernel drops connections, and the clients try again after a second.
-    """
-    kind = listen.partition(":")[0]
-    if kind not in ("tcp", "tcp4", "tcp6", "ssl", "unix") or ":backlog=" in listen:
-        return listen
-    return f"{listen}:backlog={BACKLOG}"
-
-
 def connection_limit(settings: Settings) -> int:
     """The most connections at a time. "auto" leaves a fifth of the open files to blobs."""
     if settings.max_connections is not None:
         return settings.max_connections
     return share_of_files(80)
-
-
-def _reason(error: Exception) -> str:
-    """The reason alone: CannotListenError repeats the address."""
-    inner = getattr(error, "socketError", error)
-    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__

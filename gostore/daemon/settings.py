@@ -20,10 +20,10 @@ from attrs import evolve, field, fields, frozen
 
 from gostore.daemon.parsers import (
     or_auto,
+    parse_addresses,
     parse_count,
     parse_flag,
     parse_id_bits,
-    parse_listen,
     parse_seconds,
     parse_seconds_above_zero,
     parse_size,
@@ -61,6 +61,8 @@ class Setting:
     """Its one-letter option."""
     flag: bool = False
     """Whether it is an option without a value on the command line."""
+    many: bool = False
+    """Whether it takes several values: an option for each, or a line for each in the file."""
     name: str = ""
     """Its name on the command line and in the configuration file; from the field's name."""
 
@@ -82,8 +84,9 @@ def _setting(
     *,
     short: str | None = None,
     flag: bool = False,
+    many: bool = False,
 ) -> T:
-    row = Setting(group, default, parse, doc, more, short, flag)
+    row = Setting(group, default, parse, doc, more, short, flag, many)
     # For attrs this is the field's definition, for a type checker its value.
     made: T = field(default=parse(default), metadata={Setting: row})
     return made
@@ -102,12 +105,15 @@ class Settings:
         " directory.",
         short="d",
     )
-    listen: str = _setting(
+    listen: tuple[str, ...] = _setting(
         GENERAL,
         "tcp:7777",
-        parse_listen,
-        "The address to listen on: a Twisted endpoint string, or host:port.",
+        parse_addresses,
+        "An address to listen on: a Twisted endpoint string, or host:port.",
+        "For several addresses give the option several times, or an indented line for each in this"
+        " file.",
         short="s",
+        many=True,
     )
     debug: bool = _setting(
         GENERAL, "no", parse_flag, "Log debug messages too.", short="D", flag=True
@@ -264,7 +270,7 @@ def parse_config(text: str, file: str) -> dict[str, object]:
             setting = TABLE.get(name)
             if setting is None:
                 raise BadSetting(f"{file}, line {where}: unknown setting {name!r}")
-            if "\n" in value:
+            if "\n" in value and not setting.many:
                 raise BadSetting(f"{file}, line {where}: {name} goes on over several lines")
             if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
                 # INI has no quotes: they would be part of the name of a directory.

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.daemon import parsers
 from gostore.daemon.parsers import (
     absolute,
+    endpoint_arguments,
+    parse_addresses,
     parse_count,
     parse_flag,
     parse_listen,
@@ -138,6 +140,33 @@ class ListenTests(SynchronousTestCase):
             str(caught.exception),
             "'ssl:7777:privateKey=key.pem' needs TLS: pip install 'gostore[tls]'",
         )
+
+
+class EndpointTests(SynchronousTestCase):
+    """Endpoint strings, taken apart."""
+
+    def test_arguments(self) -> None:
+        """They are split at colons, named by an equals sign, and escaped by a backslash."""
+        for text, wanted in {
+            "tcp:7777": ("tcp", ["7777"], {}),
+            "unix:/a b:mode=660": ("unix", ["/a b"], {"mode": "660"}),
+            r"tcp6:80:interface=\:\:1": ("tcp6", ["80"], {"interface": "::1"}),
+            r"unix:a\=b\\:x=y=z": ("unix", ["a=b\\"], {"x": "y=z"}),
+        }.items():
+            self.assertEqual(endpoint_arguments(text), wanted)
+
+    def test_several(self) -> None:
+        """Each line is an address."""
+        wanted = ("tcp:1", "tcp:2:interface=127.0.0.1")
+        self.assertEqual(parse_addresses("tcp:1\n 127.0.0.1:2"), wanted)
+        self.assertRaises(ValueError, parse_addresses, "")
+
+    def test_no_systemd(self) -> None:
+        """A socket that systemd has not given is said in words."""
+        for text in ("systemd:domain=INET:index=0", "systemd:domain=UNIX:name=x.socket"):
+            with self.assertRaises(ValueError) as caught:
+                parse_listen(text)
+            self.assertIn("needs a socket from systemd", str(caught.exception))
 
 
 class PathTests(SynchronousTestCase):

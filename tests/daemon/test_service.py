@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from gostore.daemon import service
-from gostore.daemon.service import Daemon, Listener
+from gostore.daemon.listener import Listener
+from gostore.daemon.service import Daemon
 from gostore.daemon.settings import LIMITS, TABLE, Settings
 from gostore.errors import DiskFailed, VolumeInUse
 from gostore.store.interface import Summary
@@ -164,7 +165,7 @@ class DaemonTests(SynchronousTestCase):
             Settings(dir="/srv/blobs"),
             JournalStore(self.journal),
             Listener(
-                JournalEndpoint(self.journal, address),
+                [("tcp:7777", JournalEndpoint(self.journal, address))],
                 cast(HTTPFactory, JournalFactory(self.journal)),
             ),
             self.clock,
@@ -368,17 +369,3 @@ class BuildTests(SynchronousTestCase):
             {each.replace("-", "_") for each, row in TABLE.items() if row.group == LIMITS},
             named | {"max_uploads"},
         )
-
-    def test_backlog(self) -> None:
-        """As many as the kernel allows may wait to be accepted, unless the endpoint says a number.
-
-        What systemd listens on is systemd's to say.
-        """
-        for listen, wanted in {
-            "tcp:7777": "tcp:7777:backlog=4096",
-            "tcp6:7777:interface=\\:\\:1": "tcp6:7777:interface=\\:\\:1:backlog=4096",
-            "unix:/run/x.sock": "unix:/run/x.sock:backlog=4096",
-            "tcp:7777:backlog=5": "tcp:7777:backlog=5",
-            "systemd:domain=INET:index=0": "systemd:domain=INET:index=0",
-        }.items():
-            self.assertEqual(service.with_backlog(listen), wanted)

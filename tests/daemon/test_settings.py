@@ -33,7 +33,7 @@ class TableTests(SynchronousTestCase):
     def test_documented_defaults(self) -> None:
         """The defaults are the published ones."""
         settings = Settings()
-        self.assertEqual(settings.listen, "tcp:7777")
+        self.assertEqual(settings.listen, ("tcp:7777",))
         self.assertEqual(settings.gc_interval, 5)
         self.assertEqual((settings.max_uri_size, settings.max_head_size), (8192, 16384))
         self.assertEqual((settings.max_fields, settings.max_uploads), (100, 256))
@@ -66,7 +66,7 @@ class ConfigTests(SynchronousTestCase):
         text = "# one\n[gostore]\ngc-interval = 0.5\n; two\nlisten: :80\ndir = /a b/100%\n"
         self.assertEqual(
             parse_config(text, "x.conf"),
-            {"gc-interval": 0.5, "listen": "tcp:80", "dir": "/a b/100%"},
+            {"gc-interval": 0.5, "listen": ("tcp:80",), "dir": "/a b/100%"},
         )
 
     def test_empty(self) -> None:
@@ -94,6 +94,15 @@ class ConfigTests(SynchronousTestCase):
         """An indented line, which INI takes for more of the value above it, is refused."""
         reason = self.refused("[gostore]\ndir = a\n  listen = b\n")
         self.assertEqual(reason, "x.conf, line 2: dir goes on over several lines")
+
+    def test_several_addresses(self) -> None:
+        """A setting that takes several values has one on each line."""
+        values = parse_config("[gostore]\nlisten = :80\n  unix:/a b\n", "x.conf")
+        self.assertEqual(values, {"listen": ("tcp:80", "unix:/a b")})
+        values = parse_config("[gostore]\nlisten =\n  :80\n  :81\n", "x.conf")
+        self.assertEqual(values, {"listen": ("tcp:80", "tcp:81")})
+        reason = self.refused("[gostore]\nlisten = :80\n  x\n")
+        self.assertIn("x.conf, line 2: listen: 'x' is nothing to listen on", reason)
 
     def test_quotes(self) -> None:
         """Quotes around a value, which INI takes for part of it, are refused; others are not."""

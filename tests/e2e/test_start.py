@@ -105,6 +105,49 @@ def test_unix_socket(make_daemon: Make, tmp_path: Path) -> None:
     assert path.is_socket()
 
 
+def test_several_addresses(make_daemon: Make, tmp_path: Path) -> None:
+    """Each -s is listened on."""
+    path = tmp_path / "socket"
+    daemon = make_daemon().start("-s", ANY_PORT, "-s", f"unix:{path}")
+    assert daemon.ask("GET", "a").status == 404
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert daemon.stop() == 0
+    assert not path.exists()
+
+
+def test_socket_after_kill(make_daemon: Make, tmp_path: Path) -> None:
+    """After kill -9 its socket is no obstacle, though another process has its number by now."""
+    path = tmp_path / "socket"
+    daemon = make_daemon()
+    for _ in range(2):
+        daemon.launch("-s", f"unix:{path}").wait_for("Recovery: ")
+        daemon.kill()
+        Path(f"{path}.lock").unlink(missing_ok=True)
+        os.symlink(str(os.getpid()), f"{path}.lock")
+    assert path.is_socket()
+
+
+def test_socket_for_all(make_daemon: Make, tmp_path: Path) -> None:
+    """A socket has the permissions of the umask, and one that all may use is warned of."""
+    path = tmp_path / "socket"
+    daemon = make_daemon(wrapper=("sh", "-c", 'umask 077; exec "$@"', "sh"))
+    daemon.launch("-s", f"unix:{path}").wait_for("Recovery: ")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "no authentication" not in daemon.said
+    assert daemon.stop() == 0
+    daemon.launch("-s", f"unix:{path}:mode=666").wait_for("There is no authentication: every user")
+
+
+def test_no_systemd_socket(tmp_path: Path) -> None:
+    """A socket that systemd has not passed is missed in words."""
+    done = run_twistd(["-n", "gostore", "-s", "systemd:domain=INET:index=0"], tmp_path)
+    assert done.returncode == 1
+    assert "needs a socket from systemd" in done.stderr
+
+
 def in_background(tmp_path: Path, *options: str) -> int:
     """Start a daemon in the background, of a relative directory; return its process id."""
     ended = run_twistd(

@@ -6,6 +6,7 @@ import datetime
 import http.client
 import random
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,30 +19,41 @@ from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, Daemon, ask
 
 
-def certify(directory: Path) -> None:
-    """Make key.pem and cert.pem, for localhost and for an hour."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(
+class Authority:
+    """A key and its certificate, from an authority or by itself."""
+
+    def __init__(self, name: str, issuer: Authority | None = None, *, leaf: bool = False) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        by = issuer or self
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(by.name)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        )
+        if not leaf:
+            constraints = x509.BasicConstraints(ca=True, path_length=None)
+            builder = builder.add_extension(constraints, critical=True)
+        certificate = builder.sign(by.key, hashes.SHA256())
+        self.certificate = certificate.public_bytes(serialization.Encoding.PEM)
+        self.private = self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-    )
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def certify(directory: Path) -> None:
+    """Make key.pem and cert.pem, for localhost and for an hour."""
+    own = Authority("localhost", leaf=True)
+    (directory / "key.pem").write_bytes(own.private)
+    (directory / "cert.pem").write_bytes(own.certificate)
 
 
 @pytest.fixture
@@ -90,3 +102,44 @@ def test_protocols(secure: Daemon, tmp_path: Path) -> None:
         assert connection.sock.selected_alpn_protocol() == agreed
         assert ask(connection, "GET", "/healthz").status == 200
         connection.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "privateKey={0}/key.pem:certKey={0}/full.pem",
+        "privateKey={0}/key.pem:certKey={0}/cert.pem:extraCertChain={0}/chain.pem",
+        "privateKey={0}/key.pem:certKey={0}/full.pem:extraCertChain={0}/chain.pem",
+        "privateKey={0}/all.pem",
+        "{0}/key.pem:{0}/full.pem",
+    ],
+)
+def test_chain(make_daemon: Make, tmp_path: Path, options: str) -> None:
+    """The whole chain of certificates is sent, once, so that the root is all a client needs."""
+    root = Authority("root")
+    between = Authority("between", root)
+    leaf = Authority("localhost", between, leaf=True)
+    for name, content in {
+        "root.pem": root.certificate,
+        "key.pem": leaf.private,
+        "cert.pem": leaf.certificate,
+        "chain.pem": between.certificate,
+        "full.pem": leaf.certificate + between.certificate,
+        "all.pem": leaf.private + leaf.certificate + between.certificate,
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    daemon = make_daemon()
+    daemon.launch("-s", f"ssl:0:{options.format(tmp_path)}:interface=127.0.0.1").serves("https")
+    connection = connect(daemon, tmp_path / "root.pem")
+    assert ask(connection, "GET", "/healthz").status == 200
+    # The handshake succeeds with a certificate too many as well.
+    shown = subprocess.run(
+        ["openssl", "s_client", "-showcerts", "-connect", f"127.0.0.1:{daemon.port}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert shown.stdout.count("BEGIN CERTIFICATE") == 2
+    connection.close()
