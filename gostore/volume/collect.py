@@ -1,8 +1,8 @@
 """Retiring and collecting: how blobs that nobody can ask for any more leave the disk.
 
-A blob is dead when its state file says Failure.  The collector removes it working from the state
-files alone; the store merely says where to look, so that a run costs what there is to remove and
-not what there is to keep.
+A blob is dead when its state file says Failure.  The collector acts on the state files alone. The
+store (store/garbage.py) only says where to look, so the cost of a run grows with what there is to
+remove, not with what there is to keep.  daemon/collector.py says when.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = Logger()
 
 @frozen
 class Dead:
-    """A committed blob to be collected: where to look, and its place among those of its location.
+    """A committed blob to collect: where to look, and its place among the blobs of its location.
 
     ``replaced_by`` is the id of its successor, None if it was deleted.
     """
@@ -36,11 +36,11 @@ class Dead:
 
 @define
 class Collected:
-    """What one run did: blobs that are durably gone, and ids that nothing bears any more."""
+    """What one run did: the blobs that are durably gone, and the ids that are free again."""
 
     blobs: list[Dead] = field(factory=list)
     ids: list[int] = field(factory=list)
-    #: What is there still, by its name, and why.
+    #: Why something is still there, by name.
     left: dict[str, str] = field(factory=dict)
 
 
@@ -48,8 +48,8 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
     """Mark each blob Failure, replaced by the blob of the second id.
 
     A crash may undo this: the newer generation decides.  But the new record is synced before it
-    takes the place of the old one, or a torn one could be found there, and quarantined.  A blob
-    that cannot be marked now is marked, or done without, by `collect`.
+    takes the place of the old one; otherwise a start could find a torn one, and quarantine the
+    blob.  If a blob cannot be marked now, `collect` marks it, or removes it unmarked.
     """
     failures: list[tuple[int, Exception]] = []
     marked = []
@@ -63,15 +63,15 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
                 marked.append(blob)
     failures += volume.replace_states(marked)
     for blob_id, reason in failures:
-        # Of one that is gone the successor was deleted, and it with it.
+        # The blob is gone if its successor was deleted: that deletes both.
         if not isinstance(reason, FileNotFoundError):
             log.warn("Blob {id} is not marked Failure: {error}", id=blob_id, error=reason)
 
 
 def _marked(volume: Volume, blob_id: int, generation: int, by: int) -> Blob | None:
-    """Return the blob as it is when it is marked; None if it is so already, or another's by now.
+    """Return the blob with its mark; None if it has one, or if the id is another blob's by now.
 
-    A collection run may be first to remove what is to be retired, and its number is free then.
+    A run of the collector may come first and remove the blob, and its id is free then.
     """
     blob = volume.directory.read_record(str(blob_id), blob_id)
     if blob.generation != generation or blob.state is State.FAILURE:
@@ -83,9 +83,9 @@ def _marked(volume: Volume, blob_id: int, generation: int, by: int) -> Blob | No
 def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) -> Collected:
     """Remove dead blobs, dropped stages, and what is in the trash.
 
-    A tombstone, the highest generation of its location, goes only when all its elders are durably
-    gone: else a crash could bring one of them back.  What cannot be removed stays for the next run.
-    ``dead`` has to hold all elders that a tombstone in it has on the disk.
+    A tombstone has the highest generation of its location. It goes only when all its elders are
+    durably gone; otherwise a crash could bring one of them back.  What cannot be removed stays for
+    the next run.  If ``dead`` holds a tombstone, it has to hold all its elders on the disk.
     """
     done = Collected()
     if volume.broken is None:
@@ -93,25 +93,24 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
         with suppress(OutcomeUnknown):
             _collect_blobs(volume, dead, done)
     for blob_id in stages:
-        if volume.trash.remove(stage_name(blob_id)) and not _bears(volume, blob_id):
+        if volume.trash.remove(stage_name(blob_id)) and not _is_taken(volume, blob_id):
             done.ids.append(blob_id)
     for name in list(volume.trash.trashed):
         if volume.trash.remove(name):
-            # A deletion may just have given it another name, under which it still bears the id.
+            # A deletion may just have given it another name, and the id is still taken.
             borne = volume.trash.trashed.pop(name, None)
             if borne is not None:
                 done.ids.append(borne)
         else:
             done.left[name] = volume.trash.why_kept[name]
     if volume.broken is not None:
-        # What was renamed may not last, and what is not known to be renamed may be: which numbers
-        # the directory bears is for the next start to see.
+        # Nobody knows which renames will last. The next start sees which ids are taken.
         done.ids.clear()
     return done
 
 
-def _bears(volume: Volume, blob_id: int) -> bool:
-    """Say whether a failed upload's number is borne by something, which was in its way."""
+def _is_taken(volume: Volume, blob_id: int) -> bool:
+    """Say whether something else has a failed upload's id: it was in the upload's way."""
     try:
         return volume.directory.stands(str(blob_id))
     except OSError:
@@ -127,13 +126,13 @@ def _collect_blobs(volume: Volume, dead: Iterable[Dead], done: Collected) -> Non
     for group in by_location.values():
         group.sort(key=lambda one: one.generation)
         youngest = group.pop()
-        # Alone it has to wait for nobody.
+        # Alone it waits for nobody.
         (last if group else first).append(youngest)
         first.extend(group)
     standing = _trash(volume, first, done)
     for one in last:
         if one.location in standing:
-            done.left[str(one.id)] = "what it stands above is not removed"
+            done.left[str(one.id)] = "an older blob of its location is not removed"
     _trash(volume, [one for one in last if one.location not in standing], done)
 
 
@@ -154,8 +153,8 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
                 moved.append(one)
             else:
                 done.blobs.append(one)
-                # Either its successor's deletion took it along, and the trash still bears its id,
-                # or somebody removed it by hand.
+                # Either its successor's deletion put it into the trash, which still has its id, or
+                # somebody removed it by hand.
                 if one.id not in volume.trash.trashed.values():
                     done.ids.append(one.id)
         except OSError as error:
@@ -169,9 +168,9 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
 
 
 def _is_dead(volume: Volume, one: Dead) -> bool | None:
-    """Say whether the state file marks the blob Failure; if it was replaced, see that it does.
+    """Say whether the state file marks the blob Failure; if it was replaced, mark it first.
 
-    None if its number is another's by now: it is gone.
+    None if the id is another blob's by now: this one is gone.
     """
     name = str(one.id)
     try:
@@ -179,7 +178,7 @@ def _is_dead(volume: Volume, one: Dead) -> bool | None:
     except FileNotFoundError:
         return True  # without a state file it is no blob
     except BadRecord as error:
-        # Nothing says that it is dead, nothing can say that it lives: keep it for people to see.
+        # Nobody can tell whether it is dead: keep it for people to see.
         log.warn("Blob {id} has a bad record: {error}", id=one.id, error=error)
         volume.trash.quarantine(name)
         return True
@@ -193,7 +192,7 @@ def _is_dead(volume: Volume, one: Dead) -> bool | None:
         blob.replace(volume.now(), one.replaced_by)
         volume.replace_state(name, blob)
     except OSError as error:
-        # On a full disk this is how room is made again: its successor, of a higher generation, is
-        # durable, so nothing depends on the mark.
+        # On a full disk this makes room. Nothing depends on the mark: the blob's successor is
+        # durable, and has a higher generation.
         log.warn("Blob {id} is collected unmarked: {error}", id=one.id, error=error)
     return True

@@ -70,10 +70,10 @@ class Volume:
         self.protocol = WriteProtocol(self.directory, self.trash, now, journaled=is_journaled)
         self._journal_size = journal_size
         self._made = False
-        #: Whether files can be opened, and read, with the condition that no disk is waited for.
+        #: Whether the kernel can open a file, and read it, on condition of not waiting for a disk.
         self._opens_now = True
         self._reads_now = True
-        #: Whether a look at the directory tells that it has been removed.
+        #: Whether the directory's link count tells that it has been removed.
         self._has_links = False
 
     # -- life ---------------------------------------------------------------------------------
@@ -90,8 +90,8 @@ class Volume:
                 self._made = True
             self._open_root(lock=True)
             self._check_writable()
-            # After a mere kill -9 the page cache holds what was never synced: to serve that now
-            # and to lose it in a power cut would be to take back an answer.
+            # After a mere kill -9 the page cache holds what was never synced. If we served that
+            # now, a power cut could still take it back.
             self.disk.syncfs(self.directory.root)
             self.disk.fsync(self.directory.root)
             # Some file systems (FUSE) count none.
@@ -99,7 +99,7 @@ class Volume:
         self.directory.syncfs_trusted = self.disk.syncfs_trusted(self.directory.root)
 
     def _make(self, path: bytes | str) -> None:
-        """Make a directory, and those above it, to last: a flush of what is in it does not."""
+        """Make a directory and those above it, durably: a flush inside it would not do that."""
         above = os.path.dirname(path)
         if not os.path.lexists(above):
             self._make(above)
@@ -116,9 +116,9 @@ class Volume:
         Without ``lock`` a daemon may be serving it meanwhile. Raises as `open` does.
         """
         with self._refusing():
-            self._open_root(lock)
+            self._open_root(lock=lock)
 
-    def _open_root(self, lock: bool) -> None:
+    def _open_root(self, *, lock: bool) -> None:
         self.directory.open(self.path)
         self.protocol.journal = Journal(self.disk, self.directory.root, self._journal_size)
         if lock:
@@ -126,7 +126,7 @@ class Volume:
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
-        """Say why the directory cannot be had, and let go of it."""
+        """If the directory cannot be opened, close it and raise an error that says why."""
         try:
             yield
         except OSError as error:
@@ -151,14 +151,14 @@ class Volume:
         try:
             self.disk.rmdir(probe, dir_fd=self.directory.root)
         except OSError as error:
-            # Somebody has put something in its place: what may be written is asked before that.
+            # Somebody has put something in its place. The mkdir has told what we wanted to know.
             if error.errno not in (errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
 
     def close(self, *, unmake: bool = False) -> None:
         """Let go of the directory and its lock.
 
-        With ``unmake`` a directory that `open` has made, and that is empty still, is removed.
+        With ``unmake``, remove the directory if `open` made it and it is still empty.
         """
         try:
             self.protocol.journal.close()
@@ -181,7 +181,7 @@ class Volume:
     def check(self) -> None:
         """Raise ReadOnly if nothing may be written any more, or the directory has been removed.
 
-        That asks for what the kernel has in memory, and waits for no disk.
+        This asks the kernel only for what it has in memory, and waits for no disk.
         """
         if self.broken is None and self._is_removed():
             self.directory.give_up("the data directory has been removed")
@@ -192,7 +192,7 @@ class Volume:
         try:
             return self._has_links and self.disk.fstat(self.directory.root).st_nlink == 0
         except OSError:
-            return False  # which says nothing of the directory
+            return False  # the failure says nothing about the directory
 
     def free(self) -> tuple[int, int]:
         """Return (bytes free, bytes in all) of the file system."""
@@ -221,7 +221,7 @@ class Volume:
     def drop(self, stage: Stage) -> None:
         """Give up a stage whose blob has just become Failure; its record says why, if it can.
 
-        What it wrote gives its room back at once; the rest is for the collector.
+        Its bytes are removed at once; the rest is for the collector.
         """
         self.directory.finish(stage.release(), sync=False)
         with suppress(OSError):
@@ -229,7 +229,7 @@ class Volume:
         try:
             self.replace_state(stage.name, stage.blob, sync=False)
         except OSError as error:
-            # Very likely what made the upload fail: the disk is full, or broken.
+            # Very likely the upload failed for the same reason: the disk is full, or broken.
             log.debug("No last record in {name}: {error}", name=stage.name, error=error)
 
     # -- reading ------------------------------------------------------------------------------
@@ -237,8 +237,8 @@ class Volume:
     def open_data(self, blob: Committed) -> int:
         """Open the bytes of a committed blob and return the descriptor.
 
-        Raises FileNotFoundError if the blob has no directory (it was collected), DataDamaged if it
-        has, and the bytes are not those that were committed as far as an open can tell.
+        Raises FileNotFoundError if the blob has no directory (it was collected). Raises DataDamaged
+        if an open can tell that the bytes are not those that were committed.
         """
         name = str(blob.id)
         try:
@@ -258,13 +258,13 @@ class Volume:
         return fd
 
     def open_data_now(self, blob: Committed) -> int | None:
-        """As `open_data`, if that needs no disk; else None, as for whatever is wrong with it."""
+        """As `open_data`, but return None if that needs the disk, or if anything is wrong."""
         if not self._opens_now:
             return None
         try:
             fd = self.disk.open_cached(f"{blob.id}/{DATA}", READ, self.directory.root)
         except OSError as error:
-            # Of these it would be told every time: an old kernel, a sandbox.
+            # An old kernel, or a sandbox, would say these every time.
             self._opens_now = error.errno not in (errno.ENOSYS, errno.EINVAL, errno.EPERM)
             return None
         try:
@@ -311,7 +311,7 @@ class Volume:
         return self.disk.is_cached(fd, offset, length)
 
     def load(self, fd: int, offset: int, length: int) -> int:
-        """Read bytes for nothing but to have them in the page cache; return the descriptor.
+        """Read bytes only to bring them into the page cache; return the descriptor.
 
         Raises DataDamaged if the file ends before.
         """

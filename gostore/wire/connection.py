@@ -184,7 +184,7 @@ class Connection(protocol.Protocol):
                 request.body.flow()
             if self._request is request and not self._waits and not request.body.stopped:
                 # Here, and not in _advance, where the body would get another window.
-                self._input.read(True)
+                self._input.read(is_read=True)
                 self._check_end(request)
         self._advance()
 

@@ -55,7 +55,7 @@ class Output:
         # Whether the transport holds more than it likes.
         self.blocked = False
         self._is_registered = True
-        transport.registerProducer(self, True)
+        transport.registerProducer(self, streaming=True)
 
     def write(self, head: bytes, data: bytes) -> None:
         """Write a head, or nothing, and a piece of the body."""

@@ -149,8 +149,8 @@ MUTANTS = (
     _mutant(
         "the number of a removed stage is lost",
         "volume.collect",
-        "_bears(volume, blob_id):\n            done.ids.append(blob_id)\n",
-        "_bears(volume, blob_id):\n            pass\n",
+        "_is_taken(volume, blob_id):\n            done.ids.append(blob_id)\n",
+        "_is_taken(volume, blob_id):\n            pass\n",
         "POST, in memory",
     ),
     _mutant(
