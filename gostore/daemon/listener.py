@@ -155,7 +155,7 @@ def remove_stale_socket(path: str) -> None:
             return
         with socket.socket(socket.AF_UNIX) as client:
             # A listener whose queue is full must not hold us.
-            client.setblocking(False)
+            client.settimeout(0)
             number = client.connect_ex(path)
     except OSError:
         return

@@ -363,7 +363,7 @@ class Connection(protocol.Protocol):
         request = self._request
         self._request = None
         is_head = request is not None and request.method == "HEAD"
-        tail = with_connection(self._factory.tail, False, (1, 1))
+        tail = with_connection(self._factory.tail, keep_alive=False, version=(1, 1))
         head, data = error_response(is_head, code, text, headers, tail)
         self.transport.write(head + data)
         self._teller.tell(request, code, len(data), reason=text)

@@ -70,7 +70,7 @@ def set_no_delay(transport: Transport) -> None:
     if isinstance(transport.getPeer(), (IPv4Address, IPv6Address)):
         no_delay = getattr(transport, "setTcpNoDelay", None)
         if no_delay is not None:
-            no_delay(True)
+            no_delay(enabled=True)
 
 
 class EagerServer(tcp.Server):
