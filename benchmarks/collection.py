@@ -83,6 +83,8 @@ class Bytes:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.length: int | None = len(data)
+        self.complete = True
+        self.sender: str | None = None
 
     def deliver(self, sink: Sink) -> None:
         """Deliver everything at once."""

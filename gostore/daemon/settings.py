@@ -167,7 +167,10 @@ class Settings:
         BACKGROUND, "3600", parse_seconds_above_zero, "Seconds between two rounds of the scrub."
     )
     max_uploads: int = _setting(
-        LIMITS, "256", parse_count, "The most uploads in progress at a time."
+        LIMITS,
+        "256",
+        parse_count,
+        "The most uploads above 64 KiB in progress at a time; one address has 3/4 of them at most.",
     )
     max_connections: int | None = _setting(
         LIMITS,

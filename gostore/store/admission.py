@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from ipaddress import IPv6Address, IPv6Network
+
 from attrs import define
 
 from gostore.errors import Busy, NoSpace, TooLarge
+from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 
@@ -24,6 +28,9 @@ WAITING_ALONE = 1024 * 1024
 #: With fewer uploads than this in progress, each may hold more memory.
 _FEW = 8
 
+#: One in this many places is kept from each network, for others.
+_OTHERS = 4
+
 #: The seconds after which a caller who was refused for want of room may try again.
 _RETRY_AFTER = 1
 
@@ -32,9 +39,10 @@ _RETRY_AFTER = 1
 class Ticket:
     """Leave for one body to come: what it may use, and what it takes of what there is for all.
 
-    It takes a place among the uploads and its announced size until `arrived`, then the memory that
-    it holds until `release`.  ``max_size`` of its bytes may come, None for no limit; ``reserve``
-    bytes of the file system must stay free; ``waiting`` bytes may wait in memory for the disk.
+    It takes its announced size until `arrived`, a place among the bodies on their way to the disk
+    if it needs one, then the memory that it holds until `release`.  ``max_size`` of its bytes may
+    come, None for no limit; ``reserve`` bytes of the file system must stay free; ``waiting`` bytes
+    may wait in memory for the disk.
     """
 
     max_size: int | None
@@ -42,8 +50,21 @@ class Ticket:
     waiting: int
     _admission: Admission
     _announced: int
+    _sender: str | None
     _arriving: bool = True
+    _has_place: bool = False
+    _place_of: str | None = None
     _in_memory: int = 0
+
+    def take_place(self) -> bool:
+        """Take a place among the bodies on their way to the disk, if one is free."""
+        network = network_of(self._sender)
+        if not self._admission.has_place_for(network):
+            return False
+        self._place_of = network
+        self._has_place = True
+        self._admission.places[network] += 1
+        return True
 
     def arrived(self, in_memory: int) -> None:
         """The body is here, and so many bytes of it wait in memory for their commit."""
@@ -58,17 +79,24 @@ class Ticket:
         self._in_memory = 0
 
     def _leave(self) -> None:
-        if self._arriving:
-            self._arriving = False
-            self._admission.uploads -= 1
-            self._admission.announced -= self._announced
+        if not self._arriving:
+            return
+        self._arriving = False
+        self._admission.uploads -= 1
+        self._admission.announced -= self._announced
+        if self._has_place:
+            places = self._admission.places
+            places[self._place_of] -= 1
+            if not places[self._place_of]:
+                del places[self._place_of]
 
 
 class Admission:
     """Counts what the uploads in progress take, and gives tickets while there is room.
 
-    ``uploads`` bodies are on their way, of ``announced`` bytes; ``in_memory`` bytes wait for their
-    commit; ``free`` bytes of the file system were free when somebody last looked.
+    ``uploads`` bodies are on their way, of ``announced`` bytes; those that need a place have it in
+    ``places``, by network; ``in_memory`` bytes wait for their commit; ``free`` bytes of the file
+    system were free when somebody last looked.
     """
 
     def __init__(
@@ -85,9 +113,10 @@ class Admission:
         self._workers = workers
         self._max_blob_size = max_blob_size
         self._reserve_setting = reserve
-        self._max_uploads = max_uploads
+        self._max_places = max_uploads
         self._reserve = 0
         self.uploads = 0
+        self.places: Counter[str | None] = Counter()
         self.announced = 0
         self.in_memory = 0
         self.free = 0
@@ -101,15 +130,18 @@ class Admission:
             else self._reserve_setting
         )
 
-    def admit(self, length: int | None) -> Ticket:
-        """Give leave for a body of this announced length, None if it is not known.
+    def admit(self, body: Body) -> Ticket:
+        """Give leave for a body to come.
 
-        Raises TooLarge, Busy or NoSpace.
+        A body that is here, or is announced to be small, needs no place: it goes through memory,
+        and so a crowd of silent clients keeps no small blob out.  Raises TooLarge, Busy or NoSpace.
         """
-        announced = length or 0
+        announced = body.length or 0
         if self._max_blob_size is not None and announced > self._max_blob_size:
             raise TooLarge(self._max_blob_size)
-        if self.uploads >= self._max_uploads:
+        is_small = body.length is not None and body.length <= SMALL_BLOB
+        needs_place = not (is_small or body.complete)
+        if needs_place and not self.has_place_for(network_of(body.sender)):
             raise Busy("Too many uploads are in progress", _RETRY_AFTER)
         if self.in_memory >= _IN_MEMORY:
             raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
@@ -120,8 +152,29 @@ class Admission:
         waiting = WAITING_ALONE if self.uploads < _FEW else WAITING
         self.uploads += 1
         self.announced += announced
-        return Ticket(self._max_blob_size, self._reserve, waiting, self, announced)
+        ticket = Ticket(self._max_blob_size, self._reserve, waiting, self, announced, body.sender)
+        if needs_place:
+            ticket.take_place()
+        return ticket
+
+    def has_place_for(self, network: str | None) -> bool:
+        """Say whether a body from this network may have a place: no network may have all of them.
+
+        The peers of a Unix socket, None, may.
+        """
+        most = max(1, self._max_places - max(1, self._max_places // _OTHERS))
+        return self.places.total() < self._max_places and (
+            network is None or self.places[network] < most
+        )
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:
             self.free = found[0]
+
+
+def network_of(address: str | None) -> str | None:
+    """Return the network that stands for one client: the address, or the first 64 bits of IPv6."""
+    if address is None or ":" not in address:
+        return address
+    number = IPv6Address(address.partition("%")[0])
+    return str(number.ipv4_mapped or IPv6Network((int(number), 64), strict=False))

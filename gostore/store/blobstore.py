@@ -76,8 +76,8 @@ class BlobStore:
 
         ``max_blob_size`` in bytes, None for no limit; ``reserve`` is how many bytes of the file
         system stay free, None for the larger of 1 % and 64 MiB; ``max_uploads`` bodies may be on
-        their way to the disk at a time; ``max_open_files`` are kept open for the next reader;
-        ``rng`` draws the ids.
+        their way at a time, those aside that go through memory; ``max_open_files`` are kept open
+        for the next reader; ``rng`` draws the ids.
         """
         self.index = Index(id_bits, rng)
         self.garbage = Garbage(volume, workers, self.index.ids, clock)
@@ -319,7 +319,7 @@ class BlobStore:
         try:
             self.check_health()
             self._check(location, precondition, exists)
-            ticket = self.admission.admit(body.length)
+            ticket = self.admission.admit(body)
         except Exception:  # whatever a precondition raises, `create` has to hear of it
             return fail()
         try:

@@ -48,6 +48,14 @@ class Body(Protocol):
     def length(self) -> int | None:
         """The announced size in bytes; None if it is unknown."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether all bytes have arrived."""
+
+    @property
+    def sender(self) -> str | None:
+        """The IP address that it comes from; None if it comes over a Unix socket."""
+
     def deliver(self, sink: Sink) -> None:
         """Begin. Bytes that have arrived are delivered before this returns. Call it once."""
 

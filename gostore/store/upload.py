@@ -30,6 +30,10 @@ from gostore.volume.volume import Volume
 #: head, in a packet of its own; a stage would cost four flushes instead of a share in one.
 STAGE_AFTER = 0.05
 
+#: Pieces of a body in memory are put together when there are so many: tiny ones cost far more than
+#: their bytes.
+_MANY_PIECES = 64
+
 #: A larger stage is synced before its commit, not with it: others must not wait for that.
 SEALED = 1024 * 1024
 
@@ -110,8 +114,11 @@ class Upload:
         return self._received(b"".join(self._pieces)) if self._failure is None else None
 
     def _leave_memory(self) -> None:
-        """Wait no longer for the rest of a small body: it needs a stage after all."""
-        if self._waits_for_rest:
+        """Give a small body that takes its time a stage, as any other; without a place it waits on.
+
+        A stage shows people, and a recovery, what is on its way.
+        """
+        if self._waits_for_rest and self._ticket.take_place():
             self._waits_for_rest = self._in_memory = False
             self._work()
 
@@ -127,6 +134,8 @@ class Upload:
             self._fail(TooLarge(limit))
             return
         self._pieces.append(data)
+        if self._waits_for_rest and len(self._pieces) >= _MANY_PIECES:
+            self._pieces = [b"".join(self._pieces)]
         self._waiting += len(data)
         if self._waiting >= self._ticket.waiting and not self._paused:
             self._paused = True

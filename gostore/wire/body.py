@@ -70,8 +70,9 @@ class Counted:
 class Body:
     """One request's body, a push producer.
 
-    `length` is the announced size in bytes; None when chunked, 0 when there is none. `complete`:
-    all of it is here. `size`: how many bytes are. `started`: some of its framing is.
+    `length` is the announced size in bytes; None when chunked, 0 when there is none. `sender` is
+    the IP address that it comes from, None on a Unix socket. `complete`: all of it is here. `size`:
+    how many bytes are. `started`: some of its framing is.
     """
 
     __slots__ = (
@@ -88,12 +89,16 @@ class Body:
         "_taken",
         "complete",
         "length",
+        "sender",
         "size",
         "started",
     )
 
-    def __init__(self, length: int | None, limits: Limits, inlet: Inlet) -> None:
+    def __init__(
+        self, length: int | None, limits: Limits, inlet: Inlet, sender: str | None = None
+    ) -> None:
         self.length = length
+        self.sender = sender
         self.size = 0
         self.complete = length == 0
         self.started = False

@@ -196,7 +196,8 @@ class Connection(protocol.Protocol):
                 self.deadline.set(self._limits.head_timeout)
             return False
         method, target, path, query, version, fields = head
-        headers, body = fields.headers, Body(fields.length, self._limits, self)
+        sender = getattr(self.client, "host", None)
+        headers, body = fields.headers, Body(fields.length, self._limits, self, sender)
         request = Request(method, target, path, query, version, headers, body, self)
         self._begin(request, fields)
         return True

@@ -86,7 +86,7 @@ def test_cable(make_daemon: Make, cable: Cable) -> None:
     The old blob is there, no stage is left, the disk has its bytes back, and the slots are free.
     """
     daemon = make_daemon(
-        *("--gc-interval", "0.2", "--max-uploads", "4", "--max-connections", "12"),
+        *("--gc-interval", "0.2", "--max-uploads", "6", "--max-connections", "12"),
         # Time enough for a slow machine to come to the pulling.
         *("--body-window", "8", "--send-timeout", "8", "--idle-timeout", "10"),
         host=cable.host,

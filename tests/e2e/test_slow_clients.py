@@ -180,7 +180,10 @@ def test_slow_heads(make: Make) -> None:
 
 
 def test_slow_bodies(make: Make) -> None:
-    """Bodies slower than allowed get 408; their slots are free again, nothing is left of them."""
+    """Bodies slower than allowed get 408; their places are free again, nothing is left of them.
+
+    All of them come from one address, which may have six of the eight places.
+    """
     daemon = make("--body-window", "6", "--max-uploads", "8")
     counted = b"POST /store/%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbegun"
     chunked = (
@@ -191,17 +194,47 @@ def test_slow_bodies(make: Make) -> None:
         crowds.append(Crowd(daemon.port, 4, chunked, b"x"))
         for crowd in crowds:
             stack.enter_context(crowd)
-        refused = eventually(
-            lambda: (answer := daemon.ask("POST", "ninth", b"x")).status == 503 and answer,
-            "all slots are taken",
-        )
-        assert "Retry-After" in refused.headers
+        refused = ask_for_place(daemon)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: " in refused.lower()
+        assert daemon.ask("POST", "small-one", b"x").status == 204
         assert daemon.ask("GET", "small").status == 200
         eventually(lambda: all(crowd.gone for crowd in crowds), "all of them are thrown out")
-    assert sum((crowd.ended for crowd in crowds), Counter()) == {408: 8}
+    assert sum((crowd.ended for crowd in crowds), Counter()) == {408: 6, 503: 2}
     assert daemon.ask("POST", "tenth", b"x").status == 204
     assert daemon.ask("GET", "small").body == b"x" * 1024
     daemon.clean()
+
+
+def ask_for_place(daemon: Daemon, address: str = "127.0.0.1") -> bytes:
+    """Ask from an address whether a large upload may begin, and go; the head of the answer."""
+    head = b"PUT /store/small HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    got = b""
+    with socket.create_connection(
+        ("127.0.0.1", daemon.port), PATIENCE, source_address=(address, 0)
+    ) as connection:
+        connection.sendall(head + b"Content-Length: 1000000\r\n\r\n")
+        while b"\r\n\r\n" not in got and (data := connection.recv(4096)):
+            got += data
+    return got
+
+
+def test_silent_crowd(make: Make) -> None:
+    """Heads without a body keep no small blob out, and one address no large one from another."""
+    daemon = make("--max-uploads", "4")
+    silent = b"POST /store/silent%d HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+    begun = b"PUT /store/small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun"
+    with contextlib.ExitStack() as stack:
+        for number in range(12):
+            stack.enter_context(Crowd(daemon.port, 1, silent % number))
+        answers = [daemon.ask("POST", f"good{number}", b"12345") for number in range(20)]
+        assert [answer.status for answer in answers] == [204] * 20
+        stack.enter_context(Crowd(daemon.port, 4, begun))
+        eventually(
+            lambda: ask_for_place(daemon).startswith(b"HTTP/1.1 503 "), "the address has its share"
+        )
+        assert ask_for_place(daemon, "127.0.0.2").startswith(b"HTTP/1.1 100 ")
+        assert daemon.ask("POST", "last", b"12345").status == 204
 
 
 def test_fast_enough_bodies(make: Make) -> None:

@@ -218,12 +218,18 @@ class FakeBody:
     """A request body that the test feeds.
 
     ``pieces`` are here when the store asks for the body; with ``complete`` that is all of it.
-    ``length`` is the announced size, by default that of the pieces; None: chunked.
+    ``length`` is the announced size, by default that of the pieces; None: chunked. ``sender`` is
+    the IP address that it comes from.
     """
 
     def __init__(
-        self, *pieces: bytes, complete: bool = True, length: int | str | None = "known"
+        self,
+        *pieces: bytes,
+        complete: bool = True,
+        length: int | str | None = "known",
+        sender: str | None = None,
     ) -> None:
+        self.sender = sender
         self.length: int | None = sum(map(len, pieces)) if isinstance(length, str) else length
         self.pieces = list(pieces)
         self.complete = complete

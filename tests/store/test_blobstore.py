@@ -273,14 +273,16 @@ class AdmissionTests(StoreCase):
         self.open(max_uploads=2)
         bodies = [FakeBody(complete=False, length=None) for _ in range(2)]
         asked = [self.store.put("a", body, Details()) for body in bodies]
-        third = FakeBody(b"3")
+        third = FakeBody(b"3", complete=False, length=None)
         busy = self.refused(self.store.put("a", third, Details()), third, Busy)
         self.assertGreater(busy.retry_after, 0)
         self.assertEqual(self.store.uploads, 2)
         bodies[0].finish(b"1")
         self.wait(asked[0])
         self.assertEqual(self.store.uploads, 1)
-        self.wait(self.store.put("a", third, Details()))
+        put = self.store.put("a", third, Details())
+        third.finish()
+        self.wait(put)
 
     def test_memory(self) -> None:
         """Small bodies that wait for their commit hold a bounded number of bytes together."""
