@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import quote
+import re
+from html import unescape
+from urllib.parse import quote, urljoin
 
 from tests.e2e.bad_inputs import Response, is_location, naughty_strings, request, talk
 from tests.e2e.daemon import Daemon
@@ -49,8 +51,8 @@ def test_locations_and_bodies(daemon: Daemon) -> None:
     page = get(daemon, "/store/?limit=10000&delimiter=&format=html").body.decode()
     assert page.count("<tr>") == 1 + len(good)
     assert "<script" not in page
-    for text in good:
-        assert f'href="/store/{quote(text, safe="/")}"' in page, text
+    links = {urljoin("/store/", unescape(link)) for link in re.findall('href="([^"]*)"', page)}
+    assert {f"/store/{quote(text, safe='/')}" for text in good} <= links
     assert list(daemon.directory.parent.iterdir()) == [daemon.directory]
 
 
@@ -109,7 +111,8 @@ def test_fields(daemon: Daemon) -> None:
             assert answer.status in wanted, (name, text)
         for name in uploads:
             (answer,) = talk(daemon.port, request("PUT", "foo", b"hello", f"{name}: {text}"))
-            assert answer.status in (200, 400), (name, text)
+            # 431: more members than are looked at.
+            assert answer.status in (200, 400, 431), (name, text)
     assert daemon.running
     assert "Traceback" not in daemon.said
 
