@@ -201,11 +201,28 @@ class Settings:
     idle_timeout: float = _setting(
         PACE, "75", parse_seconds_above_zero, "Seconds an idle connection is kept."
     )
+    first_byte_timeout: float = _setting(
+        PACE,
+        "10",
+        parse_seconds_above_zero,
+        "Seconds for the first byte of an upload of known length.",
+    )
     body_rate: int = _setting(
-        PACE, "1KiB", parse_size, "Bytes a second that an upload must average over body-window."
+        PACE, "1KiB", parse_size, "Bytes a second that an upload must average over its window."
     )
     body_window: float = _setting(
-        PACE, "30", parse_seconds_above_zero, "Seconds over which body-rate is measured."
+        PACE,
+        "30",
+        parse_seconds_above_zero,
+        "Seconds over which body-rate is measured for an upload of known length.",
+    )
+    chunked_window: float = _setting(
+        PACE,
+        "300",
+        parse_seconds_above_zero,
+        "Seconds over which body-rate is measured for an upload in chunks, and for its first byte.",
+        "A program may think before it writes, as in `pg_dump | curl --fail -T - URL`. Without "
+        "--fail curl exits with 0 when gostore gives up and answers 408.",
     )
     send_timeout: float = _setting(
         PACE, "60", parse_seconds_above_zero, "Seconds a client may leave a response untaken."

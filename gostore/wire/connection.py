@@ -40,7 +40,7 @@ from gostore.wire.turns import REQUESTS_A_TURN
 
 log = Logger()
 
-_TURNED_AWAY_RETRY_AFTER = 10
+_TURNED_AWAY = ((b"retry-after", b"10"),)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -74,8 +74,8 @@ class Connection(protocol.Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self.client = transport.getPeer()
-        self.server = transport.getHost()
+        self.client, self.server = transport.getPeer(), transport.getHost()
+        self._sender = getattr(self.client, "host", None)
         self._heads.takes_any_host = isinstance(self.server, UNIXAddress)
         self.is_secure = ISSLTransport.providedBy(transport)
         set_no_delay(transport)
@@ -84,8 +84,7 @@ class Connection(protocol.Protocol):
         self._output = Output(self, self.deadline, transport, self._factory.turns)
         self.deadline.set(self._limits.idle_timeout)
         if self._turned_away:
-            retry_after = (b"retry-after", b"%d" % _TURNED_AWAY_RETRY_AFTER)
-            self._refuse(503, "Too many connections", (retry_after,))
+            self._refuse(503, "Too many connections", _TURNED_AWAY)
 
     def dataReceived(self, data: bytes) -> None:
         if self._state is not State.OPEN:
@@ -196,8 +195,7 @@ class Connection(protocol.Protocol):
                 self.deadline.set(self._limits.head_timeout)
             return False
         method, target, path, query, version, fields = head
-        sender = getattr(self.client, "host", None)
-        headers, body = fields.headers, Body(fields.length, self._limits, self, sender)
+        headers, body = fields.headers, Body(fields.length, self._limits, self, self._sender)
         request = Request(method, target, path, query, version, headers, body, self)
         self._begin(request, fields)
         return True
@@ -215,7 +213,7 @@ class Connection(protocol.Protocol):
         if body.complete:
             self.deadline.at = NEVER
         else:
-            self.deadline.restart_rate(body.size)
+            self.deadline.watch_body(body)
             if self._heads.unread:
                 self._feed(body, *self._heads.take())
         # Unless its body was bad and has its answer.
@@ -229,6 +227,7 @@ class Connection(protocol.Protocol):
 
     def _feed(self, body: Body, data: bytes, start: int) -> None:
         """Give the body its part of `data`, and keep the rest. Answer a bad body."""
+        is_first = not body.started
         try:
             end = body.feed(data, start)
         except ProtocolError as error:
@@ -236,6 +235,8 @@ class Connection(protocol.Protocol):
             return
         if body.complete:
             self.deadline.at = NEVER
+        elif is_first:
+            self.deadline.watch_body(body)
         if end < len(data):
             self._heads.give_back(data, end)
             if not body.complete:
@@ -255,7 +256,7 @@ class Connection(protocol.Protocol):
         else:
             reading = not request.body.stopped
             if reading and not self._input.is_read and not self._input.has_ended:
-                self.deadline.restart_rate(request.body.size)
+                self.deadline.watch_body(request.body)
         if reading is not self._input.is_read:
             self._input.read(reading)
 
@@ -269,7 +270,7 @@ class Connection(protocol.Protocol):
         if self._expects and not self._heads.unread and not request.body.started:
             self.transport.write(_CONTINUE)
         self._expects = False
-        self.deadline.restart_rate(request.body.size)
+        self.deadline.watch_body(request.body)
 
     def body_moved(self) -> None:
         """The body may have begun or ceased to want more."""
@@ -439,11 +440,9 @@ class Connection(protocol.Protocol):
             else:
                 self._close()
         elif not request.body.complete and not self._answered:
-            self._check_rate(request.body)
-
-    def _check_rate(self, body: Body) -> None:
-        waits = self._expects and not body.taken
-        if self._input.is_read and not waits and self.deadline.is_slow(body.size):
-            self._refuse(408, self.deadline.complaint)
-        else:
-            self.deadline.restart_rate(body.size)
+            waits = self._expects and not request.body.taken
+            complaint = self.deadline.complaint(request.body)
+            if complaint is not None and self._input.is_read and not waits:
+                self._refuse(408, complaint)
+            else:
+                self.deadline.watch_body(request.body)

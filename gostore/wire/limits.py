@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import math
 import termios
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -35,8 +35,10 @@ class Limits:
     max_fields: int = 100
     head_timeout: float = 10
     idle_timeout: float = 75
+    first_byte_timeout: float = 10
     body_rate: int = 1024
     body_window: float = 30
+    chunked_window: float = 300
     send_timeout: float = 60
     # A chunk that makes a body longer than this is refused at its size line, before its bytes
     # come. The application judges a Content-Length: it may have more to say about the head.
@@ -52,6 +54,14 @@ class Limits:
     chunk_extensions: int = 1024
     # How much of a body is kept before the application asks for it. Then the socket is left alone.
     body_ahead: int = 65536
+
+
+class Coming(Protocol):
+    """A body on its way in."""
+
+    length: int | None
+    size: int
+    started: bool
 
 
 class Ticks:
@@ -75,14 +85,15 @@ class Deadline:
     takes anything of what is on its way out.
     """
 
-    __slots__ = ("_limits", "_size", "_stalled_at", "_ticks", "_unsent", "at")
+    __slots__ = ("_limits", "_size", "_stalled_at", "_ticks", "_unsent", "_window", "at")
 
     def __init__(self, ticks: Ticks, limits: Limits) -> None:
         self.at = NEVER
         self._ticks = ticks
         self._limits = limits
-        # How long the body was when its rate was looked at last.
+        # How long the body was when its window began, and how long that is.
         self._size = 0
+        self._window = 0.0
         self._unsent: object = None
         self._stalled_at = 0
 
@@ -90,21 +101,28 @@ class Deadline:
         """Expire no sooner than this. The tick that comes next may come at once."""
         self.at = self._ticks.now + math.ceil(seconds / TICK) + 1
 
-    def restart_rate(self, size: int) -> None:
-        """Give a body, of which `size` bytes are here, another window for its next bytes."""
-        self._size = size
-        self.set(self._limits.body_window)
+    def watch_body(self, body: Coming) -> None:
+        """Give a body a window for its next bytes.
 
-    def is_slow(self, size: int) -> bool:
-        """Whether too few bytes came since `restart_rate`."""
+        One in chunks may come from a program that thinks for minutes before it writes. A client
+        that announced the length has the bytes, and gets less time for the first of them.
+        """
         limits = self._limits
-        return size - self._size < limits.body_rate * limits.body_window
+        if body.length is None:
+            self._window = limits.chunked_window
+        else:
+            self._window = limits.body_window if body.started else limits.first_byte_timeout
+        self._size = body.size
+        self.set(self._window)
 
-    @property
-    def complaint(self) -> str:
-        """What to say of a body that is slow."""
-        limits = self._limits
-        return f"Body slower than {limits.body_rate} bytes/s over {limits.body_window:g} s"
+    def complaint(self, body: Coming) -> str | None:
+        """Say what is wrong with the pace of a body at the end of its window; None if nothing."""
+        rate, window = self._limits.body_rate, self._window
+        if not body.started:
+            return f"Not a byte of the body within {window:g} s"
+        if body.size - self._size < rate * window:
+            return f"Body slower than {rate} bytes/s over {window:g} s"
+        return None
 
     def watch_output(self, transport: Any) -> None:
         """Begin to watch whether the client takes what is on its way out."""

@@ -30,7 +30,10 @@ from attrs import field, frozen
 from tests.e2e.daemon import FIXTURES, PATIENCE, Daemon
 
 #: The daemon of the table: every kind of refusal can be had from it, and none takes long.
-OPTIONS = ("--max-blob-size", "500T", "--head-timeout", "2", "--body-window", "2")
+OPTIONS = (
+    *("--max-blob-size", "500T", "--head-timeout", "2", "--first-byte-timeout", "2"),
+    *("--body-window", "2", "--chunked-window", "2"),
+)
 
 #: What was there before, and must be the same after each case.
 KEPT = {"kept": b"This was here before.", "taken": b"So was this."}

@@ -184,7 +184,7 @@ def test_slow_bodies(make: Make) -> None:
 
     All of them come from one address, which may have six of the eight places.
     """
-    daemon = make("--body-window", "6", "--max-uploads", "8")
+    daemon = make("--body-window", "6", "--chunked-window", "6", "--max-uploads", "8")
     counted = b"POST /store/%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbegun"
     chunked = (
         b"PUT /store/small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n99\r\nbegun"

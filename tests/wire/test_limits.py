@@ -70,6 +70,53 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(client.app.sinks[0].reasons, ["Body slower than 1024 bytes/s over 30 s"])
         self.assertTrue(client.wire.half_closed)
 
+    def test_silence(self) -> None:
+        """A client that announces a body and sends no byte of it has 10 s, not the whole window."""
+        client = Client()
+        client.send(head(b"Content-Length: 1000000"))
+        client.wait(9)
+        self.assertEqual(client.wire.value(), b"")
+        client.wait(3)
+        self.assertEqual(client.codes, [408])
+        self.assertEqual(client.app.sinks[0].reasons, ["Not a byte of the body within 10 s"])
+
+    def test_late_first_byte(self) -> None:
+        """From the first byte on a body has a whole window for its rate."""
+        client = Client()
+        client.send(head(b"Content-Length: 1000000"))
+        client.wait(9)
+        client.send(b"x")
+        client.wait(29)
+        self.assertEqual(client.wire.value(), b"")
+        client.wait(3)
+        self.assertEqual(client.codes, [408])
+        self.assertEqual(client.app.sinks[0].reasons, ["Body slower than 1024 bytes/s over 30 s"])
+
+    def test_pipe(self) -> None:
+        """A body in chunks may be silent for minutes, before its first byte and later on."""
+        client = Client()
+        client.send(head(b"Transfer-Encoding: chunked"))
+        client.wait(250)
+        client.send(b"6\r\nbegin\n\r\n")
+        client.wait(250)
+        client.send(b"4\r\nend\n\r\n0\r\n\r\n")
+        self.assertEqual(client.codes, [200])
+        self.assertEqual(client.app.kept, {"/a": b"begin\nend\n"})
+
+    def test_dead_pipe(self) -> None:
+        """Not for ever, though."""
+        for sent, reason in [
+            (b"", "Not a byte of the body within 300 s"),
+            (b"1\r\nx\r\n", "Body slower than 1024 bytes/s over 300 s"),
+        ]:
+            client = Client()
+            client.send(head(b"Transfer-Encoding: chunked") + sent)
+            client.wait(299)
+            self.assertEqual(client.wire.value(), b"")
+            client.wait(3)
+            self.assertEqual(client.codes, [408])
+            self.assertEqual(client.app.sinks[0].reasons, [reason])
+
     def test_steady_body(self) -> None:
         """A body that keeps the pace may take for ever, and is then judged anew each 30 s."""
         client = Client()
@@ -85,6 +132,7 @@ class DeadlineTests(SynchronousTestCase):
         """The time in which we read nothing is ours, not the client's."""
         client = Client()
         client.send(head(b"Content-Length: 1000000"))
+        client.send(b"x")
         client.requests[0].body.pauseProducing()
         client.wait(500)
         client.requests[0].body.resumeProducing()
@@ -102,7 +150,7 @@ class DeadlineTests(SynchronousTestCase):
         client.wait(500)
         self.assertEqual(client.wire.value(), b"")
         client.requests[0].body.deliver(Collector())
-        client.wait(29)
+        client.wait(9)
         self.assertEqual([each.code for each in client.responses()], [100])
         client.wait(3)
         self.assertEqual([each.code for each in client.responses()], [100, 408])
