@@ -48,8 +48,8 @@ TRICKS = (
         (
             (
                 "web.fields.representation",
-                "if known is not None and known.blob is blob:",
-                "if False:",
+                "known.blob is blob and known.sent == min(known.modified, now)",
+                "False",
             ),
         ),
     ),

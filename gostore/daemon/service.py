@@ -178,7 +178,11 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_open_files=share_of_files(10),
     )
     dispatcher = Dispatcher(
-        [Blobs(store, put_creates=settings.put_creates), Lists(store, reactor), Status(store)]
+        [
+            Blobs(store, put_creates=settings.put_creates),
+            Lists(store, reactor, max_lists=settings.max_lists),
+            Status(store),
+        ]
     )
     answered = log_answer if settings.debug else None
     factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)

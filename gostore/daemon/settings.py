@@ -172,6 +172,14 @@ class Settings:
         parse_count,
         "The most uploads above 64 KiB in progress at a time; one address has 3/4 of them at most.",
     )
+    max_lists: int = _setting(
+        LIMITS,
+        "32",
+        parse_count,
+        "The most pages of the list being made at a time.",
+        "The next one gets 503. However many there are, together they take one short step in each "
+        "turn of the reactor. A page larger than 1 MiB counts until it is sent.",
+    )
     max_connections: int | None = _setting(
         LIMITS,
         "auto",

@@ -8,11 +8,11 @@ group of blobs.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from functools import partial
 from html import escape
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from attrs import evolve, frozen
 from werkzeug.datastructures import MIMEAccept
@@ -20,7 +20,8 @@ from werkzeug.http import parse_accept_header, quote_etag
 
 from gostore.blob import Committed
 from gostore.store.interface import DamagedBlob, Entry
-from gostore.web.fields.conditions import etag_of, modified_of
+from gostore.text import format_time
+from gostore.web.fields.conditions import NANOSECONDS, etag_of, modified_of
 from gostore.web.fields.locations import STORE, reference
 from gostore.web.fields.parsing import is_short_list, parsed
 from gostore.web.fields.representation import DEFAULT_TYPE
@@ -29,13 +30,23 @@ DEFAULT_LIMIT = 1000
 
 TAB = "\t"  # between the columns of the text form
 
+_WALKERS = (b"rclone/", b"Wget/")
+"""How programs begin their User-Agent that read HTML pages as a tree of directories."""
+
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+
+# Controls (C1) and line ends beyond ASCII: terminals obey them, and some readers end a line there.
+_UNPRINTABLE = re.compile("[\x80-\x9f\u2028\u2029]")
+# A percent sign that begins an escape would be mistaken for one of ours.
+_ESCAPED = re.compile("[\x80-\x9f\u2028\u2029]|%(?=[0-9A-Fa-f]{2})")
+
 
 @frozen
 class Form:
     """One way to write the list.
 
-    ``begin`` takes the prefix, ``entry`` an entry and the directory that the page is in, ``end``
-    the reference to the next page.
+    ``begin`` takes the prefix, ``end`` the reference to the next page. ``entry`` takes an entry,
+    the directory that the page is in, and the latest time to show, in seconds since the epoch.
     ``limit`` is the number of entries on a page when the query has no limit; None means all.
     """
 
@@ -43,7 +54,7 @@ class Form:
     content_type: str
     limit: int | None
     begin: Callable[[str], str]
-    entry: Callable[[Entry, str], str]
+    entry: Callable[[Entry, str, int], str]
     separator: str
     end: Callable[[str | None], str]
 
@@ -52,10 +63,13 @@ def form_for(accept: bytes | None, user_agent: bytes | None) -> Form:
     """The form that the client prefers (RFC 9110 section 12.5.1); JSON if it accepts none.
 
     An invalid Accept, and one with too many members, counts as one that accepts none of the forms.
-    rclone reads directories from HTML, but sends no Accept and never asks for a second page.
+    rclone and wget read directories from HTML, but do not say so in Accept, and rclone never asks
+    for a second page.
     """
+    if accept in (None, b"*/*") and (user_agent or b"").startswith(_WALKERS):
+        return AS_TREE
     if accept is None:
-        return AS_TREE if (user_agent or b"").startswith(b"rclone/") else AS_JSON
+        return AS_JSON
     offers = {form.content_type.partition(";")[0]: form for form in FORMS.values()}
     best = parsed(partial(_best, offers), accept) if is_short_list(accept) else None
     return AS_JSON if best is None else offers[best]
@@ -73,9 +87,8 @@ def _blob_of(entry: Committed | DamagedBlob) -> tuple[Committed, bool]:
     return (entry.blob, True) if isinstance(entry, DamagedBlob) else (entry, False)
 
 
-def _modified(blob: Committed) -> str:
-    when = datetime.fromtimestamp(modified_of(blob), timezone.utc)
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _modified(blob: Committed, now: int) -> str:
+    return format_time(min(modified_of(blob), now) * NANOSECONDS)
 
 
 def _etag(blob: Committed) -> str | None:
@@ -84,33 +97,42 @@ def _etag(blob: Committed) -> str | None:
     return None if etag is None else quote_etag(etag)
 
 
-def _json_entry(entry: Entry, directory: str) -> str:
+def _json_entry(entry: Entry, directory: str, now: int) -> str:
     if isinstance(entry, str):
-        return json.dumps({"prefix": entry}, ensure_ascii=False)
-    blob, is_damaged = _blob_of(entry)
-    members = {
-        "location": blob.location,
-        "size": blob.size,
-        "etag": _etag(blob),
-        "modified": _modified(blob),
-        "content_type": blob.content_type or DEFAULT_TYPE,
-    }
-    return json.dumps(members | {"damaged": True} if is_damaged else members, ensure_ascii=False)
+        members: dict[str, object] = {"prefix": entry}
+    else:
+        blob, is_damaged = _blob_of(entry)
+        members = {
+            "location": blob.location,
+            "size": blob.size,
+            "etag": _etag(blob),
+            "modified": _modified(blob, now),
+            "content_type": blob.content_type or DEFAULT_TYPE,
+        }
+        if is_damaged:
+            members["damaged"] = True
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", _to_json(members))
 
 
-def _text_entry(entry: Entry, directory: str) -> str:
+def _text_entry(entry: Entry, directory: str, now: int) -> str:
     """Columns separated by tabs, the location first; no location contains a tab.
 
     Only a damaged blob has a sixth column, which says so.
     """
     if isinstance(entry, str):
-        return f"{entry}\n"
+        return f"{_on_one_line(entry)}\n"
     blob, is_damaged = _blob_of(entry)
+    content_type = (blob.content_type or DEFAULT_TYPE).replace(TAB, " ")
     return (
-        f"{blob.location}\t{blob.size}\t{_etag(blob) or '-'}\t{_modified(blob)}"
-        f"\t{(blob.content_type or DEFAULT_TYPE).replace(TAB, ' ')}"
+        f"{_on_one_line(blob.location)}\t{blob.size}\t{_etag(blob) or '-'}"
+        f"\t{_modified(blob, now)}\t{_on_one_line(content_type)}"
         f"{TAB + 'damaged' if is_damaged else ''}\n"
     )
+
+
+def _on_one_line(text: str) -> str:
+    """Percent-encode what does not belong in a line; percent-decoding gives the text again."""
+    return _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
 
 
 def _html_begin(prefix: str) -> str:
@@ -122,7 +144,7 @@ def _html_begin(prefix: str) -> str:
     )
 
 
-def _html_entry(entry: Entry, directory: str) -> str:
+def _html_entry(entry: Entry, directory: str, now: int) -> str:
     if isinstance(entry, str):
         # rclone follows only links to pages below the page that has the link.
         query = urlencode({"prefix": entry, "format": "html"})
@@ -132,7 +154,7 @@ def _html_entry(entry: Entry, directory: str) -> str:
     href = reference(blob.location, directory)
     return (
         f'<tr><td><a href="{href}"><bdi>{escape(blob.location)}</bdi></a>'
-        f"<td>{blob.size}<td>{_modified(blob)}"
+        f"<td>{blob.size}<td>{_modified(blob, now)}"
         f"<td>{escape(blob.content_type or DEFAULT_TYPE)}{'<td>damaged' if is_damaged else ''}\n"
     )
 

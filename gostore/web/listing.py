@@ -1,14 +1,18 @@
 """The pages of the list: what a query asks for, and a page written step by step.
 
 list_forms.py says how a page is written in each form.
+
+To write a long list takes seconds of the processor. So all lists take turns: in each turn of the
+reactor one list does one step, and everybody else waits for one step at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
 
 from gostore.store.interface import Entry, Store
 from gostore.web.answers import Refusal
@@ -18,11 +22,13 @@ from gostore.web.list_forms import FORMS, Form
 MAX_LIMIT = 10_000
 """The most entries on a page; a larger limit counts as this one, and the list goes on behind it."""
 
-STEP = 500
-"""The most entries written in one turn of the reactor, a few milliseconds."""
+STEP = 100
+"""The most entries written in one turn of the reactor, in about half a millisecond."""
 
 SMALL_PAGE = 1 << 20
 """A page of at most this many bytes stays in memory as written until it is sent."""
+
+PARAMETERS = ("prefix", "delimiter", "after", "limit", "format")
 
 
 @frozen
@@ -56,9 +62,12 @@ class Query:
 def query_of(query: str, form: Form) -> Query:
     """Read the query of a URI; ``form`` gives the default of each parameter.
 
-    Unknown parameters are ignored. Raises Refusal (400) for an impossible value.
+    Raises Refusal (400) for an unknown parameter and for an impossible value.
     """
     parameters = parse_query(query)
+    if not parameters.keys() <= set(PARAMETERS):
+        known = f"{', '.join(PARAMETERS[:-1])} and {PARAMETERS[-1]}"
+        raise Refusal(400, f"The query has an unknown parameter; the list knows {known}")
     if (name := parameters.get("format", form.name)) != form.name:
         if name not in FORMS:
             raise Refusal(400, f"The format is none of {', '.join(FORMS)}")
@@ -77,27 +86,36 @@ class Document:
     """A page of the list, a source of bytes: ``length`` of them.
 
     A small page is kept as written. A larger one keeps only its entries, which the store has in
-    memory anyway, and is written a second time while it is sent.
+    memory anyway, and is written a second time while it is sent. ``now``, in seconds since the
+    epoch, is the latest time that it shows. ``turn`` fires when the page may take its next step;
+    ``closed`` is called once nobody reads the page any more.
     """
 
     query: Query
+    now: int
+    _turn: Callable[[], Deferred[None]]
+    _closed: Callable[[], object]
     entries: list[Entry] = field(factory=list)
     next_page: str | None = None
     length: int = 0
     _written: list[bytes] = field(factory=list)
     _sent: int = 0
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Write more entries. There may be none: clients delete blobs between two steps."""
-        if not entries:
-            return
-        piece = self._piece(len(self.entries), entries)
-        self.entries.extend(entries)
-        self._keep(piece)
-
-    def end(self, next_page: str | None) -> None:
-        """Finish the page; ``next_page`` refers to the next one, if there is one."""
-        self.next_page = next_page
+    async def write(self, store: Store, is_wanted: Callable[[], bool]) -> None:
+        """Write the page, a step at a time, until it is complete or nobody wants it any more."""
+        query, after = self.query, self.query.after
+        while query.limit is None or len(self.entries) < query.limit:
+            await self._turn()
+            if not is_wanted():
+                return
+            step = STEP if query.limit is None else min(query.limit - len(self.entries), STEP)
+            part = await store.list(query.prefix, query.delimiter, after, step)
+            self._add(part.entries)
+            if part.next_after is None:
+                break
+            after = part.next_after
+        else:
+            self.next_page = query.reference(after)
         if not self.entries:
             self._keep(self._piece(0, ()))
         self._keep(self._end())
@@ -107,15 +125,27 @@ class Document:
         """The whole page, if it is small."""
         return b"".join(self._written) if self.length <= SMALL_PAGE else None
 
-    def read(self) -> bytes:
+    def read(self) -> Deferred[bytes]:
         """Write the next part of a large page for the second time."""
+        return self._turn().addCallback(self._read)
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        closed, self._closed = self._closed, _nothing
+        closed()
+
+    def _read(self, turn: None) -> bytes:
         start = self._sent
         self._sent += STEP
         entries = self.entries[start : self._sent]
         return self._piece(start, entries) if entries else self._end()
 
-    def close(self) -> None:
-        """A source is closed; this one has nothing open."""
+    def _add(self, entries: Sequence[Entry]) -> None:
+        # There may be none: clients delete blobs between two steps.
+        if entries:
+            piece = self._piece(len(self.entries), entries)
+            self.entries.extend(entries)
+            self._keep(piece)
 
     def _keep(self, piece: bytes) -> None:
         self.length += len(piece)
@@ -127,39 +157,26 @@ class Document:
     def _piece(self, start: int, entries: Sequence[Entry]) -> bytes:
         form = self.query.form
         before = form.separator if start else form.begin(self.query.prefix)
-        directory = self.query.directory
-        written = form.separator.join([form.entry(entry, directory) for entry in entries])
-        return f"{before}{written}".encode()
+        written = [form.entry(entry, self.query.directory, self.now) for entry in entries]
+        return f"{before}{form.separator.join(written)}".encode()
 
     def _end(self) -> bytes:
         return self.query.form.end(self.next_page).encode()
 
 
-async def document(store: Store, query: Query, pause: Callable[[], Awaitable[object]]) -> Document:
-    """Write one page of a store's list. ``pause`` lets the reactor turn between two steps."""
-    page = Document(query)
-    after: str | None = query.after
-    while after is not None and (query.limit is None or len(page.entries) < query.limit):
-        if page.entries:
-            await pause()
-        step = STEP if query.limit is None else min(query.limit - len(page.entries), STEP)
-        part = await store.list(query.prefix, query.delimiter, after, step)
-        after = part.next_after
-        page.add(part.entries)
-    page.end(None if after is None else query.reference(after))
-    return page
-
-
-def directory(prefix: str, form: Form, depth: int) -> Query:
+def directory(query: Query, prefix: str, depth: int) -> Query:
     """The page of what is directly below a prefix that ends with a slash.
 
     ``depth`` is the number of segments between /store/ and the end of the page's path.
     """
-    query = query_of("", form)
-    return evolve(query, prefix=prefix, directory=prefix, top="../" * depth)
+    return evolve(query, prefix=prefix + query.prefix, directory=prefix, top="../" * depth)
 
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not text.strip("0"):
         raise Refusal(400, "The limit is not a whole number of at least 1")
     return MAX_LIMIT if len(text) > 9 else min(int(text), MAX_LIMIT)
+
+
+def _nothing() -> None:
+    """There is nobody left to tell."""

@@ -18,6 +18,7 @@ from gostore.wire.response import (
     error_body,
 )
 from gostore.wire.transport import make_eager, make_patient
+from gostore.wire.turns import Turns
 
 __all__ = [
     "ERROR_HEADERS",
@@ -36,6 +37,7 @@ __all__ = [
     "Sink",
     "Source",
     "Stretch",
+    "Turns",
     "error_body",
     "make_eager",
     "make_patient",

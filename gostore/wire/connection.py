@@ -285,6 +285,10 @@ class Connection(protocol.Protocol):
 
     # Writing responses.
 
+    def awaits(self, request: Request) -> bool:
+        """See Request.is_awaited."""
+        return self._request is request and not self._answered and self._state is State.OPEN
+
     def respond(
         self,
         request: Request,
@@ -293,7 +297,7 @@ class Connection(protocol.Protocol):
         body: bytes | Source,
     ) -> None:
         """See Request.respond."""
-        if self._request is not request or self._answered or self._state is not State.OPEN:
+        if not self.awaits(request):
             close_source(body)
             return
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping

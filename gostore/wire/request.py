@@ -50,6 +50,11 @@ class Request:
         """Whether it came over TLS."""
         return self._responder.is_secure
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client waits for an answer: it has none yet, and is not gone."""
+        return self._responder.awaits(self)
+
     def respond(
         self, code: int, headers: Sequence[tuple[bytes, bytes]], body: bytes | Source
     ) -> None:
@@ -67,6 +72,9 @@ class Responder(Protocol):
     client: IAddress
     server: IAddress
     is_secure: bool
+
+    def awaits(self, request: Request) -> bool:
+        """See Request.is_awaited."""
 
     def respond(
         self,

@@ -86,9 +86,16 @@ class FakeRequest:
         self.headers = Headers(pairs, joined)
         self.is_secure = False
         self.code: int | None = None
+        #: Set by a test whose client goes away.
+        self.is_gone = False
         self.source: Any = None
         self._content: bytes | None = None
         self._fields: list[tuple[bytes, bytes]] = []
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client waits for an answer."""
+        return self.code is None and not self.is_gone
 
     def respond(self, code: int, headers: Sequence[tuple[bytes, bytes]], body: Any) -> None:
         """Take the answer, as wire would; a source is read when the test asks."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,10 +22,12 @@ from gostore.web.listing import (
     STEP,
     Document,
     Query,
-    document,
     query_of,
 )
 from tests.store.memory_store import MemoryContent, MemoryStore
+
+NOW = 1_700_000_000
+"""Tue, 14 Nov 2023 22:13:20 GMT."""
 
 NASTY = "<script>alert('\"&amp;')</script>"
 
@@ -64,26 +68,42 @@ class Ordered:
         return succeed(self.index.page(*args))  # type: ignore[arg-type]
 
 
-async def at_once() -> None:
-    """Pause for no time."""
-
-
 class ListingTests(SynchronousTestCase):
-    """document and query_of."""
+    """Document and query_of."""
 
     def page(self, store: object, query: str, form: Form = AS_JSON) -> Document:
         """One page of a store."""
-        wanted: Query = query_of(query, form)
-        return self.successResultOf(ensureDeferred(document(store, wanted, at_once)))
+        page = Document(query_of(query, form), NOW, partial(succeed, None), lambda: None)
+        self.successResultOf(ensureDeferred(page.write(store, lambda: True)))  # type: ignore[arg-type]
+        return page
+
+    def slow_page(self, store: object, query: Query, pause: Callable[[], object]) -> Document:
+        """One page of a store, that calls `pause` before each step but the first."""
+        turns: list[Deferred[None]] = []
+
+        def turn() -> Deferred[None]:
+            turns.append(Deferred())
+            return turns[-1]
+
+        page = Document(query, NOW, turn, lambda: None)
+        done = ensureDeferred(page.write(store, lambda: True))  # type: ignore[arg-type]
+        turns.pop().callback(None)
+        while turns:
+            pause()
+            turns.pop().callback(None)
+        self.successResultOf(done)
+        return page
 
     def test_bad_queries(self) -> None:
-        """A value that cannot be is 400; a parameter that is not known is ignored."""
+        """A value that cannot be is 400, and so is an unknown parameter."""
         for query in (
             "limit=0", "limit=00", "limit=-1", "limit=x", "limit=", "limit=1.5", "format=xml",
             "prefix=%ff", "prefix=%", "after=%00", "limit=1&limit=2", "limit=%D9%A1",
         ):  # fmt: skip
             self.assertEqual(self.assertRaises(Refusal, query_of, query, AS_JSON).code, 400, query)
-        self.assertEqual(query_of("unknown=1", AS_JSON), query_of("", AS_JSON))
+        refusal = self.assertRaises(Refusal, query_of, "Limit=1", AS_JSON)
+        self.assertEqual(refusal.code, 400)
+        self.assertIn("prefix, delimiter, after, limit and format", refusal.text)
         for huge in (str(MAX_LIMIT + 1), "9" * 5000):
             self.assertEqual(query_of(f"limit={huge}", AS_JSON).limit, MAX_LIMIT)
 
@@ -116,22 +136,21 @@ class ListingTests(SynchronousTestCase):
         """A page is whole although what it would go on with is deleted between two steps."""
         store = Ordered([f"{number:04d}" for number in range(STEP + 1)])
 
-        async def pause() -> None:
+        def pause() -> None:
             store.index.remove(list(store.index.blobs())[-1].location)
 
-        done = ensureDeferred(document(store, query_of("", AS_JSON), pause))  # type: ignore[arg-type]
-        page = self.successResultOf(done)
+        page = self.slow_page(store, query_of("", AS_JSON), pause)
         self.assertEqual(len(json.loads(page.small or b"")), STEP)
 
     def test_long_page(self) -> None:
         """A page that is too long to be kept is written again, the same, with its length known."""
-        store = Ordered([f"{number:0900d}" for number in range(3 * STEP)])
+        store = Ordered([f"{number:0900d}" for number in range(1500)])
         page = self.page(store, f"limit={MAX_LIMIT}")
         self.assertGreater(page.length, SMALL_PAGE)
         self.assertIsNone(page.small)
         pieces = []
         while sum(map(len, pieces)) < page.length:
-            pieces.append(page.read())
+            pieces.append(self.successResultOf(page.read()))
         page.close()
         self.assertEqual(len(b"".join(pieces)), page.length)
         self.assertEqual(
@@ -140,17 +159,22 @@ class ListingTests(SynchronousTestCase):
         )
 
     def test_steps(self) -> None:
-        """The reactor turns after every 500 entries, also in a page without a limit."""
+        """The reactor turns after every 100 entries, also in a page without a limit."""
         asked: list[int] = []
-
-        async def pause() -> None:
-            asked.append(1)
-
         store = Ordered([str(number) for number in range(3 * STEP)])
-        query = query_of("delimiter=", AS_TREE)
-        done = ensureDeferred(document(store, query, pause))  # type: ignore[arg-type]
-        self.assertEqual(len(self.successResultOf(done).entries), 3 * STEP)
+        page = self.slow_page(store, query_of("delimiter=", AS_TREE), lambda: asked.append(1))
+        self.assertEqual(len(page.entries), 3 * STEP)
         self.assertEqual(len(asked), 2)
+
+    def test_future(self) -> None:
+        """A time recorded by a clock that was ahead is shown as the present one."""
+        store = MemoryStore()
+        for number in range(3):
+            store.add(str(number))  # each is a second later
+        page = Document(query_of("", AS_JSON), NOW + 1, partial(succeed, None), lambda: None)
+        self.successResultOf(ensureDeferred(page.write(store, lambda: True)))
+        times = [entry["modified"] for entry in json.loads(page.small or b"")]
+        self.assertEqual(times, ["2023-11-14T22:13:20Z", *["2023-11-14T22:13:21Z"] * 2])
 
     def test_cost(self) -> None:
         """What a page costs grows with the page, and only as the logarithm of the store."""

@@ -9,8 +9,10 @@ from urllib.parse import urljoin
 
 from twisted.internet.task import Clock
 
+from gostore import errors
 from gostore.web.dispatch import Dispatcher
 from gostore.web.listing import STEP
+from gostore.web.routes.lists import Lists
 from tests.web.support import WebCase, routes
 
 
@@ -51,10 +53,13 @@ class ListTests(WebCase):
         self.assertEqual(found, [["a", "b"], ["c"]])
 
     def test_refused(self) -> None:
-        """A parameter that cannot be is 400."""
-        for query in ("limit=0", "limit=x", "format=xml", "prefix=%ff"):
-            self.assert_refused(self.ask("GET", f"/store/?{query}"), 400)
+        """A parameter that cannot be, or that the list does not have, is 400."""
+        self.store.add("a/b")
+        for query in ("limit=0", "limit=x", "format=xml", "prefix=%ff", "marker=a", "Limit=1"):
+            for path in ("/store/", "/store/a/"):
+                self.assert_refused(self.ask("GET", f"{path}?{query}", self.html), 400)
         self.assertEqual(self.store.listed, [])
+        self.assertEqual(self.ask("GET", "/store/a/b?marker=a").code, 200)
 
     def test_directories(self) -> None:
         """A directory is its page for who wants HTML, if there is anything in it; else 400."""
@@ -89,17 +94,63 @@ class ListTests(WebCase):
                 self.assertEqual(self.ask("GET", there, self.html).code, 200, there)
 
     def test_turns(self) -> None:
-        """Between the steps of a long list, if there is a clock, others have their turn."""
+        """In one turn of the reactor one list takes one step, however many lists there are."""
         for number in range(2 * STEP):
             self.store.add(f"{number:04}")
         clock = Clock()
-        whole = self.ask("GET", "/store/?limit=10000")
-        self.assertEqual(len(json.loads(whole.content)), 2 * STEP)
         self.dispatcher = Dispatcher(routes(self.store, clock=clock))
-        request = self.ask("GET", "/store/?limit=10000")
-        self.assertIsNone(request.code)
-        # What is deleted meanwhile is not in it.
-        del self.store.blobs[f"{2 * STEP - 1:04}"]
-        clock.advance(0)
-        self.assertEqual(len(json.loads(request.content)), 2 * STEP - 1)
+        lists = [self.ask("GET", "/store/?limit=10000") for _ in range(2)]
+        for steps in range(4):
+            self.assertEqual(len(self.store.listed), steps)
+            self.assertIsNone(lists[1].code)
+            (call,) = clock.getDelayedCalls()
+            call.func()
+            clock.calls.remove(call)
         self.assertEqual(clock.getDelayedCalls(), [])
+        for request in lists:
+            self.assertEqual(len(json.loads(request.content)), 2 * STEP)
+
+    def test_too_many(self) -> None:
+        """Only so many lists are made at a time; the next one is 503 with Retry-After."""
+        clock = Clock()
+        self.dispatcher = Dispatcher([Lists(self.store, clock, max_lists=2)])
+        lists = [self.ask("GET", "/store/") for _ in range(3)]
+        self.assert_refused(lists[2], 503)
+        self.assertEqual(lists[2].answer["retry-after"], "1")
+        clock.advance(0)
+        self.assertEqual([each.code for each in lists], [200, 200, 503])
+        again = [self.ask("GET", "/store/") for _ in range(2)]
+        clock.advance(0)
+        self.assertEqual([each.code for each in again], [200, 200])
+
+    def test_large(self) -> None:
+        """A large list takes a place until it is sent, or nobody wants it any more."""
+        for number in range(1200):
+            self.store.add(f"{number:01000}")
+        self.dispatcher = Dispatcher([Lists(self.store, max_lists=1)])
+        large = self.ask("GET", "/store/?limit=10000")
+        self.assert_refused(self.ask("GET", "/store/"), 503)
+        self.assertEqual(len(json.loads(large.content)), 1200)
+        self.assertEqual(self.ask("HEAD", "/store/?limit=10000").code, 200)
+        self.assertEqual(self.ask("GET", "/store/").code, 200)
+
+    def test_gone(self) -> None:
+        """A list is given up when its client is gone, and its place is free."""
+        for number in range(3 * STEP):
+            self.store.add(f"{number:04}")
+        clock = Clock()
+        self.dispatcher = Dispatcher([Lists(self.store, clock, max_lists=1)])
+        request = self.ask("GET", "/store/?limit=10000")
+        request.is_gone = True
+        clock.advance(0)
+        self.assertEqual(self.store.listed, [])
+        request = self.ask("GET", "/store/")
+        clock.advance(0)
+        self.assertEqual(request.code, 200)
+
+    def test_failed(self) -> None:
+        """A list that fails leaves its place."""
+        self.dispatcher = Dispatcher([Lists(self.store, max_lists=1)])
+        self.store.failure = errors.ReadOnly("No disk")
+        for _ in range(2):
+            self.assertIn("No disk", self.ask("GET", "/store/").error)

@@ -24,6 +24,8 @@ from gostore.wire.head import Headers
 DATA = b"hello"
 SHA256 = hashlib.sha256(DATA).digest()
 NOON = 1_700_000_000_000_000_000
+NOW = 1 << 40
+"""Seconds since the epoch, later than any blob here unless the test says so."""
 
 
 def headers(*pairs: tuple[str, str]) -> Headers:
@@ -108,7 +110,7 @@ class RepresentationTests(SynchronousTestCase):
 
     def test_headers(self) -> None:
         """A blob has a type, a date, a strong tag, a digest, and what keeps a browser safe."""
-        found = Representation.of(blob(content_type="text/plain"))
+        found = Representation.of(blob(content_type="text/plain"), NOW)
         self.assertEqual(found.content_type, b"text/plain")
         self.assertEqual(
             dict(found.headers),
@@ -126,7 +128,7 @@ class RepresentationTests(SynchronousTestCase):
 
     def test_not_modified(self) -> None:
         """A 304 has what a cache keeps its copy by, and nothing that describes a body (15.4.5)."""
-        found = Representation.of(blob(metadata={"cache-control": "max-age=9"}))
+        found = Representation.of(blob(metadata={"cache-control": "max-age=9"}), NOW)
         self.assertEqual(
             dict(found.not_modified),
             {b"etag": f'"{SHA256.hex()}"'.encode(), b"cache-control": b"max-age=9", **SAFETY},
@@ -134,14 +136,14 @@ class RepresentationTests(SynchronousTestCase):
 
     def test_unknown_digest(self) -> None:
         """A blob whose digest nobody has computed has neither tag nor digest."""
-        found = Representation.of(blob(sha256=None))
+        found = Representation.of(blob(sha256=None), NOW)
         for fields in (dict(found.headers), dict(found.not_modified)):
             self.assertTrue(fields.keys().isdisjoint({b"etag", b"repr-digest"}))
 
     def test_kept(self) -> None:
         """What was kept with an upload is given back, and outranks the default Cache-Control."""
         kept = {"cache-control": "max-age=60", "x-gostore-meta-a": "é", "content-encoding": "br"}
-        found = dict(Representation.of(blob(metadata=kept)).headers)
+        found = dict(Representation.of(blob(metadata=kept), NOW).headers)
         self.assertEqual(found[b"cache-control"], b"max-age=60")
         self.assertEqual(found[b"x-gostore-meta-a"], b"\xe9")
         self.assertEqual(found[b"content-encoding"], b"br")
@@ -161,10 +163,11 @@ class RepresentationTests(SynchronousTestCase):
             "x-gostore-meta-wide": "\u0431",
         }
         self.assertEqual(
-            Representation.of(blob(metadata=metadata)).headers, Representation.of(blob()).headers
+            Representation.of(blob(metadata=metadata), NOW).headers,
+            Representation.of(blob(), NOW).headers,
         )
         for bad in ("text/html\r\nset-cookie: a=b", "\u0431", "a\0", ""):
-            found = Representation.of(blob(content_type=bad))
+            found = Representation.of(blob(content_type=bad), NOW)
             self.assertEqual(found.content_type, DEFAULT_TYPE.encode(), bad)
 
     def test_dates(self) -> None:
@@ -174,15 +177,21 @@ class RepresentationTests(SynchronousTestCase):
             (NOON + 999_999_999, b"Tue, 14 Nov 2023 22:13:20 GMT"),
             (1 << 80, b"Fri, 31 Dec 9999 23:59:59 GMT"),
         ]:
-            found = Representation.of(blob(modified=modified))
+            found = Representation.of(blob(modified=modified), NOW)
             self.assertEqual(dict(found.headers)[b"last-modified"], date)
+
+    def test_future(self) -> None:
+        """A time that the clock has not reached is not sent, but Date's (RFC 9110 8.8.2.1)."""
+        found = Representation.of(blob(), NOON // 10**9 - 1)
+        self.assertEqual(dict(found.headers)[b"last-modified"], b"Tue, 14 Nov 2023 22:13:19 GMT")
+        self.assertEqual(found.modified, NOON // 10**9)
 
     @given(st.dictionaries(st.text(), st.text()), st.text(), st.booleans())
     def test_anything(self, metadata: dict[str, str], content_type: str, meta: bool) -> None:
         """Whatever is kept with a blob, its fields are those of one head, each name once."""
         prefix = "x-gostore-meta-" if meta else ""
         kept = {prefix + name: value for name, value in metadata.items()}
-        found = Representation.of(blob(metadata=kept, content_type=content_type)).headers
+        found = Representation.of(blob(metadata=kept, content_type=content_type), NOW).headers
         names = [name for name, _ in found]
         self.assertEqual(len(set(names)), len(names))
         self.assertEqual(found.lines.count(b"\n"), len(found))
@@ -195,6 +204,25 @@ class RepresentationCacheTests(SynchronousTestCase):
     def test_remembered(self) -> None:
         """A blob is described once."""
         known, one = RepresentationCache(), blob()
+        self.assertIs(known.of(one), known.of(one))
+
+    def test_future(self) -> None:
+        """Before the recorded time Last-Modified moves with the clock, even backwards."""
+        now = NOON // 10**9
+        known, one = RepresentationCache(wall=lambda: now), blob()
+
+        def sent() -> bytes:
+            return dict(known.of(one).headers)[b"last-modified"]
+
+        self.assertEqual(sent(), b"Tue, 14 Nov 2023 22:13:20 GMT")
+        now += 5
+        self.assertEqual(sent(), b"Tue, 14 Nov 2023 22:13:20 GMT")
+        now -= 10
+        self.assertEqual(sent(), b"Tue, 14 Nov 2023 22:13:15 GMT")
+        now += 2
+        self.assertEqual(sent(), b"Tue, 14 Nov 2023 22:13:17 GMT")
+        now += 100
+        self.assertEqual(sent(), b"Tue, 14 Nov 2023 22:13:20 GMT")
         self.assertIs(known.of(one), known.of(one))
 
     def test_same_id(self) -> None:

@@ -312,3 +312,21 @@ class DrainTests(SynchronousTestCase):
         self.assertTrue(client.wire.paused)
         client.wait(2)
         self.assertTrue(client.wire.lost)
+
+
+class AwaitedTests(SynchronousTestCase):
+    """Whether a request still needs an answer."""
+
+    def test_awaited(self) -> None:
+        """It does until it is answered, or its client is gone."""
+        client = Client()
+        client.send(head(line=b"GET /waiting HTTP/1.1"))
+        (request,) = client.requests
+        self.assertTrue(request.is_awaited)
+        request.respond(200, [], b"")
+        self.assertFalse(request.is_awaited)
+        client.send(head(line=b"GET /waiting HTTP/1.1"))
+        request = client.requests[1]
+        self.assertTrue(request.is_awaited)
+        client.lose()
+        self.assertFalse(request.is_awaited)

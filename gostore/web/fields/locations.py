@@ -24,6 +24,7 @@ _DOT = re.compile(r"\A\./(?=[^/]*:)")
 
 rclone puts such a reference behind the URL of the list without resolving it.
 """
+_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")  # what quote leaves alone, found out faster
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -71,7 +72,8 @@ def reference(location: str, directory: str) -> str:
     make a scheme of it, and nothing needs escaping in a header, within the <> of a Link, or in a
     quoted HTML attribute.
     """
-    return quote(location[len(directory) :], safe="/")
+    rest = location[len(directory) :]
+    return rest if _PLAIN.fullmatch(rest) else quote(rest, safe="/")
 
 
 def parse_query(query: str) -> dict[str, str]:

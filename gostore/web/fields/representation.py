@@ -7,6 +7,8 @@ tag, one digest and one type.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 
 from attrs import define, field, frozen
 from werkzeug.http import http_date, quote_etag
@@ -75,23 +77,32 @@ class Representation:
     """The header fields of a blob.
 
     ``headers`` are those of a 200, without Content-Length; ``not_modified`` are those of a 304
-    (RFC 9110 section 15.4.5).
+    (RFC 9110 section 15.4.5). ``modified`` is the recorded time in seconds since the epoch,
+    ``sent`` the one that is sent as Last-Modified.
     """
 
     blob: Committed
+    modified: int
+    sent: int
     content_type: bytes
     headers: PreparedFields
     not_modified: PreparedFields
 
     @classmethod
-    def of(cls, blob: Committed) -> Representation:
-        """Describe a blob. Somebody may have edited its state file, so kept fields are checked."""
+    def of(cls, blob: Committed, now: int) -> Representation:
+        """Describe a blob. Somebody may have edited its state file, so kept fields are checked.
+
+        A recorded time later than ``now`` is not sent: Last-Modified is then the time of the answer
+        (RFC 9110 section 8.8.2.1).
+        """
+        modified = modified_of(blob)
+        sent = min(modified, now)
         content_type = blob.content_type or DEFAULT_TYPE
         if not _FIELD_VALUE.fullmatch(content_type):
             content_type = DEFAULT_TYPE
         headers = {
             b"content-type": content_type.encode("latin-1"),
-            b"last-modified": http_date(modified_of(blob)).encode("ascii"),
+            b"last-modified": http_date(sent).encode("ascii"),
             b"accept-ranges": b"bytes",
             # A blob can be replaced at any time. Without this, caches guess how long they may keep
             # it (RFC 9111 section 4.2.2).
@@ -108,6 +119,8 @@ class Representation:
         headers.update(SAFETY)
         return cls(
             blob,
+            modified,
+            sent,
             headers[b"content-type"],
             PreparedFields(headers.items()),
             PreparedFields(
@@ -129,14 +142,16 @@ class RepresentationCache:
     """The representations of blobs that were read lately. Blobs are immutable."""
 
     _capacity: int = 4096
+    _wall: Callable[[], float] = time.time
     _known: dict[int, Representation] = field(init=False, factory=dict)
 
     def of(self, blob: Committed) -> Representation:
         """The blob's representation, made at the first request for it."""
+        now = int(self._wall())
         known = self._known.get(blob.id)
-        if known is not None and known.blob is blob:
+        if known is not None and known.blob is blob and known.sent == min(known.modified, now):
             return known
         if len(self._known) >= self._capacity:
             self._known.clear()
-        known = self._known[blob.id] = Representation.of(blob)
+        known = self._known[blob.id] = Representation.of(blob, now)
         return known

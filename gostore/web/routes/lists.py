@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 
 from gostore.store.interface import Store
 from gostore.web import listing
@@ -13,7 +16,10 @@ from gostore.web.dispatch import eager
 from gostore.web.fields.locations import STORE
 from gostore.web.list_forms import Form, form_for
 from gostore.web.routing import Verb, asks, prepare
-from gostore.wire import Request
+from gostore.wire import Request, Turns
+
+RETRY_AFTER = 1
+"""Seconds after which a client may ask again for a list that it did not get."""
 
 FIELDS = {
     b"x-content-type-options": b"nosniff",
@@ -25,24 +31,36 @@ FIELDS = {
 
 
 class Lists:
-    """Lists the blobs of a store.
+    """Lists the blobs of a store, at most ``max_lists`` pages at a time.
 
-    With a ``clock``, a long page is made in steps, and the reactor turns between two of them.
+    With a ``clock``, all pages are made in steps, one step in each turn of the reactor. ``wall``
+    gives the time in seconds since the epoch.
     """
 
     app = Klein()
     prepare(app)
 
-    def __init__(self, store: Store, clock: IReactorTime | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: IReactorTime | None = None,
+        *,
+        max_lists: int = 32,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
-        self._clock = clock
+        self._turns = None if clock is None else Turns(clock)
+        self._max_lists = max_lists
+        self._wall = wall
+        self._lists = 0
 
     @app.route("/store/", methods=["GET"])
     @asks(Verb.LIST)
     @eager
     async def list_blobs(self, request: Request) -> Answer:
         """One page of the list, in the form that the client likes best."""
-        return _answer(await self._page(listing.query_of(request.query, _form(request))))
+        query = listing.query_of(request.query, _form(request))
+        return _answer(await self._page(request, query))
 
     @app.route("/store/<directory:prefix>", methods=["GET"])
     @asks(Verb.LIST)
@@ -56,17 +74,37 @@ class Lists:
         form = _form(request)
         if form.name == "html":
             depth = request.path.count("/", len(STORE))
-            page = await self._page(listing.directory(prefix, form, depth))
+            query = listing.directory(listing.query_of(request.query, form), prefix, depth)
+            page = await self._page(request, query)
             if page.entries:
                 return _answer(page)
         raise Refusal(400, "This is no location: the location has an empty segment")
 
-    async def _page(self, query: listing.Query) -> listing.Document:
-        return await listing.document(self._store, query, self._pause)
+    async def _page(self, request: Request, query: listing.Query) -> listing.Document:
+        if self._lists >= self._max_lists:
+            text = "Too many lists are being made; try again later"
+            raise Refusal(503, text, {b"retry-after": b"%d" % RETRY_AFTER})
+        self._lists += 1
+        page = listing.Document(query, int(self._wall()), self._turn, self._ended)
+        try:
+            await page.write(self._store, lambda: request.is_awaited)
+        except BaseException:
+            page.close()
+            raise
+        if page.small is not None:
+            page.close()
+        return page
 
-    async def _pause(self) -> None:
-        if self._clock is not None:
-            await deferLater(self._clock, 0)
+    def _turn(self) -> Deferred[None]:
+        turn: Deferred[None] = Deferred()
+        if self._turns is None:
+            turn.callback(None)
+        else:
+            self._turns.wait(lambda: turn.callback(None))
+        return turn
+
+    def _ended(self) -> None:
+        self._lists -= 1
 
 
 def _form(request: Request) -> Form:
