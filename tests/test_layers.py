@@ -38,6 +38,7 @@ DOORS: dict[str, set[str]] = {
     "store": {"store.interface", "store.blobstore", "store.workers"},
     "web": {
         "web.access_log",
+        "web.browsers",
         "web.dispatch",
         "web.routes.blobs",
         "web.routes.lists",

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,19 @@ class Address:
 class Listener(Service):
     """Holds the ports. privilegedStartService binds them all, or raises CannotListen at once.
 
-    ``endpoints`` are pairs of an endpoint string, for people, and its endpoint.
+    ``endpoints`` are pairs of an endpoint string, for people, and its endpoint. ``bound`` is called
+    with what getHost() of the ports gives, before anything is accepted.
     """
 
     def __init__(
-        self, endpoints: Sequence[tuple[str, IStreamServerEndpoint]], factory: HTTPFactory
+        self,
+        endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
+        factory: HTTPFactory,
+        bound: Callable[[list[Any]], None] = lambda hosts: None,
     ) -> None:
         self.setName("listener")
         self.factory = factory
+        self._bound = bound
         self._endpoints = endpoints
         self._ports: list[tuple[str, IListeningPort]] = []
 
@@ -85,6 +90,7 @@ class Listener(Service):
             self._ports.append((listen, port))
             make_eager(port)
             make_patient(port)
+        self._bound([address.host for address in self.addresses])
 
     def stopService(self) -> Deferred[None]:
         """Unbind: accept no more connections. Those accepted go on."""

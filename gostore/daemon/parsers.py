@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from configparser import RawConfigParser
+from ipaddress import IPv6Address
 from typing import Any, TypeVar, cast
 
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
@@ -90,6 +91,24 @@ def parse_id_bits(text: str) -> int | None:
     if text not in values:
         raise ValueError(f"{text!r} is none of auto, 16 and 32")
     return values[text]
+
+
+_HOST_NAME = re.compile(r"\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """Read names of this server: a.example, *.b.example, 192.0.2.1, [::1]; * is any name."""
+    return frozenset(map(_parse_host, text.lower().split(",")))
+
+
+def _parse_host(text: str) -> str:
+    name = text.strip()
+    if _HOST_NAME.fullmatch(name):
+        return name.removesuffix(".")
+    try:
+        return str(IPv6Address(name.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise ValueError(f"{name!r} is not the name of a host, without a port") from None
 
 
 def parse_sync(text: str) -> Sync:

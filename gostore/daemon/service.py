@@ -36,6 +36,7 @@ from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 from gostore.web.access_log import log_answer
+from gostore.web.browsers import Browsers
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
@@ -177,17 +178,20 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_uploads=settings.max_uploads,
         max_open_files=share_of_files(10),
     )
+    browsers = Browsers(settings.hosts)
     dispatcher = Dispatcher(
         [
             Blobs(store, put_creates=settings.put_creates),
             Lists(store, reactor, max_lists=settings.max_lists),
             Status(store),
-        ]
+        ],
+        browsers,
     )
     answered = log_answer if settings.debug else None
     factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
-    return Daemon(settings, store, Listener(endpoints, factory), reactor, refuse)
+    listener = Listener(endpoints, factory, browsers.listening_on)
+    return Daemon(settings, store, listener, reactor, refuse)
 
 
 def make_limits(settings: Settings) -> Limits:

@@ -23,6 +23,7 @@ from gostore.daemon.parsers import (
     parse_addresses,
     parse_count,
     parse_flag,
+    parse_hosts,
     parse_id_bits,
     parse_seconds,
     parse_seconds_above_zero,
@@ -70,6 +71,7 @@ class Setting:
 # The groups, in order.
 GENERAL = "General"
 WRITES = "Writes"
+ACCESS = "Access"
 BACKGROUND = "In the background"
 LIMITS = "Limits"
 PACE = "Time and pace"
@@ -150,6 +152,16 @@ class Settings:
         "auto",
         or_auto(parse_size),
         "Free space that no upload may use; auto is the larger of 1 % of the disk and 64MiB.",
+    )
+    hosts: frozenset[str] | None = _setting(
+        ACCESS,
+        "auto",
+        or_auto(parse_hosts),
+        "The names of this server, as a,*.b,c: any other Host gets 421; * is any name.",
+        "On a loopback address, auto is localhost, *.localhost and the loopback addresses;"
+        " elsewhere it is any name. This stops a page on the web that gives a name of its own the"
+        " address of this server (DNS rebinding). If a proxy on this machine passes on the Host it"
+        " got, list that name here.",
     )
     gc_interval: float = _setting(
         BACKGROUND,

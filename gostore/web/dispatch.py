@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from gostore.errors import Damaged
 from gostore.web.answers import Answer, Refusal, refusal_of
+from gostore.web.browsers import Browsers
 from gostore.web.routing import METHODS, Endpoint, Router, Routes, not_allowed
 from gostore.wire import INTERNAL_ERROR, Request
 
@@ -49,10 +50,11 @@ def _step(result: object, coroutine: Coroutine[Any, Any, Answer]) -> Answer | De
 
 
 class Dispatcher:
-    """Answers every request by these routes."""
+    """Answers every request by these routes, but for what ``browsers`` refuses."""
 
-    def __init__(self, routes: Iterable[Routes]) -> None:
+    def __init__(self, routes: Iterable[Routes], browsers: Browsers | None = None) -> None:
         self._router = Router(routes)
+        self._browsers = Browsers() if browsers is None else browsers
 
     def dispatch(self, request: Request) -> None:
         """Answer a request, sooner or later, exactly once, whatever happens."""
@@ -68,6 +70,7 @@ class Dispatcher:
         answer.addErrback(_give_up, request)
 
     def _answer(self, request: Request) -> Answer | Deferred[Answer]:
+        self._browsers.check(request)
         if request.method not in METHODS:
             allow = self._router.allow(request.path)
             if request.method != "OPTIONS":

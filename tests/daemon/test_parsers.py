@@ -13,6 +13,7 @@ from gostore.daemon.parsers import (
     parse_addresses,
     parse_count,
     parse_flag,
+    parse_hosts,
     parse_listen,
     parse_seconds,
     parse_seconds_above_zero,
@@ -78,6 +79,17 @@ class ParserTests(SynchronousTestCase):
         for text in ["", "x", "-1", "nan", "inf", "86401", "5s"]:
             self.assertRaises(ValueError, parse_seconds, text)
         self.assertRaises(ValueError, parse_seconds_above_zero, "0")
+
+    def test_hosts(self) -> None:
+        """The names of hosts are separated by commas, without ports; addresses are names, too."""
+        self.assertEqual(
+            parse_hosts("Blobs.Example., *.b.example,192.0.2.1, [::1],FE80::1"),
+            {"blobs.example", "*.b.example", "192.0.2.1", "::1", "fe80::1"},
+        )
+        self.assertEqual(parse_hosts("*"), {"*"})
+        for text in ["", "a,", "a:80", "[::1]:80", "http://a", "a b", "*a", "a.*.b", "[a]"]:
+            with self.assertRaisesRegex(ValueError, "is not the name of a host, without a port"):
+                parse_hosts(text)
 
     def test_empty_text(self) -> None:
         """An empty directory name is refused."""

@@ -189,6 +189,15 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual(self.journal.steps, ["open", "bind", "start"])
         self.assertTrue(self.daemon.running)
 
+    def test_bound(self) -> None:
+        """Once its port is bound, a listener says which addresses these are."""
+        told: list[list[object]] = []
+        factory = cast(HTTPFactory, JournalFactory(self.journal))
+        Listener(
+            [("tcp:7777", JournalEndpoint(self.journal, ANYWHERE))], factory, told.append
+        ).privilegedStartService()
+        self.assertEqual(told, [[ANYWHERE]])
+
     def test_start_at_once(self) -> None:
         """A runner that does not know privilegedStartService starts it in the same order."""
         self.daemon.startService()

@@ -42,7 +42,7 @@ CLOSED = "closed"
 KEPT_OPEN = "kept"
 
 #: What a reader that has lost its place in the bytes would take for one more request.
-SMUGGLED = b"POST /store/smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nbad"
+SMUGGLED = b"POST /store/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nbad"
 
 
 @frozen
@@ -198,7 +198,7 @@ def talk(port: int, *requests: bytes) -> list[Response]:
 
 def request(method: str, location: str, body: bytes | None = None, *fields: str) -> bytes:
     """A good request for a location."""
-    lines = [f"{method} /store/{quote(location, safe='/')} HTTP/1.1", "Host: x", *fields]
+    lines = [f"{method} /store/{quote(location, safe='/')} HTTP/1.1", "Host: localhost", *fields]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
@@ -231,7 +231,7 @@ def run(case: Case, daemon: Daemon) -> Got:
             conversation.read_to_end(5)
         elif not conversation.ended:
             # One more request shows best that it is still a connection.
-            conversation.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            conversation.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             conversation.read(len(answers) + 1)
             if [answer.body for answer in conversation.answers[len(answers) :]] != [b'"Ok!"']:
                 problems.append(f"a good request on the same connection: {conversation.answers}")
@@ -284,7 +284,7 @@ def _look_at(answer: Response, daemon: Daemon) -> Iterator[str]:
 
 def _look_at_store(case: Case, daemon: Daemon) -> Iterator[str]:
     """Check that a new connection works, and that the store has only KEPT and the case's blobs."""
-    (listed,) = talk(daemon.port, b"GET /store/?limit=10000 HTTP/1.1\r\nHost: x\r\n\r\n")
+    (listed,) = talk(daemon.port, b"GET /store/?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     found = {entry["location"] for entry in json.loads(listed.body)}
     wanted = {**KEPT, **case.stored}
     if found != wanted.keys():
@@ -316,7 +316,7 @@ def _cases() -> Iterator[Case]:
 
 def _post(*fields: bytes, body: bytes = b"hello", line: bytes = b"POST /store/a HTTP/1.1") -> bytes:
     """A POST with these field lines besides Host, as they are."""
-    return b"\r\n".join((line, b"Host: x", *fields)) + b"\r\n\r\n" + body
+    return b"\r\n".join((line, b"Host: localhost", *fields)) + b"\r\n\r\n" + body
 
 
 def _chunked(body: bytes, *fields: bytes) -> bytes:
@@ -470,7 +470,7 @@ def _framing() -> Iterator[Case]:
         {
             "a space before the colon": _post(b"Transfer-Encoding : chunked", body=chunks),
             "a leading space": b"POST /store/a HTTP/1.1\r\n Transfer-Encoding: chunked\r\n"
-            b"Host: x\r\n\r\n" + chunks,
+            b"Host: localhost\r\n\r\n" + chunks,
             "a tab before the colon": _post(b"Transfer-Encoding\t: chunked", body=chunks),
             "a tab in the name": _post(b"Transfer\tEncoding: chunked", body=chunks),
             "a length with a space": _post(b"Content-Length : 5"),
@@ -698,15 +698,20 @@ def _lines() -> Iterator[Case]:
         "RFC 9112 3.2",
         400,
         {
-            "two": _get(b"Host: x", b"Host: y"),
-            "the same twice": _get(b"Host: x", b"host: x"),
+            "two": _get(b"Host: localhost", b"Host: y"),
+            "the same twice": _get(b"Host: localhost", b"host: x"),
         },
     )
-    for target in ("http://x/store/kept", "HTTP://y:80/store/kept", "https://[::1]/store/kept?a"):
+    for target in (
+        "http://localhost/store/kept",
+        "HTTP://a.localhost:80/store/kept",
+        "https://[::1]/store/kept?a",
+    ):
         yield Case(
             22,
             target,
-            (_get(b"Host: x", line=f"GET {target} HTTP/1.1".encode()),),
+            # The authority of the target counts, whatever Host says.
+            (_get(b"Host: localhost", line=f"GET {target} HTTP/1.1".encode()),),
             (200,),
             KEPT_OPEN,
             "RFC 9112 3.2.2",
@@ -717,7 +722,7 @@ def _lines() -> Iterator[Case]:
         "RFC 9112 3.2",
         400,
         {
-            f"and not {target}": _get(b"Host: x", line=f"GET {target} HTTP/1.1".encode())
+            f"and not {target}": _get(b"Host: localhost", line=f"GET {target} HTTP/1.1".encode())
             for target in ("ftp://x/store/kept", "http:///store/kept", "store/kept", "*")
         },
     )
@@ -730,15 +735,15 @@ def _lines() -> Iterator[Case]:
         ("PATCH", b"PATCH /store/kept HTTP/1.1", 405, KEPT_OPEN, "RFC 9110 15.5.6"),
     ]
     for what, line, status, fate, rfc in methods:
-        data = (_get(b"Host: x", line=line),)
+        data = (_get(b"Host: localhost", line=line),)
         yield Case(23, what, data, (status,), fate, rfc, check=_allows)
     yield from _refused(
         23,
         "RFC 9110 9.1, 15.6.2",
         501,
         {
-            "5 kB": _get(b"Host: x", line=b"A" * 5000 + b" /store/kept HTTP/1.1"),
-            "get": _get(b"Host: x", line=b"get /store/kept HTTP/1.1"),
+            "5 kB": _get(b"Host: localhost", line=b"A" * 5000 + b" /store/kept HTTP/1.1"),
+            "get": _get(b"Host: localhost", line=b"get /store/kept HTTP/1.1"),
         },
     )
     yield from _refused(
@@ -747,20 +752,22 @@ def _lines() -> Iterator[Case]:
         400,
         {
             "HTTP/0.9 without a version": b"GET /store/kept\r\n\r\n",
-            "two spaces": _get(b"Host: x", line=b"GET  /store/kept HTTP/1.1"),
-            "two spaces before the version": _get(b"Host: x", line=b"GET /store/kept  HTTP/1.1"),
-            "a tab": _get(b"Host: x", line=b"GET\t/store/kept HTTP/1.1"),
-            "a leading space": _get(b"Host: x", line=b" GET /store/kept HTTP/1.1"),
-            "a space at the end": _get(b"Host: x", line=b"GET /store/kept HTTP/1.1 "),
-            "a space in the target": _get(b"Host: x", line=b"GET /store/ kept HTTP/1.1"),
-            "http/1.1": _get(b"Host: x", line=b"GET /store/kept http/1.1"),
-            "HTTP/1.10": _get(b"Host: x", line=b"GET /store/kept HTTP/1.10"),
-            "HTTP/11": _get(b"Host: x", line=b"GET /store/kept HTTP/11"),
+            "two spaces": _get(b"Host: localhost", line=b"GET  /store/kept HTTP/1.1"),
+            "two spaces before the version": _get(
+                b"Host: localhost", line=b"GET /store/kept  HTTP/1.1"
+            ),
+            "a tab": _get(b"Host: localhost", line=b"GET\t/store/kept HTTP/1.1"),
+            "a leading space": _get(b"Host: localhost", line=b" GET /store/kept HTTP/1.1"),
+            "a space at the end": _get(b"Host: localhost", line=b"GET /store/kept HTTP/1.1 "),
+            "a space in the target": _get(b"Host: localhost", line=b"GET /store/ kept HTTP/1.1"),
+            "http/1.1": _get(b"Host: localhost", line=b"GET /store/kept http/1.1"),
+            "HTTP/1.10": _get(b"Host: localhost", line=b"GET /store/kept HTTP/1.10"),
+            "HTTP/11": _get(b"Host: localhost", line=b"GET /store/kept HTTP/11"),
             "bare LF": b"GET /store/kept HTTP/1.1\nHost: x\n\n",
             "a TLS hello": bytes.fromhex("16030100a5010000a10303") + bytes(range(150)),
             "an SSH client": b"SSH-2.0-OpenSSH_9.2\r\n",
             "an answer": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            "two empty lines first": b"\r\n\r\n" + _get(b"Host: x"),
+            "two empty lines first": b"\r\n\r\n" + _get(b"Host: localhost"),
         },
     )
     yield from _refused(
@@ -769,7 +776,9 @@ def _lines() -> Iterator[Case]:
         505,
         {
             **{
-                f"HTTP/{version}": _get(b"Host: x", line=f"GET /store/kept HTTP/{version}".encode())
+                f"HTTP/{version}": _get(
+                    b"Host: localhost", line=f"GET /store/kept HTTP/{version}".encode()
+                )
                 for version in ("0.9", "2.0", "2.1", "9.9")
             },
             "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -778,7 +787,7 @@ def _lines() -> Iterator[Case]:
     yield Case(
         24,
         "HTTP/1.2, served as 1.1",
-        (_get(b"Host: x", line=b"GET /store/kept HTTP/1.2"),),
+        (_get(b"Host: localhost", line=b"GET /store/kept HTTP/1.2"),),
         (200,),
         KEPT_OPEN,
         "RFC 9110 2.5",
@@ -787,7 +796,7 @@ def _lines() -> Iterator[Case]:
     yield Case(
         24,
         "one empty line first, forgiven",
-        (b"\r\n" + _get(b"Host: x"),),
+        (b"\r\n" + _get(b"Host: localhost"),),
         (200,),
         KEPT_OPEN,
         "RFC 9112 2.2",
@@ -799,16 +808,16 @@ def _lines() -> Iterator[Case]:
         400,
         {
             **{
-                f"{what} in a value": _get(b"Host: x", b"X-A: b" + value + b"c")
+                f"{what} in a value": _get(b"Host: localhost", b"X-A: b" + value + b"c")
                 for what, value in values.items()
             },
-            "a bare CR at the end of a value": _get(b"Host: x", b"X-A: b\r"),
-            "brackets in a name": _get(b"Host: x", b"X-Bad[]: a"),
-            "an empty name": _get(b"Host: x", b": a"),
-            "no colon": _get(b"Host: x", b"X-A"),
-            "NUL in a name": _get(b"Host: x", b"X\0A: b"),
-            "non-ASCII in a name": _get(b"Host: x", "Ü: a".encode()),
-            "NUL in the target": _get(b"Host: x", line=b"GET /store/kept\0 HTTP/1.1"),
+            "a bare CR at the end of a value": _get(b"Host: localhost", b"X-A: b\r"),
+            "brackets in a name": _get(b"Host: localhost", b"X-Bad[]: a"),
+            "an empty name": _get(b"Host: localhost", b": a"),
+            "no colon": _get(b"Host: localhost", b"X-A"),
+            "NUL in a name": _get(b"Host: localhost", b"X\0A: b"),
+            "non-ASCII in a name": _get(b"Host: localhost", "Ü: a".encode()),
+            "NUL in the target": _get(b"Host: localhost", line=b"GET /store/kept\0 HTTP/1.1"),
         },
     )
     yield from _refused(
@@ -816,24 +825,31 @@ def _lines() -> Iterator[Case]:
         "RFC 6585 5",
         431,
         {
-            "101 fields": _get(b"Host: x", *[b"X-A: b"] * 100),
-            "501 fields": _get(b"Host: x", *[b"X-A: b"] * 500),
-            "one of 17 kB": _get(b"Host: x", b"X-A: " + b"b" * 17_000),
-            "17 kB that do not end": b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"b" * 17_000,
+            "101 fields": _get(b"Host: localhost", *[b"X-A: b"] * 100),
+            "501 fields": _get(b"Host: localhost", *[b"X-A: b"] * 500),
+            "one of 17 kB": _get(b"Host: localhost", b"X-A: " + b"b" * 17_000),
+            "17 kB that do not end": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"b" * 17_000,
         },
     )
     yield Case(
-        26, "100 fields", (_get(b"Host: x", *[b"X-A: b"] * 99),), (200,), KEPT_OPEN, "RFC 9112 5"
+        26,
+        "100 fields",
+        (_get(b"Host: localhost", *[b"X-A: b"] * 99),),
+        (200,),
+        KEPT_OPEN,
+        "RFC 9112 5",
     )
     yield from _refused(
         27,
         "RFC 9110 15.5.15",
         414,
         {
-            "9 KiB": _get(b"Host: x", line=b"GET /" + b"a" * 9216 + b" HTTP/1.1"),
-            "17 KiB": _get(b"Host: x", line=b"GET /" + b"a" * 17408 + b" HTTP/1.1"),
+            "9 KiB": _get(b"Host: localhost", line=b"GET /" + b"a" * 9216 + b" HTTP/1.1"),
+            "17 KiB": _get(b"Host: localhost", line=b"GET /" + b"a" * 17408 + b" HTTP/1.1"),
             "9 KiB that do not end": b"GET /" + b"a" * 9216,
-            "9 KiB of a query": _get(b"Host: x", line=b"GET /store/?" + b"a" * 9216 + b" HTTP/1.1"),
+            "9 KiB of a query": _get(
+                b"Host: localhost", line=b"GET /store/?" + b"a" * 9216 + b" HTTP/1.1"
+            ),
         },
     )
 
@@ -875,7 +891,7 @@ def _conduct() -> Iterator[Case]:
         CLOSED,
         "RFC 9112 9.3.2",
     )
-    closing = _get(b"Host: x", b"Connection: close")
+    closing = _get(b"Host: localhost", b"Connection: close")
     for what, more in {"garbage": b"\0\xff garbage\r\n\r\n" * 99, "a request": SMUGGLED}.items():
         yield Case(
             29,
@@ -969,7 +985,7 @@ def _conduct() -> Iterator[Case]:
         33,
         "GET with a body in chunks",
         (
-            _get(b"Host: x", b"Transfer-Encoding: chunked")
+            _get(b"Host: localhost", b"Transfer-Encoding: chunked")
             + b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED),
         ),
         (200,),
@@ -1015,7 +1031,7 @@ def _head(method: str, location: str, length: int, *fields: str) -> bytes:
 
 def _raw(path: str, method: str = "POST") -> bytes:
     """A request for a path as it is; a POST has a body."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
     return head + (b"Content-Length: 5\r\n\r\nhello" if method == "POST" else b"\r\n")
 
 
@@ -1157,7 +1173,7 @@ def _exact_names() -> Iterator[Case]:
     yield Case(
         42,
         "bytes that nobody has encoded",
-        (b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello" % raw,),
+        (b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello" % raw,),
         (204,),
         KEPT_OPEN,
         "RFC 3986 2.1",
@@ -1238,7 +1254,7 @@ def _browsers() -> Iterator[Case]:
             83,
             f"a page of {kind}",
             (
-                request("POST", "a", page, f"Content-Type: {kind}", "Origin: http://evil.example"),
+                request("POST", "a", page, f"Content-Type: {kind}"),
                 request("GET", "a", None, "Origin: http://evil.example"),
             ),
             (204, 200),
@@ -1247,12 +1263,29 @@ def _browsers() -> Iterator[Case]:
             {"a": page},
             check=_sandboxed(kind),
         )
+    evil = "Origin: http://evil.example"
+    for what, said in [("origin", evil), ("site", "Sec-Fetch-Site: cross-site")]:
+        for method in ("POST", "PUT", "DELETE"):
+            yield Case(
+                83,
+                f"{method} by a page of another {what}",
+                (request(method, "kept", b"evil", said),),
+                (403,),
+                KEPT_OPEN,
+                "Fetch 3.2, Fetch Metadata 2.3",
+            )
+    rebound = {
+        "Host": _get(b"Host: evil.example:7777", b"Sec-Fetch-Site: same-origin"),
+        "a target": _get(b"Host: localhost", line=b"GET http://evil.example/store/kept HTTP/1.1"),
+    }
+    for what, data in rebound.items():
+        yield Case(83, f"{what} of another name", (data,), (421,), KEPT_OPEN, "RFC 9110 7.4")
     yield Case(
         83,
         "a preflight",
         (
             _get(
-                b"Host: evil.example",
+                b"Host: localhost",
                 b"Origin: http://evil.example",
                 b"Access-Control-Request-Method: DELETE",
                 line=b"OPTIONS /store/kept HTTP/1.1",
@@ -1266,9 +1299,9 @@ def _browsers() -> Iterator[Case]:
     secret = b"s3cr3t"
     # The location is the only part of a request that an answer repeats.
     for status, what, data, fate in [
-        (400, "a field", _get(b"Host: x", b"X-A: " + secret + b"\0"), CLOSED),
+        (400, "a field", _get(b"Host: localhost", b"X-A: " + secret + b"\0"), CLOSED),
         (400, "a Host", _get(b"Host: " + secret + b"@x"), CLOSED),
-        (501, "a method", _get(b"Host: x", line=secret + b" / HTTP/1.1"), CLOSED),
+        (501, "a method", _get(b"Host: localhost", line=secret + b" / HTTP/1.1"), CLOSED),
         (501, "a coding", _chunked(b"").replace(b"chunked", secret), CLOSED),
         (404, "a path", _raw("/" + secret.decode(), "GET"), KEPT_OPEN),
         (404, "a query", _raw("/store/a?" + secret.decode(), "GET"), KEPT_OPEN),

@@ -119,5 +119,5 @@ def test_fields(daemon: Daemon) -> None:
 
 def get(daemon: Daemon, path: str) -> Response:
     """GET a path as it is, on a connection of its own."""
-    (answer,) = talk(daemon.port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    (answer,) = talk(daemon.port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return answer

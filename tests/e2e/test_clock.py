@@ -50,7 +50,7 @@ def begin(daemon: Daemon, text: bytes) -> socket.socket:
 
 def upload(daemon: Daemon, location: str) -> socket.socket:
     """Begin an upload of "begun" and "done"."""
-    head = f"PUT /store/{location} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    head = f"PUT /store/{location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
     return begin(daemon, head.encode() + b"begun")
 
 

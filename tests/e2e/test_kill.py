@@ -217,7 +217,8 @@ def test_abandoned_upload(rig: Rig) -> None:
     """A PUT whose client leaves half-way, killed at any call, leaves the old blob and no stage."""
 
     def abandon(location: str) -> None:
-        head = f"PUT /store/{location} HTTP/1.1\r\nHost: x\r\nContent-Length: {2 * LARGE}\r\n\r\n"
+        head = f"PUT /store/{location} HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Content-Length: {2 * LARGE}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", rig.daemon.port), PATIENCE) as client:
             try:
                 client.sendall(head.encode() + bytes(LARGE))

@@ -77,7 +77,7 @@ def traced(daemon: Daemon, trace: Path, method: str, location: str, body: bytes 
     """Send one request and return the trace of what the daemon did for it."""
     before = trace.stat().st_size
     # In one piece: a small body that comes after its head takes the way of a large one.
-    head = f"{method} /store/{location} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    head = f"{method} /store/{location} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     length = f"Content-Length: {len(body or b'')}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE) as connection:
         connection.sendall((head + length).encode() + (body or b""))

@@ -29,7 +29,7 @@ from tests.e2e.daemon import (
 def begin(daemon: Daemon, location: str, sent: bytes, length: int) -> socket.socket:
     """Begin an upload, and send a part of it."""
     connection = socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
-    head = f"POST /store/{location} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST /store/{location} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + sent)
     return connection
 
@@ -125,7 +125,7 @@ def test_stopped_and_continued(make_daemon: Make) -> None:
     upload.sendall(b"half")
     daemon.send(signal.SIGCONT)
     assert upload.recv(1000).startswith(b"HTTP/1.1 204 ")
-    head.sendall(b"Host: x\r\n\r\n")
+    head.sendall(b"Host: localhost\r\n\r\n")
     assert head.recv(1000).startswith(b"HTTP/1.1 200 ")
     assert ask(idle, "GET", "/store/a").body == b"halfhalf"
     for connection in (idle, upload, head):

@@ -36,7 +36,7 @@ CAPS = (4_096, 11_000) if SOAK else (600,)
 #: As many files as that needs, in the tests and in the daemon.
 FILES = CONNECTIONS + 1_000
 
-HEAD = b"GET /store/small HTTP/1.1\r\nHost: x\r\nX-Slow: "
+HEAD = b"GET /store/small HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 
 
 @define(eq=False)
@@ -185,9 +185,10 @@ def test_slow_bodies(make: Make) -> None:
     All of them come from one address, which may have six of the eight places.
     """
     daemon = make("--body-window", "6", "--chunked-window", "6", "--max-uploads", "8")
-    counted = b"POST /store/%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nbegun"
+    counted = b"POST /store/%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nbegun"
     chunked = (
-        b"PUT /store/small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n99\r\nbegun"
+        b"PUT /store/small HTTP/1.1\r\nHost: localhost\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n99\r\nbegun"
     )
     with contextlib.ExitStack() as stack:
         crowds = [Crowd(daemon.port, 1, counted % b"%d" % n, b"x") for n in range(4)]
@@ -208,7 +209,7 @@ def test_slow_bodies(make: Make) -> None:
 
 def ask_for_place(daemon: Daemon, address: str = "127.0.0.1") -> bytes:
     """Ask from an address whether a large upload may begin, and go; the head of the answer."""
-    head = b"PUT /store/small HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    head = b"PUT /store/small HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
     got = b""
     with socket.create_connection(
         ("127.0.0.1", daemon.port), PATIENCE, source_address=(address, 0)
@@ -222,8 +223,9 @@ def ask_for_place(daemon: Daemon, address: str = "127.0.0.1") -> bytes:
 def test_silent_crowd(make: Make) -> None:
     """Heads without a body keep no small blob out, and one address no large one from another."""
     daemon = make("--max-uploads", "4")
-    silent = b"POST /store/silent%d HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
-    begun = b"PUT /store/small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun"
+    silent = b"POST /store/silent%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+    begun = b"PUT /store/small HTTP/1.1\r\nHost: localhost\r\n"
+    begun += b"Transfer-Encoding: chunked\r\n\r\n5\r\nbegun"
     with contextlib.ExitStack() as stack:
         for number in range(12):
             stack.enter_context(Crowd(daemon.port, 1, silent % number))
@@ -241,7 +243,7 @@ def test_fast_enough_bodies(make: Make) -> None:
     """A body that is slow, but not slower than allowed, is stored."""
     daemon = make("--body-window", "4", "--body-rate", "20")
     conversation = Conversation(daemon.port)
-    conversation.send(b"POST /store/a HTTP/1.1\r\nHost: x\r\nContent-Length: 2500\r\n\r\n")
+    conversation.send(b"POST /store/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2500\r\n\r\n")
     pause = threading.Event()
     for _ in range(25):
         conversation.send(b"x" * 100)

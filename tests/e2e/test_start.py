@@ -179,7 +179,7 @@ def test_background(tmp_path: Path) -> None:
         # Only when the reactor runs a signal is more than an end.
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(tmp_path / "socket"))
-            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
         assert (tmp_path / "data").is_dir()
     finally:

@@ -28,7 +28,7 @@ GROWTH = 64 * 1024
 def begin(daemon: Daemon, size: int = SIZE, method: str = "PUT") -> socket.socket:
     """Begin an upload over the blob "big"."""
     connection = socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
-    head = f"{method} /store/big HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    head = f"{method} /store/big HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     connection.sendall(head.encode())
     return connection
 
@@ -206,7 +206,7 @@ def test_memory(make_daemon: Make) -> None:
 
     def both_ways(number: int) -> None:
         connection = socket.create_connection(("127.0.0.1", daemon.port), PATIENCE)
-        target = f"/store/many/{number} HTTP/1.1\r\nHost: x\r\n"
+        target = f"/store/many/{number} HTTP/1.1\r\nHost: localhost\r\n"
         connection.sendall(f"POST {target}Content-Length: {size}\r\n\r\n".encode())
         send(connection, size)
         if not connection.recv(1000).startswith(b"HTTP/1.1 204 "):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 
 from gostore.wire.head import Headers
@@ -85,6 +86,7 @@ class FakeRequest:
             joined[name] = joined[name] + b", " + value if name in joined else value
         self.headers = Headers(pairs, joined)
         self.is_secure = False
+        self.server: object = IPv4Address("TCP", "192.0.2.1", 7777)
         self.code: int | None = None
         #: Set by a test whose client goes away.
         self.is_gone = False

@@ -1,0 +1,130 @@
+"""What the pages of other sites may not make a browser do here (docs/http.md, "Browsers").
+
+Every page that a user opens can send requests to a server on the user's own machine or network. A
+browser says in Origin and Sec-Fetch-Site where a request comes from (Fetch Metadata), and in Host
+which name led it here: a page can point a name of its own at any address (DNS rebinding), and then
+this server looks to the browser like a part of that page's site.
+
+Clients that are no browsers send neither Origin nor Sec-Fetch-Site.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from gostore.web.answers import Refusal
+from gostore.wire import Headers, Request
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+_FROM_A_PAGE = frozenset({b"origin", b"sec-fetch-site"})
+_FOREIGN = frozenset({b"cross-site", b"same-site"})
+_ORIGIN = re.compile(r"(https?)://([^/@]+)", re.IGNORECASE)
+_AUTHORITY = re.compile(rb"[a-z]+://([^/?]+)", re.IGNORECASE)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class Browsers:
+    """Refuses what a browser should not have been made to ask for.
+
+    ``names`` are the host names that this server answers to, such as "blobs.example", "*.example"
+    or "*". With None they are those of this machine where it listens on a loopback address, and any
+    name elsewhere.
+    """
+
+    def __init__(self, names: Iterable[str] | None = None) -> None:
+        self._names = None if names is None else frozenset(names)
+        self._loopback: frozenset[tuple[str, int]] = frozenset()
+
+    def listening_on(self, addresses: Iterable[object]) -> None:
+        """Learn the addresses that this server listens on."""
+        self._loopback |= {
+            (address.host, address.port)
+            for address in addresses
+            if isinstance(address, (IPv4Address, IPv6Address)) and is_loopback(address.host)
+        }
+
+    def check(self, request: Request) -> None:
+        """Raise Refusal: 421 for a foreign Host, 403 for a write that another site's page sends."""
+        server = request.server
+        is_unix = isinstance(server, UNIXAddress)
+        # Clients of a Unix socket put anything into Host, and no page can connect to one.
+        if not is_unix and (
+            self._names is not None or (server.host, server.port) in self._loopback  # type: ignore[attr-defined]
+        ):
+            self._check_host(request)
+        if request.method in WRITES and not request.headers.has_none_of(_FROM_A_PAGE):
+            _check_site(request, is_unix)
+
+    def _check_host(self, request: Request) -> None:
+        # The authority of a target in absolute form overrides Host (RFC 9112 section 3.2.2).
+        ours = request.headers.parsed(self._is_ours)
+        if ours and not request.target.startswith(b"/"):
+            authority = _AUTHORITY.match(request.target)
+            ours = authority is None or self._goes_by(name_of(authority[1].decode("latin-1")))
+        if not ours:
+            raise Refusal(421, "No host of this name is here; the setting hosts says which are")
+
+    def _is_ours(self, headers: Headers) -> bool:
+        host = headers.get(b"host")
+        # No browser leaves it out.
+        return not host or self._goes_by(name_of(host.decode("latin-1")))
+
+    def _goes_by(self, name: str) -> bool:
+        if self._names is None:
+            return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+        parents = (name[at:] for at, char in enumerate(name) if char == ".")
+        return not self._names.isdisjoint({name, "*", *("*" + parent for parent in parents)})
+
+
+def name_of(host: str) -> str:
+    """The name in a Host field, in lower case, without port, brackets, or a dot at the end."""
+    name, _, port = host.rpartition(":")
+    if not name or port.endswith("]"):
+        name = host
+    return name.lower().strip("[]").removesuffix(".")
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name is an address that only this machine can reach."""
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _check_site(request: Request, is_unix: bool) -> None:
+    headers = request.headers
+    origin = headers.get(b"origin")
+    foreign = (headers.get(b"sec-fetch-site") or b"").lower() in _FOREIGN
+    if not foreign and origin is not None and not is_unix:
+        host = (headers.get(b"host") or b"").decode("latin-1")
+        foreign = not _is_own(origin.decode("latin-1"), host, request.is_secure)
+    if foreign:
+        raise Refusal(403, "A page of another site may not write here")
+
+
+def _is_own(origin: str, host: str, is_secure: bool) -> bool:
+    """Whether an origin (RFC 6454) is this server's, as Host names it.
+
+    A proxy may have taken the TLS off, so https is no other origin than http; the reverse is.
+    """
+    match = _ORIGIN.fullmatch(origin)
+    if match is None or not host:
+        return False
+    scheme = match[1].lower()
+    if is_secure and scheme != "https":
+        return False
+    return _with_port(match[2], scheme) == _with_port(host, scheme)
+
+
+def _with_port(host: str, scheme: str) -> tuple[str, str]:
+    _, colon, port = host.rpartition(":")
+    known = port if colon and not port.endswith("]") else ""
+    return name_of(host), known or _DEFAULT_PORTS[scheme]
