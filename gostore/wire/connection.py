@@ -60,9 +60,7 @@ class Connection(protocol.Protocol):
         self._heads = HeadBuffer(factory.limits)
         # The request in progress.
         self._request: Request | None = None
-        self._keep_alive = False
-        self._expects = False
-        self._answered = False
+        self._keep_alive = self._expects = self._answered = False
         self._code = 0
         self._advancing = False
         # Whether more of what is unread waits for another turn.
@@ -130,6 +128,7 @@ class Connection(protocol.Protocol):
         self.deadline.at = NEVER
         self._heads.clear()
         self._cut_off()
+        self._teller.end()
         request = self._request
         self._request = None
         if request is not None and not request.body.complete:
@@ -208,7 +207,7 @@ class Connection(protocol.Protocol):
         self._expects = fields.expect
         self._answered = False
         if self._is_told:
-            self._teller.begin()
+            self._teller.begin(request)
         body = request.body
         if body.complete:
             self.deadline.at = NEVER

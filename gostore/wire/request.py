@@ -91,9 +91,9 @@ class Exchange:
     """One answer that has ended, for those who log and count.
 
     `request` is None if the wire refused it before it was dispatched; `reason` says why the wire
-    answered with an error of its own. `sent` counts the bytes of the body that the transport took,
-    `seconds` go from the end of the head to the end of the answer. `is_cut_off`: the client did
-    not get the whole of it.
+    answered with an error of its own. `code` is 0 if the client went before it was answered. `sent`
+    counts the bytes of the body that the transport took, `seconds` go from the end of the head to
+    the end of the answer. `is_cut_off`: the client did not get the whole of it.
     """
 
     client: IAddress
@@ -108,17 +108,24 @@ class Exchange:
 class Teller:
     """Tells of each answer to one client when it has ended."""
 
-    __slots__ = ("_answered", "_begun", "_client", "_seconds")
+    __slots__ = ("_answered", "_begun", "_client", "_request", "_seconds")
 
     def __init__(self, factory: Listening, client: IAddress) -> None:
         self._answered = factory.answered
         self._seconds = factory.seconds
         self._client = client
+        self._request: Request | None = None
         self._begun = 0.0
 
-    def begin(self) -> None:
+    def begin(self, request: Request) -> None:
         """The head of a request has come."""
+        self._request = request
         self._begun = self._seconds()
+
+    def end(self) -> None:
+        """The client is gone. Tell of a request that it was not answered."""
+        if self._request is not None:
+            self.tell(self._request, 0, 0, is_cut_off=True)
 
     def tell(
         self,
@@ -129,6 +136,7 @@ class Teller:
         reason: str = "",
     ) -> None:
         """Tell of an answer. See Exchange."""
+        self._request = None
         if self._answered is None:
             return
         seconds = 0.0 if request is None else self._seconds() - self._begun

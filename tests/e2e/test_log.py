@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.e2e.bad_inputs import talk
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, SOAK, Daemon, ask, eventually
 from tests.e2e.mounts import fill, tmpfs
@@ -91,3 +92,14 @@ def test_what_is_logged(daemon: Daemon) -> None:
     assert r"a\u2028\x85\u202eb" in line
     assert daemon.ask("DELETE", quote(location)).status == 200
     assert not set(daemon.said) & set("\u2028\u0085\u202e\x1b")
+
+
+def test_requests_are_logged(make_daemon: Make) -> None:
+    """With -D each request has a line, also one that never gets past the wire, and no secret."""
+    daemon = make_daemon("-D").start()
+    assert daemon.ask("GET", "a?token=s3cr3t").status == 404
+    answers = talk(daemon.port, b"GET /store/a?s3cr3t HTTP/1.1\r\nAuthorization: s3cr3t\0\r\n\r\n")
+    assert [answer.status for answer in answers] == [400]
+    daemon.wait_for(r"127\.0\.0\.1:\d+ GET '/store/a' 404 ")
+    daemon.wait_for(r"127\.0\.0\.1:\d+ - '-' 400 \d+ \(A control character .*\)|\(Malformed .*\)")
+    assert "s3cr3t" not in daemon.said

@@ -210,6 +210,21 @@ class ResponseTests(SynchronousTestCase):
                 [(each.code, each.sent, each.is_cut_off) for each in told], [(200, 2, True)]
             )
 
+    def test_never_answered(self) -> None:
+        """It tells of a request whose client went before the answer, with the code 0, once."""
+        for answer in (False, True):
+            client, told = self.told(Store(), head(line=b"GET /waiting HTTP/1.1"))
+            client.wait(3)
+            self.assertEqual(told, [])
+            if answer:
+                client.connection.abort()
+            client.lose()
+            client.requests[0].respond(200, [], b"late")
+            [exchange] = told
+            self.assertEqual((exchange.code, exchange.sent, exchange.seconds), (0, 0, 3))
+            self.assertTrue(exchange.is_cut_off)
+            self.assertIs(exchange.request, client.requests[0])
+
     def test_answered_refusal(self) -> None:
         """The wire tells of its own refusals, too, with the reason and without a request."""
         client, told = self.told(Store(), GET + head(b"X: \x00"))
