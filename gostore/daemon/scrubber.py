@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from gostore.errors import Busy, Damaged, DiskFailed, NotFound
+from gostore.errors import Busy, Damaged, DiskFailed, NotFound, ReadOnly
 
 log = Logger()
 
@@ -89,7 +89,7 @@ class Scrubber(Service):
             self._unpaid = LEAST
             try:
                 await self._verify(location, self._read)
-            except (Damaged, NotFound, Stopped):
+            except (Damaged, NotFound, ReadOnly, Stopped):
                 pass  # The store reports damage, and what is gone needs no look.
             except (Busy, DiskFailed) as error:
                 log.warn("{location!r} is not verified: {reason}", location=location, reason=error)

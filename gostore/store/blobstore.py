@@ -20,7 +20,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Blob, Committed
-from gostore.errors import AlreadyExists, NoIds, NotFound, Stopping, VolumeUnusable, as_store_error
+from gostore.errors import (
+    AlreadyExists,
+    NoIds,
+    NotFound,
+    ReadOnly,
+    Stopping,
+    VolumeUnusable,
+    as_store_error,
+)
 from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
 from gostore.store.garbage import SECOND, Garbage
@@ -172,8 +180,11 @@ class BlobStore:
 
     async def _finish(self) -> None:
         await self._workers.ongoing.wait()
+        with suppress(ReadOnly):  # it is logged
+            self._volume.check()
         await self.garbage.finish()
-        await self._workers.commits.run(self._volume.protocol.forget_journal)
+        with suppress(OutcomeUnknown):  # as above
+            await self._workers.commits.run(self._volume.protocol.forget_journal)
 
     def close(self) -> None:
         """Stop the workers and let go of the volume."""

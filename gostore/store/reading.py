@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Committed
-from gostore.errors import Damaged, NotFound, as_store_error
+from gostore.errors import Damaged, NotFound, ReadOnly, as_store_error
 from gostore.store.committer import Committer
 from gostore.store.index import Index
 from gostore.store.interface import SMALL_BLOB, Content
@@ -129,11 +129,13 @@ class Reader:
     def get(self, location: str) -> Deferred[Committed]:
         """Return what is known of the blob at a location, with its digest.
 
-        Fails with NotFound or Damaged.
+        Fails with NotFound or Damaged, or with ReadOnly if the whole directory has been removed.
         """
         found = self._index.find(location)
-        if not isinstance(found, Committed):
-            return fail(NotFound(location) if found is None else Damaged(location))
+        if found is None:
+            return fail(NotFound(location))
+        if isinstance(found, Damage):
+            return fail(self._why_damaged(location))
         if found.sha256 is None:
             # If it is gone by then, its successor is what there is.
             return self._digest(found).addErrback(self._gone, location)
@@ -272,12 +274,23 @@ class Reader:
         if isinstance(error, FileNotFoundError) and not self._index.is_current(blob):
             return Failure(NotFound(blob.location))
         if isinstance(error, (DataDamaged, EOFError, FileNotFoundError)):
+            if self.volume.is_removed():
+                return self._why_damaged(blob.location)
             gone = isinstance(error, FileNotFoundError)
             self._quarantine(blob, "it is gone" if gone else str(error))
             return Failure(Damaged(blob.location))
         if isinstance(error, (OSError, MemoryError)):
             return Failure(as_store_error(error))
         return failure
+
+    def _why_damaged(self, location: str) -> Failure:
+        """Return why a blob cannot be read: one in a removed directory is not damaged."""
+        try:
+            if self.volume.is_removed():
+                self.volume.check()
+        except ReadOnly:
+            return Failure()
+        return Failure(Damaged(location))
 
     def _quarantine(self, blob: Committed, reason: str) -> None:
         """Quarantine a damaged blob, unless it is gone when its location's turn comes."""

@@ -183,12 +183,13 @@ class Volume:
 
         This asks the kernel only for what it has in memory, and waits for no disk.
         """
-        if self.broken is None and self._is_removed():
+        if self.broken is None and self.is_removed():
             self.directory.give_up("the data directory has been removed")
         if self.broken is not None:
             raise ReadOnly(self.broken)
 
-    def _is_removed(self) -> bool:
+    def is_removed(self) -> bool:
+        """Say whether somebody has removed the data directory."""
         try:
             return self._has_links and self.disk.fstat(self.directory.root).st_nlink == 0
         except OSError:

@@ -10,7 +10,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon.scrubber import LEAST, Scrubber
-from gostore.errors import Damaged, DiskFailed, NotFound
+from gostore.errors import Damaged, DiskFailed, NotFound, ReadOnly
 
 MIB = 1024 * 1024
 
@@ -97,9 +97,10 @@ class ScrubberTests(SynchronousTestCase):
 
     def test_goes_on(self) -> None:
         """Whatever comes of one blob, the next is verified; only what nobody has told is logged."""
-        self.start({"a": 0, "b": 0, "c": 0, "d": 0, "e": 0}, rate=LEAST)
+        self.start({"a": 0, "aa": 0, "b": 0, "c": 0, "d": 0, "e": 0}, rate=LEAST)
         self.blobs.results = {
             "a": fail(Damaged("a")),
+            "aa": fail(ReadOnly("the data directory has been removed")),
             "b": fail(NotFound("b")),
             "c": fail(DiskFailed("EIO")),
             "d": fail(ZeroDivisionError()),
@@ -107,8 +108,8 @@ class ScrubberTests(SynchronousTestCase):
         events: list[dict[str, object]] = []
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        self.clock.pump([0] + [1] * 4)
-        self.assertEqual(self.blobs.verified, ["a", "b", "c", "d", "e"])
+        self.clock.pump([0] + [1] * 5)
+        self.assertEqual(self.blobs.verified, ["a", "aa", "b", "c", "d", "e"])
         self.assertEqual([event["location"] for event in events], ["c", "d"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

@@ -7,6 +7,8 @@ import os
 import shutil
 import stat
 
+from twisted.internet.defer import succeed
+
 from gostore.blob import Committed
 from gostore.errors import (
     BodyFailed,
@@ -100,6 +102,35 @@ class HealthTests(StoreCase):
             self.fails(asked, ReadOnly)
         self.collect()
         self.assertEqual(self.names(), [])
+
+    def test_removed_reads(self) -> None:
+        """Then a read says why it fails, be the blob open, on the disk or damaged before."""
+        blobs = [self.store_blob("a"), self.store_blob("b", LARGE), self.store_blob("c")]
+        self.read("a")
+        damaged = self.store_blob("d")
+        self.data(damaged).write_bytes(b"dato")
+        self.fails(self.store.content(damaged), Damaged)
+        shutil.rmtree(self.directory)
+        logged = self.logged("Read-only until a restart")
+        for blob in blobs:
+            error = self.fails(self.store.content(blob), ReadOnly)
+            self.assertEqual(error.reason, "the data directory has been removed")
+        self.fails(self.store.get("d"), ReadOnly)
+        self.fails(self.store.verifier.verify("c", lambda length: succeed(None)), ReadOnly)
+        self.assertEqual(self.store.figures().damaged, 1)
+        self.wait(self.store.stop())
+        self.assertEqual((len(logged), self.flushLoggedErrors()), (1, []))
+        self.directory.mkdir()
+
+    def test_removed_before_a_stop(self) -> None:
+        """A stop that is the first to notice says so once, and ends."""
+        self.store_blob("a")
+        self.store_blob("a", b"new")
+        shutil.rmtree(self.directory)
+        logged = self.logged("Read-only until a restart")
+        self.wait(self.store.stop())
+        self.assertEqual((len(logged), self.flushLoggedErrors()), (1, []))
+        self.directory.mkdir()
 
     def test_no_links(self) -> None:
         """Where directories are never said to have a link, that is no proof of a removal."""
