@@ -4,5 +4,5 @@ store=${GOSTORE:-http://localhost:7777}/store
 
 curl --include --request POST "$store/hello" --data 'Hello!'
 
-# Doing it again is refused with 409: POST never replaces.
+# A second POST gets 409: POST never replaces.
 curl --include --request POST "$store/hello" --data 'Hello again!'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A blob is a directory of two plain files: its bytes, and its state with its history, newest first.
+# A blob is a directory with two plain files: its bytes, and its state with its history, newest first.
 data=${DATA:-./data}
 
 for directory in "$data"/[0-9]*/; do

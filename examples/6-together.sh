@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two writers read the same version; the second to write is told that it has missed something: 412.
+# Two writers read the same version. The second to write gets 412: it has missed a change.
 store=${GOSTORE:-http://localhost:7777}/store
 
 etag=$(curl --silent --head "$store/hello" | tr -d '\r' | sed -n 's/^ETag: //ip')

@@ -1,5 +1,5 @@
 #!/bin/sh
-# An upload that says what its digest is, is stored only if that is what arrived: 200, then 400.
+# The daemon stores an upload with a digest only if the bytes have it: 200, then 400.
 store=${GOSTORE:-http://localhost:7777}/store
 
 bytes='Hello, digest!'

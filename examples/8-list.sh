@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is there: as lines, then as JSON with sizes, ETags and times, then only what begins with "h".
+# The list of blobs: as lines, as JSON, and then only the locations that begin with "h".
 list=${GOSTORE:-http://localhost:7777}/store/
 
 curl "$list?format=text"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# DELETE: 200, and from now on 404. Its directory is gone from the disk after 5 seconds or so.
+# DELETE: 200, and from then on 404. About 5 seconds later its directory is gone from the disk.
 store=${GOSTORE:-http://localhost:7777}/store
 
 curl --include --request DELETE "$store/hello"

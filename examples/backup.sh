@@ -1,38 +1,149 @@
 #!/bin/sh
-# Every blob into a new directory, while the daemon runs: backup.sh DIRECTORY. Blob 7 is the file 7, its
-# header fields are 7.head, and its path is in line 7 of "paths". restore.sh puts them back.
+# Back up every blob while the daemon runs: backup.sh DIRECTORY. Run it again to bring the backup up to
+# date, or after a failure: it keeps the bytes that it has, by their digest, and fetches the others, 16 at
+# a time. restore.sh puts the blobs back. It needs curl 7.66 or newer.
 #
-# Each is whole, as it was at some moment in between; what is stored meanwhile may be missing.
-# The exit status is 1 if one could not be had.
+#   DIRECTORY/index   a line for each blob: its number, its SHA-256, when it was stored, and its path
+#   DIRECTORY/blobs/  the bytes; each file has their SHA-256 for a name
+#   DIRECTORY/heads/  the header fields; each file has the blob's number for a name
+#
+# Each blob is whole, as it was at some moment of the backup. A blob stored during the backup may be missing.
+# The exit status is 1 if a blob is missing for another reason. Its version in an older backup stays.
 set -eu
-host=${GOSTORE:-http://localhost:7777}
+GOSTORE=${GOSTORE:-http://localhost:7777}
 to=${1:-backup}
+export GOSTORE LC_ALL=C
 
-mkdir "$to"
-touch "$to/paths"
-number=1 bad=0
-page='?format=html&delimiter=&limit=100'
-while [ -n "$page" ]; do
-    # The page for browsers: its links are relative to /store/, and ready for use whatever the names.
-    curl --silent --show-error --fail --output "$to/page" "$host/store/$page"
-    for path in $(sed -n 's/^<tr><td><a href="\([^"]*\)".*/\1/p' "$to/page"); do
-        path=/store/$path
-        status=$(curl --silent --show-error --path-as-is --output "$to/$number" \
-            --dump-header "$to/$number.head" --write-out '%{http_code}' "$host$path") || status=cut
-        # The ETag is the SHA-256 of the bytes. There is none yet of a few that the Go server stored.
-        etag=$(tr -d '\r' < "$to/$number.head" | sed -n 's/^etag: "\(.*\)"$/\1/ip')
-        digest=$(sha256sum < "$to/$number")
-        if [ "$status" = 200 ] && [ "${etag:-${digest%% *}}" = "${digest%% *}" ]; then
-            echo "$path" >> "$to/paths"
-            number=$((number + 1))
-        elif [ "$status" != 404 ]; then # which is one that has been deleted meanwhile
-            echo "$path: $status, and not as it was stored" >&2
-            bad=1
+mkdir -p -- "$to"
+CDPATH='' cd -- "$to"
+if [ -f paths ]; then
+    echo "$to has a backup of an older kind in it; choose another directory" >&2
+    exit 1
+fi
+mkdir -p blobs heads
+touch index
+
+# Read a page of the list in JSON. Write to "wanted" a line for each blob, and to "config" what curl has to fetch.
+read_page() {
+    awk '
+        function encode(text,    each, at, out) {
+            for (at = 1; at <= length(text); at++) {
+                each = substr(text, at, 1)
+                out = out (each ~ /[A-Za-z0-9._~\/-]/ ? each : sprintf("%%%02X", code[each]))
+            }
+            return out
+        }
+        function fetch(lines) {
+            printf "%surl = \"%s/store/%s\"\nheader = \"If-Match: \\\"%s\\\"\"\n%s", \
+                count++ ? "next\n" : "", host, path, digest, lines > "config"
+            print "fail\nsilent\nshow-error\ngloboff\npath-as-is" > "config"
+        }
+        BEGIN {
+            for (at = 1; at < 256; at++)
+                code[sprintf("%c", at)] = at
+            host = ENVIRON["GOSTORE"]
+            gsub(/[\\"]/, "\\\\&", host)
+            while ((getline line < "files") > 0)
+                have[line] = 1
+            while ((getline line < "index") > 0) {
+                split(line, part, " ")
+                number[part[2] " " part[3] " " part[4]] = part[1]
+            }
+            printf "" > "config"
+            last = ENVIRON["LAST"] + 0
+        }
+        /^[{]"location": "/ {
+            rest = substr($0, 15)
+            # No quote within a location is without its backslash.
+            at = index(rest, "\", \"size\": ")
+            location = substr(rest, 1, at - 1)
+            gsub(/\\"/, "\"", location)
+            gsub(/\\\\/, "\\", location)
+            path = encode(location)
+            digest = substr(rest, index(rest, "\"etag\": ") + 8)
+            gsub(/^[\\"]*/, "", digest)
+            digest = digest ~ /^null/ ? "-" : substr(digest, 1, 64)
+            modified = substr(rest, index(rest, "\"modified\": \"") + 13, 20)
+            key = digest " " modified " " path
+            mine = number[key]
+            if (digest != "-" && !(mine != "" && have["heads/" mine] && have["blobs/" digest])) {
+                mine = ++last
+                if (have["blobs/" digest])
+                    fetch("head\noutput = \"heads/" mine "\"\n")
+                else {
+                    have["blobs/" digest] = 1
+                    fetch("output = \"part/" digest "\"\ndump-header = \"heads/" mine "\"\n")
+                }
+            }
+            if (digest == "-") {
+                # Who asks for it lets the daemon compute its digest, for the next list.
+                mine = 0
+                printf "%surl = \"%s/store/%s\"\nhead\noutput = \"/dev/null\"\nfail\nsilent\ngloboff\npath-as-is\n", \
+                    count++ ? "next\n" : "", host, path > "config"
+            }
+            print mine, key
+        }
+    ' < page > wanted
+}
+
+# Bring "next" up to date with the daemon, and write to "missing" the blobs that could not be had.
+fetch_all() {
+    : > next
+    : > missing
+    page='?format=json&limit=1000'
+    LAST=$(ls heads | sort -n | tail -n 1)
+    while [ -n "$page" ]; do
+        curl --disable --silent --show-error --fail --globoff --dump-header page.head --output page "$GOSTORE/store/$page"
+        find blobs heads -type f > files
+        export LAST="${LAST:-0}"
+        read_page
+        rm -rf part
+        mkdir part
+        if [ -s config ]; then
+            # Whatever fails is missing below.
+            curl --disable --parallel --parallel-max 16 --config config 2>> errors || true
         fi
+        (cd part && find . -type f | sed 's|^\./||' | xargs sha256sum /dev/null) |
+            awk '$1 == $2 { print "part/" $1 }' | xargs sh -c '[ $# = 0 ] || mv -- "$@" blobs/' sh
+        while read -r number digest modified path; do
+            status=
+            if [ -s "heads/$number" ]; then read -r _ status _ < "heads/$number"; fi
+            if [ "$status" = 200 ] && [ -f "blobs/$digest" ]; then
+                echo "$number $digest $modified $path" >> next
+            else
+                echo "$path" >> missing
+            fi
+            if [ "$number" -gt "$LAST" ]; then LAST=$number; fi
+        done < wanted
+        page=$(tr -d '\r' < page.head | sed -n 's/^link: <\([^>]*\)>; rel="next".*/\1/ip')
     done
-    page=$(sed -n 's/^<p><a rel="next" href="\([^"]*\)".*/\1/p' "$to/page" | sed 's/&amp;/\&/g')
+}
+
+# A blob that was replaced or deleted since it was listed looks otherwise, or not at all, in the next list.
+for round in 1 2 3; do
+    : > errors
+    fetch_all
+    [ -s missing ] || break
 done
-rm -f "$to/page" "$to/$number" "$to/$number.head"
+bad=0
+if [ -s missing ]; then
+    bad=1
+    sort -u errors >&2
+    sed 's|^|missing: /store/|' missing >&2
+    # The older backup has one of these, perhaps.
+    awk 'FILENAME == "missing" { missing[$1] = 1; next } $4 in missing' missing index >> next
+fi
 sync
-echo "$((number - 1)) blobs are in $to"
+mv next index
+if [ "$bad" = 0 ]; then
+    # Nothing refers to these any more.
+    find blobs heads -type f > files
+    awk '
+        FILENAME == "index" { kept["heads/" $1] = kept["blobs/" $2] = 1; next }
+        !($1 in kept)
+    ' index files | xargs rm -f --
+fi
+rm -rf part page page.head files config wanted missing errors
+sync
+echo "$(wc -l < index | tr -d ' ') blobs are in $to"
 exit $bad

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -15,13 +16,16 @@ import pytest
 
 from gostore.daemon.settings import Settings
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, TWISTD, Daemon, environment, eventually
+from tests.e2e.daemon import PATIENCE, TWISTD, Daemon, ask, environment, eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
 UNIT = ROOT / "examples" / "gostore.service"
 #: Those of a number, for one blob.
 EXAMPLES = [path for path in SCRIPTS if path.name[0].isdigit()]
+
+#: A directory that every script has to bear.
+ODD = 'it\'s a "$HOME" \\ \n `é`; x'
 
 #: What each command of the README says that it prints.
 SAID = (
@@ -77,33 +81,124 @@ def test_examples(daemon: Daemon) -> None:
     assert daemon.ask("GET", "", None).status == 200
 
 
+def copy(name: str, directory: Path) -> str:
+    """The command that runs backup.sh or restore.sh."""
+    return f"{shlex.quote(f'{ROOT}/examples/{name}.sh')} {shlex.quote(str(directory))}"
+
+
 def test_backup(daemon: Daemon, tmp_path: Path) -> None:
     """What backup.sh fetches restore.sh puts back: each blob, whatever it is called, as it was."""
-    backup, restore = (f"{ROOT}/examples/{name}.sh {tmp_path}/to" for name in ("backup", "restore"))
+    to = tmp_path / ODD
     fields = {
         "Content-Type": "text/html",
         "X-Gostore-Meta-Author": "Ad\xe9",
+        "X-Gostore-Meta-Empty": "",
         "Cache-Control": "private",
     }
-    stored: dict[str, bytes] = {f"many/{number}": b"%d" % number for number in range(100)}
+    stored: dict[str, bytes] = {f"many/{number}": b"%d" % number for number in range(1100)}
     stored |= {
         "empty": b"",
         "'a' \"b\" & <c> $(d) `e` %41": b"f",
         "-": b"x" * 70_000,
         "é/" * 300 + "é": b"g",
+        "a:b/c": b"h",
+        'quoted \\" and \\\\", "size": 5': b"i",
+        "same/1": b"same",
+        "same/2": b"same",
+        "\u0085\u2028": b"j",
     }
+    connection = daemon.connect()
     for location, body in stored.items():
-        assert daemon.ask("POST", quote(location), body, fields).status == 204
+        assert ask(connection, "POST", f"/store/{quote(location)}", body, fields).status == 204
+    connection.close()
 
-    assert paste(backup, daemon) == f"{len(stored)} blobs are in {tmp_path}/to\n"
-    assert b"File exists" in run(backup, daemon, status=1).stderr
+    assert paste(copy("backup", to), daemon) == f"{len(stored)} blobs are in {to}\n"
+    assert {path.name for path in to.iterdir()} == {"index", "blobs", "heads"}
     daemon.empty()
-    paste(restore, daemon)
+    paste(copy("restore", to), daemon)
     for location, body in stored.items():
         answer = daemon.ask("GET", quote(location))
         assert (answer.status, answer.body) == (200, body), location
         assert {name: answer.headers[name] for name in fields} == fields, location
-    assert run(restore, daemon, status=1).stderr.decode().count(": 409\n") == len(stored)
+    again = run(copy("restore", to), daemon, status=1)
+    assert again.stderr.decode().count(": 409\n") == len(stored)
+
+
+def fetched(daemon: Daemon, command: str, status: int = 0) -> list[str]:
+    """Run a command; return what it asked a daemon for besides the list."""
+    before = len(daemon.log)
+    run(command, daemon, status)
+    # The log says so only after the answer.
+    assert daemon.ask("GET", f"end-of-{before}").status == 404
+    daemon.wait_for(f"end-of-{before}")
+    lines = "\n".join(daemon.log[before:])
+    asked = re.findall(r"(GET|HEAD) \S*?(/store/(?!end-of)[^'? ]+)", lines)
+    return [f"{method} {path}" for method, path in asked]
+
+
+def test_backup_again(make_daemon: Make, tmp_path: Path) -> None:
+    """A second backup asks for what is new alone, and keeps nothing that is gone."""
+    daemon = make_daemon("--debug").start()
+    to = tmp_path / "to"
+    for location in ("kept", "replaced", "deleted"):
+        assert daemon.ask("POST", location, location.encode()).status == 204
+    command = copy("backup", to)
+    assert len(fetched(daemon, command)) == 3
+    assert fetched(daemon, command) == []
+    assert daemon.ask("PUT", "replaced", b"anew").status == 200
+    assert daemon.ask("POST", "copied", b"kept", {"Content-Type": "text/html"}).status == 204
+    assert daemon.ask("DELETE", "deleted").status == 200
+    # Of bytes that are there already the header fields are enough.
+    assert sorted(fetched(daemon, command)) == ["GET /store/replaced", "HEAD /store/copied"]
+    bodies = {path.read_bytes() for path in (to / "blobs").iterdir()}
+    assert bodies == {b"kept", b"anew"}
+    assert len(list((to / "heads").iterdir())) == 3
+    # As after a failure: without its list the bytes are good still.
+    (to / "index").unlink()
+    assert {each.partition(" ")[0] for each in fetched(daemon, command)} == {"HEAD"}
+    daemon.empty()
+    paste(copy("restore", to), daemon)
+    assert [daemon.ask("GET", each).body for each in ("kept", "replaced", "copied", "deleted")][
+        :3
+    ] == [b"kept", b"anew", b"kept"]
+
+
+def test_backup_of_nobody(daemon: Daemon, tmp_path: Path) -> None:
+    """Where there is no daemon the backup that is there stays as it is."""
+    assert daemon.ask("POST", "a", b"b").status == 204
+    paste(copy("backup", tmp_path / "to"), daemon)
+    before = (tmp_path / "to" / "index").read_bytes()
+    for name, status in (("backup", 7), ("restore", 1)):
+        run(f"GOSTORE=http://127.0.0.1:1 {copy(name, tmp_path / 'to')}", daemon, status)
+    assert (tmp_path / "to" / "index").read_bytes() == before
+    assert paste(copy("backup", tmp_path / "to"), daemon).startswith("1 blobs are in ")
+
+
+def test_backup_and_curlrc(daemon: Daemon, tmp_path: Path) -> None:
+    """A ~/.curlrc confuses neither script."""
+    (tmp_path / ".curlrc").write_text('include\nfail\nwrite-out = "x"\nuser-agent = "rclone/1"\n')
+    assert daemon.ask("POST", "a", b"b").status == 204
+    home = f"HOME={shlex.quote(str(tmp_path))}"
+    paste(f"{home} {copy('backup', tmp_path / 'to')}", daemon)
+    daemon.empty()
+    paste(f"{home} {copy('restore', tmp_path / 'to')}", daemon)
+    assert daemon.ask("GET", "a").body == b"b"
+
+
+def test_restore_of_an_old_backup(daemon: Daemon, tmp_path: Path) -> None:
+    """A backup of the kind that was made until 2026 can be put back, and is not written to."""
+    (tmp_path / "paths").write_text("/store/a%20b\n/store/c\n")
+    for number, body in (("1", b"x"), ("2", b"y")):
+        (tmp_path / number).write_bytes(body)
+        (tmp_path / f"{number}.head").write_bytes(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/css\r\nX-Gostore-Meta-Empty: \r\n\r\n"
+        )
+    paste(copy("restore", tmp_path), daemon)
+    answer = daemon.ask("GET", "a%20b")
+    assert (answer.body, answer.headers["Content-Type"]) == (b"x", "text/css")
+    assert answer.headers["X-Gostore-Meta-Empty"] == ""
+    assert daemon.ask("GET", "c").body == b"y"
+    assert b"an older kind" in run(copy("backup", tmp_path), daemon, status=1).stderr
 
 
 def test_backup_of_damage(make_daemon: Make, tmp_path: Path) -> None:
@@ -112,19 +207,24 @@ def test_backup_of_damage(make_daemon: Make, tmp_path: Path) -> None:
     for location in ("good", "large", "short"):
         assert daemon.ask("POST", location, location.encode() * 20_000).status == 204
     place = {record.location: daemon.directory / name for name, record in daemon.records().items()}
+    old = tmp_path / "old"
+    paste(copy("backup", old), daemon)
     with open(place["large"] / "data.raw", "r+b") as data:
         data.write(b"L")
     (place["short"] / "data.raw").write_bytes(b"")
-    ended = run(f"{ROOT}/examples/backup.sh to", daemon, status=1)
-    assert ended.stdout == b"1 blobs are in to\n"
+    ended = run(copy("backup", tmp_path / "to"), daemon, status=1)
+    assert ended.stdout == f"1 blobs are in {tmp_path}/to\n".encode()
     lines = ended.stderr.decode().splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["/store/large", "/store/short"]
+    missing = [line for line in lines if line.startswith("missing: ")]
+    assert missing == ["missing: /store/large", "missing: /store/short"]
+    # An older backup keeps what it has of them.
+    assert paste(copy("backup", old), daemon).startswith("3 blobs are in ")
 
     assert daemon.ask("DELETE", "good").status == 200
     made = tmp_path / "to"
-    assert {path.name for path in made.iterdir()} == {"1", "1.head", "paths"}
-    (made / "1").write_bytes(b"spoiled")
-    ended = run(f"{ROOT}/examples/restore.sh to", daemon, status=1)
+    [blob] = (made / "blobs").iterdir()
+    blob.write_bytes(b"spoiled")
+    ended = run(copy("restore", made), daemon, status=1)
     assert ended.stderr == b"/store/good: 400\n"
     assert daemon.ask("GET", "good").status == 404
 
