@@ -13,6 +13,9 @@ from typing import ClassVar
 
 from attrs import define
 
+_WAY_OUT = ": replace it (PUT) or delete it (DELETE)"
+"""What to do about a location whose blob is damaged."""
+
 
 class StoreError(Exception):
     """Anything the store refuses or fails to do; the base of all errors here."""
@@ -36,11 +39,14 @@ class NotFound(StoreError):
 
 @define
 class AlreadyExists(StoreError):
-    """The location has a blob, or one is being created there."""
+    """The location has a blob, or one is being created there; the blob may be damaged."""
 
     location: str
+    is_damaged: bool = False
 
     def __str__(self) -> str:
+        if self.is_damaged:
+            return f"{self.location} already exists, but is damaged{_WAY_OUT}"
         return f"{self.location} already exists"
 
 
@@ -62,7 +68,7 @@ class Damaged(StoreError):
     location: str
 
     def __str__(self) -> str:
-        return f"{self.location} is damaged"
+        return f"{self.location} is damaged{_WAY_OUT}"
 
 
 @define

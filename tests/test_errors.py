@@ -13,7 +13,11 @@ SENTENCES = [
     (errors.NotFound("foo"), "foo does not exist"),
     (errors.AlreadyExists("foo"), "foo already exists"),
     (errors.ConditionFailed("foo"), "The condition does not hold for foo"),
-    (errors.Damaged("foo"), "foo is damaged"),
+    (errors.Damaged("foo"), "foo is damaged: replace it (PUT) or delete it (DELETE)"),
+    (
+        errors.AlreadyExists("foo", is_damaged=True),
+        "foo already exists, but is damaged: replace it (PUT) or delete it (DELETE)",
+    ),
     (
         errors.DigestMismatch("sha256"),
         "The body does not have the sha256 digest that was announced",

@@ -432,4 +432,6 @@ class BlobStore:
             current = found.blob if isinstance(found, Damage) else found
             precondition.check(location, current)
         if exists is not None and exists is not (found is not None):
-            raise NotFound(location) if exists else AlreadyExists(location)
+            if exists:
+                raise NotFound(location)
+            raise AlreadyExists(location, is_damaged=isinstance(found, Damage))

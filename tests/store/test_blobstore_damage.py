@@ -115,7 +115,10 @@ class DamageTests(StoreCase):
         """See that the location says damaged, and is no free one, also after a restart."""
         for _ in range(2):
             self.fails(self.store.get(location), Damaged)
-            self.fails(self.store.create(location, FakeBody(b"1"), Details()), AlreadyExists)
+            error = self.fails(
+                self.store.create(location, FakeBody(b"1"), Details()), AlreadyExists
+            )
+            self.assertTrue(error.is_damaged)
             self.assertEqual([name.split("-")[0] for name in self.names()], [".quarantine"])
             self.collect()
             self.open()
