@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 from tests.e2e.bad_inputs import Response, is_location, naughty_strings, request, talk
 from tests.e2e.daemon import Daemon
@@ -47,7 +47,7 @@ def test_locations_and_bodies(daemon: Daemon) -> None:
         good, key=lambda text: text.encode()
     )
     lines = get(daemon, "/store/?limit=10000&format=text").body.decode().split("\n")[:-1]
-    assert {line.split("\t")[0] for line in lines} == set(good)
+    assert {unquote(line.split("\t")[0]) for line in lines} == set(good)
     page = get(daemon, "/store/?limit=10000&delimiter=&format=html").body.decode()
     assert page.count("<tr>") == 1 + len(good)
     assert "<script" not in page
