@@ -181,7 +181,7 @@ class BlobStore:
     async def _finish(self) -> None:
         await self._workers.ongoing.wait()
         with suppress(ReadOnly):  # it is logged
-            self._volume.check()
+            self._volume.directory.check()
         await self.garbage.finish()
         with suppress(OutcomeUnknown):  # as above
             await self._workers.commits.run(self._volume.protocol.forget_journal)
@@ -214,7 +214,7 @@ class BlobStore:
         """Raise ReadOnly or Stopping if writes are refused."""
         if self._stopping:
             raise Stopping()
-        self._volume.check()
+        self._volume.directory.check()
 
     def figures(self) -> Figures:
         """Count what there is."""

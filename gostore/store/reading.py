@@ -274,7 +274,7 @@ class Reader:
         if isinstance(error, FileNotFoundError) and not self._index.is_current(blob):
             return Failure(NotFound(blob.location))
         if isinstance(error, (DataDamaged, EOFError, FileNotFoundError)):
-            if self.volume.is_removed():
+            if self.volume.directory.is_removed():
                 return self._why_damaged(blob.location)
             gone = isinstance(error, FileNotFoundError)
             self._quarantine(blob, "it is gone" if gone else str(error))
@@ -286,8 +286,8 @@ class Reader:
     def _why_damaged(self, location: str) -> Failure:
         """Return why a blob cannot be read: one in a removed directory is not damaged."""
         try:
-            if self.volume.is_removed():
-                self.volume.check()
+            if self.volume.directory.is_removed():
+                self.volume.directory.check()
         except ReadOnly:
             return Failure()
         return Failure(Damaged(location))

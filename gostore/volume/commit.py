@@ -92,8 +92,10 @@ class WriteProtocol:
         return [attempt.error for attempt in attempts]
 
     def _carry_out(self, attempts: Sequence[_Attempt]) -> None:
-        if self._directory.broken is not None:
-            _fail(attempts, ReadOnly(self._directory.broken))
+        try:
+            self._directory.check()
+        except ReadOnly as error:
+            _fail(attempts, error)
             return
         together = len(attempts) > 1 and self._directory.syncfs_trusted
         if self._journaled and self._directory.syncfs_trusted and self._open_journal():

@@ -34,7 +34,7 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob
-from gostore.errors import BadRecord, as_store_error
+from gostore.errors import BadRecord, ReadOnly, as_store_error
 from gostore.volume.disk import NOT_REGULAR, Disk
 from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.journal.journal import NothingWritten
@@ -63,6 +63,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: writev(2) takes no more pieces than this (IOV_MAX).
 _PIECES = 1024
+
+#: Why nothing is written while the directory is not where the next start will look for it.
+_HIDDEN = (
+    "the path of the data directory leads elsewhere; something is mounted over it, or it was moved"
+)
 
 T = TypeVar("T")
 
@@ -133,6 +138,10 @@ class Directory:
         """Nothing is open before `open`."""
         self.disk = disk
         self.root = -1
+        self._path: bytes | str = ""
+        #: Whether the link count tells that the directory has been removed.
+        self.has_links = False
+        self._is_hidden = False
         #: Why nothing may be written any more, once a sync of something committed has failed.
         self.broken: str | None = None
         #: Whether one syncfs(2) here stands for an fsync(2) of everything.
@@ -141,12 +150,47 @@ class Directory:
     def open(self, path: bytes | str) -> None:
         """Open the directory at a path."""
         self.root = self.disk.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._path = path
 
     def close(self) -> None:
         """Close the directory, if it is open."""
         if self.root >= 0:
             root, self.root = self.root, -1
             self.disk.close(root)
+
+    # -- whether anything may be written ------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise ReadOnly if nothing may be written.
+
+        Everything that was written here is lost to the next start if the path leads to another
+        directory by then: nothing more is written until it leads here again.  This asks the kernel
+        only for what it has in memory, and waits for no disk.
+        """
+        if self.broken is None and self.is_removed():
+            self.give_up("the data directory has been removed")
+        if self.broken is not None:
+            raise ReadOnly(self.broken)
+        was_hidden, self._is_hidden = self._is_hidden, not self._is_in_place()
+        if self._is_hidden:
+            if not was_hidden:
+                log.critical("Read-only: {reason}", reason=_HIDDEN)
+            raise ReadOnly(_HIDDEN)
+        if was_hidden:
+            log.warn("The path of the data directory leads to it again; writing goes on")
+
+    def is_removed(self) -> bool:
+        """Say whether somebody has removed the directory."""
+        try:
+            return self.has_links and self.disk.fstat(self.root).st_nlink == 0
+        except OSError:
+            return False  # the failure says nothing about the directory
+
+    def _is_in_place(self) -> bool:
+        try:
+            return self.disk.leads_to(self._path, self.root)
+        except OSError:
+            return True  # as far as anybody can see
 
     # -- flushes that decide ------------------------------------------------------------------
 

@@ -89,6 +89,14 @@ class Disk:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
     @staticmethod
+    def leads_to(path: bytes | str, dir_fd: int) -> bool:
+        """Say whether a path leads to an open directory, through whatever links and mounts."""
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(dir_fd))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    @staticmethod
     def listdir(dir_fd: int) -> list[tuple[str, bool]]:
         """Return the names in an open directory, each with whether it is a real directory."""
         with os.scandir(dir_fd) as entries:

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed
-from gostore.errors import ReadOnly, VolumeInUse, VolumeUnusable, strerror_of
+from gostore.errors import VolumeInUse, VolumeUnusable, strerror_of
 from gostore.volume.changes import Stage, Sync
 from gostore.volume.commit import WriteProtocol
 from gostore.volume.directory import (
@@ -73,8 +73,6 @@ class Volume:
         #: Whether the kernel can open a file, and read it, on condition of not waiting for a disk.
         self._opens_now = True
         self._reads_now = True
-        #: Whether the directory's link count tells that it has been removed.
-        self._has_links = False
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -95,7 +93,7 @@ class Volume:
             self.disk.syncfs(self.directory.root)
             self.disk.fsync(self.directory.root)
             # Some file systems (FUSE) count none.
-            self._has_links = self.disk.fstat(self.directory.root).st_nlink > 0
+            self.directory.has_links = self.disk.fstat(self.directory.root).st_nlink > 0
         self.directory.syncfs_trusted = self.disk.syncfs_trusted(self.directory.root)
 
     def _make(self, path: bytes | str) -> None:
@@ -177,23 +175,6 @@ class Volume:
     def broken(self) -> str | None:
         """Why nothing may be written any more, once nobody can say what is on the disk."""
         return self.directory.broken
-
-    def check(self) -> None:
-        """Raise ReadOnly if nothing may be written any more, or the directory has been removed.
-
-        This asks the kernel only for what it has in memory, and waits for no disk.
-        """
-        if self.broken is None and self.is_removed():
-            self.directory.give_up("the data directory has been removed")
-        if self.broken is not None:
-            raise ReadOnly(self.broken)
-
-    def is_removed(self) -> bool:
-        """Say whether somebody has removed the data directory."""
-        try:
-            return self._has_links and self.disk.fstat(self.directory.root).st_nlink == 0
-        except OSError:
-            return False  # the failure says nothing about the directory
 
     def free(self) -> tuple[int, int]:
         """Return (bytes free, bytes in all) of the file system."""

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
+import pytest
+
+from gostore.commands.trial_daemon import Answer
 from gostore.volume.journal.format import NAMES as JOURNAL
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import ask, eventually
-from tests.e2e.mounts import fuse
+from tests.e2e.daemon import Daemon, ask, eventually
+from tests.e2e.mounts import fuse, mount, run
 
 MIB = 1 << 20
+
+
+def health(daemon: Daemon) -> Answer:
+    """Ask for its health."""
+    with contextlib.closing(daemon.connect()) as connection:
+        return ask(connection, "GET", "/healthz")
 
 
 def test_fuse(make_daemon: Make, tmp_path: Path) -> None:
@@ -38,7 +48,7 @@ def test_fuse(make_daemon: Make, tmp_path: Path) -> None:
 
 
 def test_link(make_daemon: Make, tmp_path: Path) -> None:
-    """A link, of a name that is not UTF-8, is followed at start and never again."""
+    """A link, of a name that is not UTF-8, is followed at start. Moved, it stops the writing."""
     link = tmp_path / os.fsdecode(b"\xff")
     first, second = tmp_path / "first", tmp_path / "second"
     for one in (first, second):
@@ -49,6 +59,12 @@ def test_link(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.ask("POST", "before", b"1").status == 204
     link.unlink()
     link.symlink_to(second)
+    assert daemon.ask("POST", "after", bytes(MIB)).status == 503
+    assert daemon.ask("GET", "before").body == b"1"
+    assert health(daemon).status == 503
+    link.unlink()
+    link.symlink_to(first)
+    assert health(daemon).status == 200
     assert daemon.ask("POST", "after", bytes(MIB)).status == 204
     assert daemon.ask("PUT", "before", b"2").status == 200
     assert daemon.ask("GET", "before").body == b"2"
@@ -56,6 +72,41 @@ def test_link(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.stop() == 0
     assert os.listdir(second) == []
     assert len(set(os.listdir(first)) - set(JOURNAL)) == 2
+
+
+@pytest.mark.parametrize("how", ["mounted over", "mounted over, above", "another", "none"])
+def test_hidden(make_daemon: Make, tmp_path: Path, how: str) -> None:
+    """While its path leads elsewhere nothing is written, and healthz and the log say why."""
+    above = tmp_path / "above"
+    above.mkdir()
+    daemon = make_daemon("--gc-interval", "0.2", directory=above / "data").start()
+    assert daemon.ask("POST", "a", b"1").status == 204
+    moved = tmp_path / "moved"
+    at = above if how.endswith("above") else daemon.directory
+    if how.startswith("mounted"):
+        mount("-t", "tmpfs", "gostore-test", at)
+    else:
+        daemon.directory.rename(moved)
+        if how == "another":
+            daemon.directory.mkdir()
+    try:
+        asked = [daemon.ask(*each) for each in (("POST", "b", b"2"), ("PUT", "a", b"2"))]
+        for answer in (*asked, daemon.ask("DELETE", "a"), health(daemon)):
+            assert (answer.status, b"leads elsewhere" in answer.body) == (503, True), answer
+        assert daemon.ask("GET", "a").body == b"1"
+    finally:
+        if how.startswith("mounted"):
+            run("umount", at)
+        else:
+            if how == "another":
+                daemon.directory.rmdir()
+            moved.rename(daemon.directory)
+    assert health(daemon).status == 200
+    assert daemon.ask("PUT", "a", b"2").status == 200
+    assert daemon.stop() == 0
+    assert daemon.said.count("leads elsewhere") == 1
+    assert daemon.said.count("leads to it again") == 1
+    assert daemon.start().ask("GET", "a").body == b"2"
 
 
 def test_removed(make_daemon: Make) -> None:

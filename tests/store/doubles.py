@@ -445,6 +445,9 @@ class FaultyDisk(Disk):
     def syncfs_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
         return self.under.syncfs_trusted(dir_fd) if self.trusted is None else self.trusted
 
+    def leads_to(self, path: bytes | str, dir_fd: int) -> bool:  # type: ignore[override]
+        return self.under.leads_to(path, dir_fd)
+
     def open_cached(self, name: str, flags: int, dir_fd: int) -> int:  # type: ignore[override]
         """Open as the test says."""
         self.asked_now += 1

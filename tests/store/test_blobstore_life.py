@@ -146,7 +146,7 @@ class HealthTests(StoreCase):
         volume = Volume(str(self.directory), disk=Linkless())
         volume.open()
         self.addCleanup(volume.close)
-        volume.check()
+        volume.directory.check()
 
     def test_restart(self) -> None:
         """A restart decides from the disk, and all is well again."""
