@@ -7,7 +7,6 @@ group of blobs.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -25,6 +24,7 @@ from gostore.web.fields.conditions import NANOSECONDS, etag_of, modified_of
 from gostore.web.fields.locations import STORE, reference
 from gostore.web.fields.parsing import is_short_list, parsed
 from gostore.web.fields.representation import DEFAULT_TYPE
+from gostore.wire import json_line
 
 DEFAULT_LIMIT = 1000
 
@@ -33,10 +33,7 @@ TAB = "\t"  # between the columns of the text form
 _WALKERS = (b"rclone/", b"Wget/")
 """How programs begin their User-Agent that read HTML pages as a tree of directories."""
 
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
-
 # Controls (C1) and line ends beyond ASCII: terminals obey them, and some readers end a line there.
-_UNPRINTABLE = re.compile("[\x80-\x9f\u2028\u2029]")
 # A percent sign that begins an escape would be mistaken for one of ours.
 _ESCAPED = re.compile("[\x80-\x9f\u2028\u2029]|%(?=[0-9A-Fa-f]{2})")
 
@@ -111,7 +108,7 @@ def _json_entry(entry: Entry, directory: str, now: int) -> str:
         }
         if is_damaged:
             members["damaged"] = True
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", _to_json(members))
+    return json_line(members)
 
 
 def _text_entry(entry: Entry, directory: str, now: int) -> str:

@@ -16,6 +16,7 @@ from gostore.wire.response import (
     Source,
     Stretch,
     error_body,
+    json_line,
 )
 from gostore.wire.transport import make_eager, make_patient
 from gostore.wire.turns import Turns
@@ -39,6 +40,7 @@ __all__ = [
     "Stretch",
     "Turns",
     "error_body",
+    "json_line",
     "make_eager",
     "make_patient",
 ]

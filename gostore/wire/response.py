@@ -7,6 +7,7 @@ two responses in one, or take half a body for the whole.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
@@ -39,9 +40,19 @@ INTERNAL_ERROR = "Something went wrong"
 """The text of every 500 whose cause is only for the log."""
 
 
+# Controls (C1) and line ends beyond ASCII: terminals obey them, and some readers end a line there.
+_UNPRINTABLE = re.compile("[\x80-\x9f\u2028\u2029]")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def json_line(value: object) -> str:
+    """JSON that is one line for everybody, and readable beyond ASCII."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", _encode(value))
+
+
 def error_body(code: int, text: str) -> bytes:
     """The one line of JSON that is the body of every error."""
-    line = json.dumps({"code": code, "text": text}, ensure_ascii=False)
+    line = json_line({"code": code, "text": text})
     return line.encode("utf-8", "backslashreplace") + b"\n"
 
 

@@ -311,6 +311,23 @@ def test_rclone(daemon: Daemon, tmp_path: Path) -> None:
     assert "1 differences found" in run(*check, cwd=tmp_path, status=1)
 
 
+@needs("wget")
+def test_wget_recursive(daemon: Daemon, tmp_path: Path) -> None:
+    """wget walks the HTML pages as a tree and fetches every blob, in directories of any name."""
+    for name in TREE:
+        store(daemon, quote(name), name.encode())
+    run(
+        *("wget", "--recursive", "--level=inf", "--no-parent", "--no-host-directories"),
+        "--restrict-file-names=nocontrol",
+        f"{daemon.url}/store/",
+        cwd=tmp_path,
+    )
+    files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    blobs = [path for path in files if path.name != "index.html"]
+    assert sorted(path.read_bytes() for path in blobs) == sorted(map(str.encode, TREE))
+    assert (tmp_path / "store" / "directory" / "sub directory" / "deep") in blobs
+
+
 # treq
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -488,6 +489,15 @@ class ErrorTests(SynchronousTestCase):
         )
         for name, value in ERROR_HEADERS:
             self.assertEqual(response.headers[name.decode()], value.decode())
+
+    def test_error_body_is_one_line(self) -> None:
+        """What a terminal obeys, or some readers take for the end of a line, is escaped."""
+        text = "a\x85\x9b31m\u2028\u2029 é"
+        body = error_body(404, text).decode()
+        self.assertEqual(len(body.splitlines()), 1)
+        self.assertFalse(set(body) & set("\x85\x9b\u2028\u2029"))
+        self.assertEqual(json.loads(body)["text"], text)
+        self.assertIn("é", body)
 
     def test_error_body_is_utf8(self) -> None:
         """A location in an error is readable, and a lone surrogate in one does no harm."""
