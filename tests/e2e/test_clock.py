@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import struct
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -101,3 +104,32 @@ def test_jumps(make_daemon: Make, clock: Clock) -> None:
     clock.jump(-YEAR)
     assert daemon.ended() == 0
     never.close()
+
+
+def test_dates(make_daemon: Make, clock: Clock) -> None:
+    """No date is in the future, and a replaced version is never taken for the newest one.
+
+    RFC 9110 sections 8.8.2.1, 8.8.2.2, 13.1.3, 13.1.4 and 13.1.5. Both versions may have the same
+    second; afterwards the clock is set back.
+    """
+    daemon = make_daemon(env=clock.environment).start()
+    assert daemon.ask("POST", "it", b"oldest").status == 204
+    seen = []
+    for data in (b"older", b"newer", b"newest"):
+        seen.append(daemon.ask("GET", "it").headers["Last-Modified"])
+        assert daemon.ask("PUT", "it", data).status == 200
+        for date in seen:
+            since = {"If-Modified-Since": date}
+            assert daemon.ask("GET", "it", headers=since).body == data
+            until = {"If-Unmodified-Since": date}
+            assert daemon.ask("PUT", "it", b"no", headers=until).status == 412
+            rest = {"If-Range": date, "Range": "bytes=2-"}
+            assert daemon.ask("GET", "it", headers=rest).body == data
+        answer = daemon.ask("GET", "it")
+        sent = parsedate_to_datetime(answer.headers["Last-Modified"])
+        assert sent <= parsedate_to_datetime(answer.headers["Date"])
+        (entry,) = json.loads(daemon.ask("GET", "").body)
+        answer = daemon.ask("GET", "it")
+        now = parsedate_to_datetime(answer.headers["Date"])
+        assert datetime.fromisoformat(entry["modified"].replace("Z", "+00:00")) <= now
+        clock.jump(-3600)
