@@ -25,7 +25,7 @@ from gostore.volume.digests import check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery.findings import Damage, Findings, Suspect
 from gostore.volume.recovery.repair import repair
-from gostore.volume.recovery.scan import Unreadable, look, scan
+from gostore.volume.recovery.scan import OutOfReach, Unreadable, look, scan
 from gostore.volume.volume import Volume
 
 #: Called during a check: blobs checked of how many, bytes checked of how many.
@@ -197,9 +197,9 @@ def _verify(volume: Volume, found: Findings, report: Report, tell: Tell) -> None
                 report.unverified += 1
         except (DataDamaged, FileNotFoundError) as error:
             _damaged(found, blob, str(error) or "it is gone")
-        except Unreadable as error:
+        except (Unreadable, OutOfReach) as error:
             # A bad sector, say. Another read may succeed some day, but not from the quarantine.
-            reason = f"it cannot be read: {as_store_error(error)}"
+            reason = f"it cannot be read: {strerror_of(error)}"
             finding = Finding(Kind.DAMAGED, str(blob.id), blob.location, reason, mends=False)
             report.findings.append(finding)
         except OSError as error:
@@ -239,6 +239,11 @@ def _report(found: Findings, report: Report) -> None:
             report.findings.append(
                 Finding(Kind.QUARANTINED, name, None, "quarantined earlier", mends=False)
             )
+    for name, reason in found.unreadable.items():
+        reason = f"it cannot be read, and is left as it is: {reason}"
+        report.findings.append(
+            Finding(Kind.DAMAGED, name, locations.get(name), reason, mends=False)
+        )
     for dead in found.dead:
         reason = "deleted" if dead.replaced_by is None else f"replaced by {dead.replaced_by}"
         add(Kind.DEAD, dead.id, reason, dead.location)
@@ -255,10 +260,14 @@ def _report(found: Findings, report: Report) -> None:
 
 
 def _repair(volume: Volume, found: Findings, report: Report) -> None:
-    repair(volume, found)
+    unmoved = repair(volume, found)
     left = sweep.collect(volume, found.dead).left
     if volume.broken is not None:
         raise DiskFailed(volume.broken)
+    for at, finding in enumerate(report.findings):
+        if finding.kind.is_damage and (why := unmoved.get(finding.name)) is not None:
+            longer = f"{finding.reason}; not quarantined: {why}"
+            report.findings[at] = evolve(finding, reason=longer, mends=False)
     for name, reason in left.items():
         _leave(report, name, volume.trash.trashed.get(name), reason)
 

@@ -167,7 +167,7 @@ class BlobStore:
             restored=len(found.live),
             finished=len(found.unmarked),
             discarded=len(found.leftover) + len(found.uncommitted) + len(found.pending),
-            quarantined=len(found.suspects) + len({*found.quarantined} - {*found.obsolete}),
+            quarantined=found.damage,
             foreign=len(found.foreign),
             seconds=self._opening_seconds + time.monotonic() - begun,
         )

@@ -233,7 +233,7 @@ class FsckTests(SpoiledTestCase):
             disk.fail("pread", number, name=DATA)
             if mended:
                 [finding] = fsck(Volume(str(self.path), disk=disk), mend=True).damage
-                self.assertIn("EIO", finding.reason)
+                self.assertIn(os.strerror(number), finding.reason)
             else:
                 with self.assertRaises(VolumeUnusable) as raised:
                     fsck(Volume(str(self.path), disk=disk))
@@ -243,9 +243,31 @@ class FsckTests(SpoiledTestCase):
         self.assertEqual(self.fsck().findings, [])
 
     def test_repair_fails(self) -> None:
-        """A repair that the disk refuses says so."""
+        """A repair that the disk refuses says so; what it could not move is there still."""
         (self.directory("a") / DATA).write_bytes(b"b" * 100_000)
         disk = FaultyDisk()
         disk.fail("rename")
+        report = fsck(Volume(str(self.path), disk=disk), mend=True)
+        [finding] = report.damage
+        self.assertTrue(finding.reason.endswith("; not quarantined: Input/output error"))
+        self.assertIn("0 repaired, 1 left", report.as_lines()[-1])
+        self.assertTrue(self.directory("a").exists())
+        [again] = self.fsck(mend=True).damage
+        self.assertTrue(again.mends)
+        disk.fail("fsync", times=2)
+        (self.directory("b") / DATA).write_bytes(b"c" * 100_000)
         with self.assertRaises(VolumeUnusable):
             fsck(Volume(str(self.path), disk=disk), mend=True)
+
+    def test_out_of_reach(self) -> None:
+        """One blob that may not be read is named, and keeps no other from being checked."""
+        for path in (STATE, DATA):
+            disk = FaultyDisk()
+            blob_id = self.ids["a"]
+            disk.fail("open", errno.EACCES, name=f"{blob_id}/{path}", times=FOR_EVER)
+            report = fsck(Volume(str(self.path), disk=disk), mend=True)
+            [finding] = report.damage
+            self.assertEqual((finding.name, finding.mends), (str(blob_id), False))
+            self.assertIn("Permission denied", finding.reason)
+            self.assertEqual(report.verified, len(self.ids) - 1)
+        self.assertEqual(self.fsck().findings, [])

@@ -116,3 +116,40 @@ def test_state_files(make_daemon: Make) -> None:
         assert daemon.ask("GET", f"x{number}").status in (404, 500)
     assert sum(name.startswith(".quarantine-") for name in daemon.names()) == 30
     assert daemon.stop() == 0
+
+
+def test_out_of_reach(make_daemon: Make, tmp_path: Path) -> None:
+    """A directory that the daemon may not read is 500, and named; all others are served."""
+    # Root may read everything, unless it does without.
+    wrapper = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+    daemon = make_daemon(wrapper=wrapper if os.getuid() == 0 else ()).start()
+    for location in ("closed", "good"):
+        assert daemon.ask("POST", location, location.encode()).status == 204
+    assert daemon.stop() == 0
+    closed = directory(daemon, "closed")
+    closed.chmod(0)
+    try:
+        daemon.start()
+        said = f"'{closed.name}' of 'closed' in the data directory cannot be read"
+        assert said in daemon.said
+        assert "restored 1, finished 0, discarded 0, quarantined 1" in daemon.said
+        assert daemon.ask("GET", "closed").status == 500
+        assert daemon.ask("GET", "good").body == b"good"
+        assert daemon.ask("POST", "new", b"new").status == 204
+        assert daemon.stop() == 0
+        assert closed.exists()
+        closed.chmod(0o755)
+        daemon.start()
+        assert daemon.ask("GET", "closed").body == b"closed"
+        assert daemon.stop() == 0
+        closed.chmod(0)
+        daemon.start()
+        assert daemon.ask("PUT", "closed", b"again").status == 200
+        assert daemon.ask("GET", "closed").body == b"again"
+        assert daemon.stop() == 0
+        daemon.start()
+        assert daemon.ask("GET", "closed").body == b"again"
+        assert daemon.stop() == 0
+    finally:
+        for path in daemon.directory.iterdir():
+            path.chmod(0o755)

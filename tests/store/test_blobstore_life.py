@@ -22,6 +22,7 @@ from gostore.errors import (
 )
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
+from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import Disk
 from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.volume import Volume
@@ -263,16 +264,17 @@ class StartTests(StoreCase):
         store.close()
 
     def test_not_ours_to_read(self) -> None:
-        """A blob of another owner, restored by root say, is named; so is the journal."""
-        blob = self.store_blob("a")
+        """Blobs of another owner, restored by root say, are named; so is the journal."""
+        blobs = [self.store_blob(location) for location in ("a", "b")]
         self.close()
         store = BlobStore(
             Volume(str(self.directory), disk=self.disk), InlineWorkers(), PromptClock()
         )
-        for name, shown in ((f"{blob.id}/", blob.id), (JOURNAL[0], "the redo journal")):
-            self.disk.fail("open", errno.EACCES, name=name)
+        ids = [str(blob.id) for blob in blobs]
+        for name, shown in ((STATE, ids), (JOURNAL[0], ["the redo journal"])):
+            self.disk.fail("open", errno.EACCES, name=name, times=2)
             error = self.assertRaises(VolumeUnusable, store.open)
-            self.assertEqual(error.reason, f"{shown}: Permission denied")
+            self.assertIn(error.reason, [f"{each}: Permission denied" for each in shown])
             self.assertEqual(self.disk.open_files, [])
             self.disk.heal()
 
@@ -288,10 +290,10 @@ class StartTests(StoreCase):
         store.close()
 
     def test_repair_fails(self) -> None:
-        """So is one that cannot be mended, whether a rename is refused or a sync."""
-        for kind, name in (("rename", ".quarantine"), ("fsync", None)):
+        """So is one that cannot be mended, whether a rename to the trash or a sync fails."""
+        for kind, name, missing in (("rename", ".trash", STATE), ("fsync", None, DATA)):
             self.open()
-            self.data(self.store_blob("a")).unlink()
+            self.data(self.store_blob("a")).with_name(missing).unlink()
             self.close()
             store = BlobStore(
                 Volume(str(self.directory), disk=self.disk), InlineWorkers(), PromptClock()

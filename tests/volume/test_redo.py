@@ -563,6 +563,57 @@ class RedoTests(VolumeCase):
         found = self.restart()
         self.assertEqual((found.live, found.damaged), ({}, {}))
 
+    def test_out_of_reach(self) -> None:
+        """The journal remembers the location of a blob that may not be read: it is damaged."""
+        self.commit(1, "a", b"data")
+        other = self.commit(2, "b", b"other")
+        self.volume.protocol.forget_journal()
+        self.crash()
+        self.disk.fail("open", errno.EACCES, name=f"1/{STATE}", times=FOR_EVER)
+        with capturedLogs() as logged:
+            found = self.restart()
+        self.assertEqual((found.live, found.damaged["a"].name), ({"b": other.committed()}, "1"))
+        [said] = [formatEvent(event) for event in logged if "cannot be read" in str(event)]
+        self.assertIn("'1' of 'a' in the data directory cannot be read", said or "")
+        # It can be deleted, and never comes back.
+        change = Discard(["1"], self.generation)
+        self.volume.protocol.carry_out([change])
+        self.disk.heal()
+        self.crash()
+        found = self.restart()
+        self.assertEqual((list(found.live), found.damaged, found.unreadable), (["b"], {}, {}))
+
+    def test_out_of_reach_and_replaced(self) -> None:
+        """What the journal remembers stands behind what is newer, on the disk or in the journal."""
+        self.commit(1, "a", b"old")
+        new = self.commit(2, "a", b"new")
+        self.commit(3, "b", b"gone")
+        gone = self.commit(4, "b", b"last")
+        self.delete(gone, [3])
+        self.volume.protocol.forget_journal()
+        shutil.rmtree(self.file("4"))
+        self.crash()
+        for name in ("1", "3"):
+            self.disk.fail("open", errno.EACCES, name=f"{name}/{STATE}", times=FOR_EVER)
+        found = self.restart()
+        self.assertEqual((found.live, found.damaged), ({"a": new.committed()}, {}))
+        self.assertEqual((sorted(found.unreadable), found.dead), (["1", "3"], []))
+        self.assertEqual(self.names(), [*NAMES, "1", "2", "3"])
+
+    def test_out_of_reach_and_undone(self) -> None:
+        """What the journal must do again it does, in place of what may not be read."""
+        blob = self.commit(1, "a", b"data")
+        self.delete(self.commit(2, "b", b"gone"))
+        self.crash()
+        for name in ("1", "2"):
+            self.disk.fail("open", errno.EACCES, name=f"{name}/{STATE}")
+            self.disk.fail("lstat", errno.EACCES, name=f"{name}/{STATE}")
+        found = self.restart()
+        self.assertEqual((found.live, found.unreadable), ({"a": blob.committed()}, {}))
+        self.assertEqual(self.data(1), b"data")
+        self.crash()
+        self.assertEqual(list(self.restart().live), ["a"])
+
     def test_damaged_healed(self) -> None:
         """A blob quarantined as damaged that the journal has whole is served again."""
         blob = self.commit(1, "a", b"data")

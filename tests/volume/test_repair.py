@@ -32,6 +32,26 @@ class RepairTests(RecoveryCase):
         self.assertTrue(said[0].startswith(f"Blob 1 of 'a' is quarantined as {name}"), said)
         self.assertTrue(said[1].startswith("Blob 2 is quarantined as .quarantine-2-"), said)
 
+    def test_not_moved(self) -> None:
+        """A damaged blob that cannot be renamed keeps its location damaged, and no start away."""
+        self.commit(1, "a")
+        other = self.commit(2, "b")
+        os.unlink(self.file("1", DATA))
+        found = self.restart()
+        self.disk.fail("rename", errno.EXDEV)
+        with capturedLogs() as logged:
+            left = repair(self.volume, found)
+        self.assertEqual(left, {"1": os.strerror(errno.EXDEV)})
+        self.assertEqual(found.damaged["a"].name, "1")
+        self.assertEqual((found.damage, found.live), (1, {"b": other.committed()}))
+        self.assertIn(1, found.ids)
+        [said] = map(formatEvent, logged)
+        self.assertIn("Blob 1 of 'a' is damaged, and stays where it is", said or "")
+        found = self.recover()
+        self.assertEqual(found.damaged["a"].name, ".quarantine-1-1")
+        self.assertEqual(found.damage, 1)
+        self.assertEqual(self.recover().damage, 1)
+
     def test_at_run_time(self) -> None:
         """quarantine and remove_quarantined do for a running store what a start does."""
         blob = self.commit(1, "a").committed()

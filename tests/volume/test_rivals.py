@@ -43,6 +43,11 @@ def quarantined(blob_id: int, generation: int) -> Rival:
     return Rival(blob(blob_id, generation), quarantined=f".quarantine-{blob_id}-1")
 
 
+def out_of_reach(blob_id: int, generation: int) -> Rival:
+    """A blob that may not be read, and that the journal remembers."""
+    return Rival(blob(blob_id, generation), out_of_reach=True)
+
+
 def written(blob_id: int, generation: int) -> Rival:
     """A blob that only the journal has whole."""
     return Rival(blob(blob_id, generation), entry=Entry(blob_id, b"state", b"x"))
@@ -72,6 +77,12 @@ TABLE: list[list[tuple[Rival, Fate]]] = [
     [(whole(2, 2), Fate.LIVE), (damaged(1, 1), Fate.REPLACED)],
     [(whole(2, 2), Fate.LIVE), (quarantined(1, 1), Fate.OBSOLETE)],
     [(tombstone(2, 2), Fate.DEAD), (quarantined(1, 1), Fate.OBSOLETE)],
+    # Nobody touches what is out of reach; its location is damaged if it is the newest.
+    [(out_of_reach(1, 1), Fate.DAMAGED)],
+    [(out_of_reach(2, 2), Fate.DAMAGED), (whole(1, 1), Fate.REPLACED)],
+    [(whole(2, 2), Fate.LIVE), (out_of_reach(1, 1), Fate.LEFT)],
+    [(tombstone(2, 2), Fate.DEAD), (out_of_reach(1, 1), Fate.LEFT)],
+    [(deleted(2, 2), Fate.OVERTAKEN), (out_of_reach(1, 1), Fate.LEFT)],
     # The journal's blobs compete as if they were there.
     [(written(2, 2), Fate.UNDONE), (whole(1, 1), Fate.REPLACED)],
     [(whole(2, 2), Fate.LIVE), (written(1, 1), Fate.OVERTAKEN)],
@@ -112,7 +123,7 @@ class DecideTests(SynchronousTestCase):
 
     def test_one_winner(self) -> None:
         """A location is served by one blob at most, and never by one below a dead one."""
-        makers = (whole, tombstone, damaged, quarantined, written, deleted)
+        makers = (whole, tombstone, damaged, quarantined, out_of_reach, written, deleted)
         for first, second in itertools.product(makers, repeat=2):
             decided = decide([first(1, 1), second(2, 2)])
             self.assertEqual(decided[0][0].blob.id, 2)

@@ -113,14 +113,44 @@ class ScanTests(RecoveryCase):
         self.disk.shorten("pread", 10, times=FOR_EVER)
         self.assertEqual(self.recover().live, {"a": blob.committed()})
 
-    def test_no_permission(self) -> None:
-        """A blob that cannot be judged for want of files or rights is no damage: no start."""
+    def test_want(self) -> None:
+        """A blob that cannot be judged for want of files or memory is no damage: no start."""
         self.commit(1, "a")
-        for number in (errno.EMFILE, errno.EACCES, errno.ENOMEM):
+        for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             self.disk.fail("open", number, name=STATE)
             error = self.assertRaises(VolumeUnusable, scan, self.volume)
             self.assertEqual(error.reason, f"1: {os.strerror(number)}")
             self.disk.heal()
+
+    def test_out_of_reach(self) -> None:
+        """One blob that may not be read is named and left alone, and the others are served."""
+        self.commit(1, "a")
+        other = self.commit(2, "b")
+        self.put(".quarantine-3-9", b"nonsense")
+        for number in (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG):
+            for kind, name in (("lstat", "1/"), ("pread", "1/"), ("open", ".quarantine-3-9/")):
+                if (kind, number) in (("open", errno.ELOOP), ("pread", errno.ELOOP)):
+                    continue  # a link in the place of the state file: no record, as ever
+                self.disk.fail(kind, number, name=name, times=FOR_EVER)
+                found = self.recover()
+                self.disk.heal()
+                name = name.rstrip("/")
+                self.assertEqual(found.unreadable, {name: os.strerror(number)})
+                self.assertEqual(found.live["b"], other.committed())
+                self.assertEqual("a" in found.live, name != "1")
+                self.assertEqual((found.suspects, found.damaged), ([], {}))
+                self.assertEqual(found.ids, {1, 2})
+                self.assertEqual(found.damage, 1 if name == ".quarantine-3-9" else 2)
+                self.assertEqual(self.names(), [".quarantine-3-9", "1", "2"])
+        self.assertEqual(set(self.recover().live), {"a", "b"})
+
+    def test_nothing_in_reach(self) -> None:
+        """Where no blob may be read, of several, that is nobody's own fault: no start."""
+        self.commit(1, "a")
+        self.commit(2, "b")
+        self.disk.fail("open", errno.EACCES, name=STATE, times=FOR_EVER)
+        error = self.assertRaises(VolumeUnusable, scan, self.volume)
+        self.assertIn(error.reason, {f"{name}: {os.strerror(errno.EACCES)}" for name in (1, 2)})
 
 
 class DamageTests(RecoveryCase):

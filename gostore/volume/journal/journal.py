@@ -168,6 +168,25 @@ class Journal:
             offset += len(piece)
         return b"".join(pieces)
 
+    def recall(self) -> dict[int, Entry]:
+        """Return the newest entry of each blob that the files still have, synced or not.
+
+        It goes back to the first batch that has been written over: what a deletion says is newer
+        than what it deletes, so nothing here is older than a deletion that is missing.
+        """
+        batches = {
+            batch.number: batch
+            for name in NAMES
+            for batch in batches_in(self._bytes_of(name) or b"", self._key)
+        }
+        entries: dict[int, Entry] = {}
+        number = self.written
+        while (batch := batches.get(number)) is not None:
+            for entry in reversed(list(batch.entries())):
+                entries.setdefault(entry.blob_id, entry)
+            number -= 1
+        return entries
+
     def shrink(self) -> None:
         """Give back the room behind the batches that `read` has found; it would find the same."""
         for name, end in zip(NAMES, self._ends, strict=True):

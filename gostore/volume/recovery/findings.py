@@ -63,10 +63,18 @@ class Findings:
     obsolete: list[str] = field(factory=list)
 
     # What is left alone.
+    #: Names that this daemon may not read, each with the reason, and their locations, if known.
+    unreadable: dict[str, str] = field(factory=dict)
     #: Blobs that an earlier start, or a running daemon, has quarantined.
     quarantined: list[str] = field(factory=list)
     #: What is not gostore's: what gives away a directory with a name like gostore's, "" for others.
     foreign: dict[str, str] = field(factory=dict)
+
+    @property
+    def damage(self) -> int:
+        """How many blobs are quarantined, by this start or before it, or cannot be read."""
+        earlier = {*self.quarantined, *self.unreadable} - {*self.obsolete}
+        return len(self.suspects) + len(earlier)
 
     def why_foreign(self, name: str) -> str:
         """Say that something foreign is, and what gives it away."""
@@ -76,5 +84,5 @@ class Findings:
         discarded = len(self.leftover) + len(self.uncommitted) + len(self.pending)
         return (
             f"restored {len(self.live)}, finished {len(self.unmarked)}, discarded {discarded}, "
-            f"quarantined {len(self.suspects)}, foreign {len(self.foreign)}"
+            f"quarantined {self.damage}, foreign {len(self.foreign)}"
         )

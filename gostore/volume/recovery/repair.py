@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from twisted.logger import Logger
 
 from gostore.blob import Blob, State
-from gostore.errors import BadRecord, VolumeUnusable, is_no_space
+from gostore.errors import BadRecord, VolumeUnusable, is_no_space, strerror_of
 from gostore.volume.collect import Dead, collect, retire
 from gostore.volume.directory import Kind, id_in, kind_of
 from gostore.volume.journal.format import Entry
@@ -22,10 +22,11 @@ from gostore.volume.volume import Volume
 log = Logger()
 
 
-def repair(volume: Volume, found: Findings) -> None:
+def repair(volume: Volume, found: Findings) -> dict[str, str]:
     """Do what the scan decided, and log it; the collector removes what is to be removed.
 
-    Raises OSError, or OutcomeUnknown, if the disk refuses.
+    Return the names of suspects that could not be quarantined, each with the reason. Raises
+    OSError, or OutcomeUnknown, if the disk refuses.
     """
     for name in found.leftover:
         volume.trash.trashed[name] = None
@@ -44,23 +45,39 @@ def repair(volume: Volume, found: Findings) -> None:
     for blob_id in found.uncommitted:
         log.warn("{id} has no state file, and is no blob - Deleting!", id=blob_id)
         volume.trash.put_or_unlink(str(blob_id), blob_id)
-    _quarantine_suspects(volume, found)
+    left = _quarantine_suspects(volume, found)
     if found.uncommitted or found.suspects:
         volume.directory.sync_root()
+    _log_unreadable(found)
     for name in found.foreign:
         log.warn("{name!r} in the data directory is {why}", name=name, why=found.why_foreign(name))
+    return left
 
 
-def _quarantine_suspects(volume: Volume, found: Findings) -> None:
+def _quarantine_suspects(volume: Volume, found: Findings) -> dict[str, str]:
+    left = {}
     damaged = {damage.name: damage for damage in found.damaged.values()}
     for suspect in found.suspects:
         blob_id = suspect.blob_id
-        name = volume.trash.quarantine(str(blob_id), tie=suspect.is_tie)
         damage = damaged.get(str(blob_id))
+        where = _of(damage)
+        try:
+            name = volume.trash.quarantine(str(blob_id), tie=suspect.is_tie)
+        except OSError as error:
+            # The maps know of the damage, and the next start will find it again.
+            left[str(blob_id)] = strerror_of(error)
+            log.error(
+                "Blob {id}{where} is damaged, and stays where it is ({error}): {reason}",
+                id=blob_id,
+                where=where,
+                error=strerror_of(error),
+                reason=suspect.reason,
+            )
+            continue
         log.error(
             "Blob {id}{where} is quarantined as {name}: {reason}",
             id=blob_id,
-            where="" if damage is None else f" of {damage.blob.location!r}",
+            where=where,
             name=name,
             reason=suspect.reason,
         )
@@ -68,6 +85,22 @@ def _quarantine_suspects(volume: Volume, found: Findings) -> None:
             found.ids.discard(blob_id)
             if damage is not None:
                 damage.name = name
+    return left
+
+
+def _log_unreadable(found: Findings) -> None:
+    damaged = {damage.name: damage for damage in found.damaged.values()}
+    for name, reason in found.unreadable.items():
+        log.error(
+            "{name!r}{where} in the data directory cannot be read, and is left as it is: {reason}",
+            name=name,
+            where=_of(damaged.get(name)),
+            reason=reason,
+        )
+
+
+def _of(damage: Damage | None) -> str:
+    return "" if damage is None else f" of {damage.blob.location!r}"
 
 
 def _redo(volume: Volume, found: Findings) -> None:

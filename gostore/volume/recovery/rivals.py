@@ -22,6 +22,8 @@ class Rival:
     quarantined: str | None = None
     #: The journal's copy, if the directory is missing, torn or older than that.
     entry: Entry | None = None
+    #: Whether nobody may look at its directory; the journal remembers what is in it.
+    out_of_reach: bool = False
 
     @property
     def rank(self) -> tuple[int, bool, bool, int, bool]:
@@ -52,6 +54,7 @@ class Fate(Enum):
     OVERTAKEN = "the journal says that it is dead"
     TIED = "another blob of its generation has the location"
     OBSOLETE = "it is quarantined, and its location has been written since"
+    LEFT = "it is out of reach, and its location has been written since"
 
 
 def decide(rivals: Iterable[Rival]) -> list[tuple[Rival, Fate]]:
@@ -68,7 +71,7 @@ def _fate_of_winner(winner: Rival) -> Fate:
     if winner.dead:
         # A tombstone that only the journal has need not be written: everything below it goes now.
         return Fate.DEAD if winner.entry is None else Fate.OVERTAKEN
-    if winner.quarantined or winner.damage:
+    if winner.quarantined or winner.damage or winner.out_of_reach:
         return Fate.DAMAGED
     return Fate.LIVE if winner.entry is None else Fate.UNDONE
 
@@ -76,6 +79,8 @@ def _fate_of_winner(winner: Rival) -> Fate:
 def _fate_of_loser(loser: Rival, winner: Rival) -> Fate:
     if loser.quarantined:
         return Fate.OBSOLETE
+    if loser.out_of_reach:
+        return Fate.LEFT
     without_tombstone = winner.dead and winner.entry is not None
     if loser.entry is not None or (without_tombstone and not loser.dead):
         return Fate.OVERTAKEN

@@ -39,18 +39,31 @@ T = TypeVar("T")
 _OF_THE_FILE = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 
 
+#: Failures to reach a file that is there: rights or links are wrong, and its bytes may be good.
+_OUT_OF_REACH = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG})
+
+
 class Unreadable(OSError):
     """A file could not be read, and that may be the file's own fault."""
 
 
+class OutOfReach(OSError):
+    """This process may not read a file that is there."""
+
+
 def look(reader: Callable[..., T], *arguments: object) -> T:
-    """Read something; raises Unreadable if the file may be at fault, or any other OSError."""
+    """Read something; raises Unreadable, OutOfReach, or any other OSError: nobody can judge then.
+
+    Unreadable says that the file may be at fault.
+    """
     try:
         return reader(*arguments)
     except OSError as error:
-        if error.errno not in _OF_THE_FILE:
-            raise
-        raise Unreadable(error.errno, error.strerror, error.filename) from error
+        if error.errno in _OF_THE_FILE:
+            raise Unreadable(error.errno, error.strerror, error.filename) from error
+        if error.errno in _OUT_OF_REACH:
+            raise OutOfReach(error.errno, error.strerror, error.filename) from error
+        raise
 
 
 def look_twice(reader: Callable[..., T], *arguments: object) -> T:
@@ -64,8 +77,10 @@ def look_twice(reader: Callable[..., T], *arguments: object) -> T:
 def scan(volume: Volume) -> Findings:
     """Read the whole directory and decide what lives; nothing is changed.
 
-    Raises VolumeUnusable, which names it, where a blob cannot be judged, for want of a permission
-    say, or the journal cannot; OSError where the directory itself cannot be read.
+    A blob that this daemon may not read is left where it is, and so is its location, if the
+    journal remembers that. Raises VolumeUnusable, which names it, where a blob cannot be judged
+    for want of files or memory, say, or the journal cannot; and where no blob may be read at all,
+    of several. Raises OSError where the directory itself cannot be read.
     """
     return Scan(volume).run()
 
@@ -82,6 +97,8 @@ class Scan:
     _undone: dict[int, Entry] = field(init=False, factory=dict)
     #: Blobs whose directory exists, and lacks what the journal has of them.
     _torn: set[int] = field(init=False, factory=set)
+    #: What the journal's files still have of each blob, be it synced; None before that is wanted.
+    _recalled: dict[int, Entry] | None = field(init=False, default=None)
 
     def run(self) -> Findings:
         """Look at everything, and decide."""
@@ -92,8 +109,11 @@ class Scan:
             try:
                 self._look_at(name, is_directory)
             except OSError as error:
-                reason = f"{name}: {strerror_of(error)}"
-                raise VolumeUnusable(self._volume.shown_path, reason) from error
+                if error.errno not in _OUT_OF_REACH:
+                    reason = f"{name}: {strerror_of(error)}"
+                    raise VolumeUnusable(self._volume.shown_path, reason) from error
+                self._leave(name, strerror_of(error))
+        self._check_reach()
         for blob_id, entry in self._undone.items():
             blob = _as_committed(statefile.parse(entry.state, blob_id))
             self._add_rival(Rival(blob, dead=entry.data is None, entry=entry))
@@ -233,9 +253,39 @@ class Scan:
             self._findings.foreign[name] = f"it holds {inside!r}"
         except FileNotFoundError:
             return False
-        except (Unreadable, PermissionError) as error:
+        except (Unreadable, OutOfReach) as error:
             self._findings.foreign[name] = f"its contents cannot be listed: {strerror_of(error)}"
         return True
+
+    def _leave(self, name: str, reason: str) -> None:
+        """Leave alone what this daemon may not read; its location, if known, answers 500."""
+        blob_id = int(name) if kind_of(name) is Kind.BLOB else None
+        if blob_id in self._undone:
+            # The journal has it whole: it is written again, in place of this.
+            self._torn.add(blob_id)
+            return
+        self._findings.unreadable[name] = reason
+        if blob_id is not None and (blob := self._recall(blob_id)) is not None:
+            self._add_rival(Rival(blob, out_of_reach=True))
+
+    def _recall(self, blob_id: int) -> Committed | None:
+        """Say what a blob is by what is left in the journal's files; None if that is not sure."""
+        if self._recalled is None:
+            self._recalled = self._volume.protocol.journal.recall()
+        entry = self._recalled.get(blob_id)
+        if entry is None or entry.data is None:
+            return None
+        blob = statefile.parse(entry.state, blob_id)
+        others = (statefile.parse(other.state) for other in self._recalled.values())
+        newest = max(each.generation for each in others if each.location == blob.location)
+        return _as_committed(blob) if blob.generation == newest else None
+
+    def _check_reach(self) -> None:
+        """Refuse to serve nothing: that more than one may not be read is no blob's own fault."""
+        names = [name for name in self._findings.unreadable if kind_of(name) is Kind.BLOB]
+        if len(names) > 1 and len(names) == len(self._findings.ids):
+            reason = f"{names[0]}: {self._findings.unreadable[names[0]]}"
+            raise VolumeUnusable(self._volume.shown_path, reason)
 
     # -- deciding -----------------------------------------------------------------------------
 
@@ -277,6 +327,8 @@ class Scan:
                 case Fate.OBSOLETE:
                     assert rival.quarantined is not None
                     findings.obsolete.append(rival.quarantined)
+                case Fate.LEFT:
+                    pass
 
     def _make_way(self) -> None:
         """Leave nothing else to be done to what `repair` writes again, or finds missing."""
