@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -95,6 +96,21 @@ def test_one_list_of_linters() -> None:
         assert f"entry: .venv/bin/{linter}" in hooks, linter
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert 'run: sudo env "PATH=$PATH" .ci/run\n' in workflow
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "tests.faults.__main__",
+        "tests.powercut.__main__",
+        "tests.powercut.guest",
+        "tests.powercut.neighbour",
+        "tests.simulation.__main__",
+    ],
+)
+def test_soak_can_start(module: str) -> None:
+    """What only a soak runs can be imported, so that no move of a module leaves it behind."""
+    importlib.import_module(module)
 
 
 #: What a path may have in it that make, a shell or Python's packaging could stumble over.
