@@ -134,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Check, and print the report."""
-    volume = Volume(read_directory(parsed.dir))
+    volume = Volume(read_directory(parsed.dir), make=False)
     with verifying() as tell:
         report = fsck(volume, mend=parsed.repair, tell=tell)
     if parsed.json:
@@ -151,7 +151,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
     """
     begun = time.monotonic()
     if mend:
-        volume.open(make=False)
+        volume.open()
     else:
         volume.look()
     try:

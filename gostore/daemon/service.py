@@ -169,7 +169,7 @@ class Daemon(MultiService):
 def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
     """Build the daemon on a reactor. Nothing is opened, bound or started."""
     store = BlobStore(
-        Volume(settings.dir, sync=settings.sync),
+        Volume(settings.dir, sync=settings.sync, make=settings.make_dir),
         Workers(reactor),
         reactor,
         id_bits=settings.id_bits,

@@ -107,6 +107,14 @@ class Settings:
         " directory.",
         short="d",
     )
+    make_dir: bool = _setting(
+        GENERAL,
+        "yes",
+        parse_flag,
+        "Make the data directory if it is missing; with no, refuse to start.",
+        "Say no if the directory is on a disk of its own, below the mount point: without the disk"
+        " gostore would start empty.",
+    )
     listen: tuple[str, ...] = _setting(
         GENERAL,
         "tcp:7777",

@@ -53,12 +53,14 @@ class Volume:
         disk: Disk | None = None,
         now: Callable[[], int] = time.time_ns,
         sync: Sync = Sync.FILES,
+        make: bool = True,
         journal_size: int = SIZE,
     ) -> None:
         """Describe the volume at an absolute ``path``; nothing is touched before `open`.
 
         ``now`` gives the wall clock in nanoseconds since the epoch.  ``sync`` is what makes a
         change durable. Without a syncfs(2) that can be trusted, JOURNAL is as good as FILES.
+        ``make`` says whether `open` makes the directory if it is missing.
         ``journal_size`` is the size in bytes of each of the journal's files.
         """
         self.path = path
@@ -69,6 +71,7 @@ class Volume:
         is_journaled = sync is Sync.JOURNAL
         self.protocol = WriteProtocol(self.directory, self.trash, now, journaled=is_journaled)
         self._journal_size = journal_size
+        self._may_make = make
         self._made = False
         #: Whether the kernel can open a file, and read it, on condition of not waiting for a disk.
         self._opens_now = True
@@ -76,14 +79,13 @@ class Volume:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def open(self, *, make: bool = True) -> None:
+    def open(self) -> None:
         """Make the directory if it is missing, open it, lock it, and sync what a crash left.
 
-        Without ``make`` a missing directory is an error. Raises VolumeInUse if another daemon has
-        it, VolumeUnusable if it cannot be served.
+        Raises VolumeInUse if another daemon has it, VolumeUnusable if it cannot be served.
         """
         with self._refusing():
-            if make and not os.path.isdir(self.path):
+            if self._may_make and not os.path.isdir(self.path):
                 self._make(os.path.abspath(self.path))
                 self._made = True
             self._open_root(lock=True)

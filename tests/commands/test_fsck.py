@@ -223,7 +223,7 @@ class FsckTests(SpoiledTestCase):
         missing = self.path / "missing"
         for mend in (False, True):
             with self.assertRaises(VolumeUnusable):
-                fsck(Volume(str(missing)), mend=mend)
+                fsck(Volume(str(missing), make=False), mend=mend)
         self.assertFalse(missing.exists())
 
     def test_reading_fails(self) -> None:

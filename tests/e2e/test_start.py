@@ -60,6 +60,7 @@ def test_after_kill_9(make_daemon: Make) -> None:
     [
         (["-d", "file"], "File exists"),
         (["-d", "file/data"], "Not a directory"),
+        (["-d", "unmounted/data", "--make-dir", "no"], "No such file or directory"),
         (["-s", "nonsense"], "nonsense"),
         (["-s", "tcp:99999"], "99999"),
         (["--gc-interval", "-1"], "--gc-interval"),

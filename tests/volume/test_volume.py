@@ -42,7 +42,7 @@ class OpenTests(VolumeCase):
         """A missing directory is made, its parents too; `make=False` makes none."""
         path = self.file("x", "y")
         with self.assertRaises(VolumeUnusable):
-            Volume(path).open(make=False)
+            Volume(path, make=False).open()
         self.assertEqual(self.names(), [])
         volume = Volume(path)
         volume.open()
