@@ -603,8 +603,11 @@ class RedoTests(VolumeCase):
     def test_out_of_reach_and_undone(self) -> None:
         """What the journal must do again it does, in place of what may not be read."""
         blob = self.commit(1, "a", b"data")
-        self.delete(self.commit(2, "b", b"gone"))
+        gone = self.commit(2, "b", b"gone")
+        state = self.state("2")
+        self.delete(gone)
         self.crash()
+        self.put("2", state)
         for name in ("1", "2"):
             self.disk.fail("open", errno.EACCES, name=f"{name}/{STATE}")
             self.disk.fail("lstat", errno.EACCES, name=f"{name}/{STATE}")
