@@ -353,7 +353,7 @@ class BlobStore:
         self._workers.ongoing.begin()  # until `_written`
         received: Received | Deferred[Received]
         try:
-            received = upload.receive(body, details.digests)
+            received = upload.receive(body, details)
         except Exception:
             received = fail()
 

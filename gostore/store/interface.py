@@ -10,6 +10,7 @@ This module imports no wire and no provider, so a provider and its callers can e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from attrs import Factory, frozen
@@ -21,6 +22,8 @@ from gostore.errors import ConditionFailed
 
 SMALL_BLOB = 64 * 1024
 """A blob of at most this many bytes goes through memory whole, on its way in and out."""
+
+NO_DIGESTS: Mapping[str, bytes] = MappingProxyType({})
 
 _NANOSECONDS = 1_000_000_000
 
@@ -34,8 +37,11 @@ class Sink(Protocol):
     def received(self, data: bytes) -> None:
         """Take the next piece, never empty."""
 
-    def finished(self) -> None:
-        """The body is complete."""
+    def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
+        """The body is complete. It must have these digests, which came after it, too.
+
+        They are like those of Details, and of no algorithm but "sha256" and ``late_digests``.
+        """
 
     def failed(self, reason: str) -> None:
         """The rest of the body will not come; ``reason`` is a phrase for people."""
@@ -71,12 +77,14 @@ class Details:
     """What a caller says of a new blob besides its bytes.
 
     ``metadata`` maps lower-case header names to values; ``digests`` maps "md5", "sha256" or
-    "sha512" to the raw digest that the body must have.
+    "sha512" to the raw digest that the body must have; ``late_digests`` has the names of those that
+    may only come with its end.
     """
 
     content_type: str | None = None
     metadata: Mapping[str, str] = Factory(dict)
     digests: Mapping[str, bytes] = Factory(dict)
+    late_digests: frozenset[str] = frozenset()
 
 
 @frozen

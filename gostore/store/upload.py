@@ -21,7 +21,7 @@ from gostore.errors import (
     as_store_error,
 )
 from gostore.store.admission import Ticket
-from gostore.store.interface import SMALL_BLOB, Body
+from gostore.store.interface import NO_DIGESTS, SMALL_BLOB, Body, Details
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
 from gostore.volume.volume import Volume
@@ -66,7 +66,7 @@ class Upload:
         self._clock = clock
         self._ticket = ticket
         self._body: Body
-        self._digests: Mapping[str, bytes]
+        self._digests: list[tuple[str, bytes]] = []
         self._hashes: dict[str, hashlib._Hash] = {}
         self._stage: Stage | None = None
         self._pieces: list[bytes] = []
@@ -80,18 +80,18 @@ class Upload:
         self._waits_for_rest = False
         self._done: Deferred[Received] = Deferred()
 
-    def receive(self, body: Body, digests: Mapping[str, bytes]) -> Received | Deferred[Received]:
+    def receive(self, body: Body, details: Details) -> Received | Deferred[Received]:
         """Take the body; return what came of it if it is small and all here, else a Deferred.
 
-        ``digests`` are the raw digests that the client announced, by algorithm.  The Deferred fails
+        ``details`` have the digests that it must have.  The Deferred fails
         with BodyFailed, TooLarge, DigestMismatch, NoSpace or another error of the disk; by then the
         blob is Failure, and so is its stage, if there is one.  Raises ValueError for a digest whose
         algorithm is unknown.
         """
         self._body = body
-        self._digests = digests
+        self._digests.extend(details.digests.items())
         self._hashes["sha256"] = hashlib.sha256()
-        for name in digests.keys() - {"sha256"}:
+        for name in (details.digests.keys() | details.late_digests) - {"sha256"}:
             self._hashes[name] = hashlib.new(name)
         body.deliver(self)
         if self._failure is None:
@@ -143,9 +143,10 @@ class Upload:
         if not self._in_memory:
             self._work()
 
-    def finished(self) -> None:
+    def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
         """All bytes have come."""
         self._complete = True
+        self._digests.extend(digests.items())
         if self._waits_for_rest:
             self._waits_for_rest = False
             if (received := self._whole()) is not None:
@@ -216,7 +217,7 @@ class Upload:
         return as_store_error(failure.value)
 
     def _check_digests(self) -> None:
-        for name, expected in self._digests.items():
+        for name, expected in self._digests:
             if self._hashes[name].digest() != expected:
                 self._failure = DigestMismatch(name)
 

@@ -14,10 +14,13 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from gostore.wire.chunks import Chunked
+from gostore.wire.head import Headers
 from gostore.wire.limits import Limits
 from gostore.wire.response import INTERNAL_ERROR
 
 log = Logger()
+
+NO_FIELDS = Headers.of([])
 
 
 class Sink(Protocol):
@@ -72,7 +75,8 @@ class Body:
 
     `length` is the announced size in bytes; None when chunked, 0 when there is none. `sender` is
     the IP address that it comes from, None on a Unix socket. `complete`: all of it is here. `size`:
-    how many bytes are. `started`: some of its framing is.
+    how many bytes are. `started`: some of its framing is. `trailer` has the fields after a chunked
+    body that is complete; nobody else merges them into those of the head (RFC 9110 section 6.5.1).
     """
 
     __slots__ = (
@@ -92,6 +96,7 @@ class Body:
         "sender",
         "size",
         "started",
+        "trailer",
     )
 
     def __init__(
@@ -102,6 +107,7 @@ class Body:
         self.size = 0
         self.complete = length == 0
         self.started = False
+        self.trailer = NO_FIELDS
         self._limits = limits
         self._inlet = inlet
         self._sink: Sink | None = None
@@ -177,6 +183,8 @@ class Body:
         if framing.complete:
             self.complete = True
             self._framing = None
+            if isinstance(framing, Chunked):
+                self.trailer = framing.trailer
         return end
 
     def _keep(self, piece: bytes) -> None:

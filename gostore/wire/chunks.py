@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from httptools import HttpParserError, HttpRequestParser
 
-from gostore.wire.head import FIELD_LINE, TEXT, TOKEN, ProtocolError
+from gostore.wire.head import FIELD_LINE, TEXT, TOKEN, Headers, ProtocolError
 from gostore.wire.limits import Limits
 from gostore.wire.turns import CHUNKS_A_TURN
 
@@ -68,8 +68,13 @@ class Chunked:
         self._in_trailer = False
         self._extensions = 0
         self._trailer_size = 0
-        self._trailer_fields = 0
+        self._trailer_fields: list[tuple[bytes, bytes]] = []
         self._read(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    @property
+    def trailer(self) -> Headers:
+        """The fields after the last chunk."""
+        return Headers.of(self._trailer_fields)
 
     def feed(self, data: bytes, start: int, keep: Callable[[bytes], None]) -> int:
         """Read `data` from `start` on, and call `keep` with each piece of the body in it.
@@ -176,19 +181,20 @@ class Chunked:
             self._in_trailer = True
 
     def _end_trailer(self, line: bytes) -> None:
-        """Trailer fields are checked and dropped (RFC 9112 section 7.1.2). llhttp sees none."""
+        """Trailer fields are checked and kept apart (RFC 9112 section 7.1.2). llhttp sees none."""
         if line == b"\r\n":
             self._read(line)
             self.complete = True
             return
         self._trailer_size += len(line)
-        self._trailer_fields += 1
         if (
             self._trailer_size > self._limits.max_head_size
-            or self._trailer_fields > self._limits.max_fields
+            or len(self._trailer_fields) == self._limits.max_fields
             or _TRAILER.fullmatch(line) is None
         ):
             raise self._bad_line()
+        name, _, value = line.partition(b":")
+        self._trailer_fields.append((name.lower(), value.strip(b" \t\r\n")))
 
     def _bad_line(self) -> ProtocolError:
         return ProtocolError(400, f"Malformed {'trailer' if self._in_trailer else 'chunk'}")

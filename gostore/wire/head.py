@@ -80,6 +80,14 @@ class Headers:
         self._joined = joined
         self._parsed: dict[Callable[[Headers], Any], Any] = {}
 
+    @classmethod
+    def of(cls, pairs: list[tuple[bytes, bytes]]) -> Headers:
+        """Make them of (lower-case name, value)."""
+        joined: dict[bytes, bytes] = {}
+        for name, value in pairs:
+            joined[name] = joined[name] + b", " + value if name in joined else value
+        return cls(pairs, joined)
+
     def get(self, name: bytes) -> bytes | None:
         """The value of a (lower-case) name, several joined with `, ` (RFC 9110 section 5.3)."""
         return self._joined.get(name)

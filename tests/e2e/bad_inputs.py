@@ -638,7 +638,6 @@ def _chunks() -> Iterator[Case]:
         "Transfer-Encoding": b"Transfer-Encoding: chunked",
         "Host": b"Host: y",
         "If-Match": b'If-Match: "0"',
-        "a digest": b"Content-MD5: AAAAAAAAAAAAAAAAAAAAAA==",
     }.items():
         yield Case(
             19,
@@ -649,6 +648,36 @@ def _chunks() -> Iterator[Case]:
             "RFC 9112 7.1.2, RFC 9110 6.5.1",
             {"a": b"hello"},
         )
+    md5 = b"Content-MD5: XUFAKrxLKna5cZ2REBfFkg=="
+    trailed = b"5\r\nhello\r\n0\r\n%b\r\n\r\n"
+    yield Case(
+        19,
+        "a digest that Trailer announces, verified",
+        (_chunked(trailed % md5, b"Trailer: content-md5"),),
+        (204,),
+        KEPT_OPEN,
+        "RFC 9110 6.6.2",
+        {"a": b"hello"},
+    )
+    yield from _refused(
+        19,
+        "RFC 9110 6.5, RFC 9530 2",
+        400,
+        {
+            "a wrong digest": _chunked(
+                trailed % b"Content-MD5: AAAAAAAAAAAAAAAAAAAAAA==", b"Trailer: content-md5"
+            ),
+            "a wrong digest that nothing announces": _chunked(
+                trailed % b"Repr-Digest: sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCA=:"
+            ),
+            "a digest that nobody can verify": _chunked(trailed % md5),
+            "a digest that does not come": _chunked(
+                b"5\r\nhello\r\n0\r\n\r\n", b"Trailer: Repr-Digest"
+            ),
+            "a digest that cannot come": _post(b"Content-Length: 5", b"Trailer: Repr-Digest"),
+        },
+        KEPT_OPEN,
+    )
     yield from _refused(
         19,
         "RFC 9112 7.1.2",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define
@@ -19,7 +19,7 @@ from gostore.errors import (
     StoreError,
     TooLarge,
 )
-from gostore.store.interface import Details, Entry, Figures, Page, Precondition
+from gostore.store.interface import NO_DIGESTS, Details, Entry, Figures, Page, Precondition
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -272,10 +272,11 @@ class MemoryUpload:
     def failed(self, reason: str) -> None:
         self._done.errback(BodyFailed(reason))
 
-    def finished(self) -> None:
+    def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
+        assert digests.keys() <= {"sha256"} | self._details.late_digests
         try:
             self._check(self._store.current(self._location))
-            for algorithm, digest in self._details.digests.items():
+            for algorithm, digest in [*self._details.digests.items(), *digests.items()]:
                 if hashlib.new(algorithm, self._data).digest() != digest:
                     raise DigestMismatch(algorithm)
         except Exception as error:

@@ -316,6 +316,32 @@ class RefusalTests(UploadCase):
         )
         self.gives_up(stored, DigestMismatch)
 
+    def test_late_digest(self) -> None:
+        """A body has to have the digests that come with its end, too, small or large."""
+        for number, data in enumerate((b"data", LARGE)):
+            good = {name: hashlib.new(name, data).digest() for name in ("md5", "sha256", "sha512")}
+            for name in ("none", *good):
+                body = FakeBody(data, complete=False, length=None)
+                details = Details(late_digests=frozenset(("md5", "sha512")))
+                stored = self.store.create(f"{number}{name}", body, details)
+                self.workers.run_all()
+                body.sink.finished({**good, name: b"?"} if name in good else good)
+                if name in good:
+                    self.assertIn(name, self.gives_up(stored, DigestMismatch))
+                else:
+                    self.assertEqual(self.data(self.wait(stored)).read_bytes(), data)
+                    self.wait(self.store.delete(f"{number}{name}"))
+
+    def test_late_and_early_digest(self) -> None:
+        """One digest at each end of the body: both have to be the body's."""
+        good = hashlib.sha256(b"data").digest()
+        for early, late in ((good, b"?"), (b"?", good)):
+            body = FakeBody(b"data", complete=False, length=None)
+            stored = self.upload(body, sha256=early)
+            self.workers.run_all()
+            body.sink.finished({"sha256": late})
+            self.gives_up(stored, DigestMismatch)
+
 
 class DiskTests(UploadCase):
     """What the disk refuses."""

@@ -23,12 +23,21 @@ class Sink(Protocol):
 
 
 class FakeBody:
-    """A body that is here already, delivered at once; or, with ``open``, as the test says."""
+    """A body that is here already, delivered at once; or, with ``open``, as the test says.
 
-    def __init__(self, data: bytes = b"", *, open: bool = False) -> None:
+    It is in chunks if ``open``, or if it has a ``trailer``.
+    """
+
+    sender: str | None = None
+
+    def __init__(
+        self, data: bytes = b"", *, open: bool = False, trailer: Headers | None = None
+    ) -> None:
         self.data = data
-        self.length: int | None = None if open else len(data)
+        self.length: int | None = None if open or trailer is not None else len(data)
         self.open = open
+        self.complete = not open
+        self.trailer = trailer if trailer is not None else Headers.of([])
         self.sink: Sink | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 from twisted.internet.defer import Deferred, fail
@@ -9,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from gostore import errors
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import ATTEMPTS
+from gostore.wire import Headers
 from tests.store.memory_store import MemoryStore
 from tests.web.fake_request import FakeBody, FakeRequest
 from tests.web.support import WebCase, routes
@@ -306,6 +308,82 @@ class UploadTests(WebCase):
             self.assertEqual(request.error, "The body ended early")
         self.assertEqual(list(self.store.blobs), ["bar"])
         self.assertEqual(self.store.data("bar"), b"old")
+
+    def late(self, trailer: list[tuple[bytes, bytes]], *headers: tuple[str, str]) -> FakeRequest:
+        """PUT to /store/bar, in chunks and with this trailer."""
+        self.store.add("bar", b"old")
+        body = FakeBody(b"data", trailer=Headers.of(trailer))
+        return self.ask("PUT", "/store/bar", *headers, body=body)
+
+    def test_late_digest(self) -> None:
+        """A digest in a trailer is verified if Trailer announces it (RFC 9530, RFC 9110 6.6.2)."""
+        for field, name, good, bad in [
+            ("Content-MD5", "md5", "%b", "%b"),
+            ("Content-Digest", "sha256", "sha-256=:%b:", "sha-256=:%b:"),
+            ("Repr-Digest", "sha512", "sha-512=:%b:, crc=:AA==:", "sha-512=:%b:"),
+        ]:
+            for data, code in ((b"data", 200), (b"date", 400)):
+                digest = base64.b64encode(hashlib.new(name, data).digest())
+                value = (good if code == 200 else bad).encode() % digest
+                trailer = [(field.lower().encode(), value), (b"x", b"y")]
+                request = self.late(trailer, ("Trailer", f"X, {field}"))
+                self.assertEqual(request.code, code, field)
+                self.assertEqual(self.store.data("bar"), b"data" if code == 200 else b"old")
+                if code == 400:
+                    self.assertIn(name, request.error)
+
+    def test_late_digest_as_well(self) -> None:
+        """A digest in the head counts, too."""
+        digest = f"sha-256=:{base64.b64encode(hashlib.sha256(b'data').digest()).decode()}:"
+        trailer = [(b"content-digest", digest.encode())]
+        wrong = ("Content-MD5", base64.b64encode(bytes(16)).decode())
+        for headers, code in [((), 200), ((("Content-Digest", digest),), 200), ((wrong,), 400)]:
+            self.assertEqual(self.late(trailer, ("Trailer", "Content-Digest"), *headers).code, code)
+
+    def test_unannounced_late_digest(self) -> None:
+        """One that nothing announced is verified if it is an SHA-256, and refused if not."""
+        for name, field, code in [("sha-256", "sha256", 200), ("sha-512", "sha512", 400)]:
+            digest = base64.b64encode(hashlib.new(field, b"data").digest())
+            trailer = [(b"repr-digest", b"%b=:%b:" % (name.encode(), digest))]
+            self.assertEqual(self.late(trailer).code, code)
+        both = [(b"content-md5", base64.b64encode(hashlib.md5(b"data").digest())), *trailer]
+        self.assertEqual(self.late(both, ("Trailer", "Repr-Digest")).code, 400)
+        self.assertEqual(self.store.data("bar"), b"old")
+
+    def test_late_digest_that_cannot_be_verified(self) -> None:
+        """A digest in the trailer is never passed over: what cannot be verified is not stored."""
+        for value in (
+            b"",
+            b"nonsense",
+            b"sha=:AAAA:",
+            b"crc32c=:AAAAAA==:",
+            b"sha-256=:AAAA:",
+            b"\xff",
+        ):
+            for headers in ((), (("Trailer", "Content-Digest"),)):
+                request = self.late([(b"content-digest", value)], *headers)
+                self.assert_refused(request, 400, delivered=True)
+        self.assert_refused(self.late([(b"digest", b"sha-256=AAAA")]), 400, delivered=True)
+        self.assert_refused(self.late([(b"content-md5", b"AAAA")]), 400, delivered=True)
+        self.assertEqual(self.store.data("bar"), b"old")
+
+    def test_late_digest_that_does_not_come(self) -> None:
+        """A client that announces a digest and does not send it gets no 2xx."""
+        request = self.late([(b"x", b"y")], ("Trailer", "x, content-digest"))
+        self.assert_refused(request, 400, delivered=True)
+        self.assertEqual(request.error, "The trailer lacks the Content-Digest that was announced")
+
+    def test_digest_in_no_trailer(self) -> None:
+        """A body of known length has no trailer: a digest announced for it is refused at once."""
+        request = self.ask("POST", "/store/foo", ("Trailer", "Repr-Digest"), body=b"data")
+        self.assert_refused(request, 400)
+        request = self.ask("POST", "/store/foo", ("Trailer", "X-Checked"), body=b"data")
+        self.assertEqual(request.code, 204)
+
+    def test_long_trailer(self) -> None:
+        """Trailer may announce so many fields and no more."""
+        request = self.late([], ("Trailer", ",".join(f"x-{number}" for number in range(99))))
+        self.assert_refused(request, 431)
 
     def test_length_required(self) -> None:
         """411: a write that does not say where its body ends stores nothing (RFC 9112 6.3)."""

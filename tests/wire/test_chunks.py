@@ -5,12 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.wire import Limits
-from tests.wire.support import (
-    Client,
-    Collector,
-    chunked,
-    head,
-)
+from tests.wire.support import GOOD_CHUNKS, Client, Collector, chunked, head, lengths
 
 
 class ChunkTests(SynchronousTestCase):
@@ -34,6 +29,25 @@ class ChunkTests(SynchronousTestCase):
         client.send(b"5\r\n")
         self.assertEqual(client.codes, [413])
         self.assertEqual(sink.reasons, ["The body is larger than the limit of 10 bytes"])
+
+    def test_trailer(self) -> None:
+        """The fields after the last chunk are the body's, and never those of the head."""
+        fields = b"A: 1\r\nContent-Length: 9\r\na:\t2 \r\nHost: y\r\n"
+        sent = chunked(b"5\r\nhello\r\n0\r\n" + fields + b"\r\n")
+        for sizes in ([], [1] * len(sent)):
+            client = Client()
+            client.send_split(sent, sizes)
+            request = client.requests[0]
+            self.assertEqual(request.body.trailer.get(b"a"), b"1, 2")
+            self.assertEqual(
+                list(request.body.trailer.items()),
+                [(b"a", b"1"), (b"content-length", b"9"), (b"a", b"2"), (b"host", b"y")],
+            )
+            self.assertNotIn(b"a", request.headers)
+            self.assertEqual(request.headers.get(b"host"), b"x")
+        client.send(chunked(GOOD_CHUNKS) + lengths(b"5"))
+        for request in client.requests[1:]:
+            self.assertEqual(list(request.body.trailer.items()), [])
 
     def test_chunks_too_large_together(self) -> None:
         """Chunks that come in one read are judged together, not each by itself."""

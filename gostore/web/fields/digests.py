@@ -9,11 +9,20 @@ from functools import partial
 import http_sf
 
 from gostore.web.answers import Refusal
-from gostore.web.fields.parsing import is_short_list, parsed
+from gostore.web.fields.parsing import has_few_members, is_short_list, parsed
 from gostore.wire import MAX_MEMBERS, Headers
 
 _ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
 """The algorithms that gostore checks: the RFC's name -> (the store's name, size in bytes)."""
+
+
+_FIELDS = {
+    b"content-md5": ("md5",),
+    b"content-digest": ("sha256", "sha512"),
+    b"repr-digest": ("sha256", "sha512"),
+    b"digest": (),
+}
+"""The fields that may have a digest, each with what it may be; that of RFC 3230 is not read."""
 
 
 def repr_digest(sha256: bytes) -> bytes:
@@ -35,14 +44,63 @@ def announced_digests(headers: Headers) -> dict[str, bytes]:
     return digests
 
 
-def _announced(headers: Headers) -> Iterable[tuple[str, bytes]]:
-    if (value := headers.get(b"content-md5")) is not None:
-        yield "md5", _md5(value)
-    if (value := headers.get(b"content-digest")) is not None:
-        yield from _structured("Content-Digest", value)
-    # The representation is the body as sent, whatever its Content-Encoding (RFC 9530 B.1).
-    if (value := headers.get(b"repr-digest")) is not None:
-        yield from _structured("Repr-Digest", value)
+def late_digests(headers: Headers) -> frozenset[str]:
+    """The algorithms of the digests that Trailer announces for the end of an upload.
+
+    Raises Refusal (400) if the upload is not in chunks, and so has no trailer: the client asked for
+    a check that cannot be made.
+    """
+    fields = _digest_fields_of_trailer(headers)
+    if fields and headers.get(b"transfer-encoding") is None:
+        raise Refusal(400, "Trailer announces a digest, and only a body in chunks has a trailer")
+    return frozenset(name for field in fields for name in _FIELDS[field])
+
+
+def trailing_digests(headers: Headers, trailer: Headers) -> dict[str, bytes]:
+    """The raw digests in the trailer of an upload with these header fields.
+
+    Each has to be one that is checked, since the client gets a 2xx for an answer: it was announced
+    by Trailer, or is an SHA-256, which is computed for every blob. Raises Refusal (400) for any
+    other digest, and for an announced one that did not come.
+    """
+    announced = _digest_fields_of_trailer(headers)
+    known = {"sha256"} | late_digests(headers)
+    for field in announced:
+        if field not in trailer:
+            raise Refusal(400, f"The trailer lacks the {_spelt(field)} that was announced")
+    for field in _FIELDS:
+        if field in trailer and not known & {name for name, _ in _announced(trailer, field)}:
+            text = "cannot be verified in the trailer; announce it with the field Trailer"
+            raise Refusal(400, f"{_spelt(field)} {text}")
+    digests = announced_digests(trailer)
+    return {name: digest for name, digest in digests.items() if name in known}
+
+
+def _digest_fields_of_trailer(headers: Headers) -> list[bytes]:
+    value = headers.get(b"trailer")
+    if value is None:
+        return []
+    if not has_few_members(value):
+        raise Refusal(431, f"Trailer has more than {MAX_MEMBERS} members")
+    names = {name.strip(b" \t").lower() for name in value.split(b",")}
+    return [field for field in _FIELDS if field in names]
+
+
+def _spelt(field: bytes) -> str:
+    return "Content-MD5" if field == b"content-md5" else field.decode("ascii").title()
+
+
+def _announced(headers: Headers, *fields: bytes) -> Iterable[tuple[str, bytes]]:
+    """Each digest in these fields, or in all."""
+    for field in fields or _FIELDS:
+        value = headers.get(field)
+        if value is None:
+            continue
+        if field == b"content-md5":
+            yield "md5", _md5(value)
+        elif _FIELDS[field]:
+            # The representation is the body as sent, whatever its Content-Encoding (RFC 9530 B.1).
+            yield from _structured(_spelt(field), value)
 
 
 def _md5(value: bytes) -> bytes:

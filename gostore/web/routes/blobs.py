@@ -11,7 +11,7 @@ from gostore.web.answers import Answer, Refusal
 from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
-from gostore.web.fields.digests import announced_digests
+from gostore.web.fields.digests import announced_digests, late_digests
 from gostore.web.fields.locations import directory_of, reference
 from gostore.web.fields.ranges import Span, multipart, spans_of
 from gostore.web.fields.representation import (
@@ -22,6 +22,7 @@ from gostore.web.fields.representation import (
     kept_type,
 )
 from gostore.web.routing import Verb, asks, prepare
+from gostore.web.uploads import body_of
 from gostore.wire import Headers, Request
 
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
@@ -51,7 +52,7 @@ class Blobs:
         """Store a new blob: 204, or 409 if the location has one."""
         details = request.headers.parsed(_details)
         precondition = request.headers.parsed(Conditions.of).precondition(present=False)
-        blob = await self._store.create(location, request.body, details, precondition)
+        blob = await self._store.create(location, body_of(request), details, precondition)
         return _created(blob, request)
 
     @app.route("/store/<path:location>", methods=["PUT"])
@@ -62,10 +63,11 @@ class Blobs:
         details = request.headers.parsed(_details)
         conditions = request.headers.parsed(Conditions.of)
         precondition = conditions.precondition()
+        body = body_of(request)
         if self._put_creates or conditions.creates:
-            blob, is_new = await self._store.put(location, request.body, details, precondition)
+            blob, is_new = await self._store.put(location, body, details, precondition)
             return _created(blob, request) if is_new else _replaced(blob)
-        return _replaced(await self._store.replace(location, request.body, details, precondition))
+        return _replaced(await self._store.replace(location, body, details, precondition))
 
     @app.route("/store/<path:location>", methods=["DELETE"])
     @asks(Verb.DELETE)
@@ -114,7 +116,8 @@ def _details(headers: Headers) -> Details:
     if headers.get(b"content-range") is not None:
         text = "A part of a blob cannot be stored; send it whole, without Content-Range"
         raise Refusal(400, text)
-    return Details(kept_type(headers), kept_fields(headers), announced_digests(headers))
+    digests, late = announced_digests(headers), late_digests(headers)
+    return Details(kept_type(headers), kept_fields(headers), digests, late)
 
 
 def _spans(request: Request, blob: Committed) -> list[Span] | None:

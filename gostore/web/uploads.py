@@ -1,0 +1,69 @@
+"""Bodies of uploads that have something to say at their end."""
+
+from __future__ import annotations
+
+from gostore.store.interface import Body, Sink
+from gostore.web.answers import Refusal
+from gostore.web.fields.digests import trailing_digests
+from gostore.wire import Request
+
+
+def body_of(request: Request) -> Body:
+    """The body of an upload as a store takes it."""
+    body = request.body
+    return body if body.length is not None else TrailedBody(request)
+
+
+class TrailedBody:
+    """A body in chunks, and the digests in its trailer (RFC 9110 section 6.5)."""
+
+    def __init__(self, request: Request) -> None:
+        self.length = None
+        self.sender = request.body.sender
+        self._headers = request.headers
+        self._body = request.body
+        self._sink: Sink | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all bytes have arrived."""
+        return self._body.complete
+
+    def deliver(self, sink: Sink) -> None:
+        """Begin."""
+        self._sink = sink
+        self._body.deliver(self)
+
+    def pauseProducing(self) -> None:
+        """Deliver no more for now."""
+        self._body.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Deliver on."""
+        self._body.resumeProducing()
+
+    # What the wire delivers.
+
+    def received(self, data: bytes) -> None:
+        """The next piece."""
+        assert self._sink is not None
+        self._sink.received(data)
+
+    def finished(self) -> None:
+        """The body is complete: tell the store its digests, or that it is not to be kept."""
+        try:
+            digests = trailing_digests(self._headers, self._body.trailer)
+        except Refusal as refusal:
+            self._last().failed(refusal.text)
+        else:
+            self._last().finished(digests)
+
+    def failed(self, reason: str) -> None:
+        """The rest will not come."""
+        self._last().failed(reason)
+
+    def _last(self) -> Sink:
+        """The sink, which has this body and is let go of at the end."""
+        sink, self._sink = self._sink, None
+        assert sink is not None
+        return sink
