@@ -124,7 +124,7 @@ class Options(usage.Options):
             if row.flag and self[row.name]:
                 values[row.name] = True
             elif not row.flag and self.get(row.name) is not None:
-                values[row.name] = row.parse(self[row.name])
+                values[row.name] = row.parse_all(self[row.name])
         # Here, since daemonizing changes the working directory.
         try:
             values["dir"] = absolute(str(values.get("dir", TABLE["dir"].default)))
@@ -147,7 +147,7 @@ class Options(usage.Options):
     def opt_listen(self, text: str) -> None:
         """Listen on one more address."""
         checked(TABLE["listen"], text)
-        self["listen"] = "\n".join(filter(None, [self.get("listen"), text]))
+        self["listen"] = [*self.get("listen", []), text]
 
     opt_s = opt_listen
 

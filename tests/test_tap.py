@@ -70,6 +70,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parse("--config", path).listen, ("tcp:1", "tcp:2"))
         listen = parse("-s", ":80", "--config", path, "--listen", "unix:/x").listen
         self.assertEqual(listen, ("tcp:80", "unix:/x"))
+        self.assertEqual(parse("-s", "unix:/a\nb").listen, ("unix:/a\nb",))
 
     def test_every_setting_is_an_option(self) -> None:
         """Each row of the table is an option, and takes its own default."""

@@ -135,11 +135,6 @@ _HOST_PORT = re.compile(
 _ENDPOINT_PORT = re.compile(r"(?:tcp|tcp4|tcp6|ssl):(?:port=)?(?P<port>-?[0-9]+)(?::.*)?")
 
 
-def parse_addresses(text: str) -> tuple[str, ...]:
-    """Read addresses to listen on, one a line; see `parse_listen`."""
-    return tuple(parse_listen(line.strip()) for line in text.strip().splitlines() or [""])
-
-
 def parse_listen(text: str) -> str:
     """Turn the text of an address into a Twisted endpoint string.
 

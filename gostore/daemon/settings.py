@@ -14,17 +14,17 @@ import configparser
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve, field, fields, frozen
 
 from gostore.daemon.parsers import (
     or_auto,
-    parse_addresses,
     parse_count,
     parse_flag,
     parse_hosts,
     parse_id_bits,
+    parse_listen,
     parse_seconds,
     parse_seconds_above_zero,
     parse_size,
@@ -36,8 +36,6 @@ from gostore.volume.changes import Sync
 
 SECTION = "gostore"
 """The one section of the configuration file."""
-
-T = TypeVar("T")
 
 
 class BadSetting(ValueError):
@@ -53,7 +51,7 @@ class Setting:
     default: str
     """Its default, as the configuration file would write it."""
     parse: Callable[[str], object]
-    """Text to value; raises ValueError with the reason."""
+    """Text to value, or to one of several; raises ValueError with the reason."""
     doc: str
     """One line for people, a sentence."""
     more: str = ""
@@ -66,6 +64,12 @@ class Setting:
     """Whether it takes several values: an option for each, or a line for each in the file."""
     name: str = ""
     """Its name on the command line and in the configuration file; from the field's name."""
+
+    def parse_all(self, texts: str | list[str]) -> object:
+        """Parse the text of its one value, or of each of its values; raises ValueError."""
+        if isinstance(texts, str):
+            return self.parse(texts)
+        return tuple(map(self.parse, texts))
 
 
 # The groups, in order.
@@ -80,18 +84,18 @@ PACE = "Time and pace"
 def _setting(
     group: str,
     default: str,
-    parse: Callable[[str], T],
+    parse: Callable[[str], object],
     doc: str,
     more: str = "",
     *,
     short: str | None = None,
     flag: bool = False,
     many: bool = False,
-) -> T:
+) -> Any:
     row = Setting(group, default, parse, doc, more, short, flag, many)
     # For attrs this is the field's definition, for a type checker its value.
-    made: T = field(default=parse(default), metadata={Setting: row})
-    return made
+    value = row.parse_all([default] if many else default)
+    return field(default=value, metadata={Setting: row})
 
 
 @frozen(kw_only=True)
@@ -118,7 +122,7 @@ class Settings:
     listen: tuple[str, ...] = _setting(
         GENERAL,
         "tcp:7777",
-        parse_addresses,
+        parse_listen,
         "An address to listen on: a Twisted endpoint string, or host:port.",
         "For several addresses give the option several times, or an indented line for each in this"
         " file.",
@@ -326,7 +330,8 @@ def parse_config(text: str, file: str) -> dict[str, object]:
                     f"{file}, line {where}: {name}: leave out the quotes around {value}"
                 )
             try:
-                values[name] = setting.parse(value)
+                texts = value.strip().splitlines() if setting.many else value
+                values[name] = setting.parse_all(texts)
             except ValueError as error:
                 raise BadSetting(f"{file}, line {where}: {name}: {error}") from error
     return values

@@ -10,7 +10,6 @@ from gostore.daemon import parsers
 from gostore.daemon.parsers import (
     absolute,
     endpoint_arguments,
-    parse_addresses,
     parse_count,
     parse_flag,
     parse_hosts,
@@ -166,12 +165,6 @@ class EndpointTests(SynchronousTestCase):
             r"unix:a\=b\\:x=y=z": ("unix", ["a=b\\"], {"x": "y=z"}),
         }.items():
             self.assertEqual(endpoint_arguments(text), wanted)
-
-    def test_several(self) -> None:
-        """Each line is an address."""
-        wanted = ("tcp:1", "tcp:2:interface=127.0.0.1")
-        self.assertEqual(parse_addresses("tcp:1\n 127.0.0.1:2"), wanted)
-        self.assertRaises(ValueError, parse_addresses, "")
 
     def test_no_systemd(self) -> None:
         """A socket that systemd has not given is said in words."""

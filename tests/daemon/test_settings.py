@@ -27,7 +27,10 @@ class TableTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """Settings made of nothing are those of the table's default texts."""
-        parsed = {name: row.parse(row.default) for name, row in TABLE.items()}
+        parsed = {
+            name: row.parse_all([row.default] if row.many else row.default)
+            for name, row in TABLE.items()
+        }
         self.assertEqual(make_settings({}), make_settings(parsed))
 
     def test_documented_defaults(self) -> None:
