@@ -3,7 +3,7 @@
 data=${DATA:-./data}
 
 for directory in "$data"/[0-9]*/; do
-    echo "$directory"
+    printf '%s\n' "$directory"
     cat "$directory/blob_state.base64.json"
     echo
 done

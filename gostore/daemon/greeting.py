@@ -11,14 +11,14 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from gostore.daemon.listener import Address
 from gostore.daemon.settings import Settings
-from gostore.text import printable
+from gostore.text import escape, printable
 from gostore.volume.changes import Sync
 
 
 def greeting(settings: Settings, addresses: list[Address]) -> list[str]:
     """Say where the daemon listens, where its blobs are, and give a command to paste."""
     lines = [f"Listening on {url(address)}" for address in addresses]
-    lines.append(f"Keeping blobs in {printable(settings.dir)}")
+    lines.append(f"Keeping blobs in {escape(printable(settings.dir))}")
     if settings.sync is Sync.NONE:
         lines.append("Nothing is flushed to the disk (--sync none): a power cut may lose any blob")
     lines.extend(f"Try: {curl(address)}" for address in addresses[:1])
@@ -69,7 +69,7 @@ def url(address: Address) -> str:
         case IPv6Address(host=host, port=port):
             return f"{_scheme(address)}://[{host}]:{port}"
         case UNIXAddress() as socket:
-            return f"unix:{_socket_path(socket)}"
+            return f"unix:{escape(_socket_path(socket))}"
         case other:
             return str(other)
 

@@ -31,6 +31,7 @@ class AddressTests(SynchronousTestCase):
             IPv6Address("TCP", "::1", 80): "http://[::1]:80",
             UNIXAddress("/run/x.sock"): "unix:/run/x.sock",
             UNIXAddress(b"/run/\xff.sock"): "unix:/run/\\xff.sock",
+            UNIXAddress("/run/é\n.sock"): "unix:/run/é\\n.sock",
         }
         for address, url in urls.items():
             self.assertEqual(greeting.url(at(address)), url)

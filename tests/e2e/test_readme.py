@@ -6,6 +6,7 @@ import configparser
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -73,11 +74,15 @@ def test_eight_commands(daemon: Daemon) -> None:
     eventually(lambda: not daemon.names(), "the deleted blob is collected")
 
 
-def test_examples(daemon: Daemon) -> None:
-    """The scripts run one by one, in the order of their numbers, and each shows something."""
+def test_examples(make_daemon: Make, tmp_path: Path) -> None:
+    """The scripts run one by one, in the order of their numbers, at any path."""
     assert len(EXAMPLES) == 9
+    place = Path(shutil.copytree(ROOT / "examples", tmp_path / ODD))
+    daemon = make_daemon(directory=place / "data").start()
     for script in EXAMPLES:
-        assert paste(f"bash {script}", daemon), script.name
+        ended = run(f"sh {shlex.quote(str(place / script.name))}", daemon)
+        assert ended.stdout, script.name
+        assert b"No such file" not in ended.stderr, ended.stderr
     assert daemon.ask("GET", "", None).status == 200
 
 
