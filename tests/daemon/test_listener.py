@@ -8,14 +8,14 @@ import stat
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from gostore.daemon.listener import (
@@ -71,7 +71,7 @@ def listener(*outcomes: Port | Exception) -> Listener:
     return Listener(list(zip("abc", endpoints, strict=False)), factory)
 
 
-class ListenerTests(TestCase):
+class ListenerTests(SynchronousTestCase):
     """The service."""
 
     def test_several(self) -> None:
@@ -117,23 +117,29 @@ class ListenerTests(TestCase):
         self.assertEqual([each[2] for each in memory.unixServers], [BACKLOG, 5])
 
 
-class UnixTests(TestCase):
+class UnixTests(SynchronousTestCase):
     """Unix sockets, on real ones."""
 
     def setUp(self) -> None:
-        """Choose a path."""
+        """Choose a path, and a reactor of our own: another test may run the usual one."""
         self.path = str(temporary(self) / "x.sock")
+        self.reactor = SelectReactor()
 
     def bind(self, options: str = "", umask: int = 0o022) -> None:
         """Listen there with a umask until the test is over."""
         before = os.umask(umask)
         try:
-            endpoint = UnixEndpoint(reactor, f"unix:{self.path}{options}")
-            port = self.successResultOf(endpoint.listen(Factory()))
-            self.addCleanup(port.stopListening)
+            endpoint = UnixEndpoint(self.reactor, f"unix:{self.path}{options}")
+            self.addCleanup(self.close, self.successResultOf(endpoint.listen(Factory())))
             self.assertEqual(os.umask(umask), umask)
         finally:
             os.umask(before)
+
+    def close(self, port: IListeningPort) -> None:
+        """Listen no more."""
+        closed = port.stopListening()
+        self.reactor.iterate()
+        self.successResultOf(closed)
 
     def abandon(self) -> None:
         """Leave a socket there that nobody listens on, as kill -9 does."""
@@ -163,7 +169,7 @@ class UnixTests(TestCase):
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(self.path)
             server.listen()
-            endpoint = UnixEndpoint(reactor, f"unix:{self.path}")
+            endpoint = UnixEndpoint(self.reactor, f"unix:{self.path}")
             self.failureResultOf(endpoint.listen(Factory()), CannotListenError)
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(self.path)
@@ -180,7 +186,7 @@ class UnixTests(TestCase):
     def test_no_socket(self) -> None:
         """What is no socket stays, and so does a link to an abandoned one."""
         Path(self.path).write_text("mine")
-        endpoint = UnixEndpoint(reactor, f"unix:{self.path}")
+        endpoint = UnixEndpoint(self.reactor, f"unix:{self.path}")
         self.failureResultOf(endpoint.listen(Factory()), CannotListenError)
         self.assertEqual(Path(self.path).read_text(), "mine")
         os.unlink(self.path)
