@@ -17,7 +17,8 @@ import pytest
 
 from gostore.daemon.settings import Settings
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, TWISTD, Daemon, ask, environment, eventually
+from tests.e2e.daemon import ANY_PORT, PATIENCE, TWISTD, Daemon, ask, environment, eventually
+from tests.e2e.test_tls import certify
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
@@ -236,7 +237,7 @@ def test_backup_of_damage(make_daemon: Make, tmp_path: Path) -> None:
 
 def test_unit(tmp_path: Path) -> None:
     """What systemd is told to run is a daemon that stays in the foreground, and stops in time."""
-    unit = configparser.RawConfigParser()
+    unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(UNIT.read_text(encoding="utf-8"))
     service = unit["Service"]
@@ -265,6 +266,66 @@ def test_unit(tmp_path: Path) -> None:
             assert process.wait(PATIENCE) == 0
         finally:
             process.kill()
+
+
+def test_unit_is_hardened() -> None:
+    """systemd rates the unit as well protected: 1.7 of 10, or better."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze")
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=17", str(UNIT)]
+    rated = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if "nrecognized option" in rated.stderr or "nvalid option" in rated.stderr:
+        pytest.skip("this systemd-analyze cannot judge a file")
+    assert rated.returncode == 0, rated.stdout + rated.stderr
+
+
+def system_calls(names: str) -> set[str]:
+    """The system calls of a SystemCallFilter: calls, and systemd's sets of calls."""
+    shown = subprocess.run(
+        ["systemd-analyze", "syscall-filter", "--no-pager"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    ).stdout
+    members: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if line.startswith("@"):
+            members[name := line.strip()] = []
+        elif (call := line.strip()) and not call.startswith("#") and line.startswith(" "):
+            members[name].append(call)
+    found = names.split()
+    for each in found:
+        if each.startswith("@"):
+            found += members[each]
+    return set(found)
+
+
+def test_unit_allows_what_is_needed(make_daemon: Make, tmp_path: Path) -> None:
+    """The daemon makes no system call that its unit forbids."""
+    for program in ("systemd-analyze", "strace"):
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program}")
+    certify(tmp_path)
+    trace = tmp_path / "trace"
+    daemon = make_daemon(wrapper=("strace", "-f", "-qq", "-o", str(trace)))
+    key = f"ssl:0:interface=127.0.0.1:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    daemon.start("-s", ANY_PORT, "-s", f"unix:{tmp_path}/socket", "-s", key, "--gc-interval", "0.2")
+    for size in (1, 100_000, 3 << 20):
+        assert daemon.ask("POST", f"a{size}", b"x" * size).status == 204
+        assert len(daemon.ask("GET", f"a{size}").body) == size
+        assert daemon.ask("PUT", f"a{size}", b"y" * size).status == 200
+        assert daemon.ask("DELETE", f"a{size}").status == 200
+    assert daemon.ask("GET", "?format=json").status == 200
+    daemon.clean()
+    for child in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGTERM)
+    assert daemon.ended() == 0
+
+    allowed, forbidden = re.findall(r"^SystemCallFilter=~?(.+)$", UNIT.read_text(), re.MULTILINE)
+    called = set(re.findall(r"^\d+ +([a-z]\w+)\(", trace.read_text(), re.MULTILINE))
+    assert "fsync" in called or "fdatasync" in called
+    assert called - (system_calls(allowed) - system_calls(forbidden)) == set()
 
 
 def test_line_to_paste(make_daemon: Make) -> None:
