@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
-from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 import gostore
@@ -16,7 +15,7 @@ from gostore.web.dispatch import Dispatcher
 from gostore.wire import Request
 from tests.store.memory_store import MemoryStore
 from tests.web.support import routes
-from tests.wire.support import Client, Response, read_responses
+from tests.wire.support import Client, Response, Turning, read_responses
 
 PACKAGE = Path(gostore.__file__).parent
 
@@ -99,7 +98,7 @@ class Served:
     """Answers bytes as a daemon does, from a store in memory with two blobs in it."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = Turning()
         store = MemoryStore()
         store.add("a", b"0123456789", metadata={"cache-control": "no-store"})
         store.add("b/c", b"")
