@@ -38,7 +38,7 @@ class JudgeTests(SynchronousTestCase):
     def assert_judged(
         self, read: Outcome, write: Outcome, blob: Committed | None = BLOB, **fields: str
     ) -> None:
-        """A request with these fields goes so when it reads and when it writes."""
+        """A request with these fields has this outcome when it reads, and this when it writes."""
         asked = conditions(**fields)
         if blob is not None:
             self.assertIs(asked.judge(blob), read, fields)
@@ -46,12 +46,12 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(PROCEED if precondition.holds(blob) else FAILED, write, fields)
 
     def test_none(self) -> None:
-        """A request without conditions goes on."""
+        """A request without conditions proceeds."""
         self.assert_judged(PROCEED, PROCEED)
         self.assert_judged(PROCEED, PROCEED, None)
 
     def test_if_match(self) -> None:
-        """If-Match wants one of its tags, compared strongly (13.1.1)."""
+        """If-Match needs one of its tags to match, compared strongly (13.1.1)."""
         self.assert_judged(PROCEED, PROCEED, if_match=TAG)
         self.assert_judged(PROCEED, PROCEED, if_match=f"{OTHER}, {TAG}")
         self.assert_judged(PROCEED, PROCEED, if_match=f"{OTHER},{TAG},")
@@ -60,13 +60,13 @@ class JudgeTests(SynchronousTestCase):
         self.assert_judged(FAILED, FAILED, if_match="")
 
     def test_if_match_star(self) -> None:
-        """If-Match: * wants that there is something (13.1.1)."""
+        """If-Match: * needs a blob to be there (13.1.1)."""
         self.assert_judged(PROCEED, PROCEED, if_match="*")
         self.assert_judged(FAILED, FAILED, None, if_match="*")
         self.assert_judged(FAILED, FAILED, None, if_match=TAG)
 
     def test_if_none_match(self) -> None:
-        """If-None-Match wants none of its tags, compared weakly: 304 or 412 (13.1.2)."""
+        """If-None-Match needs no tag to match, compared weakly; else 304 or 412 (13.1.2)."""
         self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=TAG)
         self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=f"W/{TAG}")
         self.assert_judged(NOT_MODIFIED, FAILED, if_none_match=f"{OTHER}, W/{TAG}")
@@ -75,7 +75,7 @@ class JudgeTests(SynchronousTestCase):
         self.assert_judged(PROCEED, PROCEED, None, if_none_match=TAG)
 
     def test_if_none_match_star(self) -> None:
-        """If-None-Match: * wants that there is nothing (13.1.2)."""
+        """If-None-Match: * needs the location to be empty (13.1.2)."""
         self.assert_judged(NOT_MODIFIED, FAILED, if_none_match="*")
         self.assert_judged(PROCEED, PROCEED, None, if_none_match="*")
         self.assertTrue(conditions(if_none_match="*").creates)
@@ -83,21 +83,21 @@ class JudgeTests(SynchronousTestCase):
         self.assertFalse(conditions().creates)
 
     def test_if_modified_since(self) -> None:
-        """If-Modified-Since is for reading only, by whole seconds (13.1.3)."""
+        """If-Modified-Since is for reads only, and compares whole seconds (13.1.3)."""
         self.assert_judged(NOT_MODIFIED, PROCEED, if_modified_since=DATE)
         self.assert_judged(NOT_MODIFIED, PROCEED, if_modified_since=AFTER)
         self.assert_judged(PROCEED, PROCEED, if_modified_since=BEFORE)
         self.assert_judged(PROCEED, PROCEED, None, if_modified_since=AFTER)
 
     def test_if_unmodified_since(self) -> None:
-        """If-Unmodified-Since fails for what is newer (13.1.4)."""
+        """If-Unmodified-Since fails for a newer blob (13.1.4)."""
         self.assert_judged(PROCEED, PROCEED, if_unmodified_since=DATE)
         self.assert_judged(PROCEED, PROCEED, if_unmodified_since=AFTER)
         self.assert_judged(FAILED, FAILED, if_unmodified_since=BEFORE)
         self.assert_judged(PROCEED, PROCEED, None, if_unmodified_since=BEFORE)
 
     def test_bad_dates(self) -> None:
-        """A date that is none, or two of them, counts as no condition (13.1.3, 13.1.4)."""
+        """An invalid date, or two dates, count as no condition (13.1.3, 13.1.4)."""
         for date in (
             "yesterday", "", "0", f"{DATE}, {AFTER}", "Tue, 99 Nov 2023 22:13:20 GMT",
             "Tue, 14 Nov 44464130000 22:13:20 GMT", "Tue, 99999999999 Nov 2023 22:13:20 GMT",
@@ -117,12 +117,12 @@ class JudgeTests(SynchronousTestCase):
             self.assertEqual(refusal.code, 431)
 
     def test_old_dates(self) -> None:
-        """The obsolete forms of a date are read too (RFC 9110 section 5.6.7)."""
+        """Obsolete forms of a date are valid too (RFC 9110 section 5.6.7)."""
         for date in ("Tuesday, 14-Nov-23 22:13:20 GMT", "Tue Nov 14 22:13:20 2023"):
             self.assert_judged(NOT_MODIFIED, PROCEED, if_modified_since=date)
 
     def test_precedence(self) -> None:
-        """Tags outrank dates, and what forbids comes before what spares (13.2.2)."""
+        """Tags outrank dates, and If-Match comes before If-None-Match (13.2.2)."""
         self.assert_judged(PROCEED, PROCEED, if_match=TAG, if_unmodified_since=BEFORE)
         self.assert_judged(FAILED, FAILED, if_match=OTHER, if_unmodified_since=AFTER)
         self.assert_judged(PROCEED, PROCEED, if_none_match=OTHER, if_modified_since=AFTER)
@@ -132,7 +132,7 @@ class JudgeTests(SynchronousTestCase):
         self.assert_judged(FAILED, FAILED, if_unmodified_since=BEFORE, if_none_match=TAG)
 
     def test_unknown_digest(self) -> None:
-        """A blob whose digest nobody has computed has no tag, but is there."""
+        """A blob without a computed digest has no tag, but it exists."""
         blob = Committed(1, "foo", 0, 3, None, NOON, None, None)
         self.assert_judged(FAILED, FAILED, blob, if_match=TAG)
         self.assert_judged(PROCEED, PROCEED, blob, if_match="*")
@@ -140,7 +140,7 @@ class JudgeTests(SynchronousTestCase):
 
     @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
     def test_anything(self, tags: str, date: str) -> None:
-        """Whatever the fields say, there is an outcome."""
+        """Any fields have an outcome."""
         judged = conditions(
             if_match=tags, if_none_match=tags, if_modified_since=date, if_unmodified_since=date
         )

@@ -31,7 +31,7 @@ def announced(**fields: str) -> dict[str, bytes]:
 
 
 class AnnouncedDigestsTests(SynchronousTestCase):
-    """What an upload says its body's digests are (RFC 9530, RFC 1864)."""
+    """The digests that an upload announces (RFC 9530, RFC 1864)."""
 
     def assert_refused(self, **fields: str) -> None:
         """These fields are a 400."""
@@ -52,7 +52,7 @@ class AnnouncedDigestsTests(SynchronousTestCase):
             self.assertEqual(announced(**{field: both}), {"sha256": SHA256, "sha512": SHA512})
 
     def test_unknown(self) -> None:
-        """An algorithm that is not known, or not to be trusted, is ignored (RFC 9530 section 5)."""
+        """An unknown or an insecure algorithm is ignored (RFC 9530 section 5)."""
         self.assertEqual(
             announced(content_digest=f"sha=:{text(MD5)}:, crc32c=:AAAAAA==:, unixsum=3"), {}
         )
@@ -98,7 +98,7 @@ class AnnouncedDigestsTests(SynchronousTestCase):
 
     @given(st.text())
     def test_anything(self, value: str) -> None:
-        """Whatever the fields say, they are read or refused with 400."""
+        """Any fields are read, or refused with 400."""
         try:
             announced(content_md5=value, content_digest=value, repr_digest=value)
         except Refusal as refusal:
@@ -106,7 +106,7 @@ class AnnouncedDigestsTests(SynchronousTestCase):
 
 
 class ReprDigestTests(SynchronousTestCase):
-    """What a blob's digest is in a response."""
+    """The digest in an answer."""
 
     def test_repr_digest(self) -> None:
         """It can be sent back as it came (RFC 9530 section 3)."""

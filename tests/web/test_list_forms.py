@@ -16,7 +16,7 @@ class FormForTests(SynchronousTestCase):
     """form_for."""
 
     def test_forms(self) -> None:
-        """The form is the one that Accept likes best, JSON if none (RFC 9110 section 12.5.1)."""
+        """The form is the one that Accept prefers, else JSON (RFC 9110 section 12.5.1)."""
         for accept, form in [
             (None, AS_JSON),
             (b"", AS_JSON),

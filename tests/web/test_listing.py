@@ -33,7 +33,7 @@ NASTY = "<script>alert('\"&amp;')</script>"
 
 
 class Locations(str):
-    """A location that counts how often it is looked at."""
+    """A location that counts how often anybody looks at it."""
 
     __slots__ = ()
     looks = 0
@@ -95,7 +95,7 @@ class ListingTests(SynchronousTestCase):
         return page
 
     def test_bad_queries(self) -> None:
-        """A value that cannot be is 400, and so is an unknown parameter."""
+        """An impossible value is 400, and so is an unknown parameter."""
         for query in (
             "limit=0", "limit=00", "limit=-1", "limit=x", "limit=", "limit=1.5", "format=xml",
             "prefix=%ff", "prefix=%", "after=%00", "limit=1&limit=2", "limit=%D9%A1",
@@ -108,7 +108,7 @@ class ListingTests(SynchronousTestCase):
             self.assertEqual(query_of(f"limit={huge}", AS_JSON).limit, MAX_LIMIT)
 
     def test_nasty_names(self) -> None:
-        """In HTML a location, a prefix and a type are text, whatever they have in them."""
+        """In HTML a location, a prefix and a type are text, whatever characters they have."""
         store = MemoryStore()
         store.add(NASTY.replace("/", "|"), content_type=NASTY)
         store.add(f"{NASTY.replace('/', '|')}-/a")
@@ -120,7 +120,7 @@ class ListingTests(SynchronousTestCase):
         self.assertIn(b"<title>/store/&lt;script</title>", prefix)
 
     def test_next_page(self) -> None:
-        """The reference to the next page is the query again, behind the last entry."""
+        """The reference to the next page repeats the query, and goes on after the last entry."""
         store = Ordered(["a&b", "b", "c"])
         page = self.page(store, "limit=1&format=text")
         self.assertEqual(page.next_page, "?prefix=&delimiter=&after=a%26b&limit=1&format=text")
@@ -133,7 +133,7 @@ class ListingTests(SynchronousTestCase):
         self.assertIn(b"</html>", self.page(MemoryStore(), "format=html").small or b"")
 
     def test_rest_deleted(self) -> None:
-        """A page is whole although what it would go on with is deleted between two steps."""
+        """A page is whole even if clients delete the rest of the blobs between two steps."""
         store = Ordered([f"{number:04d}" for number in range(STEP + 1)])
 
         def pause() -> None:
@@ -143,7 +143,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(len(json.loads(page.small or b"")), STEP)
 
     def test_long_page(self) -> None:
-        """A page that is too long to be kept is written again, the same, with its length known."""
+        """A page too large to keep is written twice, the same both times, with its length known."""
         store = Ordered([f"{number:0900d}" for number in range(1500)])
         page = self.page(store, f"limit={MAX_LIMIT}")
         self.assertGreater(page.length, SMALL_PAGE)
@@ -177,7 +177,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(times, ["2023-11-14T22:13:20Z", *["2023-11-14T22:13:21Z"] * 2])
 
     def test_cost(self) -> None:
-        """What a page costs grows with the page, and only as the logarithm of the store."""
+        """The cost of a page grows with the page, and only as the logarithm of the store."""
         costs = []
         for count in (1_000, 30_000):
             store = Ordered([Locations(f"{n % 100:02d}/{n:06d}") for n in range(count)])
@@ -225,7 +225,7 @@ class ListingTests(SynchronousTestCase):
     def test_after(
         self, found: set[str], prefix: str, delimiter: str, after: str, limit: int
     ) -> None:
-        """Whatever a page begins after, be it inside a group, both providers give the same one."""
+        """Both providers give the same page, wherever it begins, inside a group too."""
         store = Ordered(sorted(found))
         memory = MemoryStore()
         memory.blobs = {blob.location: (blob, MemoryContent(b"")) for blob in store.index.blobs()}

@@ -62,7 +62,7 @@ class DecodeLocationTests(SynchronousTestCase):
         self.assert_refused(400, "%00", "a%0d%0ab", "%1b", "%7F", "%7f", "%09")
 
     def test_bad_escapes(self) -> None:
-        """What is no percent-encoding is not guessed at (RFC 3986 section 2.1; row 40)."""
+        """Broken percent-encoding is refused, never guessed at (RFC 3986 section 2.1; row 40)."""
         self.assert_refused(400, "%zz", "%", "%u0041", "a%2", "%%41", "%+1")
 
     def test_not_utf8(self) -> None:
@@ -126,7 +126,7 @@ class DecodeLocationTests(SynchronousTestCase):
 
     @given(st.text())
     def test_anything(self, raw: str) -> None:
-        """Whatever the path is, it is a legal location or refused with 400 or 414."""
+        """Any path is a legal location, or refused with 400 or 414."""
         try:
             self.assertTrue(legal(decode_location(raw)))
         except Refusal as refusal:

@@ -77,7 +77,7 @@ class SpansTests(SynchronousTestCase):
         self.assertIsNone(spans_of(b"bytes=-5", 0))
 
     def test_malformed(self) -> None:
-        """What breaks the grammar, or is another unit, is ignored (14.2)."""
+        """A malformed field, or another unit, is ignored (14.2)."""
         self.assert_whole("bytes", "bytes=", "bytes=,", "bytes=a-b", "bytes=5", "bytes=5-2")
         self.assert_whole("bytes=0x1-2", "bytes=1-2-3", "bytes=--5", "bytes=0-1;q=1", "bytes=-")
         self.assert_whole("lines=0-1", "", "=0-1", "bytes 0-1", "bytes=\u00b2-3", "bytes=1_0-")
@@ -105,7 +105,7 @@ class SpansTests(SynchronousTestCase):
 
     @given(st.binary(max_size=30), st.integers(0, 40), st.none() | st.integers(0, 40))
     def test_like_slices(self, data: bytes, first: int, last: int | None) -> None:
-        """A range from first to last is the slice of Python, whatever they are."""
+        """A range from first to last is the slice of Python."""
         stop = None if last is None else last + 1
         value = f"bytes={first}-{'' if last is None else last}"
         if last is not None and last < first:
@@ -123,7 +123,7 @@ class SpansTests(SynchronousTestCase):
     @given(st.text(st.sampled_from("bytes=0123456789-, ")), st.integers(0, 20))
     @example("bytes=0-1,3-4,-1", 20)
     def test_anything(self, value: str, size: int) -> None:
-        """Whatever the header is, no byte is sent twice, none that there is not."""
+        """For any field, no byte is sent twice, and none that the blob does not have."""
         try:
             spans = spans_of(value.encode(), size)
         except Refusal as refusal:

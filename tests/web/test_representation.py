@@ -1,4 +1,4 @@
-"""What header fields say of a blob, on its way in and on its way out."""
+"""Tests of gostore.web.fields.representation: the fields of an upload, and of an answer."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def blob(
 
 
 class KeptTests(SynchronousTestCase):
-    """kept_type and kept_fields: what an upload says that is kept with it."""
+    """kept_type and kept_fields: the fields that are kept with an upload."""
 
     def test_type(self) -> None:
-        """A Content-Type is kept as it was sent, parameters and all."""
+        """A Content-Type is kept as sent, with its parameters."""
         for value in ("text/plain", "Text/HTML; charset=UTF-8", "nonsense", "x/é"):
             self.assertEqual(kept_type(headers(("content-type", value))), value)
 
@@ -87,7 +87,7 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual(kept_fields(two), {"cache-control": "no-store, private"})
 
     def test_limit(self) -> None:
-        """Names and values of 8 KiB are kept, the type among them; one byte more is a 431."""
+        """8 KiB of names and values are kept, the type included; one byte more is a 431."""
         name = "x-gostore-meta-a"
         room = MAX_KEPT - len(name) - len("text/plain")
         most = headers(("content-type", "text/plain"), (name, "v" * room))
@@ -106,7 +106,7 @@ class KeptTests(SynchronousTestCase):
 
 
 class RepresentationTests(SynchronousTestCase):
-    """Representation: the header fields that a blob is given back with."""
+    """Representation: the header fields of an answer."""
 
     def test_headers(self) -> None:
         """A blob has a type, a date, a strong tag, a digest, and what keeps a browser safe."""
@@ -127,7 +127,7 @@ class RepresentationTests(SynchronousTestCase):
         )
 
     def test_not_modified(self) -> None:
-        """A 304 has what a cache keeps its copy by, and nothing that describes a body (15.4.5)."""
+        """A 304 has the fields that update a cached copy, and none about a body (15.4.5)."""
         found = Representation.of(blob(metadata={"cache-control": "max-age=9"}), NOW)
         self.assertEqual(
             dict(found.not_modified),
@@ -135,13 +135,13 @@ class RepresentationTests(SynchronousTestCase):
         )
 
     def test_unknown_digest(self) -> None:
-        """A blob whose digest nobody has computed has neither tag nor digest."""
+        """A blob without a computed digest has neither ETag nor Repr-Digest."""
         found = Representation.of(blob(sha256=None), NOW)
         for fields in (dict(found.headers), dict(found.not_modified)):
             self.assertTrue(fields.keys().isdisjoint({b"etag", b"repr-digest"}))
 
     def test_kept(self) -> None:
-        """What was kept with an upload is given back, and outranks the default Cache-Control."""
+        """Kept fields are returned, and a kept Cache-Control outranks the default."""
         kept = {"cache-control": "max-age=60", "x-gostore-meta-a": "é", "content-encoding": "br"}
         found = dict(Representation.of(blob(metadata=kept), NOW).headers)
         self.assertEqual(found[b"cache-control"], b"max-age=60")
@@ -149,7 +149,7 @@ class RepresentationTests(SynchronousTestCase):
         self.assertEqual(found[b"content-encoding"], b"br")
 
     def test_hand_made(self) -> None:
-        """A state file made by hand cannot give a blob fields that an upload could not."""
+        """A hand-made state file cannot give a blob other fields than an upload can."""
         metadata = {
             "set-cookie": "a=b",
             "location": "http://elsewhere/",
@@ -171,7 +171,7 @@ class RepresentationTests(SynchronousTestCase):
             self.assertEqual(found.content_type, DEFAULT_TYPE.encode(), bad)
 
     def test_dates(self) -> None:
-        """Whatever the clock said, there is a date that HTTP can say (RFC 9110 section 5.6.7)."""
+        """Any recorded time becomes a valid date of HTTP (RFC 9110 section 5.6.7)."""
         for modified, date in [
             (-1, b"Thu, 01 Jan 1970 00:00:00 GMT"),
             (NOON + 999_999_999, b"Tue, 14 Nov 2023 22:13:20 GMT"),
@@ -188,7 +188,7 @@ class RepresentationTests(SynchronousTestCase):
 
     @given(st.dictionaries(st.text(), st.text()), st.text(), st.booleans())
     def test_anything(self, metadata: dict[str, str], content_type: str, meta: bool) -> None:
-        """Whatever is kept with a blob, its fields are those of one head, each name once."""
+        """Any kept metadata makes one valid head, with each name once."""
         prefix = "x-gostore-meta-" if meta else ""
         kept = {prefix + name: value for name, value in metadata.items()}
         found = Representation.of(blob(metadata=kept, content_type=content_type), NOW).headers
@@ -199,7 +199,7 @@ class RepresentationTests(SynchronousTestCase):
 
 
 class RepresentationCacheTests(SynchronousTestCase):
-    """RepresentationCache: those that are remembered."""
+    """RepresentationCache: what it remembers."""
 
     def test_remembered(self) -> None:
         """A blob is described once."""
