@@ -103,7 +103,8 @@ class VerbTests(WebCase):
             self.assertEqual(request.answer["content-type"], "application/octet-stream")
             self.assertEqual(request.answer["x-content-type-options"], "nosniff")
             self.assertEqual(
-                request.answer["content-security-policy"], "sandbox; default-src 'none'"
+                request.answer["content-security-policy"],
+                "sandbox; default-src 'none'; frame-ancestors 'self'",
             )
             self.assertRegex(request.answer["repr-digest"], "^sha-256=:[A-Za-z0-9+/]{43}=:$")
             content = self.store.blobs["foo"][1]
@@ -118,6 +119,22 @@ class VerbTests(WebCase):
             self.assertEqual(self.store.blobs["foo"][1].opened, 0)
             got = self.ask("GET", "/store/foo")
             self.assertEqual((head.answer, head.length), (got.answer, got.length))
+
+    def test_navigation(self) -> None:
+        """A browser that is led to a page saves it, or its part; others get it as it is."""
+        self.store.add("foo", b"data", content_type="text/html")
+        navigation = "Sec-Fetch-Mode", "navigate"
+        for method, fields, code in [
+            ("GET", [], 200),
+            ("HEAD", [], 200),
+            ("GET", [("Range", "bytes=0-0")], 206),
+            ("GET", [("Range", "bytes=0-0,2-2")], 206),
+        ]:
+            request = self.ask(method, "/store/foo", navigation, *fields)
+            self.assertEqual(request.code, code)
+            self.assertEqual(request.answer["content-disposition"], "attachment")
+        fetched = self.ask("GET", "/store/foo", ("Sec-Fetch-Mode", "cors"))
+        self.assertNotIn("content-disposition", fetched.answer)
 
     def test_nothing(self) -> None:
         """GET and HEAD of what does not exist are 404, and name it."""

@@ -13,13 +13,14 @@ from gostore.web.answers import Refusal
 from gostore.web.fields.representation import (
     DEFAULT_TYPE,
     MAX_KEPT,
-    SAFETY,
     Representation,
     RepresentationCache,
     kept_fields,
     kept_type,
 )
+from gostore.web.fields.safety import VARY, safety_fields
 from gostore.wire.head import Headers
+from tests.web.fake_request import FakeRequest
 
 DATA = b"hello"
 SHA256 = hashlib.sha256(DATA).digest()
@@ -122,7 +123,7 @@ class RepresentationTests(SynchronousTestCase):
                 b"etag": f'"{SHA256.hex()}"'.encode(),
                 b"repr-digest": b"sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:",
                 b"x-content-type-options": b"nosniff",
-                b"content-security-policy": b"sandbox; default-src 'none'",
+                **safety_fields("text/plain"),
             },
         )
 
@@ -131,7 +132,12 @@ class RepresentationTests(SynchronousTestCase):
         found = Representation.of(blob(metadata={"cache-control": "max-age=9"}), NOW)
         self.assertEqual(
             dict(found.not_modified),
-            {b"etag": f'"{SHA256.hex()}"'.encode(), b"cache-control": b"max-age=9", **SAFETY},
+            {
+                b"etag": f'"{SHA256.hex()}"'.encode(),
+                b"cache-control": b"max-age=9",
+                **safety_fields(DEFAULT_TYPE),
+                b"vary": VARY,
+            },
         )
 
     def test_unknown_digest(self) -> None:
@@ -195,7 +201,48 @@ class RepresentationTests(SynchronousTestCase):
         names = [name for name, _ in found]
         self.assertEqual(len(set(names)), len(names))
         self.assertEqual(found.lines.count(b"\n"), len(found))
-        self.assertLessEqual(set(SAFETY.items()), set(found))
+        safety = safety_fields(dict(found)[b"content-type"].decode("latin-1"))
+        self.assertLessEqual(set(safety.items()), set(found))
+
+
+class NavigationTests(SynchronousTestCase):
+    """What a browser gets that is led to a blob."""
+
+    navigation = FakeRequest("GET", "/", [("Sec-Fetch-Mode", "navigate")]).headers
+
+    def disposition(self, content_type: str | None, kept: str | None = None) -> bytes | None:
+        """The Content-Disposition of a blob for a navigation."""
+        metadata = {} if kept is None else {"content-disposition": kept}
+        found = Representation.of(blob(content_type=content_type, metadata=metadata), NOW)
+        self.assertIs(found.headers_for(headers(("accept", "*/*"))), found.headers)
+        fields = found.headers_for(self.navigation)
+        self.assertEqual(len(dict(fields)), len(fields))
+        return dict(fields).get(b"content-disposition")
+
+    def test_saved(self) -> None:
+        """A type that could hold a script is saved, by the name that the blob has for it."""
+        for content_type in (None, "text/html", "text/javascript", "a/b", "image/png, text/html"):
+            self.assertEqual(self.disposition(content_type), b"attachment", content_type)
+        for kept, sent in [
+            ("inline", b"attachment"),
+            ('inline; filename="a;b.html"', b'attachment; filename="a;b.html"'),
+            ("attachment; filename=a", b"attachment; filename=a"),
+            ("", b"attachment"),
+        ]:
+            self.assertEqual(self.disposition("text/html", kept), sent)
+
+    def test_shown(self) -> None:
+        """Images, sounds, films, plain text and PDF are shown, as the blob says."""
+        for content_type in ("image/svg+xml", "audio/ogg", "VIDEO/mp4; codecs=x", "text/plain"):
+            self.assertIsNone(self.disposition(content_type), content_type)
+        self.assertEqual(self.disposition("application/pdf", "inline"), b"inline")
+
+    def test_vary(self) -> None:
+        """What depends on whether it is a navigation says so to caches (RFC 9110 12.5.5)."""
+        for content_type, vary in ((None, VARY), ("image/png", None)):
+            found = Representation.of(blob(content_type=content_type), NOW)
+            for fields in (found.headers, found.not_modified):
+                self.assertEqual(dict(fields).get(b"vary"), vary)
 
 
 class RepresentationCacheTests(SynchronousTestCase):

@@ -17,18 +17,13 @@ from gostore.blob import Committed
 from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import etag_of, modified_of
 from gostore.web.fields.digests import repr_digest
+from gostore.web.fields.safety import VARY, as_attachment, is_navigation, is_shown, safety_fields
 from gostore.wire import TEXT, TOKEN, Headers, PreparedFields
 
 MAX_KEPT = 8192
 """The most bytes of field names and values kept with a blob, its type included."""
 
 DEFAULT_TYPE = "application/octet-stream"
-
-SAFETY = {
-    b"x-content-type-options": b"nosniff",
-    b"content-security-policy": b"sandbox; default-src 'none'",
-}
-"""These keep a browser from running what a stranger stored."""
 
 _KEPT = frozenset(
     {b"content-encoding", b"content-language", b"content-disposition", b"cache-control"}
@@ -78,13 +73,15 @@ class Representation:
 
     ``headers`` are those of a 200, without Content-Length; ``not_modified`` are those of a 304
     (RFC 9110 section 15.4.5). ``modified`` is the recorded time in seconds since the epoch,
-    ``sent`` the one that is sent as Last-Modified.
+    ``sent`` the one that is sent as Last-Modified. ``is_shown``: a browser that is led here shows
+    the blob.
     """
 
     blob: Committed
     modified: int
     sent: int
     content_type: bytes
+    is_shown: bool
     headers: PreparedFields
     not_modified: PreparedFields
 
@@ -116,19 +113,32 @@ class Representation:
                 key = name.encode("ascii")
                 if key.islower() and (key in _KEPT or key.startswith(_META)):
                     headers[key] = value.encode("latin-1")
-        headers.update(SAFETY)
+        safety = safety_fields(content_type)
+        shown = is_shown(content_type)
+        if not shown:
+            safety[b"vary"] = VARY
+        headers.update(safety)
         return cls(
             blob,
             modified,
             sent,
             headers[b"content-type"],
+            shown,
             PreparedFields(headers.items()),
             PreparedFields(
                 (name, headers[name])
-                for name in (b"etag", b"cache-control", *SAFETY)
+                for name in (b"etag", b"cache-control", *safety)
                 if name in headers
             ),
         )
+
+    def headers_for(self, client: Headers) -> PreparedFields:
+        """The header fields for a client: ``headers``, or those of a file for a browser to save."""
+        if self.is_shown or not is_navigation(client):
+            return self.headers
+        headers = dict(self.headers)
+        headers[b"content-disposition"] = as_attachment(headers.get(b"content-disposition"))
+        return PreparedFields(headers.items())
 
 
 def etag_header(blob: Committed) -> dict[bytes, bytes]:

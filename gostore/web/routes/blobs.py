@@ -23,7 +23,7 @@ from gostore.web.fields.representation import (
 )
 from gostore.web.routing import Verb, asks, prepare
 from gostore.web.uploads import body_of
-from gostore.wire import Headers, Request
+from gostore.wire import Headers, PreparedFields, Request
 
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 
@@ -92,14 +92,15 @@ class Blobs:
                     raise errors.ConditionFailed(location)
                 case Outcome.NOT_MODIFIED:
                     return Answer(304, representation.not_modified)
+            fields = representation.headers_for(request.headers)
             if request.method == "HEAD":
-                return Answer(200, representation.headers, Unsent(blob.size))
+                return Answer(200, fields, Unsent(blob.size))
             spans = _spans(request, blob)
             try:
                 content = await self._store.content(blob)
             except errors.NotFound:
                 continue  # It has been collected. Now there is another blob here, or none.
-            return await _sent(representation, content, spans)
+            return await _sent(representation, fields, content, spans)
         raise errors.Busy(f"{location} changes too often to be read", retry_after=1)
 
 
@@ -138,13 +139,16 @@ def _replaced(blob: Committed) -> Answer:
 
 
 async def _sent(
-    representation: Representation, content: Content, spans: list[Span] | None
+    representation: Representation,
+    headers: PreparedFields,
+    content: Content,
+    spans: list[Span] | None,
 ) -> Answer:
     """The whole blob, one part (206) or several (206, multipart/byteranges); closes the content."""
     size = representation.blob.size
     if spans is None:
-        return Answer(200, representation.headers, await _body(content, Span(0, size)))
-    fields = dict(representation.headers)
+        return Answer(200, headers, await _body(content, Span(0, size)))
+    fields = dict(headers)
     if len(spans) == 1:
         fields[b"content-range"] = spans[0].content_range(size)
         return Answer(206, fields, await _body(content, spans[0]))

@@ -23,7 +23,8 @@ RETRY_AFTER = 1
 
 FIELDS = {
     b"x-content-type-options": b"nosniff",
-    b"content-security-policy": b"default-src 'none'",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
     b"cache-control": b"no-cache",
     b"vary": b"Accept, User-Agent",
 }
