@@ -83,11 +83,13 @@ class DigestMismatch(StoreError):
 
 @define
 class TooLarge(StoreError):
-    """The body is, or is announced to be, larger than ``limit`` bytes."""
+    """The body is, or is announced to be, larger than ``limit`` bytes; None: than a file may be."""
 
-    limit: int
+    limit: int | None
 
     def __str__(self) -> str:
+        if self.limit is None:
+            return "The body is larger than a file may be here"
         return f"The body is larger than the limit of {self.limit} bytes"
 
 
@@ -234,6 +236,8 @@ def as_store_error(error: BaseException | None) -> StoreError:
     match errno.ENOMEM if isinstance(error, MemoryError) else error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return NoSpace()
+        case errno.EFBIG:
+            return TooLarge(None)
         case errno.EMFILE | errno.ENFILE:
             return Busy("Too many files are open", retry_after=1)
         case errno.ENOMEM:
@@ -247,6 +251,14 @@ def as_store_error(error: BaseException | None) -> StoreError:
             return DiskFailed("unknown error")
         case number:
             return DiskFailed(errno.errorcode.get(number, f"errno {number}"))
+
+
+def as_read_error(error: BaseException) -> StoreError:
+    """As `as_store_error`, for a failed read: it needs no room, and changes nothing."""
+    found = as_store_error(error)
+    if isinstance(error, OSError) and isinstance(found, (NoSpace, ReadOnly, TooLarge)):
+        return DiskFailed(errno.errorcode[error.errno or 0])
+    return found
 
 
 def is_no_space(error: OSError) -> bool:

@@ -23,6 +23,7 @@ SENTENCES = [
         "The body does not have the sha256 digest that was announced",
     ),
     (errors.TooLarge(10), "The body is larger than the limit of 10 bytes"),
+    (errors.TooLarge(None), "The body is larger than a file may be here"),
     (
         errors.BodyFailed("Client went away after 5 of 10 bytes"),
         "Client went away after 5 of 10 bytes",
@@ -129,6 +130,24 @@ class AnyErrorTests(SynchronousTestCase):
             (ZeroDivisionError("a secret"), "The disk failed: ZeroDivisionError"),
         ]:
             self.assertEqual(str(errors.as_store_error(error)), words)
+
+    def test_too_large_a_file(self) -> None:
+        """A file that may not grow so large is the fault of the body's size."""
+        found = errors.as_store_error(OSError(errno.EFBIG, "no"))
+        assert isinstance(found, errors.TooLarge)
+        self.assertIsNone(found.limit)
+
+    def test_read(self) -> None:
+        """A read that fails has no fault that only a write can have; the rest is as ever."""
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EPERM):
+            found = errors.as_read_error(OSError(number, "no"))
+            self.assertEqual(str(found), f"The disk failed: {errno.errorcode[number]}")
+        for error in (OSError(errno.EMFILE, "no"), MemoryError()):
+            self.assertIsInstance(errors.as_read_error(error), errors.Busy)
+        strange = errors.as_read_error(OSError("?"))
+        self.assertEqual(str(strange), "The disk failed: unknown error")
+        own = errors.NoSpace()
+        self.assertIs(errors.as_read_error(own), own)
 
     def test_strerror(self) -> None:
         """The message of a failed call has no file name; without an errno it is the error's own."""

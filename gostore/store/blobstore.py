@@ -27,6 +27,7 @@ from gostore.errors import (
     ReadOnly,
     Stopping,
     VolumeUnusable,
+    as_read_error,
     as_store_error,
 )
 from gostore.store.admission import Admission, Ticket
@@ -130,7 +131,7 @@ class BlobStore:
                 self._volume.close()
             if isinstance(error, VolumeUnusable):
                 raise
-            raise VolumeUnusable(self._volume.shown_path, str(as_store_error(error))) from error
+            raise VolumeUnusable(self._volume.shown_path, str(as_read_error(error))) from error
         self._opening_seconds = time.monotonic() - begun
 
     def start(self) -> Summary:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Committed
-from gostore.errors import Damaged, NotFound, ReadOnly, as_store_error
+from gostore.errors import Damaged, NotFound, ReadOnly, as_read_error
 from gostore.store.committer import Committer
 from gostore.store.index import Index
 from gostore.store.interface import SMALL_BLOB, Content
@@ -280,7 +280,7 @@ class Reader:
             self._quarantine(blob, "it is gone" if gone else str(error))
             return Failure(Damaged(blob.location))
         if isinstance(error, (OSError, MemoryError)):
-            return Failure(as_store_error(error))
+            return Failure(as_read_error(error))
         return failure
 
     def _why_damaged(self, location: str) -> Failure:

@@ -12,12 +12,13 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed, State
-from gostore.errors import BadRecord, DiskFailed, ReadOnly, StoreError, as_store_error
+from gostore.errors import BadRecord, Busy, DiskFailed, ReadOnly, StoreError, as_store_error
 from gostore.volume.changes import Change, Commit, Delete, Discard, Stage
 from gostore.volume.directory import (
     DATA,
     STATE,
     STATE_TMP,
+    DataDamaged,
     Directory,
     OutcomeUnknown,
     stage_name,
@@ -25,6 +26,8 @@ from gostore.volume.directory import (
 from gostore.volume.journal.format import Entry
 from gostore.volume.journal.journal import Journal, NothingWritten
 from gostore.volume.trash import Trash
+
+_STAGE_LOST = "Somebody has removed or changed the upload in the data directory; send it again"
 
 log = Logger()
 
@@ -44,7 +47,7 @@ class _Attempt:
         if self.error is None:
             try:
                 step(*arguments, **keywords)
-            except (OSError, MemoryError) as error:
+            except (OSError, MemoryError, StoreError) as error:
                 self.error = as_store_error(error)
 
     @property
@@ -288,8 +291,13 @@ class WriteProtocol:
         name = stage_name(commit.blob.id)
         if isinstance(commit.data, Stage):
             self._directory.finish(commit.data.release(), sync=sync)
-            self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)
-            self._directory.put_state_in_place(name)
+            try:
+                # The descriptor may have outlived the file's name.
+                self._directory.check_data_in(name, commit.blob.size)
+                self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)
+                self._directory.put_state_in_place(name)
+            except (FileNotFoundError, DataDamaged) as error:
+                raise Busy(_STAGE_LOST, retry_after=1) from error
         else:
             self._directory.make(name)
             self._directory.write(f"{name}/{DATA}", commit.data, sync=sync)

@@ -265,6 +265,10 @@ class Directory:
         """Say whether what has this name is a symbolic link."""
         return stat.S_ISLNK(self.disk.lstat(name, self.root).st_mode)
 
+    def check_data_in(self, name: str, size: int | None) -> None:
+        """Raise FileNotFoundError or DataDamaged unless a directory has a data.raw of this size."""
+        check_data(self.disk.lstat(f"{name}/{DATA}", self.root), size)
+
     def foreign_in(self, name: str) -> str | None:
         """Return the name of something in a directory that is not gostore's; None: all of it is."""
         fd = self.disk.open(name, _DIRECTORY, dir_fd=self.root)

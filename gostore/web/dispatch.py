@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gostore.errors import Damaged
+from gostore.errors import Damaged, DiskFailed
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
 from gostore.web.routing import METHODS, Endpoint, Router, Routes, not_allowed
@@ -83,8 +83,15 @@ class Dispatcher:
 
 def _refuse(failure: Failure, request: Request) -> None:
     refusal = refusal_of(failure.value)
+    if isinstance(failure.value, DiskFailed):
+        log.error(
+            "{method} {path!r} failed: {reason}",
+            method=request.method,
+            path=request.path,
+            reason=failure.value,
+        )
     # The store logs a damaged blob once, when it quarantines it.
-    if refusal.code == 500 and not failure.check(Damaged):
+    elif refusal.code == 500 and not failure.check(Damaged):
         _log_failure(failure, request)
     refusal.answer.send(request)
 

@@ -277,6 +277,16 @@ class VerifyTests(SynchronousTestCase):
         self.failureResultOf(self.verify("large"), DiskFailed)
         self.successResultOf(self.store.get("large"))
 
+    def test_full(self) -> None:
+        """A read needs no room: it is a fault of the disk if an open says that there is none."""
+        for location in ("small", "large"):
+            self.disk.fail("open", errno.ENOSPC, name=DATA)
+            self.failureResultOf(self.verify(location), DiskFailed)
+            blob = self.successResultOf(self.store.get(location))
+            self.disk.fail("open", errno.ENOSPC, name=DATA)
+            error = self.failureResultOf(self.store.content(blob), DiskFailed).value
+            self.assertEqual(str(error), "The disk failed: ENOSPC")
+
     def test_pace_fails(self) -> None:
         """When the pace says no, the file is closed."""
         refused = self.store.verifier.verify("large", lambda _: fail(ZeroDivisionError()))

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from gostore.blob import State
-from gostore.errors import BodyFailed, Busy, DigestMismatch, DiskFailed, NoSpace, TooLarge
+from gostore.errors import (
+    BodyFailed,
+    Busy,
+    DigestMismatch,
+    DiskFailed,
+    NoSpace,
+    NotFound,
+    TooLarge,
+)
 from gostore.store.admission import WAITING, WAITING_ALONE
 from gostore.store.interface import SMALL_BLOB, Details
 from gostore.store.upload import SEALED, STAGE_AFTER
+from gostore.volume.directory import DATA, STATE
 from tests.store.doubles import COMMIT, FILE, FakeBody
 from tests.store.support import LARGE, StoreCase
 
@@ -455,3 +468,75 @@ class DiskTests(UploadCase):
         job.result.errback(ZeroDivisionError())
         self.assertIn("ZeroDivisionError", self.gives_up(asked, DiskFailed))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class RemovedTests(UploadCase):
+    """Somebody removes or changes a stage by hand while its body is coming."""
+
+    def harm(self, size: int, harm: Callable[[Path], object]) -> None:
+        """Harm a stage in the middle of a body, and see that the client is told to try again."""
+        half = b"x" * (size // 2)
+        body = FakeBody(half, complete=False, length=2 * len(half))
+        stored = self.upload(body)
+        self.workers.run_all()
+        harm(self.directory / self.stage())
+        body.finish(half)
+        self.workers.run_all()
+        error = self.fails(stored, Busy)
+        self.assertIn("send it again", str(error))
+        self.assertGreater(error.retry_after, 0)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.fails(self.store.get("a"), NotFound)
+        self.collect()
+        self.assertEqual(len(self.store.index.ids), 0)
+        self.store.check_health()
+        self.store_blob("a", b"again")
+        self.wait(self.store.delete("a"))
+        self.collect()
+
+    def test_removed(self) -> None:
+        """Nothing is acknowledged whose bytes are not there: the descriptor outlives the name."""
+        for size in (2 * SMALL_BLOB, 2 * SEALED):
+            self.harm(size, shutil.rmtree)
+            self.harm(size, lambda stage: (stage / DATA).unlink())
+            other = self.directory.parent / f"of-{self.directory.name}"
+            self.harm(size, lambda stage, other=other: stage.rename(other))
+            shutil.rmtree(other)
+
+    def test_changed(self) -> None:
+        """The same goes for another file in its place, and for one that has two names."""
+        for size in (2 * SMALL_BLOB, 2 * SEALED):
+            self.harm(size, swap)
+            other = self.directory.parent / f"of-{self.directory.name}"
+            self.harm(size, lambda stage, other=other: os.link(stage / DATA, other))
+            other.unlink()
+
+    def test_record_removed(self) -> None:
+        """The Pending record is for people; without it the upload goes on."""
+        body = FakeBody(LARGE, complete=False, length=len(LARGE) + 1)
+        stored = self.upload(body)
+        self.workers.run_all()
+        (self.directory / self.stage() / STATE).unlink()
+        body.finish(b"!")
+        blob = self.wait(stored)
+        self.assertEqual(self.read("a"), LARGE + b"!")
+        self.assertIs(self.record(blob.id).state, State.OK)
+
+
+def swap(stage: Path) -> None:
+    """Put another file in the place of a stage's data."""
+    (stage / DATA).unlink()
+    (stage / DATA).write_bytes(b"other")
+
+
+class SizeTests(UploadCase):
+    """A file system, or a limit of the process, that takes no file of this size."""
+
+    def test_too_large_a_file(self) -> None:
+        """The body is too large, whichever way it comes."""
+        self.disk.fail("writev", errno.EFBIG, name=DATA)
+        reason = self.gives_up(self.upload(FakeBody(LARGE)), TooLarge)
+        self.assertEqual(reason, "The body is larger than a file may be here")
+        self.disk.fail("writev", errno.EFBIG, name=DATA)
+        self.gives_up(self.upload(FakeBody(b"small")), TooLarge)
+        self.assertEqual(self.flushLoggedErrors(), [])

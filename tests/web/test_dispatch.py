@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.logger import globalLogPublisher
+
 from gostore import errors
 from tests.web.fake_request import FakeRequest
 from tests.web.support import WebCase
@@ -86,14 +88,20 @@ class ErrorTests(WebCase):
                 self.assertEqual("retry-after" in request.answer, code == 503)
 
     def test_logged(self) -> None:
-        """What is the server's fault is 500, and logged; damage only by whoever quarantines it."""
+        """A fault of the disk is 500, and one line of the log; the store logs damage itself."""
+        events: list[dict[str, object]] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
         for error, logged in ((errors.Damaged("foo"), 0), (errors.DiskFailed("EIO"), 1)):
             self.store.failure = error
             for method, target in self.requests:
+                events.clear()
                 request = self.ask(method, target, body=b"data")
                 self.assert_refused(request, 500)
                 self.assertEqual(request.error, str(error))
-                self.assertEqual(len(self.flushLoggedErrors()), logged)
+                lines = [event.get("log_format") for event in events]
+                self.assertEqual(lines, ["{method} {path!r} failed: {reason}"] * logged)
+                self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_retry_after(self) -> None:
         """A 503 says when to try again: as the error says, else in 10 seconds (15.6.4)."""
