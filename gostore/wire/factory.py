@@ -50,7 +50,7 @@ class HTTPFactory(ServerFactory):
         self.turns = Turns(clock)
         self._tail = b""
         self._second = -1
-        self._clock = clock
+        self.clock = clock
         self._wall = wall
         self._ticking: IDelayedCall | None = None
         self._grace: IDelayedCall | None = None
@@ -95,7 +95,7 @@ class HTTPFactory(ServerFactory):
             self.stopping = True
             for connection in list(self._connections):
                 connection.stop()
-            self._grace = self._clock.callLater(grace, self._give_up, grace)
+            self._grace = self.clock.callLater(grace, self._give_up, grace)
         self._check_stopped()
         return done
 
@@ -103,7 +103,7 @@ class HTTPFactory(ServerFactory):
         for connection in list(self._connections):
             connection.give_up()
         # The others wait for the application. Their clients get as long again to take the answer.
-        self._grace = self._clock.callLater(max(grace, TICK), self._give_up, grace)
+        self._grace = self.clock.callLater(max(grace, TICK), self._give_up, grace)
 
     def _check_stopped(self) -> None:
         if self.stopping and not self._connections:
@@ -134,13 +134,13 @@ class HTTPFactory(ServerFactory):
 
     def seconds(self) -> float:
         """The time, to measure how long something takes."""
-        return self._clock.seconds()
+        return self.clock.seconds()
 
     def _tick(self) -> None:
         self._ticking = None
         self.ticks.now += 1
         now = self.ticks.now
         if self._connections:
-            self._ticking = self._clock.callLater(TICK, self._tick)
+            self._ticking = self.clock.callLater(TICK, self._tick)
         for connection in [each for each in self._connections if each.deadline.at <= now]:
             connection.expired()

@@ -196,7 +196,7 @@ class HeadBuffer:
         if block != self._block:
             self._fields = read_fields(block[1], version, limits, self.takes_any_host)
             self._block = block
-        path, query = split_target(method, target)
+        path, query = split_target(method, target, self.takes_any_host)
         end += 4
         if end == len(unread):
             self.unread = b""
@@ -371,11 +371,14 @@ def _check_host(host: bytes | None, version: tuple[int, int], takes_any: bool) -
     if host is None:
         if version != (1, 0):
             raise ProtocolError(400, "A Host header field is required")
-    elif takes_any:
-        if _ANY_HOST.fullmatch(host) is None:
-            raise ProtocolError(400, "Malformed Host")
-    elif len(host) > _MAX_HOST or _HOST.fullmatch(host) is None:
+    elif not _is_host(host, takes_any):
         raise ProtocolError(400, "Malformed Host")
+
+
+def _is_host(host: bytes, takes_any: bool) -> bool:
+    if takes_any:
+        return _ANY_HOST.fullmatch(host) is not None
+    return len(host) <= _MAX_HOST and _HOST.fullmatch(host) is not None
 
 
 def _reads_keep_alive(connection: bytes | None, version: tuple[int, int]) -> bool:
@@ -397,7 +400,7 @@ def _reads_expect(expect: bytes | None, version: tuple[int, int]) -> bool:
     return True
 
 
-def split_target(method: bytes, target: bytes) -> tuple[str, str]:
+def split_target(method: bytes, target: bytes, takes_any_host: bool = False) -> tuple[str, str]:
     """Split a request target in any of its four forms into path and query.
 
     RFC 9112 section 3.2. The authority of the absolute form is checked and dropped. `*` is the
@@ -412,7 +415,7 @@ def split_target(method: bytes, target: bytes) -> tuple[str, str]:
         return "*", ""
     if not target.startswith(b"/"):
         match = _ABSOLUTE.fullmatch(target)
-        if match is None or len(match[1]) > _MAX_HOST or _HOST.fullmatch(match[1]) is None:
+        if match is None or not _is_host(match[1], takes_any_host):
             raise ProtocolError(400, "Malformed request target")
         target = match[2] if match[2].startswith(b"/") else b"/" + match[2]
     path, _, query = target.partition(b"?")

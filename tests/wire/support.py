@@ -243,7 +243,7 @@ class Client:
         if factory is None:
             factory = HTTPFactory(self.app, limits or Limits(), self.clock, wall=lambda: 784111777)
         else:
-            self.clock = factory._clock  # type: ignore[assignment]
+            self.clock = factory.clock  # type: ignore[assignment]
         self.factory = factory
         connection = factory.buildProtocol(None)
         assert isinstance(connection, Connection)

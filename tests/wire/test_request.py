@@ -60,6 +60,13 @@ class RequestTests(SynchronousTestCase):
             client.send(head(host=b"Host: " + name))
             self.assertEqual(client.codes, [code], name)
 
+    def test_target_of_a_unix_socket(self) -> None:
+        """So may the host of an absolute target; on TCP it may not."""
+        for host, code in ((UNIXAddress("/run/gostore"), 200), (None, 400)):
+            client = Client(host=host)
+            client.send(head(line=b"GET http://%2Frun%2Fgostore/a HTTP/1.1"))
+            self.assertEqual(client.codes, [code])
+
     def test_targets(self) -> None:
         """Origin, absolute and asterisk forms, and raw bytes (RFC 9112 section 3.2)."""
         for target, path, query in [
