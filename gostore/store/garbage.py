@@ -23,6 +23,9 @@ from gostore.volume.volume import Volume
 #: Seconds after which a replaced blob is marked: those of a second share a flush.
 RETIRE_AFTER = 1.0
 
+#: Of how many deleted blobs the times are remembered, should the clock be set back.
+_REMEMBERED = 10_000
+
 SECOND = 1_000_000_000
 """In nanoseconds, as the store counts."""
 
@@ -81,6 +84,8 @@ class Garbage:
         """Take in a blob that was deleted, and remember its time for the next one there."""
         self.add(Dead(blob.id, blob.location, blob.generation))
         self._deleted_at[blob.location] = blob.modified
+        if len(self._deleted_at) > _REMEMBERED:
+            del self._deleted_at[next(iter(self._deleted_at))]
 
     def deleted_at(self, location: str) -> int | None:
         """Return the recorded time of a blob that was deleted at a location not long ago."""
