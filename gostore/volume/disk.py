@@ -4,6 +4,9 @@ Tests pass their own: one that counts calls, fails or shortens the k-th, or forg
 was never synced.  The methods are those of `os`, with its arguments and its `OSError`s; names are
 relative to a directory descriptor (``dir_fd``), so that a renamed or re-mounted path above the
 volume changes nothing.
+
+A name may have two parts, a directory and a file in it.  If somebody puts a symbolic link in the
+directory's place it is not followed: the call fails with one of `NOT_REGULAR`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ import fcntl
 import mmap
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 
 #: File systems whose ``syncfs(2)`` writes out data, metadata and directories like an ``fsync`` of
 #: each would.  On others (FUSE, NFS) it may reach no disk, so each file is synced.
@@ -29,7 +35,14 @@ _SYNCFS_REPORTS_ERRORS = (5, 8)
 
 #: openat2(2), which has one number on all that Linux runs on but Alpha, and of <linux/openat2.h>.
 _OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
 _RESOLVE_CACHED = 0x20
+#: How openat2(2) fails before Linux 5.6, and in a sandbox that does not know it.
+_NO_OPENAT2 = frozenset({errno.ENOSYS, errno.EPERM})
+
+#: A directory below which to look up a name; it need not be readable.
+_ABOVE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -41,6 +54,14 @@ _libc.mmap.argtypes = (
     ctypes.c_int,
     ctypes.c_int64,
 )
+_libc.syscall.restype = ctypes.c_long
+_libc.syscall.argtypes = (
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)
 _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -49,7 +70,6 @@ _MAP_FAILED = ctypes.c_void_p(-1).value
 class Disk:
     """The system calls of one volume, as the kernel has them."""
 
-    open = staticmethod(os.open)
     close = staticmethod(os.close)
     write = staticmethod(os.write)
     writev = staticmethod(os.writev)
@@ -61,32 +81,60 @@ class Disk:
     fstat = staticmethod(os.fstat)
     ftruncate = staticmethod(os.ftruncate)
     mkdir = staticmethod(os.mkdir)
-    unlink = staticmethod(os.unlink)
     rmdir = staticmethod(os.rmdir)
     random = staticmethod(os.urandom)
 
-    @staticmethod
-    def open_cached(name: str, flags: int, dir_fd: int) -> int:
+    def open(
+        self, name: bytes | str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
+    ) -> int:
+        """Open a path, or a name below a directory."""
+        if dir_fd is None or isinstance(name, bytes) or "/" not in name:
+            return os.open(name, flags, mode, dir_fd=dir_fd)
+        try:
+            return self._openat2(name, flags, mode, dir_fd=dir_fd)
+        except OSError as error:
+            if error.errno not in _NO_OPENAT2:
+                raise
+        with _above(name, dir_fd) as (above, last):
+            return os.open(last, flags, mode, dir_fd=above)
+
+    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:
         """Open what can be opened from memory alone, or raise BlockingIOError.
 
         openat2(2) with RESOLVE_CACHED, of Linux 5.12; before it, and where a sandbox forbids it,
         another OSError.
         """
-        how = (ctypes.c_uint64 * 3)(flags, 0, _RESOLVE_CACHED)
-        fd: int = _libc.syscall(_OPENAT2, dir_fd, os.fsencode(name), how, ctypes.sizeof(how))
-        if fd < 0:
-            raise _last_error()
-        return fd
+        return self._openat2(name, flags, dir_fd=dir_fd, resolve=_RESOLVE_CACHED)
+
+    @staticmethod
+    def _openat2(name: str, flags: int, mode: int = 0, *, dir_fd: int, resolve: int = 0) -> int:
+        """Open a name below a directory, following no symbolic link."""
+        how = _how(flags, mode if flags & os.O_CREAT else 0, resolve)
+        while True:
+            fd: int = _libc.syscall(_OPENAT2, dir_fd, os.fsencode(name), how, ctypes.sizeof(how))
+            if fd >= 0:
+                return fd
+            if (error := _last_error(name)).errno != errno.EINTR:
+                raise error
+
+    @staticmethod
+    def unlink(name: str, *, dir_fd: int) -> None:
+        """Remove a file."""
+        with _above(name, dir_fd) as (above, last):
+            os.unlink(last, dir_fd=above)
 
     @staticmethod
     def rename(source: str, target: str, dir_fd: int) -> None:
         """Rename within one directory; ``target`` is replaced if it is a file."""
-        os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        with _above(source, dir_fd) as (above, last):
+            name = target.removeprefix(source.removesuffix(last))
+            os.rename(last, name, src_dir_fd=above, dst_dir_fd=above)
 
     @staticmethod
     def lstat(name: str, dir_fd: int) -> os.stat_result:
         """Stat a name without following a symbolic link."""
-        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        with _above(name, dir_fd) as (above, last):
+            return os.stat(last, dir_fd=above, follow_symlinks=False)
 
     @staticmethod
     def leads_to(path: bytes | str, dir_fd: int) -> bool:
@@ -166,10 +214,31 @@ class UnsyncedDisk(Disk):
         """Flush nothing."""
 
 
-def _last_error() -> OSError:
+@lru_cache
+def _how(flags: int, mode: int, resolve: int) -> ctypes.Array[ctypes.c_uint64]:
+    """Return the open_how of <linux/openat2.h>; the kernel only reads it."""
+    resolve |= _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS
+    return (ctypes.c_uint64 * 3)(flags, mode, resolve)
+
+
+@contextmanager
+def _above(name: str, dir_fd: int) -> Iterator[tuple[int, str]]:
+    """Open the directory that a name of two parts begins with; give it, and the last part."""
+    first, between, last = name.partition("/")
+    if not between:
+        yield dir_fd, name
+        return
+    above = os.open(first, _ABOVE, dir_fd=dir_fd)
+    try:
+        yield above, last
+    finally:
+        os.close(above)
+
+
+def _last_error(name: str | None = None) -> OSError:
     """What the last call of the C library by this thread has failed with."""
     number = ctypes.get_errno()
-    return OSError(number, os.strerror(number))
+    return OSError(number, os.strerror(number), name)
 
 
 def file_system(dir_fd: int, mounts: str = "/proc/self/mountinfo") -> str:

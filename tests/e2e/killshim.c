@@ -163,6 +163,31 @@ WRAP_OPEN(open64, (const char *path, int flags, ...), (path, flags, mode), AT_FD
 WRAP_OPEN(openat, (int fd, const char *path, int flags, ...), (fd, path, flags, mode), fd)
 WRAP_OPEN(openat64, (int fd, const char *path, int flags, ...), (fd, path, flags, mode), fd)
 
+/* openat2(2), for which libc has no name: ctypes calls it by its number. */
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+
+long syscall(long number, ...)
+{
+    REAL(syscall)
+    long argument[6];
+    va_list more;
+    va_start(more, number);
+    for (int i = 0; i < 6; i++)
+        argument[i] = va_arg(more, long);
+    va_end(more);
+    int last = 0;
+    /* What it is told begins with the flags. */
+    if (number == SYS_openat2 && CHANGES(*(const uint64_t *)argument[2]))
+        last = count("openat2", (int)argument[0], (const char *)argument[1]);
+    long result = real(number, argument[0], argument[1], argument[2], argument[3], argument[4],
+                       argument[5]);
+    if (last)
+        die();
+    return result;
+}
+
 WRAP(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), fd, NULL)
 WRAP(ssize_t, writev, (int fd, const struct iovec *pieces, int n), (fd, pieces, n), fd, NULL)
 WRAP(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), fd,

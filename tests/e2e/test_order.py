@@ -21,8 +21,8 @@ from tests.e2e.daemon import PATIENCE, Daemon, eventually
 LARGE = 300_000
 
 CALLS = (
-    "fsync,fdatasync,syncfs,rename,renameat,renameat2,mkdir,mkdirat,openat,write,writev,pwrite64,"
-    "unlinkat,unlink,rmdir,sendto,sendmsg"
+    "fsync,fdatasync,syncfs,rename,renameat,renameat2,mkdir,mkdirat,openat,openat2,write,writev,"
+    "pwrite64,unlinkat,unlink,rmdir,sendto,sendmsg"
 )
 
 _LINE = re.compile(r"^\d+ +(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
@@ -69,6 +69,9 @@ def calls_of(trace: str, directory: Path) -> list[Call]:
             continue
         shows = match["name"].startswith(("rename", "send", "write"))
         arguments = match["arguments"].replace(f"{directory}/", "").replace(str(directory), "/")
+        if match["name"].startswith(("rename", "unlink", "openat")):
+            # A name below an open directory that is not the root.
+            arguments = re.sub(r'\d+<([^/>]+)>, "', r'"\1/', arguments)
         found.append((start if shows else number, Call(match["name"], arguments)))
     return [call for _, call in sorted(found, key=lambda one: one[0])]
 
@@ -117,8 +120,8 @@ APPEND = ("pwrite64", r'<\.journal-\d>, "(?!gostoreJ|\\0\\0\\0)')
 #: Each row: what comes first, and what must come after it.  ID is the new blob's id.
 STAGE = [
     # 1, 2: a stage, and a file in it that was not there.
-    (("mkdir.*", r'"\.new-ID"'), ("openat", r'\.new-ID/data\.raw".*O_CREAT\|O_EXCL')),
-    (("openat", r'\.new-ID/data\.raw".*O_CREAT'), REVEAL),
+    (("mkdir.*", r'"\.new-ID"'), ("openat2?", r'\.new-ID/data\.raw".*O_CREAT\|O_EXCL')),
+    (("openat2?", r'\.new-ID/data\.raw".*O_CREAT'), REVEAL),
     # 7, 9: nobody is told before the rename.
     (REVEAL, ANSWER),
 ]
@@ -140,7 +143,7 @@ JOURNAL = [
 ]
 DELETE = [
     # The tombstone takes the record's place as a whole, before anybody is told.
-    (("openat", r'"ID/blob_state\.base64\.json\.tmp".*O_EXCL'), MARK),
+    (("openat2?", r'"ID/blob_state\.base64\.json\.tmp".*O_EXCL'), MARK),
     (MARK, ANSWER),
 ]
 DELETE_FILES = [

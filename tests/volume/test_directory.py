@@ -1,14 +1,17 @@
-"""Tests for gostore.volume.directory: whether the path still leads to the directory."""
+"""Tests for gostore.volume.directory: what somebody puts in its place, or into it, meanwhile."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 from twisted.logger import capturedLogs, formatEvent
 
-from gostore.errors import ReadOnly
-from gostore.volume.changes import Delete, Discard
+from gostore.errors import BadRecord, ReadOnly
+from gostore.volume.changes import Commit, Delete, Discard
+from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.directory import DataDamaged
 from tests.volume.support import VolumeCase
 
 
@@ -101,3 +104,84 @@ class PlaceTests(VolumeCase):
 
         self.disk.leads_to = leads_to  # type: ignore[method-assign]
         self.assertIsNone(self.check())
+
+
+class LinkTests(VolumeCase):
+    """A symbolic link that somebody puts in the place of a directory of ours."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.elsewhere = os.path.abspath(self.mktemp())
+
+    def replace(self, name: str) -> None:
+        """Move a directory away, and put a link to it in its place."""
+        os.rename(self.file(name), self.elsewhere)
+        os.symlink(self.elsewhere, self.file(name))
+        self.before = self.found()
+
+    def found(self) -> dict[str, bytes]:
+        """What lies behind the link."""
+        found = {}
+        for name in os.listdir(self.elsewhere):
+            with open(os.path.join(self.elsewhere, name), "rb") as file:
+                found[name] = file.read()
+        return found
+
+    def test_read(self) -> None:
+        """Nothing is read from behind it: the blob is damaged."""
+        blob = self.commit(1, "a").committed()
+        self.replace("1")
+        self.disk.opens_now = True
+        self.assertIsNone(self.volume.open_data_now(blob))
+        self.assertRaises(DataDamaged, self.volume.open_data, blob)
+        self.assertRaises(BadRecord, self.volume.directory.read_record, "1", 1)
+
+    def test_deleted(self) -> None:
+        """A deletion moves the link away, and nothing behind it."""
+        blob = self.commit(1, "a")
+        self.replace("1")
+        self.delete(blob)
+        self.assertNotIn("1", self.names())
+        collect(self.volume, [])
+        self.assertEqual(self.found(), self.before)
+
+    def test_collected(self) -> None:
+        """The collector quarantines the link, and removes nothing behind it."""
+        blob = self.commit(1, "a")
+        self.delete(blob)
+        self.replace("1")
+        dead = Dead(1, "a", blob.generation)
+        self.assertEqual(collect(self.volume, [dead]).blobs, [dead])
+        self.assertEqual(self.names(), [".quarantine-1-1"])
+        self.assertEqual(self.found(), self.before)
+
+    def test_retired(self) -> None:
+        """A replaced blob is not marked behind it."""
+        old, new = self.commit(1, "a"), self.commit(2, "a")
+        self.replace("1")
+        retire(self.volume, [(old.committed(), new.id)])
+        self.assertEqual(self.found(), self.before)
+
+    def test_trash(self) -> None:
+        """What is in the trash is not emptied behind it."""
+        self.commit(1, "a")
+        self.volume.trash.put("1", 1)
+        self.replace(".trash-1-1")
+        self.assertIn(".trash-1-1", collect(self.volume, []).left)
+        self.assertEqual(self.found(), self.before)
+
+    def test_stage(self) -> None:
+        """An upload is neither finished nor dropped behind it."""
+        for blob_id in (1, 2):
+            stage = self.volume.stage(self.start(blob_id, "a"))
+            self.volume.write(stage, [b"data"])
+            self.replace(stage.name)
+            if blob_id == 1:
+                change = Commit(self.finish(stage.blob, b"data"), stage)
+                (error,) = self.volume.protocol.carry_out([change])
+                self.assertIsNotNone(error)
+            else:
+                stage.blob.fail(self.ticks(), "Client went away")
+                self.volume.drop(stage)
+            self.assertEqual(self.found(), self.before)
+            shutil.rmtree(self.elsewhere)

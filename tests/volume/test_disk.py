@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.volume.disk import SYNCFS_TRUSTED, Disk, UnsyncedDisk, file_system
+from gostore.volume.disk import NOT_REGULAR, SYNCFS_TRUSTED, Disk, UnsyncedDisk, file_system
+
+
+class OldKernel(Disk):
+    """A disk on a kernel that does not have openat2(2), or does not let us have it."""
+
+    @staticmethod
+    def _openat2(name: str, flags: int, mode: int = 0, *, dir_fd: int, resolve: int = 0) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
 class DiskTests(SynchronousTestCase):
@@ -36,6 +46,53 @@ class DiskTests(SynchronousTestCase):
         os.symlink("/nowhere", os.path.join(self.path, "l"))
         self.assertEqual(Disk.lstat("l", self.fd).st_size, len("/nowhere"))
         self.assertRaises(FileNotFoundError, Disk.lstat, "x", self.fd)
+
+    def test_new_file(self) -> None:
+        """A file of a directory is made with the mode that is asked for, and not inherited."""
+        os.mkdir(os.path.join(self.path, "d"))
+        for number, disk in enumerate((Disk(), OldKernel())):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = disk.open(f"d/{number}", flags, 0o600, dir_fd=self.fd)
+            self.addCleanup(os.close, fd)
+            self.assertEqual(stat.S_IMODE(os.fstat(fd).st_mode), 0o600)
+            self.assertFalse(os.get_inheritable(fd))
+            self.assertRaises(FileExistsError, disk.open, f"d/{number}", flags, dir_fd=self.fd)
+            self.assertRaises(FileNotFoundError, disk.open, "d/x", os.O_RDONLY, dir_fd=self.fd)
+            self.assertRaises(FileNotFoundError, disk.open, "x/x", os.O_RDONLY, dir_fd=self.fd)
+
+    def test_names_of_two_parts(self) -> None:
+        """A file of a directory is looked at, renamed and removed by both its names."""
+        os.mkdir(os.path.join(self.path, "d"))
+        with open(os.path.join(self.path, "d", "a"), "wb"):
+            pass
+        Disk.rename("d/a", "d/b", self.fd)
+        self.assertEqual(Disk.lstat("d/b", self.fd).st_size, 0)
+        self.assertRaises(FileNotFoundError, Disk.lstat, "d/a", self.fd)
+        Disk.unlink("d/b", dir_fd=self.fd)
+        self.assertEqual(os.listdir(os.path.join(self.path, "d")), [])
+
+    def test_no_link_on_the_way(self) -> None:
+        """A link in the place of a directory is followed by no call, on no kernel."""
+        elsewhere = self.mktemp()
+        os.mkdir(elsewhere)
+        with open(os.path.join(elsewhere, "f"), "wb") as file:
+            file.write(b"photo")
+        os.symlink(os.path.abspath(elsewhere), os.path.join(self.path, "absolute"))
+        os.symlink(os.path.relpath(elsewhere, self.path), os.path.join(self.path, "relative"))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        for disk in (Disk(), OldKernel()):
+            for name in ("absolute", "relative"):
+                for call in (
+                    lambda path, disk=disk: disk.open(path, os.O_RDONLY, dir_fd=self.fd),
+                    lambda path, disk=disk: disk.open(f"{path}.new", flags, dir_fd=self.fd),
+                    lambda path, disk=disk: disk.open_cached(path, os.O_RDONLY, self.fd),
+                    lambda path, disk=disk: disk.lstat(path, self.fd),
+                    lambda path, disk=disk: disk.unlink(path, dir_fd=self.fd),
+                    lambda path, disk=disk: disk.rename(path, f"{path}.new", self.fd),
+                ):
+                    error = self.assertRaises(OSError, call, f"{name}/f")
+                    self.assertIn(error.errno, NOT_REGULAR | {errno.ENOSYS})
+        self.assertEqual(os.listdir(elsewhere), ["f"])
 
     def test_lock(self) -> None:
         """A lock that somebody has is refused at once."""
@@ -69,12 +126,12 @@ class DiskTests(SynchronousTestCase):
         with open(os.path.join(path, "file"), "wb") as file:
             file.write(b"hello")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = Disk.open_cached("file", flags, root)
+        fd = Disk().open_cached("file", flags, root)
         self.addCleanup(os.close, fd)
         self.assertEqual(os.pread(fd, 10, 0), b"hello")
         self.assertFalse(os.get_inheritable(fd))
         for name in ("missing", "link"):
-            self.assertRaises(OSError, Disk.open_cached, name, flags, root)
+            self.assertRaises(OSError, Disk().open_cached, name, flags, root)
 
     def test_cached(self) -> None:
         """What was just written is in memory; what a file does not have, or is no file, is not."""
