@@ -8,8 +8,9 @@ from __future__ import annotations
 import builtins
 import importlib.util
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from attrs import frozen
@@ -63,6 +64,8 @@ class Mutant:
     #: How its volume makes changes durable, and how after a crash.
     sync: Sync = Sync.FILES
     after: Sync | None = None
+    #: Whether its trial takes from four to twenty seconds; most take less than one.
+    is_long: bool = False
 
     def try_out(self) -> None:
         """Run its trial; raises Violation, as it should."""
@@ -97,11 +100,17 @@ class Mutant:
             assert spec is not None
             fresh = importlib.util.module_from_spec(spec)
             fresh.__dict__["__builtins__"] = names
-            exec(compile(source, str(path), "exec"), fresh.__dict__)
+            exec(_compiled(source, str(path)), fresh.__dict__)
             loaded[f"gostore.{module}"] = fresh
         return SimpleNamespace(
             store=loaded["gostore.store.blobstore"], volume=loaded["gostore.volume.volume"]
         )
+
+
+@cache
+def _compiled(source: str, path: str) -> CodeType:
+    """The code of a module: most are the same for every mutant."""
+    return compile(source, path, "exec")
 
 
 def _modules_of(package: str, names: Iterable[str]) -> list[str]:
@@ -202,6 +211,7 @@ MUTANTS = (
         "                self._directory.sync_all()\n            else:\n",
         "            else:\n",
         trials.pairs,
+        is_long=True,
     ),
     Mutant(
         "a batch trusts any syncfs",
@@ -237,6 +247,7 @@ MUTANTS = (
         "    if blob.generation != generation or blob.state is State.FAILURE:\n",
         "    if blob.state is State.FAILURE:\n",
         trials.marked_late,
+        is_long=True,
     ),
     Mutant(
         "what vanishes is not synced",
@@ -410,8 +421,10 @@ def _journal(
     *,
     after: Sync | None = None,
     more: tuple[tuple[str, str], ...] = (),
+    is_long: bool = False,
 ) -> Mutant:
-    return Mutant(name, module, old, new, trial, more, sync=Sync.JOURNAL, after=after)
+    sync = Sync.JOURNAL
+    return Mutant(name, module, old, new, trial, more, sync=sync, after=after, is_long=is_long)
 
 
 #: Not among them, for no crash can tell them from the genuine code: that a generation on the disk
@@ -603,6 +616,7 @@ JOURNAL_MUTANTS = (
         "self.journal.advance(renamed)",
         "self.journal.advance(self._renamed)",
         trials.checkpoints,
+        is_long=True,
     ),
     _journal(
         "a checkpoint counts before it is done",
@@ -610,6 +624,7 @@ JOURNAL_MUTANTS = (
         "            self._directory.sync_all()\n            self.journal.advance(renamed)\n",
         "            self.journal.advance(renamed)\n            self._directory.sync_all()\n",
         trials.checkpoints,
+        is_long=True,
     ),
     _journal(
         "what is not renamed yet counts as renamed",
@@ -617,6 +632,7 @@ JOURNAL_MUTANTS = (
         "            for attempt in good:\n",
         "            self._renamed = self.journal.written\n            for attempt in good:\n",
         trials.checkpoints,
+        is_long=True,
     ),
     _journal(
         "batches are written after a sync has failed",
@@ -631,6 +647,7 @@ JOURNAL_MUTANTS = (
         "        self.broken = reason\n",
         "",
         trials.failing_syncs,
+        is_long=True,
     ),
     _journal(
         "a file is begun anew before the journal says that it may be",
