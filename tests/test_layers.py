@@ -74,6 +74,19 @@ LIBRARIES: dict[str, str] = {
 }
 
 
+#: What fits in a reader's head: lines of a file and of a class, parameters of a function.
+MOST_LINES = 450
+MOST_CLASS_LINES = 400
+MOST_PARAMETERS = 5
+
+#: The functions that have more, because what they take are plain settings, given by name.
+SETTINGS = {
+    "daemon/settings.py: _setting": "a row of the table of settings",
+    "store/blobstore.py: __init__": "the settings of the store, beside the volume and the workers",
+    "volume/volume.py: __init__": "the settings of the volume, with its disk and its clock",
+}
+
+
 def name_of(path: Path) -> str:
     """The dotted name of a module below gostore; a package's __init__ has the package's."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -114,6 +127,16 @@ def calls_of_open(path: Path) -> list[int]:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     functions = [call.func for call in calls]
     return [each.lineno for each in functions if isinstance(each, ast.Name) and each.id == "open"]
+
+
+def long_lists(path: Path) -> Iterator[str]:
+    """The functions of a source file that have more parameters than MOST_PARAMETERS, self apart."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            listed = node.args
+            names = [each.arg for each in (*listed.posonlyargs, *listed.args, *listed.kwonlyargs)]
+            if len([name for name in names if name not in ("self", "cls")]) > MOST_PARAMETERS:
+                yield f"{path.relative_to(PACKAGE)}: {node.name}"
 
 
 def circles(edges: dict[str, set[str]]) -> set[str]:
@@ -201,6 +224,22 @@ class LayerTests(SynchronousTestCase):
                 self.assertNotIn("volume.disk", neighbours(path), name)
                 if name not in ("tap", "daemon.process"):
                     self.assertEqual(calls_of_open(path), [], name)
+
+    def test_sizes(self) -> None:
+        """No file and no class is too long to be read in one go."""
+        for name, path in SOURCES.items():
+            text = path.read_text()
+            self.assertLessEqual(len(text.splitlines()), MOST_LINES, name)
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ClassDef):
+                    assert node.end_lineno is not None
+                    lines = node.end_lineno - node.lineno + 1
+                    self.assertLessEqual(lines, MOST_CLASS_LINES, f"{name}: {node.name}")
+
+    def test_parameters(self) -> None:
+        """No function takes more than five parameters, but for those that take plain settings."""
+        found = [each for path in SOURCES.values() for each in long_lists(path)]
+        self.assertEqual(sorted(found), sorted(SETTINGS))
 
     def test_namespace_packages(self) -> None:
         """twisted/ and twisted/plugins/ are Twisted's: an __init__.py there would hide them."""

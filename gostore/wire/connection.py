@@ -129,8 +129,7 @@ class Connection(protocol.Protocol):
         self._heads.clear()
         self._cut_off()
         self._teller.end()
-        request = self._request
-        self._request = None
+        request, self._request = self._request, None
         if request is not None and not request.body.complete:
             request.body.fail(f"Client went away after {request.body.progress}")
         self._factory.forget(self)
@@ -304,9 +303,7 @@ class Connection(protocol.Protocol):
         keep_alive = keep_alive and code != 411
         tail = with_connection(self._factory.tail, keep_alive, request.version)
         head, rest = start_response(request.method == "HEAD", code, headers, body, tail)
-        self._answered = True
-        self._keep_alive = keep_alive
-        self._code = code
+        self._answered, self._keep_alive, self._code = True, keep_alive, code
         request.body.fail("The request was answered before its body was taken")
         if isinstance(rest, bytes):
             self._output.write(head, rest)
@@ -365,8 +362,7 @@ class Connection(protocol.Protocol):
         """Answer with an error of our own, and read nothing more as a request."""
         if self._state is not State.OPEN:
             return
-        request = self._request
-        self._request = None
+        request, self._request = self._request, None
         is_head = request is not None and request.method == "HEAD"
         tail = with_connection(self._factory.tail, keep_alive=False, version=(1, 1))
         head, data = error_response(is_head, code, text, headers, tail)
