@@ -30,6 +30,7 @@ TOP: dict[str, set[str]] = {
     "blob": {"errors"},
     "errors": set(),
     "text": set(),
+    "places": set(),
 }
 
 #: The modules by which other rooms enter a room.

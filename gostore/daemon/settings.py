@@ -202,7 +202,8 @@ class Settings:
         parse_count,
         "The most pages of the list being made at a time.",
         "The next one gets 503. However many there are, together they take one short step in each "
-        "turn of the reactor. A page larger than 1 MiB counts until it is sent.",
+        "turn of the reactor. A page larger than 1 MiB counts until it is sent. One address may "
+        "have three quarters of them.",
     )
     max_connections: int | None = _setting(
         LIMITS,

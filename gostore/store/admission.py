@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from ipaddress import IPv6Address, IPv6Network
-
 from attrs import define
 
 from gostore.errors import Busy, NoSpace, TooLarge
+from gostore.places import Places
 from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
@@ -27,9 +25,6 @@ WAITING_ALONE = 1024 * 1024
 
 #: With fewer uploads than this in progress, each may hold more memory.
 _FEW = 8
-
-#: One in this many places is kept from each network, for others.
-_OTHERS = 4
 
 #: The seconds after which a caller who was refused for want of room may try again.
 _RETRY_AFTER = 1
@@ -53,18 +48,12 @@ class Ticket:
     _sender: str | None
     _arriving: bool = True
     _has_place: bool = False
-    _place_of: str | None = None
     _in_memory: int = 0
 
     def take_place(self) -> bool:
         """Take a place among the bodies on their way to the disk, if one is free."""
-        network = network_of(self._sender)
-        if not self._admission.has_place_for(network):
-            return False
-        self._place_of = network
-        self._has_place = True
-        self._admission.places[network] += 1
-        return True
+        self._has_place = self._admission.places.take(self._sender)
+        return self._has_place
 
     def arrived(self, in_memory: int) -> None:
         """The body is here, and so many bytes of it wait in memory for their commit."""
@@ -85,17 +74,14 @@ class Ticket:
         self._admission.uploads -= 1
         self._admission.announced -= self._announced
         if self._has_place:
-            places = self._admission.places
-            places[self._place_of] -= 1
-            if not places[self._place_of]:
-                del places[self._place_of]
+            self._admission.places.leave(self._sender)
 
 
 class Admission:
     """Counts what the uploads in progress take, and gives tickets while there is room.
 
-    ``uploads`` bodies are on their way, of ``announced`` bytes; those that need a place have it in
-    ``places``, by network; ``in_memory`` bytes wait for their commit; ``free`` bytes of the file
+    ``uploads`` bodies are on their way, of ``announced`` bytes; those that need a place have one of
+    ``places``; ``in_memory`` bytes wait for their commit; ``free`` bytes of the file
     system were free when somebody last looked.
     """
 
@@ -113,10 +99,9 @@ class Admission:
         self._workers = workers
         self._max_blob_size = max_blob_size
         self._reserve_setting = reserve
-        self._max_places = max_uploads
         self._reserve = 0
         self.uploads = 0
-        self.places: Counter[str | None] = Counter()
+        self.places = Places(max_uploads)
         self.announced = 0
         self.in_memory = 0
         self.free = 0
@@ -141,7 +126,7 @@ class Admission:
             raise TooLarge(self._max_blob_size)
         is_small = body.length is not None and body.length <= SMALL_BLOB
         needs_place = not (is_small or body.complete)
-        if needs_place and not self.has_place_for(network_of(body.sender)):
+        if needs_place and not self.places.is_free_for(body.sender):
             raise Busy("Too many uploads are in progress", _RETRY_AFTER)
         if self.in_memory >= _IN_MEMORY:
             raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
@@ -157,24 +142,6 @@ class Admission:
             ticket.take_place()
         return ticket
 
-    def has_place_for(self, network: str | None) -> bool:
-        """Say whether a body from this network may have a place: no network may have all of them.
-
-        The peers of a Unix socket, None, may.
-        """
-        most = max(1, self._max_places - max(1, self._max_places // _OTHERS))
-        return self.places.total() < self._max_places and (
-            network is None or self.places[network] < most
-        )
-
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:
             self.free = found[0]
-
-
-def network_of(address: str | None) -> str | None:
-    """Return the network that stands for one client: the address, or the first 64 bits of IPv6."""
-    if address is None or ":" not in address:
-        return address
-    number = IPv6Address(address.partition("%")[0])
-    return str(number.ipv4_mapped or IPv6Network((int(number), 64), strict=False))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.errors import Busy
-from gostore.store.admission import network_of
 from gostore.store.interface import SMALL_BLOB, Details
 from gostore.store.upload import STAGE_AFTER
 from tests.store.doubles import FakeBody
@@ -43,7 +41,7 @@ class PlaceTests(StoreCase):
         for body, asked in zip(self.slow, self.asked, strict=True):
             body.fail()
             self.fails(asked, Exception)
-        self.assertEqual((self.store.uploads, +self.store.admission.places), (0, {}))
+        self.assertEqual((self.store.uploads, +self.store.admission.places.taken), (0, {}))
 
     def test_none_left(self) -> None:
         """A large body, or one of unknown length, is refused, and a place is free again later."""
@@ -141,19 +139,3 @@ class SenderTests(StoreCase):
         """Clients without an address may have all places."""
         self.open(max_uploads=4)
         self.assertEqual([self.take(None) for _ in range(5)], [True] * 4 + [False])
-
-
-class NetworkTests(SynchronousTestCase):
-    """network_of."""
-
-    def test_networks(self) -> None:
-        """An IPv4 address stands for itself, IPv6 for its first 64 bits, however it is written."""
-        for address, network in (
-            (None, None),
-            ("192.0.2.1", "192.0.2.1"),
-            ("::ffff:192.0.2.1", "192.0.2.1"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-            ("fe80::1%eth0", "fe80::/64"),
-        ):
-            self.assertEqual(network_of(address), network)

@@ -97,6 +97,8 @@ class FakeRequest:
         self.is_secure = False
         self.server: object = IPv4Address("TCP", "192.0.2.1", 7777)
         self.code: int | None = None
+        #: The client's address, if a test gives it one.
+        self.client: Any = None
         #: Set by a test whose client goes away.
         self.is_gone = False
         self.source: Any = None

@@ -7,12 +7,14 @@ from html import unescape
 from re import findall
 from urllib.parse import urljoin
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
 from gostore import errors
 from gostore.web.dispatch import Dispatcher
 from gostore.web.listing import STEP
 from gostore.web.routes.lists import Lists
+from tests.web.fake_request import FakeRequest
 from tests.web.support import WebCase, routes
 
 
@@ -122,6 +124,19 @@ class ListTests(WebCase):
         again = [self.ask("GET", "/store/") for _ in range(2)]
         clock.advance(0)
         self.assertEqual([each.code for each in again], [200, 200])
+
+    def test_addresses(self) -> None:
+        """One address cannot take the places of all others."""
+        clock = Clock()
+        self.dispatcher = Dispatcher([Lists(self.store, clock, max_lists=4)])
+        lists = []
+        for host in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"):
+            request = FakeRequest("GET", "/store/")
+            request.client = IPv4Address("TCP", host, 4000)
+            self.dispatcher.dispatch(request)  # type: ignore[arg-type]
+            lists.append(request)
+        clock.advance(0)
+        self.assertEqual([each.code for each in lists], [200, 200, 200, 503, 200])
 
     def test_large(self) -> None:
         """A large list takes a place until it is sent, or nobody wants it any more."""

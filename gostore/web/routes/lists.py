@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from gostore.places import Places
 from gostore.store.interface import Store
 from gostore.web import listing
 from gostore.web.answers import Answer, Refusal
@@ -51,9 +53,8 @@ class Lists:
     ) -> None:
         self._store = store
         self._turns = None if clock is None else Turns(clock)
-        self._max_lists = max_lists
+        self._places = Places(max_lists)
         self._wall = wall
-        self._lists = 0
 
     @app.route("/store/", methods=["GET"])
     @asks(Verb.LIST)
@@ -82,11 +83,12 @@ class Lists:
         raise Refusal(400, "This is no location: the location has an empty segment")
 
     async def _page(self, request: Request, query: listing.Query) -> listing.Document:
-        if self._lists >= self._max_lists:
+        address = getattr(request.client, "host", None)
+        if not self._places.take(address):
             text = "Too many lists are being made; try again later"
             raise Refusal(503, text, {b"retry-after": b"%d" % RETRY_AFTER})
-        self._lists += 1
-        page = listing.Document(query, int(self._wall()), self._turn, self._ended)
+        leave = partial(self._places.leave, address)
+        page = listing.Document(query, int(self._wall()), self._turn, leave)
         try:
             await page.write(self._store, lambda: request.is_awaited)
         except BaseException:
@@ -103,9 +105,6 @@ class Lists:
         else:
             self._turns.wait(lambda: turn.callback(None))
         return turn
-
-    def _ended(self) -> None:
-        self._lists -= 1
 
 
 def _form(request: Request) -> Form:
