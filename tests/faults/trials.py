@@ -22,7 +22,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, as_store_error
+from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, as_read_error, as_store_error
 from gostore.volume.changes import Sync
 from tests.faults.deeds import Deed, Life, Mode
 from tests.simulation.disk import Entries, SimulatedDisk, Tree
@@ -351,22 +351,27 @@ def _check_values(life: Life, what: str, allowed: Allowed) -> None:
 def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None) -> None:
     """Whatever failed says what it failed of; a call that is cut short is no failure."""
     errors = [each.error for each in done if each.error is not None]
+    failed_reads = []
     for got, wanted in life.reads:
         if isinstance(got, Exception):
-            errors.append(got)
+            failed_reads.append(got)
         else:
             _equal("read", got, wanted)
     if life.refusal is not None:
         _equal("the refusal", type(life.refusal), VolumeUnusable)
     if fault is None or fault.error is None:
-        _equal("errors", (errors, life.refusal), ([], None))
+        _equal("errors", (errors, failed_reads, life.refusal), ([], [], None))
         return
-    natural = type(as_store_error(OSError(fault.error, "")))
-    for error in errors:
-        if type(error) is not natural and not (
-            life.volume.broken and isinstance(error, (DiskFailed, ReadOnly))
-        ):
-            raise Violation(f"{error!r} instead of {natural}")
+    cause = OSError(fault.error, "")
+    for found, natural in (
+        (errors, type(as_store_error(cause))),
+        (failed_reads, type(as_read_error(cause))),
+    ):
+        for error in found:
+            if type(error) is not natural and not (
+                life.volume.broken and isinstance(error, (DiskFailed, ReadOnly))
+            ):
+                raise Violation(f"{error!r} instead of {natural}")
 
 
 def _check_success(done: Sequence[Operation], calls: Sequence[Call]) -> None:
