@@ -24,7 +24,8 @@ _DOT = re.compile(r"\A\./(?=[^/]*:)")
 
 rclone puts such a reference behind the URL of the list without resolving it.
 """
-_PLAIN = re.compile(r"[A-Za-z0-9_.~/-]*")  # what quote leaves alone, found out faster
+# What `quote` makes of ASCII; a list of a million blobs needs it a million times.
+_ENCODED = {code: quote(chr(code), safe="/") for code in range(128)}
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -73,7 +74,7 @@ def reference(location: str, directory: str) -> str:
     quoted HTML attribute.
     """
     rest = location[len(directory) :]
-    return rest if _PLAIN.fullmatch(rest) else quote(rest, safe="/")
+    return rest.translate(_ENCODED) if rest.isascii() else quote(rest, safe="/")
 
 
 def parse_query(query: str) -> dict[str, str]:
