@@ -33,6 +33,24 @@ read_page() {
             }
             return out
         }
+        # The text of a JSON string: after a backslash comes a quote, a backslash, or u and four digits.
+        function decode(text,    at, each, out) {
+            while ((at = index(text, "\\")) > 0) {
+                each = substr(text, at + 1, 1)
+                out = out substr(text, 1, at - 1) (each == "u" ? utf8(substr(text, at + 2, 4)) : each)
+                text = substr(text, at + (each == "u" ? 6 : 2))
+            }
+            return out text
+        }
+        function utf8(digits,    at, number) {
+            for (at = 1; at <= 4; at++)
+                number = number * 16 + index("123456789abcdef", tolower(substr(digits, at, 1)))
+            if (number < 128)
+                return sprintf("%c", number)
+            if (number < 2048)
+                return sprintf("%c%c", 192 + int(number / 64), 128 + number % 64)
+            return sprintf("%c%c%c", 224 + int(number / 4096), 128 + int(number / 64) % 64, 128 + number % 64)
+        }
         function fetch(lines) {
             printf "%surl = \"%s/store/%s\"\nheader = \"If-Match: \\\"%s\\\"\"\n%s", \
                 count++ ? "next\n" : "", host, path, digest, lines > "config"
@@ -57,9 +75,7 @@ read_page() {
             # No quote within a location is without its backslash.
             at = index(rest, "\", \"size\": ")
             location = substr(rest, 1, at - 1)
-            gsub(/\\"/, "\"", location)
-            gsub(/\\\\/, "\\", location)
-            path = encode(location)
+            path = encode(decode(location))
             digest = substr(rest, index(rest, "\"etag\": ") + 8)
             gsub(/^[\\"]*/, "", digest)
             digest = digest ~ /^null/ ? "-" : substr(digest, 1, 64)
