@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from httptools import HttpParserError, HttpRequestParser
 
@@ -37,7 +38,7 @@ _MANY_PIECES = 16
 
 
 class Chunked:
-    """Reads one chunked body."""
+    """Reads one chunked body. `parser` makes the second parser, llhttp."""
 
     __slots__ = (
         "_allowed",
@@ -54,12 +55,14 @@ class Chunked:
         "complete",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, parser: Callable[[Any], HttpRequestParser] = HttpRequestParser
+    ) -> None:
         self.complete = False
         self._limits = limits
         self._pieces: list[bytes] = []
         self._events = _Events(self._pieces)
-        self._parser = HttpRequestParser(self._events)
+        self._parser = parser(self._events)
         # How much is to come of a chunk, with its CRLF; and how much there may be after it.
         self._left = 0
         self._allowed = limits.max_blob_size

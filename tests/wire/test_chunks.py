@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.wire import Limits
+from gostore.wire.chunks import Chunked
+from gostore.wire.head import ProtocolError
 from tests.wire.support import GOOD_CHUNKS, Client, Collector, chunked, head, lengths
+
+
+class Parser:
+    """A second parser that finds the end of every body when it is told to, or never."""
+
+    def __init__(self, events: Any, ends_with: bytes) -> None:
+        self.events = events
+        self.ends_with = ends_with
+        self.read = b""
+
+    def feed_data(self, data: bytes | memoryview) -> None:
+        self.read += data
+        if self.read.endswith(self.ends_with):
+            self.events.on_message_complete()
+
+
+class AgreementTests(SynchronousTestCase):
+    """A body is accepted only where both parsers find the same end."""
+
+    def read(self, ends_with: bytes) -> bool:
+        """Read a body of five bytes, with a second parser that finds its end there."""
+        parser: Any = partial(Parser, ends_with=ends_with)
+        chunks = Chunked(Limits(), parser)
+        for data in (b"5\r\n", b"hello\r\n", b"0\r\n", b"\r\n"):
+            chunks.feed(data, 0, lambda piece: None)
+        return chunks.complete
+
+    def test_same_end(self) -> None:
+        """They agree."""
+        self.assertTrue(self.read(b"\r\n0\r\n\r\n"))
+
+    def test_other_end(self) -> None:
+        """The second parser finds the end too early, or not at all."""
+        for ends_with in (b"hello\r\n", b"0\r\n", b"never"):
+            error = self.assertRaises(ProtocolError, self.read, ends_with)
+            self.assertEqual((error.code, error.text), (400, "Malformed body"))
 
 
 class ChunkTests(SynchronousTestCase):
