@@ -1,4 +1,4 @@
-"""How paths, messages and times are shown to people. Pure."""
+"""How paths, messages and times are shown to people, and messages not too often. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,30 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1)
+
+
+class Repeats:
+    """Counts messages that every run of something would repeat, so that few of them are logged."""
+
+    def __init__(self) -> None:
+        #: What was said last of each thing, and how often.
+        self._said: dict[str, tuple[str, int]] = {}
+
+    def due(self, about: str, message: str) -> str | None:
+        """Return the message the first, the 10th, the 100th time, with the count; else None.
+
+        Another message about the same thing begins anew.
+        """
+        last, count = self._said.get(about, (message, 0))
+        count = count + 1 if last == message else 1
+        self._said[about] = message, count
+        if str(count).strip("0") != "1":
+            return None
+        return message if count == 1 else f"{message} (said {count} times)"
+
+    def forget(self, about: str) -> None:
+        """Let the next message about a thing be the first."""
+        self._said.pop(about, None)
 
 
 def printable(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.text import escape, format_time, printable
+from gostore.text import Repeats, escape, format_time, printable
 
 
 class TextTests(SynchronousTestCase):
@@ -42,3 +42,31 @@ class TextTests(SynchronousTestCase):
         """A time outside the years 1 to 9999 is a ValueError."""
         for when in (-62_135_596_800_000_000_001, 253_402_300_800_000_000_000, 10**30):
             self.assertRaises(ValueError, format_time, when)
+
+
+class RepeatsTests(SynchronousTestCase):
+    """Messages that every run of something would repeat."""
+
+    def test_due(self) -> None:
+        """The first is due, and then the 10th and the 100th, with the count."""
+        repeats = Repeats()
+        due = [repeats.due("7", "it is full") for _ in range(200)]
+        self.assertEqual(
+            [(number, each) for number, each in enumerate(due, 1) if each is not None],
+            [
+                (1, "it is full"),
+                (10, "it is full (said 10 times)"),
+                (100, "it is full (said 100 times)"),
+            ],
+        )
+
+    def test_anew(self) -> None:
+        """Another message, another thing, or one that was forgotten begins anew."""
+        repeats = Repeats()
+        self.assertEqual(repeats.due("7", "a"), "a")
+        self.assertEqual(repeats.due("8", "a"), "a")
+        self.assertEqual(repeats.due("7", "b"), "b")
+        self.assertIsNone(repeats.due("7", "b"))
+        repeats.forget("7")
+        repeats.forget("9")
+        self.assertEqual(repeats.due("7", "b"), "b")

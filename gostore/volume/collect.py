@@ -146,9 +146,8 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
             if is_dead is None:
                 done.blobs.append(one)
             elif not is_dead:
-                log.warn("Blob {id} is not marked Failure, and stays", id=one.id)
+                _keep(volume, one, done, "it is not marked Failure")
                 standing.add(one.location)
-                done.left[str(one.id)] = "it is not marked Failure"
             elif volume.trash.put_or_unlink(str(one.id), one.id):
                 moved.append(one)
             else:
@@ -158,13 +157,22 @@ def _trash(volume: Volume, dead: Sequence[Dead], done: Collected) -> set[str]:
                 if one.id not in volume.trash.trashed.values():
                     done.ids.append(one.id)
         except OSError as error:
-            log.warn("Blob {id} is not collected: {error}", id=one.id, error=error)
+            _keep(volume, one, done, str(as_store_error(error)))
             standing.add(one.location)
-            done.left[str(one.id)] = str(as_store_error(error))
     if moved:
         volume.directory.sync_root()
         done.blobs.extend(moved)
+    for one in done.blobs:
+        volume.trash.repeats.forget(str(one.id))
+        volume.trash.repeats.forget(f"the mark of {one.id}")
     return standing
+
+
+def _keep(volume: Volume, one: Dead, done: Collected, reason: str) -> None:
+    """Note that a blob stays until the next run; every run tries again."""
+    done.left[str(one.id)] = reason
+    if (due := volume.trash.repeats.due(str(one.id), reason)) is not None:
+        log.warn("Blob {id} is not collected: {reason}", id=one.id, reason=due)
 
 
 def _is_dead(volume: Volume, one: Dead) -> bool | None:
@@ -179,8 +187,8 @@ def _is_dead(volume: Volume, one: Dead) -> bool | None:
         return True  # without a state file it is no blob
     except BadRecord as error:
         # Nobody can tell whether it is dead: keep it for people to see.
-        log.warn("Blob {id} has a bad record: {error}", id=one.id, error=error)
-        volume.trash.quarantine(name)
+        aside = volume.trash.quarantine(name)
+        log.warn("Blob {id} is quarantined as {name}: {error}", id=one.id, name=aside, error=error)
         return True
     if blob.generation != one.generation:
         return None
@@ -194,5 +202,6 @@ def _is_dead(volume: Volume, one: Dead) -> bool | None:
     except OSError as error:
         # On a full disk this makes room. Nothing depends on the mark: the blob's successor is
         # durable, and has a higher generation.
-        log.warn("Blob {id} is collected unmarked: {error}", id=one.id, error=error)
+        if (due := volume.trash.repeats.due(f"the mark of {one.id}", str(error))) is not None:
+            log.warn("Blob {id} is collected unmarked: {error}", id=one.id, error=due)
     return True

@@ -125,10 +125,9 @@ class Disk:
 
     @staticmethod
     def rename(source: str, target: str, dir_fd: int) -> None:
-        """Rename within one directory; ``target`` is replaced if it is a file."""
-        with _above(source, dir_fd) as (above, last):
-            name = target.removeprefix(source.removesuffix(last))
-            os.rename(last, name, src_dir_fd=above, dst_dir_fd=above)
+        """Rename something; ``target`` is replaced if it is a file."""
+        with _above(source, dir_fd) as (above, last), _above(target, dir_fd) as (there, name):
+            os.rename(last, name, src_dir_fd=above, dst_dir_fd=there)
 
     @staticmethod
     def lstat(name: str, dir_fd: int) -> os.stat_result:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from twisted.logger import Logger
 
 from gostore.errors import is_no_space, strerror_of
+from gostore.text import Repeats
 from gostore.volume.directory import FILES, QUARANTINE, STATE, TIE, TRASH, Directory
 
 log = Logger()
@@ -22,6 +23,8 @@ class Trash:
         self.trashed: dict[str, int | None] = {}
         #: Why `remove` failed, by name.
         self.why_kept: dict[str, str] = {}
+        #: What every run of the collector would say again.
+        self.repeats = Repeats()
         self._serial = 0
 
     def put(self, name: str, blob_id: int | None = None) -> bool:
@@ -32,15 +35,16 @@ class Trash:
         return self._rename_away(name, TRASH, "", blob_id) is not None
 
     def put_or_unlink(self, name: str, blob_id: int | None = None) -> bool:
-        """As `put`; or remove the state file, durably, if there is no room to rename.
+        """As `put`; or remove the state file, durably, if the directory cannot be renamed.
 
-        On a full disk XFS may find no room to enter a name, but always to take one out. Without a
-        state file the directory is no blob to any start, and is emptied as the trash is.
+        On a full disk XFS may find no room to enter a name, but always to take one out. overlayfs
+        renames no directory of a lower layer (EXDEV). Without a state file the directory is no blob
+        to any start, and is emptied as the trash is.
         """
         try:
             return self.put(name, blob_id)
         except OSError as error:
-            if not is_no_space(error):
+            if not is_no_space(error) and error.errno != errno.EXDEV:
                 raise
         with self._directory.flushing(name), suppress(FileNotFoundError):
             self._directory.unlink(f"{name}/{STATE}")
@@ -54,6 +58,24 @@ class Trash:
         """
         return self._rename_away(name, QUARANTINE, TIE if tie else "", None)
 
+    def _rename(self, name: str, target: str) -> None:
+        """Rename a directory, or its files if it is one of a lower layer of overlayfs."""
+        directory = self._directory
+        try:
+            directory.rename(name, target)
+        except OSError as error:
+            is_emptied = target.startswith(TRASH)
+            if error.errno != errno.EXDEV or is_emptied or directory.foreign_in(name) is not None:
+                raise
+            directory.make(target)
+            # The state file last, and only when the data is durably there: a crash must not leave
+            # the data where nothing tells what it is.
+            for file in reversed(FILES):
+                with suppress(FileNotFoundError):
+                    directory.disk.rename(f"{name}/{file}", f"{target}/{file}", directory.root)
+                    directory.sync(target)
+            directory.disk.rmdir(name, dir_fd=directory.root)
+
     def _rename_away(self, name: str, prefix: str, suffix: str, blob_id: int | None) -> str | None:
         stem = name.lstrip(".").split("-")[1] if name.startswith(".") else name
         while True:
@@ -63,7 +85,7 @@ class Trash:
                 # A link, or a file, would take the place of one from before this start.
                 continue
             try:
-                self._directory.rename(name, target)
+                self._rename(name, target)
             except FileNotFoundError:
                 return None
             except (FileExistsError, NotADirectoryError):
@@ -92,11 +114,11 @@ class Trash:
             pass
         except OSError as error:
             reason = self._reason(name, error)
-            # Every run of the collector tries again; the log says it once.
-            if self.why_kept.get(name) != reason:
-                log.warn("{name} is not removed: {reason}", name=name, reason=reason)
+            if (due := self.repeats.due(name, reason)) is not None:
+                log.warn("{name} is not removed: {reason}", name=name, reason=due)
             self.why_kept[name] = reason
             return False
+        self.repeats.forget(name)
         self.why_kept.pop(name, None)
         return True
 

@@ -71,6 +71,17 @@ def ext4(at: Path, image: Path, size: int, *options: str) -> Iterator[Path]:
         yield made
 
 
+@contextlib.contextmanager
+def overlay(at: Path, lower: Path, scratch: Path) -> Iterator[Path]:
+    """What is in a directory, as the lower layer of an overlayfs, which renames no directory."""
+    with tmpfs(scratch, "size=256m"):
+        for name in ("upper", "work"):
+            (scratch / name).mkdir()
+        options = f"lowerdir={lower},upperdir={scratch}/upper,workdir={scratch}/work"
+        with mounted(at, "-t", "overlay", "-o", f"{options},redirect_dir=off", "overlay") as made:
+            yield made
+
+
 def tmpfs_or_ext4(
     kind: str, under: Path, options: str, size: int, *mke2fs: str
 ) -> contextlib.AbstractContextManager[Path]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from gostore.commands.trial_daemon import Answer
+from gostore.volume.directory import DATA
 from gostore.volume.journal.format import NAMES as JOURNAL
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import Daemon, ask, eventually
-from tests.e2e.mounts import fuse, mount, run
+from tests.e2e.daemon import Daemon, ask, eventually, read_record
+from tests.e2e.mounts import fuse, mount, overlay, run
 
 MIB = 1 << 20
 
@@ -44,6 +45,45 @@ def test_fuse(make_daemon: Make, tmp_path: Path) -> None:
         assert daemon.ask("GET", "gone").status == 404
         daemon.clean()
         assert len(daemon.names()) == len(blobs)
+        assert daemon.stop() == 0
+
+
+def test_overlayfs(make_daemon: Make, tmp_path: Path) -> None:
+    """Blobs in a lower layer of overlayfs are replaced, deleted, collected and quarantined."""
+    lower = tmp_path / "lower"
+    daemon = make_daemon(directory=lower).start()
+    for location in ("replaced", "deleted", "damaged", "cut", "kept"):
+        assert daemon.ask("POST", location, location.encode() * 20_000).status == 204
+    assert daemon.stop() == 0
+    with overlay(tmp_path / "merged", lower, tmp_path / "scratch") as at:
+        daemon = make_daemon("--gc-interval", "0.1", directory=at)
+        ids = {record.location: name for name, record in daemon.records().items()}
+        os.truncate(at / ids["cut"] / DATA, 3)
+        daemon.start()
+        assert daemon.ask("PUT", "replaced", b"new").status == 200
+        assert daemon.ask("DELETE", "deleted").status == 200
+        with (at / ids["damaged"] / DATA).open("ab") as file:
+            file.write(b"more")
+        for location in ("damaged", "cut"):
+            assert daemon.ask("GET", location).status == 500
+        eventually(
+            lambda: not daemon.names() & {ids[name] for name in ids if name != "kept"},
+            "everything that is dead or damaged is out of the way",
+        )
+        left = {name for name in daemon.names() if not name.isdecimal()}
+        assert sorted(read_record(at / name).location for name in left) == ["cut", "damaged"]
+        daemon.stop()
+        daemon.start()
+        assert daemon.ask("GET", "replaced").body == b"new"
+        assert daemon.ask("GET", "kept").body == b"kept" * 20_000
+        assert daemon.ask("GET", "deleted").status == 404
+        for location in ("damaged", "cut"):
+            assert daemon.ask("GET", location).status == 500
+            assert daemon.ask("DELETE", location).status == 200
+            assert daemon.ask("GET", location).status == 404
+        daemon.clean()
+        lines = [line.partition("] ")[2] for line in daemon.log]
+        assert not [line for line in set(lines) if "not" in line and lines.count(line) > 1]
         assert daemon.stop() == 0
 
 

@@ -205,6 +205,19 @@ class CollectTests(VolumeCase):
         os.unlink(self.file(".trash-1-1", "notes.txt"))
         self.assertEqual((collect(self.volume, []).ids, self.volume.trash.why_kept), ([1], {}))
 
+    def test_said_once(self) -> None:
+        """What every run finds again is said the first time, the tenth and the hundredth."""
+        self.delete(self.commit(1, "a"))
+        dead = [self.dead(1)]
+        self.disk.fail("rename", errno.EBUSY, times=11)
+        with capturedLogs() as logged:
+            for _ in range(11):
+                self.assertEqual(list(collect(self.volume, dead).left), ["1"])
+            collect(self.volume, dead)
+        said = list(map(formatEvent, logged))
+        self.assertEqual(said[0], "Blob 1 is not collected: The disk failed: EBUSY")
+        self.assertEqual(said[1:], [f"{said[0]} (said 10 times)"])
+
     def test_bad_record(self) -> None:
         """A dead blob whose record cannot be believed is quarantined for people, not removed."""
         self.delete(self.commit(1, "a"))

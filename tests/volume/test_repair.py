@@ -38,10 +38,10 @@ class RepairTests(RecoveryCase):
         other = self.commit(2, "b")
         os.unlink(self.file("1", DATA))
         found = self.restart()
-        self.disk.fail("rename", errno.EXDEV)
+        self.disk.fail("rename", errno.EBUSY)
         with capturedLogs() as logged:
             left = repair(self.volume, found)
-        self.assertEqual(left, {"1": os.strerror(errno.EXDEV)})
+        self.assertEqual(left, {"1": os.strerror(errno.EBUSY)})
         self.assertEqual(found.damaged["a"].name, "1")
         self.assertEqual((found.damage, found.live), (1, {"b": other.committed()}))
         self.assertIn(1, found.ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from gostore.errors import BadRecord, VolumeUnusable, strerror_of
 from gostore.volume.directory import DATA, READ, STATE, DataDamaged, check_data, stage_name
 from gostore.volume.disk import NOT_REGULAR
@@ -61,10 +63,15 @@ def restore(volume: Volume, entry: Entry) -> None:
 
 def _clear(volume: Volume, name: str) -> None:
     """Make way for a directory; anything else, a link say, is not ours to remove."""
-    if volume.directory.is_directory(name):
-        volume.trash.put(name)
-    else:
+    if not volume.directory.is_directory(name):
         volume.trash.quarantine(name)
+        return
+    try:
+        volume.trash.put(name)
+    except OSError as error:
+        # A lower layer of overlayfs; the journal has what this removes.
+        if error.errno != errno.EXDEV or not volume.trash.remove(name):
+            raise
 
 
 def _is_whole(volume: Volume, name: str, entry: Entry) -> bool:
