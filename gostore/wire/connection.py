@@ -6,7 +6,7 @@ head waits until the response is written. A client can make a connection hold on
 head, one read of the socket, a little of a body that nobody asked for, one piece of a response.
 Beyond that the socket is left alone, and TCP slows the client down.
 
-Where a connection is in its life, states.py says.
+states.py has the states that a connection goes through.
 """
 
 from __future__ import annotations
