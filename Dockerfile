@@ -3,16 +3,19 @@
 #
 # Runs as any user id: add --user "$(id -u):$(id -g)" -v "$PWD/data:/data" to keep the blobs in a
 # directory of yours. Options of gostore go at the end: ... gostore --put-creates --max-blob-size 1G
-# Docker kills what has not stopped in 10 seconds, which is what --shutdown-grace alone gives uploads.
+# Docker kills a container that has not stopped in 10 seconds, and --shutdown-grace alone gives uploads
+# as many.
+#
+# To pin the image below: docker buildx imagetools inspect python:3.13-slim, and put @sha256:... behind it.
 FROM python:3.13-slim
 
-COPY requirements/run.txt /tmp/run.txt
-RUN pip install --no-cache-dir --no-compile -r /tmp/run.txt
+COPY requirements/image.txt /tmp/image.txt
+RUN pip install --no-cache-dir --no-compile --require-hashes -r /tmp/image.txt
 
 COPY . /tmp/gostore
-# Asking for the help once writes Twisted's list of plugins, which only root can do.
+# twistd --help writes Twisted's cache of plugins, which only root can do.
 RUN pip install --no-cache-dir --no-deps /tmp/gostore \
-    && rm -rf /tmp/gostore /tmp/run.txt \
+    && rm -rf /tmp/gostore /tmp/image.txt \
     && twistd --help > /dev/null \
     && mkdir /data \
     && chmod 1777 /data
@@ -22,7 +25,8 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 7777
 
-HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7777/healthz', timeout=5)"]
+# It asks on every address that --listen names.
+HEALTHCHECK CMD ["python", "/usr/local/share/gostore/examples/healthcheck.py"]
 
 ENTRYPOINT ["twistd", "--nodaemon", "--pidfile=", "gostore", "--dir", "/data"]
 CMD ["--listen", "tcp:7777"]

@@ -1,11 +1,15 @@
 """The package's metadata; how its tools are set up is in pyproject.toml."""
 
+import atexit
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+EXAMPLES = (HERE / "examples").iterdir()
 
 
 def version() -> str:
@@ -15,6 +19,11 @@ def version() -> str:
     assert found is not None
     return found[1]
 
+
+# Builds leave nothing here: with sudo it would be root's, and the next build would install modules
+# from it that are gone by then.
+SCRATCH = tempfile.mkdtemp(prefix="gostore-build-")
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 setup(
     name="gostore",
@@ -29,6 +38,12 @@ setup(
     packages=[*find_packages(include=["gostore", "gostore.*"]), "twisted.plugins"],
     entry_points={"console_scripts": ["gostore = gostore.commands.main:main"]},
     package_data={"gostore": ["py.typed"], "gostore.web": ["openapi.json"]},
+    # Below the prefix of the installation, for people.
+    data_files=[
+        ("share/gostore", ["tap.conf"]),
+        ("share/gostore/examples", sorted(f"examples/{each.name}" for each in EXAMPLES)),
+    ],
+    options={"build": {"build_base": SCRATCH}, "egg_info": {"egg_base": SCRATCH}},
     install_requires=[
         "attrs>=23.1",
         "http-sf>=1.0",

@@ -117,7 +117,7 @@ fetch_all() {
         mkdir part
         if [ -s config ]; then
             # Whatever fails is missing below.
-            curl --disable --parallel --parallel-max 16 --config config 2>> errors || true
+            curl --disable --silent --show-error --parallel --parallel-max 16 --config config 2>> errors || true
         fi
         (cd part && find . -type f | sed 's|^\./||' | xargs sha256sum /dev/null) |
             awk '$1 == $2 { print "part/" $1 }' | xargs sh -c '[ $# = 0 ] || mv -- "$@" blobs/' sh

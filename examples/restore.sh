@@ -57,7 +57,7 @@ for batch in batch.*; do
             print "silent\ngloboff\npath-as-is"
         }
     ' "$batch" > config
-    curl --disable --parallel --parallel-max 16 --config config > statuses 2>> errors || true
+    curl --disable --silent --show-error --parallel --parallel-max 16 --config config > statuses 2>> errors || true
     awk '
         FILENAME == "statuses" { status[$1] = $2; next }
         status[$1] != 204 { print "/store/" $4 ": " (status[$1] + 0 ? status[$1] : "cut") }

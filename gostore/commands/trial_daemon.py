@@ -102,7 +102,8 @@ class TrialDaemon:
         self.port = 0
         self._ended = False
         command = [*self.wrapper, *TWISTD, "-n", "--pidfile=", *twistd, "gostore"]
-        if not {"-s", "--listen"} & {*self.options, *options}:
+        given = (*self.options, *options)
+        if not any(each.startswith(("-s", "--listen", "--config")) for each in given):
             command += ["-s", f"tcp:0:interface={self.host}"]
         command += ["--dir", str(self.directory), *self.options, *options]
         self._process = subprocess.Popen(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import os
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -23,6 +26,7 @@ from tests.e2e.test_tls import certify
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
 UNIT = ROOT / "examples" / "gostore.service"
+HEALTH = ROOT / "examples" / "healthcheck.py"
 #: Those of a number, for one blob.
 EXAMPLES = [path for path in SCRIPTS if path.name[0].isdigit()]
 
@@ -47,7 +51,11 @@ def run(command: str, daemon: Daemon, status: int = 0) -> subprocess.CompletedPr
     ended = subprocess.run(
         ["bash", "-c", command.replace("localhost:7777", f"127.0.0.1:{daemon.port}")],
         cwd=daemon.directory.parent,
-        env={**os.environ, "GOSTORE": daemon.url, "DATA": str(daemon.directory)},
+        env={
+            **environment(),
+            "GOSTORE": f"http://{daemon.host}:{daemon.port}",
+            "DATA": str(daemon.directory),
+        },
         capture_output=True,
         timeout=PATIENCE,
         check=False,
@@ -328,6 +336,41 @@ def test_unit_allows_what_is_needed(make_daemon: Make, tmp_path: Path) -> None:
     assert called - (system_calls(allowed) - system_calls(forbidden)) == set()
 
 
+def test_healthcheck(make_daemon: Make, tmp_path: Path) -> None:
+    """The image's health check asks wherever the daemon listens, by options or by its file."""
+    certify(tmp_path)
+    # Nobody else has an address with our number.
+    number = os.getpid()
+    host = f"127.{number >> 16 & 255 | 128}.{number >> 8 & 255}.{number & 255}"
+    key = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    config = tmp_path / "its.conf"
+    config.write_text(f"[gostore]\nhosts = *.example.org\nlisten = {host}:7777\n")
+    daemon = make_daemon()
+    for options, asked in (
+        (("-s", f"tcp:7777:interface={host}", "-s", f"ssl:7778:{key}:interface={host}"), 2),
+        (("--listen=unix:x.sock", "--hosts", "blobs.example.org"), 1),
+        (("--config", str(config)), 1),
+    ):
+        daemon.launch(*options).wait_for("Recovery: ")
+        check = f"{sys.executable} {HEALTH} {daemon.pid}"
+        assert paste(check, daemon).count('200 "Ok!"') == asked
+        daemon.stop()
+        assert run(check, daemon, status=1).stderr
+
+
+def test_healthcheck_of_any_address() -> None:
+    """A daemon that listens on every address is asked on this machine."""
+    spec = importlib.util.spec_from_file_location("healthcheck", HEALTH)
+    assert spec is not None and spec.loader is not None
+    healthcheck = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(healthcheck)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for listen in (f"tcp:{port}", f"tcp:port={port}:interface=0.0.0.0"):
+            with healthcheck.connect(listen) as client:
+                assert client.getpeername() == ("127.0.0.1", port)
+
+
 def test_line_to_paste(make_daemon: Make) -> None:
     """The command that the daemon prints at its start stores a blob."""
     daemon = make_daemon().start()
@@ -336,7 +379,7 @@ def test_line_to_paste(make_daemon: Make) -> None:
     assert daemon.ask("GET", "hello").body == b"Hello!"
 
 
-@pytest.mark.parametrize("example", [*SCRIPTS, UNIT], ids=lambda path: path.name)
+@pytest.mark.parametrize("example", [*SCRIPTS, UNIT, HEALTH], ids=lambda path: path.name)
 def test_listed(example: Path) -> None:
     """The list of the examples has each of them."""
     assert example.name in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
