@@ -19,7 +19,7 @@ from twisted.logger import globalLogBeginner
 
 from gostore import statefile
 from gostore.blob import Blob
-from gostore.volume import collect as sweep
+from gostore.volume.collect import collect
 from gostore.volume.directory import DATA, FILES, STATE, STATE_TMP
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.repair import repair
@@ -194,7 +194,7 @@ def start(path: str, finish: bool = False) -> Findings:
             volume.close_data(fd)
             assert blob.sha256 is None or sha256(data).digest() == blob.sha256, "not its bytes"
         if finish:
-            sweep.collect(volume, found.dead)
+            collect(volume, found.dead)
         return found
     finally:
         volume.close()

@@ -20,7 +20,7 @@ from gostore.blob import Committed
 from gostore.commands.terminal import BAD, GOOD, read_directory, verifying
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
-from gostore.volume import collect as sweep
+from gostore.volume.collect import collect
 from gostore.volume.digests import check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery.findings import Damage, Findings, Suspect
@@ -261,7 +261,7 @@ def _report(found: Findings, report: Report) -> None:
 
 def _repair(volume: Volume, found: Findings, report: Report) -> None:
     unmoved = repair(volume, found)
-    left = sweep.collect(volume, found.dead).left
+    left = collect(volume, found.dead).left
     if volume.broken is not None:
         raise DiskFailed(volume.broken)
     for at, finding in enumerate(report.findings):

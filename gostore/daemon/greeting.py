@@ -35,7 +35,7 @@ def warnings(addresses: list[Address]) -> list[str]:
 
 
 def _exposure(address: Address) -> tuple[str, str]:
-    """Who may reach an address besides its owner, "" if nobody, and how to keep them out."""
+    """Say who may reach an address besides its owner ("": nobody), and how to keep them out."""
     match address.host:
         case IPv4Address(host=host) | IPv6Address(host=host):
             if ipaddress.ip_address(host.partition("%")[0]).is_loopback:

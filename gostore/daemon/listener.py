@@ -93,7 +93,7 @@ class Listener(Service):
         self._bound([address.host for address in self.addresses])
 
     def stopService(self) -> Deferred[None]:
-        """Unbind: accept no more connections. Those accepted go on."""
+        """Unbind: accept no more connections. Accepted ones go on."""
         super().stopService()
         return Deferred.fromCoroutine(self._unbind())
 

@@ -1,4 +1,4 @@
-"""Who may change a location next, and what is made durable together.
+"""The order of changes: which is next at a location, and which become durable together.
 
 Changes of one location happen one after another.  The next is decided only when the one before it
 is durable and the maps show it, so a decision is always about the present, and generations grow in

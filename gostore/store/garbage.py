@@ -23,7 +23,7 @@ from gostore.volume.volume import Volume
 #: Seconds after which a replaced blob is marked: those of a second share a flush.
 RETIRE_AFTER = 1.0
 
-#: Of how many deleted blobs the times are remembered, should the clock be set back.
+#: This many deleted blobs have their times remembered, should the clock be set back.
 _REMEMBERED = 10_000
 
 SECOND = 1_000_000_000

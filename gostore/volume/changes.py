@@ -42,7 +42,7 @@ class Delete:
     """Make a blob not exist, for good.
 
     ``elders`` are the ids of superseded blobs of its location that may still be on the disk. They
-    would come back if this one just vanished.
+    would come back if this one were merely removed.
     """
 
     blob: Committed

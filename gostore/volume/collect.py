@@ -98,9 +98,9 @@ def collect(volume: Volume, dead: Iterable[Dead], stages: Iterable[int] = ()) ->
     for name in list(volume.trash.trashed):
         if volume.trash.remove(name):
             # A deletion may just have given it another name, and the id is still taken.
-            borne = volume.trash.trashed.pop(name, None)
-            if borne is not None:
-                done.ids.append(borne)
+            freed = volume.trash.trashed.pop(name, None)
+            if freed is not None:
+                done.ids.append(freed)
         else:
             done.left[name] = volume.trash.why_kept[name]
     if volume.broken is not None:

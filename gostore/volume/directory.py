@@ -99,7 +99,7 @@ _PATTERNS = {
 
 
 def kind_of(name: str) -> Kind:
-    """Say what a name in the data directory stands for, if what bears it is of the right type."""
+    """Say what a name in the data directory stands for, if the type is right, too."""
     for kind, pattern in _PATTERNS.items():
         if pattern.fullmatch(name):
             is_free = kind is Kind.BLOB and int(name) > MAX_ID

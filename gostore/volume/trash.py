@@ -19,7 +19,7 @@ class Trash:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        #: What has been put into the trash, and not removed yet: name -> the id it bore, if any.
+        #: What has been put into the trash, and not removed yet: name -> the id it had, if any.
         self.trashed: dict[str, int | None] = {}
         #: Why `remove` failed, by name.
         self.why_kept: dict[str, str] = {}

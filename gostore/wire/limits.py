@@ -45,7 +45,7 @@ class Limits:
     max_blob_size: int = MAX_BODY
     max_connections: int = 4096
     # How many more connections at a time are answered with 503. Each takes a file and a second or
-    # two. Those beyond are cut off without a word.
+    # two. All others are cut off without a word.
     turned_away: int = 64
     # What is still read after the last answer, so that the client gets to see the answer.
     drain_bytes: int = 65536

@@ -91,7 +91,7 @@ class Scan:
 
     _volume: Volume
     _findings: Findings = field(init=False, factory=Findings)
-    #: Of each location with more than a live blob, all that stand for it.
+    #: Each location with more than a live blob, and all that stand for it.
     _rivals: dict[str, list[Rival]] = field(init=False, factory=dict)
     #: The journal's newest entry for each blob, unless its directory has shown that it is done.
     _undone: dict[int, Entry] = field(init=False, factory=dict)
@@ -130,7 +130,7 @@ class Scan:
         kind = kind_of(name)
         if kind is Kind.BLOB:
             blob_id = int(name)
-            # Whatever has the number, no new blob can take it.
+            # No new blob can take the number, even if this is none.
             self._findings.ids.add(blob_id)
             if is_directory:
                 self._look_at_number(name, blob_id)

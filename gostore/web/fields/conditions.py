@@ -90,8 +90,8 @@ class Conditions:
     def precondition(self, *, missing: bool = True, present: bool = True) -> Precondition | None:
         """The conditions of a write, for the store to check; None if there are none.
 
-        ``missing`` and ``present`` say whether a missing and a present blob are judged. One that
-        is not judged makes the request fail anyway, and then its conditions are ignored (13.2.1).
+        ``missing`` and ``present`` say whether a missing and a present blob are judged. If one
+        is not, the request fails anyway, and then its conditions are ignored (13.2.1).
         """
         if self == _NONE:
             return None
