@@ -107,6 +107,16 @@ class BodyFailed(StoreError):
 
 
 @define
+class TooMuchMetadata(StoreError):
+    """The metadata of a blob, with its type, are longer than this limit in bytes."""
+
+    limit: int
+
+    def __str__(self) -> str:
+        return f"More than {self.limit} bytes of header fields are to be kept"
+
+
+@define
 class NoSpace(StoreError):
     """The disk, the quota or the reserve of free space is used up."""
 

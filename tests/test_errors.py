@@ -28,6 +28,7 @@ SENTENCES = [
         errors.BodyFailed("Client went away after 5 of 10 bytes"),
         "Client went away after 5 of 10 bytes",
     ),
+    (errors.TooMuchMetadata(9), "More than 9 bytes of header fields are to be kept"),
     (errors.NoSpace(), "There is no space left to store this"),
     (errors.NoIds(), "There is no free id left to store this under"),
     (errors.Busy("Too many uploads", 2), "Too many uploads"),

@@ -181,7 +181,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     browsers = Browsers(settings.hosts)
     dispatcher = Dispatcher(
         [
-            Blobs(store, put_creates=settings.put_creates),
+            Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms),
             Lists(store, reactor, max_lists=settings.max_lists),
             Status(store),
         ],

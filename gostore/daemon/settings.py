@@ -139,6 +139,13 @@ class Settings:
         "Let a plain PUT create a blob where there is none, instead of answering 404.",
         flag=True,
     )
+    store_forms: bool = _setting(
+        WRITES,
+        "no",
+        parse_flag,
+        "Store a multipart/form-data body as it is, instead of answering 415.",
+        flag=True,
+    )
     sync: Sync = _setting(
         WRITES,
         "journal",
@@ -180,6 +187,7 @@ class Settings:
         "5",
         parse_seconds_above_zero,
         "Seconds between two runs of the garbage collector.",
+        "Until then the bytes of deleted and replaced blobs stay on the disk.",
     )
     scrub_rate: int = _setting(
         BACKGROUND,

@@ -331,6 +331,7 @@ class BlobStore:
         try:
             self.check_health()
             self._check(location, precondition, exists)
+            content_type, metadata = details.labels(self.index.version(location))
             ticket = self.admission.admit(body)
         except Exception:  # whatever a precondition raises, `create` has to hear of it
             return fail()
@@ -338,8 +339,8 @@ class BlobStore:
             blob = Blob(
                 self.index.ids.draw(replacing=current is not None),
                 location,
-                content_type=details.content_type,
-                metadata=dict(details.metadata),
+                content_type=content_type,
+                metadata=metadata,
             )
         except NoIds:
             ticket.release()
@@ -360,7 +361,7 @@ class BlobStore:
 
         def commit(received: Received) -> Deferred[tuple[Committed, bool]]:
             ticket.arrived(received.in_memory)
-            return self._commit(received, blob, precondition, exists)
+            return self._commit(received, blob, details, precondition, exists)
 
         if isinstance(received, Received):
             stored = commit(received)
@@ -372,6 +373,7 @@ class BlobStore:
         self,
         received: Received,
         blob: Blob,
+        details: Details,
         precondition: Precondition | None,
         exists: bool | None,
     ) -> Deferred[tuple[Committed, bool]]:
@@ -379,6 +381,7 @@ class BlobStore:
 
         def decide() -> Change:
             self._check(location, precondition, exists)
+            blob.content_type, blob.metadata = details.labels(self.index.version(location))
             self._generation += 1
             now = self._time_at(location)
             blob.finish_writing(now, received.size, received.sha256, self._generation)
@@ -430,8 +433,7 @@ class BlobStore:
         """
         found = self.index.find(location)
         if precondition is not None:
-            current = found.blob if isinstance(found, Damage) else found
-            precondition.check(location, current)
+            precondition.check(location, self.index.version(location))
         if exists is not None and exists is not (found is not None):
             if exists:
                 raise NotFound(location)

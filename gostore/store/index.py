@@ -144,6 +144,11 @@ class Index:
         found = self._found.get(location)
         return found if isinstance(found, Committed) else None
 
+    def version(self, location: str) -> Committed | None:
+        """Return what was committed at a location last, be it damaged since; None if nothing is."""
+        found = self._found.get(location)
+        return found.blob if isinstance(found, Damage) else found
+
     def blobs(self) -> Iterator[Committed]:
         """Give all blobs, ordered by location."""
         return (found for found in self._found.values() if isinstance(found, Committed))

@@ -18,12 +18,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from gostore.blob import Committed
-from gostore.errors import ConditionFailed
+from gostore.errors import ConditionFailed, TooMuchMetadata
 
 SMALL_BLOB = 64 * 1024
 """A blob of at most this many bytes goes through memory whole, on its way in and out."""
 
 NO_DIGESTS: Mapping[str, bytes] = MappingProxyType({})
+
+MAX_METADATA = 8192
+"""The most bytes of names and values in the metadata of a blob, its type included."""
 
 _NANOSECONDS = 1_000_000_000
 
@@ -78,13 +81,29 @@ class Details:
 
     ``metadata`` maps lower-case header names to values; ``digests`` maps "md5", "sha256" or
     "sha512" to the raw digest that the body must have; ``late_digests`` has the names of those that
-    may only come with its end.
+    may only come with its end. With ``keeps_metadata`` a new version has the type and the metadata
+    of the one before it, but for what is given here.
     """
 
     content_type: str | None = None
     metadata: Mapping[str, str] = Factory(dict)
     digests: Mapping[str, bytes] = Factory(dict)
     late_digests: frozenset[str] = frozenset()
+    keeps_metadata: bool = False
+
+    def labels(self, previous: Committed | None) -> tuple[str | None, dict[str, str]]:
+        """The type and the metadata of a version that follows this one, or none.
+
+        Raises TooMuchMetadata if both together have more than one upload may bring.
+        """
+        if not self.keeps_metadata or previous is None:
+            return self.content_type, dict(self.metadata)
+        content_type = self.content_type or previous.content_type
+        metadata = {**(previous.metadata or {}), **self.metadata}
+        texts = [content_type or "", *metadata, *metadata.values()]
+        if sum(map(len, texts)) > MAX_METADATA:
+            raise TooMuchMetadata(MAX_METADATA)
+        return content_type, metadata
 
 
 @frozen

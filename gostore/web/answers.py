@@ -16,6 +16,7 @@ STATUS: Mapping[type[Exception], int] = {
     errors.DigestMismatch: 400,
     errors.TooLarge: 413,
     errors.BodyFailed: 400,
+    errors.TooMuchMetadata: 431,
     errors.NoSpace: 507,
     errors.NoIds: 507,
     errors.Busy: 503,

@@ -23,7 +23,7 @@ from gostore.text import format_time
 from gostore.web.fields.conditions import NANOSECONDS, etag_of, modified_of
 from gostore.web.fields.locations import STORE, reference
 from gostore.web.fields.parsing import is_short_list, parsed
-from gostore.web.fields.representation import DEFAULT_TYPE
+from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire import json_line
 
 DEFAULT_LIMIT = 1000

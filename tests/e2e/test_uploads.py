@@ -122,7 +122,7 @@ SHAPES = {
 
 def test_any_body(make_daemon: Make) -> None:
     """52: whatever a body looks like, it is stored as it is sent, in memory that does not grow."""
-    daemon = make_daemon("--gc-interval", "0.2").start()
+    daemon = make_daemon("--gc-interval", "0.2", "--store-forms").start()
     assert daemon.ask("POST", "it", bytes(MIB)).status == 204
     for what, shape in SHAPES.items():
         # Beyond 32 bits, and what is sent is many times as much where chunks are small.

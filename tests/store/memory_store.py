@@ -275,7 +275,9 @@ class MemoryUpload:
     def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
         assert digests.keys() <= {"sha256"} | self._details.late_digests
         try:
-            self._check(self._store.current(self._location))
+            previous = self._store.current(self._location)
+            self._check(previous)
+            content_type, metadata = self._details.labels(previous)
             for algorithm, digest in [*self._details.digests.items(), *digests.items()]:
                 if hashlib.new(algorithm, self._data).digest() != digest:
                     raise DigestMismatch(algorithm)
@@ -285,7 +287,7 @@ class MemoryUpload:
             blob = self._store.add(
                 self._location,
                 bytes(self._data),
-                content_type=self._details.content_type,
-                metadata=dict(self._details.metadata),
+                content_type=content_type,
+                metadata=metadata,
             )
             self._done.callback(blob)

@@ -18,10 +18,12 @@ from gostore.errors import (
     DigestMismatch,
     NotFound,
     TooLarge,
+    TooMuchMetadata,
 )
 from gostore.store import interface
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import (
+    MAX_METADATA,
     SMALL_BLOB,
     Details,
     Lifecycle,
@@ -80,7 +82,10 @@ class SignatureTests(SynchronousTestCase):
         imported = [line for line in source.splitlines() if line.startswith("from gostore")]
         self.assertEqual(
             imported,
-            ["from gostore.blob import Committed", "from gostore.errors import ConditionFailed"],
+            [
+                "from gostore.blob import Committed",
+                "from gostore.errors import ConditionFailed, TooMuchMetadata",
+            ],
         )
 
 
@@ -199,6 +204,30 @@ class Suite:
         self.assertTrue(self.successResultOf(self.write("put", "a", b"1"))[1])
         self.assertFalse(self.successResultOf(self.write("put", "a", b"2"))[1])
         self.assertEqual(self.read("a"), b"2")
+
+    def test_keep_metadata(self) -> None:
+        """What is kept is that of the version which is replaced, as it is when the body is here."""
+        first = Details("text/plain", {"x-gostore-meta-a": "1", "x-gostore-meta-b": "1"})
+        self.successResultOf(self.store.create("a", FakeBody(b"1"), first))
+        slow = FakeBody(complete=False, length=4)
+        keep = Details(None, {"x-gostore-meta-b": "3"}, keeps_metadata=True)
+        replaced = self.store.replace("a", slow, keep)
+        second = Details("text/html", {"x-gostore-meta-a": "2"})
+        self.successResultOf(self.store.replace("a", FakeBody(b"2"), second))
+        slow.finish(b"slow")
+        blob = self.successResultOf(replaced)
+        self.assertEqual(blob.content_type, "text/html")
+        self.assertEqual(blob.metadata, {"x-gostore-meta-a": "2", "x-gostore-meta-b": "3"})
+
+    def test_keep_too_much(self) -> None:
+        """More metadata than one upload may bring are not kept, and the old version stays."""
+        half = "a" * (MAX_METADATA // 2)
+        first = Details(None, {"x-gostore-meta-a": half})
+        self.successResultOf(self.store.create("a", FakeBody(b"old"), first))
+        more = Details(None, {"x-gostore-meta-b": half}, keeps_metadata=True)
+        replaced = self.store.replace("a", FakeBody(b"new"), more)
+        self.failureResultOf(replaced, TooMuchMetadata)
+        self.assertEqual(self.read("a"), b"old")
 
     def test_delete(self) -> None:
         """A deleted blob is gone, and its location free."""

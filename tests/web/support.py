@@ -15,10 +15,15 @@ from tests.web.fake_request import FakeBody, FakeRequest
 
 
 def routes(
-    store: MemoryStore, *, put_creates: bool = False, clock: IReactorTime | None = None
+    store: MemoryStore,
+    *,
+    put_creates: bool = False,
+    stores_forms: bool = False,
+    clock: IReactorTime | None = None,
 ) -> list[Routes]:
     """All the routes that a daemon has."""
-    return [Blobs(store, put_creates=put_creates), Lists(store, clock), Status(store)]
+    blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms)
+    return [blobs, Lists(store, clock), Status(store)]
 
 
 class WebCase(SynchronousTestCase):

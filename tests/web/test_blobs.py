@@ -67,8 +67,75 @@ class VerbTests(WebCase):
 
     def test_replace_nothing(self) -> None:
         """PUT where there is nothing is 404, and stores nothing."""
-        self.assert_refused(self.ask("PUT", "/store/foo", body=b"new"), 404)
+        request = self.ask("PUT", "/store/foo", body=b"new")
+        self.assert_refused(request, 404)
+        self.assertEqual(request.error, "foo does not exist: POST creates, or --put-creates")
         self.assertEqual(self.store.blobs, {})
+
+    def test_type_of_the_name(self) -> None:
+        """With no type, or curl's, the name tells it; what the upload says counts (8.3)."""
+        curl = "Content-Type", "application/x-www-form-urlencoded"
+        for location, fields, content_type in [
+            ("a.txt", [], "text/plain"),
+            ("a.txt", [curl], "text/plain"),
+            ("a.txt", [("Content-Type", "a/b")], "a/b"),
+            ("a.html", [], None),
+            ("a", [curl], None),
+        ]:
+            for method in ("POST", "PUT"):
+                self.dispatcher = Dispatcher(routes(self.store, put_creates=True))
+                self.store.blobs.clear()
+                request = self.ask(method, f"/store/{location}", *fields, body=b"1")
+                self.assertEqual(request.code, 204)
+                self.assertEqual(self.store.blobs[location][0].content_type, content_type)
+
+    def test_keep_metadata(self) -> None:
+        """PUT drops what was kept with the old version, unless it asks that it is kept."""
+        keep = "X-Gostore-Keep-Metadata", "1"
+        old = {"x-gostore-meta-a": "1", "content-language": "de"}
+        for fields, content_type, metadata in [
+            ([], None, None),
+            ([("X-Gostore-Keep-Metadata", "0")], None, None),
+            ([keep], "a/b", old),
+            ([keep, ("Content-Type", "application/x-www-form-urlencoded")], "a/b", old),
+            (
+                [
+                    keep,
+                    ("Content-Type", "c/d"),
+                    ("X-Gostore-Meta-A", "2"),
+                    ("Cache-Control", "public"),
+                ],
+                "c/d",
+                {"x-gostore-meta-a": "2", "content-language": "de", "cache-control": "public"},
+            ),
+        ]:
+            self.store.blobs.clear()
+            self.store.add("foo", b"old", content_type="a/b", metadata=dict(old))
+            self.assertEqual(self.ask("PUT", "/store/foo", *fields, body=b"new").code, 200)
+            blob = self.store.blobs["foo"][0]
+            self.assertEqual((blob.content_type, blob.metadata or None), (content_type, metadata))
+        self.assertEqual(self.ask("POST", "/store/bar", keep, body=b"new").code, 204)
+        self.assert_refused(self.ask("PUT", "/store/foo", (keep[0], "yes"), body=b"new"), 400)
+
+    def test_keep_too_much(self) -> None:
+        """What is kept does not grow from version to version: 431."""
+        self.store.add("foo", b"old", metadata={"x-gostore-meta-a": "a" * 4000})
+        keep = "X-Gostore-Keep-Metadata", "1"
+        more = "X-Gostore-Meta-B", "b" * 4200
+        request = self.ask("PUT", "/store/foo", keep, more, body=b"new")
+        self.assert_refused(request, 431, delivered=True)
+        self.assertEqual(self.store.data("foo"), b"old")
+
+    def test_form(self) -> None:
+        """A form is 415 with a command that sends the file itself; the setting stores it."""
+        form = "Content-Type", "Multipart/Form-Data; boundary=X"
+        for method in ("POST", "PUT"):
+            request = self.ask(method, "/store/foo", form, body=b"--X--")
+            self.assert_refused(request, 415)
+            self.assertIn(f"curl --request {method} --upload-file FILE", request.error)
+        self.dispatcher = Dispatcher(routes(self.store, stores_forms=True))
+        self.assertEqual(self.ask("POST", "/store/foo", form, body=b"--X--").code, 204)
+        self.assertEqual(self.store.blobs["foo"][0].content_type, form[1])
 
     def test_put_creates(self) -> None:
         """With put-creates, PUT creates what does not exist, and says which of both it did."""

@@ -74,6 +74,7 @@ class ErrorTests(WebCase):
             (errors.DigestMismatch("sha256"), 400),
             (errors.TooLarge(5), 413),
             (errors.BodyFailed("The body ended early"), 400),
+            (errors.TooMuchMetadata(9), 431),
             (errors.NoSpace(), 507),
             (errors.NoIds(), 507),
             (errors.Busy("Too many uploads are in progress", retry_after=3), 503),
@@ -84,7 +85,8 @@ class ErrorTests(WebCase):
             for method, target in self.requests:
                 request = self.ask(method, target, body=b"data")
                 self.assert_refused(request, code)
-                self.assertEqual(request.error, str(error))
+                more = ": POST creates, or --put-creates" if (method, code) == ("PUT", 404) else ""
+                self.assertEqual(request.error, f"{error}{more}")
                 self.assertEqual("retry-after" in request.answer, code == 503)
 
     def test_logged(self) -> None:

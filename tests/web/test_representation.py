@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
+from gostore.store.interface import MAX_METADATA
 from gostore.web.answers import Refusal
 from gostore.web.fields.representation import (
-    DEFAULT_TYPE,
-    MAX_KEPT,
     Representation,
     RepresentationCache,
     kept_fields,
     kept_type,
 )
 from gostore.web.fields.safety import VARY, safety_fields
+from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire.head import Headers
 from tests.web.fake_request import FakeRequest
 
@@ -90,20 +90,33 @@ class KeptTests(SynchronousTestCase):
     def test_limit(self) -> None:
         """8 KiB of names and values are kept, the type included; one byte more is a 431."""
         name = "x-gostore-meta-a"
-        room = MAX_KEPT - len(name) - len("text/plain")
+        room = MAX_METADATA - len(name) - len("text/plain")
         most = headers(("content-type", "text/plain"), (name, "v" * room))
         self.assertEqual(len(kept_fields(most)[name]), room)
         for over in (
             headers(("content-type", "text/plain"), (name, "v" * (room + 1))),
             headers(("content-type", "text/plain2"), (name, "v" * room)),
-            headers(("content-type", "a/" + "b" * MAX_KEPT)),
+            headers(("content-type", "a/" + "b" * MAX_METADATA)),
             headers(*((f"x-gostore-meta-{number:04d}", "") for number in range(432))),
         ):
             self.assertEqual(self.assertRaises(Refusal, kept_fields, over).code, 431)
 
+    def test_cache_control_of_a_proxy(self) -> None:
+        """What a proxy says of the request is not said of the blob (RFC 9111 section 5.2.1)."""
+        for fields, kept in [
+            ([("cache-control", "public, max-age=60")], "public, max-age=60"),
+            ([("cache-control", "max-age=259200"), ("via", "1.1 proxy (squid/5.7)")], None),
+            ([("cache-control", "public"), ("via", "")], None),
+            ([("cache-control", "max-stale=5")], None),
+            ([("cache-control", "no-cache"), ("cache-control", "Min-Fresh = 1")], None),
+            ([("cache-control", "only-if-cached, max-age=1")], None),
+        ]:
+            found = kept_fields(FakeRequest("PUT", "/store/a", fields).headers)
+            self.assertEqual(found.get("cache-control"), kept, fields)
+
     def test_others_cost_nothing(self) -> None:
         """Fields that are not kept do not count towards the limit."""
-        self.assertEqual(kept_fields(headers(("cookie", "c" * MAX_KEPT * 2))), {})
+        self.assertEqual(kept_fields(headers(("cookie", "c" * MAX_METADATA * 2))), {})
 
 
 class RepresentationTests(SynchronousTestCase):

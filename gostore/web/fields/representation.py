@@ -14,21 +14,20 @@ from attrs import define, field, frozen
 from werkzeug.http import http_date, quote_etag
 
 from gostore.blob import Committed
+from gostore.errors import TooMuchMetadata
+from gostore.store.interface import MAX_METADATA
 from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import etag_of, modified_of
 from gostore.web.fields.digests import repr_digest
 from gostore.web.fields.safety import VARY, as_attachment, is_navigation, is_shown, safety_fields
+from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire import TEXT, TOKEN, Headers, PreparedFields
-
-MAX_KEPT = 8192
-"""The most bytes of field names and values kept with a blob, its type included."""
-
-DEFAULT_TYPE = "application/octet-stream"
 
 _KEPT = frozenset(
     {b"content-encoding", b"content-language", b"content-disposition", b"cache-control"}
 )
 _META = b"x-gostore-meta-"
+_OF_REQUESTS = frozenset({"max-stale", "min-fresh", "only-if-cached"})
 _TYPE_OF_CURL_DATA = "application/x-www-form-urlencoded"
 _FIELD_NAME = re.compile(TOKEN.decode("ascii"))
 _FIELD_VALUE = re.compile(f"{TEXT.decode('ascii')}*")
@@ -49,6 +48,19 @@ def kept_type(headers: Headers) -> str | None:
     return content_type
 
 
+def is_form(content_type: str) -> bool:
+    """Whether this is the type of a form: its files are inside, between boundaries (RFC 7578)."""
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def keeps_metadata(headers: Headers) -> bool:
+    """Whether an upload keeps what the version has that it replaces. Raises Refusal (400)."""
+    value = headers.get(b"x-gostore-keep-metadata")
+    if value not in (None, b"0", b"1"):
+        raise Refusal(400, "X-Gostore-Keep-Metadata is neither 1 nor 0")
+    return value == b"1"
+
+
 def kept_fields(headers: Headers) -> dict[str, str]:
     """The other header fields to keep with an upload, as sent; lines of one name are joined.
 
@@ -62,9 +74,24 @@ def kept_fields(headers: Headers) -> dict[str, str]:
             key = name.decode("latin-1")
             text = value.decode("latin-1")
             kept[key] = f"{kept[key]}, {text}" if key in kept else text
-    if size > MAX_KEPT:
-        raise Refusal(431, f"More than {MAX_KEPT} bytes of header fields are to be kept")
+    if size > MAX_METADATA:
+        raise Refusal(431, str(TooMuchMetadata(MAX_METADATA)))
+    if "cache-control" in kept and not _is_of_the_blob(kept["cache-control"], headers):
+        del kept["cache-control"]
     return kept
+
+
+def _is_of_the_blob(cache_control: str, headers: Headers) -> bool:
+    """Whether a Cache-Control is meant for the blob's readers, and not for the upload itself.
+
+    In a request it is about the answer to it (RFC 9111 section 5.2.1). A client that talks to us
+    directly can only mean the blob, unless it says what makes no sense there. A proxy adds its own:
+    Squid says max-age=259200 of all that it forwards.
+    """
+    if b"via" in headers:
+        return False
+    directives = {each.partition("=")[0].strip().lower() for each in cache_control.split(",")}
+    return directives.isdisjoint(_OF_REQUESTS)
 
 
 @frozen(eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from klein import Klein
 
 from gostore import errors
@@ -18,9 +19,12 @@ from gostore.web.fields.representation import (
     Representation,
     RepresentationCache,
     etag_header,
+    is_form,
+    keeps_metadata,
     kept_fields,
     kept_type,
 )
+from gostore.web.fields.types import type_of_name
 from gostore.web.routing import Verb, asks, prepare
 from gostore.web.uploads import body_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -34,15 +38,19 @@ ATTEMPTS = 5
 class Blobs:
     """Creates, replaces, deletes and reads the blobs of a store.
 
-    With ``put_creates`` a plain PUT creates a blob where there is none.
+    With ``put_creates`` a plain PUT creates a blob where there is none. With ``stores_forms`` a
+    multipart/form-data body is stored as it is.
     """
 
     app = Klein()
     prepare(app)
 
-    def __init__(self, store: Store, *, put_creates: bool = False) -> None:
+    def __init__(
+        self, store: Store, *, put_creates: bool = False, stores_forms: bool = False
+    ) -> None:
         self._store = store
         self._put_creates = put_creates
+        self._stores_forms = stores_forms
         self._representations = RepresentationCache()
 
     @app.route("/store/<path:location>", methods=["POST"])
@@ -50,7 +58,7 @@ class Blobs:
     @eager
     async def create(self, request: Request, location: str) -> Answer:
         """Store a new blob: 204, or 409 if the location has one."""
-        details = request.headers.parsed(_details)
+        details = self._details(request, location)
         precondition = request.headers.parsed(Conditions.of).precondition(present=False)
         blob = await self._store.create(location, body_of(request), details, precondition)
         return _created(blob, request)
@@ -60,14 +68,17 @@ class Blobs:
     @eager
     async def replace(self, request: Request, location: str) -> Answer:
         """Replace a blob: 200, or 404 if there is none."""
-        details = request.headers.parsed(_details)
+        details = self._details(request, location)
         conditions = request.headers.parsed(Conditions.of)
         precondition = conditions.precondition()
         body = body_of(request)
         if self._put_creates or conditions.creates:
             blob, is_new = await self._store.put(location, body, details, precondition)
             return _created(blob, request) if is_new else _replaced(blob)
-        return _replaced(await self._store.replace(location, body, details, precondition))
+        try:
+            return _replaced(await self._store.replace(location, body, details, precondition))
+        except errors.NotFound as error:
+            raise Refusal(404, f"{error}: POST creates, or --put-creates") from None
 
     @app.route("/store/<path:location>", methods=["DELETE"])
     @asks(Verb.DELETE)
@@ -103,6 +114,20 @@ class Blobs:
             return await _sent(representation, fields, content, spans)
         raise errors.Busy(f"{location} changes too often to be read", retry_after=1)
 
+    def _details(self, request: Request, location: str) -> Details:
+        """What an upload says about its body; where it gives no type, the name may tell it."""
+        details = request.headers.parsed(_details)
+        if details.content_type is None:
+            if not details.keeps_metadata and (found := type_of_name(location)) is not None:
+                return evolve(details, content_type=found)
+        elif not self._stores_forms and is_form(details.content_type):
+            text = (
+                "multipart/form-data is a form and not a file; send the file itself:"
+                f" curl --request {request.method} --upload-file FILE"
+            )
+            raise Refusal(415, text)
+        return details
+
 
 def _details(headers: Headers) -> Details:
     """What an upload says about its body.
@@ -118,7 +143,7 @@ def _details(headers: Headers) -> Details:
         text = "A part of a blob cannot be stored; send it whole, without Content-Range"
         raise Refusal(400, text)
     digests, late = announced_digests(headers), late_digests(headers)
-    return Details(kept_type(headers), kept_fields(headers), digests, late)
+    return Details(kept_type(headers), kept_fields(headers), digests, late, keeps_metadata(headers))
 
 
 def _spans(request: Request, blob: Committed) -> list[Span] | None:
