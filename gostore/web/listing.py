@@ -3,18 +3,19 @@
 list_forms.py says how a page is written in each form.
 
 To write a long list takes seconds of the processor. So all lists take turns: in each turn of the
-reactor one list does one step, and everybody else waits for one step at most.
+reactor one list does one step, and everybody else waits for one step at most. A large page is
+written while it is sent, in chunks, and never whole in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlencode
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from gostore.store.interface import Entry, Store
+from gostore.store.interface import Entry, Page, Store
 from gostore.web.answers import Refusal
 from gostore.web.fields.locations import parse_query
 from gostore.web.list_forms import FORMS, Form
@@ -25,8 +26,11 @@ MAX_LIMIT = 10_000
 STEP = 100
 """The most entries written in one turn of the reactor, in about half a millisecond."""
 
+LISTED = 500
+"""The most entries asked of the store in one turn, which costs as much."""
+
 SMALL_PAGE = 1 << 20
-"""A page of at most this many bytes stays in memory as written until it is sent."""
+"""A page of at most this many bytes is written whole before it is sent."""
 
 PARAMETERS = ("prefix", "delimiter", "after", "limit", "format")
 
@@ -81,87 +85,100 @@ def query_of(query: str, form: Form) -> Query:
     )
 
 
-@define(eq=False)
 class Document:
-    """A page of the list, a source of bytes: ``length`` of them.
+    """A page of the list, as an iterator of pieces, and a source of the bytes of a large page.
 
-    A small page is kept as written. A larger one keeps only its entries, which the store has in
-    memory anyway, and is written a second time while it is sent. ``now``, in seconds since the
-    epoch, is the latest time that it shows. ``turn`` fires when the page may take its next step;
-    ``closed`` is called once nobody reads the page any more.
+    ``now``, in seconds since the epoch, is the latest time that the page shows. ``turn`` fires when
+    it may take its next step; ``closed`` is called once nobody reads it any more.
     """
 
-    query: Query
-    now: int
-    _turn: Callable[[], Deferred[None]]
-    _closed: Callable[[], object]
-    entries: list[Entry] = field(factory=list)
-    next_page: str | None = None
-    length: int = 0
-    _written: list[bytes] = field(factory=list)
-    _sent: int = 0
+    length = None
 
-    async def write(self, store: Store, is_wanted: Callable[[], bool]) -> None:
-        """Write the page, a step at a time, until it is complete or nobody wants it any more."""
-        query, after = self.query, self.query.after
-        while query.limit is None or len(self.entries) < query.limit:
-            await self._turn()
-            if not is_wanted():
+    def __init__(
+        self,
+        store: Store,
+        query: Query,
+        now: int,
+        turn: Callable[[], Deferred[None]],
+        closed: Callable[[], object],
+    ) -> None:
+        self.query = query
+        self.next_page: str | None = None
+        self.is_empty = True
+        self._store = store
+        self._now = now
+        self._turn = turn
+        self._closed = closed
+        self._pieces = self._write()
+        self._written: list[bytes] = []
+        self._is_whole = False
+
+    async def begin(self, is_wanted: Callable[[], bool]) -> None:
+        """Write until the page is whole, or too large to be kept, or nobody wants it any more."""
+        size = 0
+        async for piece in self._pieces:
+            self._written.append(piece)
+            size += len(piece)
+            if size > SMALL_PAGE or not is_wanted():
                 return
-            step = STEP if query.limit is None else min(query.limit - len(self.entries), STEP)
-            part = await store.list(query.prefix, query.delimiter, after, step)
-            self._add(part.entries)
-            if part.next_after is None:
-                break
-            after = part.next_after
-        else:
-            self.next_page = query.reference(after)
-        if not self.entries:
-            self._keep(self._piece(0, ()))
-        self._keep(self._end())
+        self._is_whole = True
 
     @property
     def small(self) -> bytes | None:
         """The whole page, if it is small."""
-        return b"".join(self._written) if self.length <= SMALL_PAGE else None
+        return b"".join(self._written) if self._is_whole else None
 
-    def read(self) -> Deferred[bytes]:
-        """Write the next part of a large page for the second time."""
-        return self._turn().addCallback(self._read)
+    def read(self) -> bytes | Deferred[bytes]:
+        """The next part of a large page; nothing at its end."""
+        if self._written:
+            piece, self._written = b"".join(self._written), []
+            return piece
+        return Deferred.fromCoroutine(self._read())
 
     def close(self) -> None:
         """Nobody reads any more."""
         closed, self._closed = self._closed, _nothing
         closed()
 
-    def _read(self, turn: None) -> bytes:
-        start = self._sent
-        self._sent += STEP
-        entries = self.entries[start : self._sent]
-        return self._piece(start, entries) if entries else self._end()
+    async def _read(self) -> bytes:
+        return await anext(self._pieces, b"")
 
-    def _add(self, entries: Sequence[Entry]) -> None:
-        # There may be none: clients delete blobs between two steps.
-        if entries:
-            piece = self._piece(len(self.entries), entries)
-            self.entries.extend(entries)
-            self._keep(piece)
+    async def _write(self) -> AsyncIterator[bytes]:
+        form, before = self.query.form, self.query.form.begin(self.query.prefix)
+        async for entries in self._steps():
+            self.is_empty = False
+            written = [form.entry(entry, self.query.directory, self._now) for entry in entries]
+            yield f"{before}{form.separator.join(written)}".encode()
+            before = form.separator
+        yield f"{before if self.is_empty else ''}{form.end(self.next_page)}".encode()
 
-    def _keep(self, piece: bytes) -> None:
-        self.length += len(piece)
-        if self.length <= SMALL_PAGE:
-            self._written.append(piece)
-        else:
-            self._written.clear()
+    async def _steps(self) -> AsyncIterator[list[Entry]]:
+        """The entries of each step. With a limit, the next page is known before the first one."""
+        query = self.query
+        after: str | None = query.after
+        if query.limit is None:
+            while after is not None:
+                part = await self._list(after, STEP)
+                after = part.next_after
+                # There may be none: clients delete blobs between two steps.
+                if part.entries:
+                    yield part.entries
+            return
+        entries: list[Entry] = []
+        while after is not None and len(entries) < query.limit:
+            part = await self._list(after, min(query.limit - len(entries), LISTED))
+            entries += part.entries
+            after = part.next_after
+        if after is not None:
+            self.next_page = query.reference(after)
+        for start in range(0, len(entries), STEP):
+            if start:
+                await self._turn()
+            yield entries[start : start + STEP]
 
-    def _piece(self, start: int, entries: Sequence[Entry]) -> bytes:
-        form = self.query.form
-        before = form.separator if start else form.begin(self.query.prefix)
-        written = [form.entry(entry, self.query.directory, self.now) for entry in entries]
-        return f"{before}{form.separator.join(written)}".encode()
-
-    def _end(self) -> bytes:
-        return self.query.form.end(self.next_page).encode()
+    async def _list(self, after: str, count: int) -> Page:
+        await self._turn()
+        return await self._store.list(self.query.prefix, self.query.delimiter, after, count)
 
 
 def directory(query: Query, prefix: str, depth: int) -> Query:

@@ -29,7 +29,9 @@ from gostore.wire.request import Listening, Request, Teller
 from gostore.wire.response import (
     INTERNAL_ERROR,
     Source,
+    chunked_field,
     close_source,
+    ends_connection,
     error_response,
     start_response,
     with_connection,
@@ -299,9 +301,9 @@ class Connection(protocol.Protocol):
             close_source(body)
             return
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping
-        # What follows a request without a length may be its body.
-        keep_alive = keep_alive and code != 411
-        tail = with_connection(self._factory.tail, keep_alive, request.version)
+        chunked = chunked_field(body, request.version)
+        keep_alive = keep_alive and not ends_connection(code, body, request.version)
+        tail = chunked + with_connection(self._factory.tail, keep_alive, request.version)
         head, rest = start_response(request.method == "HEAD", code, headers, body, tail)
         self._answered, self._keep_alive, self._code = True, keep_alive, code
         request.body.fail("The request was answered before its body was taken")
@@ -309,7 +311,7 @@ class Connection(protocol.Protocol):
             self._output.write(head, rest)
             self._end_answer(request, len(rest))
         else:
-            self._output.stream(head, rest)
+            self._output.stream(head, rest, bool(chunked))
 
     # What a source on its way tells (output.Sender).
 

@@ -68,9 +68,9 @@ class Output:
 
     # A source on its way (response.Outlet).
 
-    def stream(self, head: bytes, source: Source) -> None:
+    def stream(self, head: bytes, source: Source, is_chunked: bool) -> None:
         """Write a head, and a source as far as the client takes it."""
-        self._sending = Sending(self, source, head)
+        self._sending = Sending(self, source, head, is_chunked)
         self._sending.pump()
 
     @property

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gostore.wire.limits import MAX_BODY
 from gostore.wire.turns import PIECES_A_TURN
 
 log = Logger()
@@ -72,11 +73,11 @@ class Source(Protocol):
     """A response body that is read while it is sent."""
 
     @property
-    def length(self) -> int:
-        """Bytes in all."""
+    def length(self) -> int | None:
+        """Bytes in all; None if nobody knows, and then an empty piece is the end."""
 
     def read(self) -> bytes | Deferred[bytes]:
-        """The next piece, never empty. Called again only when the last one is written.
+        """The next piece, not empty. Called again only when the last one is written.
 
         A failure before the first piece is answered with 500, a later one aborts the connection.
         An exception with an attribute `is_logged` was foreseen: it is logged in one line, or not
@@ -124,15 +125,17 @@ def _field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def response_head(
-    code: int, headers: Sequence[tuple[bytes, bytes]], length: int, tail: bytes
+    code: int, headers: Sequence[tuple[bytes, bytes]], length: int | None, tail: bytes
 ) -> bytes:
     """The head of a response with a body of `length` bytes; `tail` is its end, empty line and all.
+
+    With a `length` of None, the tail or the end of the connection says where the body ends.
 
     Raises ValueError for a header field with a line end in it.
     """
     fields = headers.lines if isinstance(headers, PreparedFields) else _field_lines(headers)
     status = _STATUS_LINES.get(code) or b"HTTP/1.1 %d \r\n" % code
-    size = b"" if code in BODILESS else b"Content-Length: %d\r\n" % length
+    size = b"" if code in BODILESS or length is None else b"Content-Length: %d\r\n" % length
     return b"".join((status, fields, size, tail))
 
 
@@ -157,7 +160,7 @@ def start_response(
     except Exception:
         close_source(body)
         raise
-    if is_head or code in BODILESS or not length:
+    if is_head or code in BODILESS or length == 0:
         close_source(body)
         return head, b""
     return head, body
@@ -177,6 +180,27 @@ def with_connection(tail: bytes, keep_alive: bool, version: tuple[int, int]) -> 
     if not keep_alive:
         return b"Connection: close\r\n" + tail
     return b"Connection: keep-alive\r\n" + tail if version == (1, 0) else tail
+
+
+def chunked_field(body: bytes | Source, version: tuple[int, int]) -> bytes:
+    """The field of an answer in chunks (RFC 9112 section 7.1); empty if it is in none.
+
+    A body of unknown length comes in chunks, unless the client speaks HTTP/1.0.
+    """
+    if isinstance(body, bytes) or body.length is not None or version == (1, 0):
+        return b""
+    return b"Transfer-Encoding: chunked\r\n"
+
+
+def ends_connection(code: int, body: bytes | Source, version: tuple[int, int]) -> bool:
+    """Whether nothing can follow an answer on its connection.
+
+    After a 411 the next bytes may be the body of the request. In HTTP/1.0 only the end of the
+    connection ends a body of unknown length.
+    """
+    if code == 411:
+        return True
+    return version == (1, 0) and not isinstance(body, bytes) and body.length is None
 
 
 class Outlet(Protocol):
@@ -224,12 +248,14 @@ class Sending:
     """A streamed response on its way: reads the source while the transport takes more.
 
     The head goes out with the first piece, so that a source that cannot be read at all is still
-    answered with an error.
+    answered with an error. A source of unknown length goes on until an empty piece; with
+    `is_chunked` each of its pieces is a chunk.
     """
 
     __slots__ = (
         "_due",
         "_head",
+        "_is_chunked",
         "_left",
         "_length",
         "_next",
@@ -241,7 +267,9 @@ class Sending:
         "_waits",
     )
 
-    def __init__(self, outlet: Outlet, source: Source, head: bytes) -> None:
+    def __init__(
+        self, outlet: Outlet, source: Source, head: bytes, is_chunked: bool = False
+    ) -> None:
         self._outlet = outlet
         self._source: Source | None = source
         self._next: Callable[[], object] = source.read
@@ -250,7 +278,8 @@ class Sending:
         # The part of a stretch that is not sent yet.
         self._stretch: Stretch | None = None
         self._head = head
-        self._length = self._left = source.length
+        self._is_chunked = is_chunked
+        self._length = self._left = MAX_BODY if source.length is None else source.length
         self._stopped = False
         self._pumping = False
         self._due = False
@@ -310,6 +339,12 @@ class Sending:
             self._close()
             return
         length = piece.length if isinstance(piece, Stretch) else len(piece)
+        if not length and self._source is not None and self._source.length is None:
+            self._length -= self._left
+            self._left = 0
+            self._outlet.write(self._head, b"0\r\n\r\n" if self._is_chunked else b"")
+            self.pump()
+            return
         if not 0 < length <= self._left:
             error = ValueError(f"{length} bytes where {self._left} are left")
             self._failed(Failure(error))
@@ -321,6 +356,9 @@ class Sending:
                 self._outlet.write(b"", head)
         else:
             self._left -= length
+            if self._is_chunked:
+                head += b"%x\r\n" % length
+                piece += b"\r\n"
             self._outlet.write(head, piece)
         self.pump()
 

@@ -112,7 +112,9 @@ class FakeRequest:
 
     def respond(self, code: int, headers: Sequence[tuple[bytes, bytes]], body: Any) -> None:
         """Take the answer, as wire would; a source is read when the test asks."""
-        if self.code is not None:
+        if not self.is_awaited:
+            if not isinstance(body, bytes):
+                body.close()
             return
         for name, value in headers:
             assert isinstance(name, bytes) and isinstance(value, bytes)
@@ -142,14 +144,18 @@ class FakeRequest:
         if self._content is None:
             pieces = []
             left = self.source.length
-            while left > 0:
+            while left is None or left > 0:
                 piece = self.source.read()
                 if isinstance(piece, Deferred):
                     piece = piece.result
-                assert isinstance(piece, bytes) and piece, "less than was announced"
+                assert isinstance(piece, bytes)
+                if left is None and not piece:
+                    break
+                assert piece, "less than was announced"
                 pieces.append(piece)
-                left -= len(piece)
-            assert left == 0, "more than was announced"
+                if left is not None:
+                    left -= len(piece)
+            assert not left, "more than was announced"
             self.source.close()
             self._content = b"".join(pieces)
         return self._content

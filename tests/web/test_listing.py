@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +19,6 @@ from gostore.web.answers import Refusal
 from gostore.web.list_forms import AS_JSON, AS_TREE, Form
 from gostore.web.listing import (
     MAX_LIMIT,
-    SMALL_PAGE,
     STEP,
     Document,
     Query,
@@ -68,13 +68,24 @@ class Ordered:
         return succeed(self.index.page(*args))  # type: ignore[arg-type]
 
 
+def shown(page: bytes) -> list[str]:
+    """The locations on a page in JSON or HTML; they are numbers."""
+    return re.findall('(?:location": "|<bdi>)([0-9]+)(?:"|</bdi></a>)', page.decode())
+
+
 class ListingTests(SynchronousTestCase):
     """Document and query_of."""
 
     def page(self, store: object, query: str, form: Form = AS_JSON) -> Document:
         """One page of a store."""
-        page = Document(query_of(query, form), NOW, partial(succeed, None), lambda: None)
-        self.successResultOf(ensureDeferred(page.write(store, lambda: True)))  # type: ignore[arg-type]
+        page = Document(
+            store,  # type: ignore[arg-type]
+            query_of(query, form),
+            NOW,
+            partial(succeed, None),
+            lambda: None,
+        )
+        self.successResultOf(ensureDeferred(page.begin(lambda: True)))
         return page
 
     def slow_page(self, store: object, query: Query, pause: Callable[[], object]) -> Document:
@@ -85,8 +96,8 @@ class ListingTests(SynchronousTestCase):
             turns.append(Deferred())
             return turns[-1]
 
-        page = Document(query, NOW, turn, lambda: None)
-        done = ensureDeferred(page.write(store, lambda: True))  # type: ignore[arg-type]
+        page = Document(store, query, NOW, turn, lambda: None)  # type: ignore[arg-type]
+        done = ensureDeferred(page.begin(lambda: True))
         turns.pop().callback(None)
         while turns:
             pause()
@@ -139,40 +150,41 @@ class ListingTests(SynchronousTestCase):
         def pause() -> None:
             store.index.remove(list(store.index.blobs())[-1].location)
 
-        page = self.slow_page(store, query_of("", AS_JSON), pause)
-        self.assertEqual(len(json.loads(page.small or b"")), STEP)
+        page = self.slow_page(store, query_of("delimiter=", AS_TREE), pause)
+        self.assertEqual((page.small or b"").count(b"<tr><td>"), STEP)
+        self.assertTrue((page.small or b"").endswith(b"</html>\n"))
 
-    def test_long_page(self) -> None:
-        """A page too large to keep is written twice, the same both times, with its length known."""
-        store = Ordered([f"{number:0900d}" for number in range(1500)])
-        page = self.page(store, f"limit={MAX_LIMIT}")
-        self.assertGreater(page.length, SMALL_PAGE)
-        self.assertIsNone(page.small)
-        pieces = []
-        while sum(map(len, pieces)) < page.length:
-            pieces.append(self.successResultOf(page.read()))
-        page.close()
-        self.assertEqual(len(b"".join(pieces)), page.length)
-        self.assertEqual(
-            [entry["location"] for entry in json.loads(b"".join(pieces))],
-            [blob.location for blob in store.index.blobs()],
-        )
+    def test_large_page(self) -> None:
+        """A page too large to keep is read in parts until there are none, and is the whole list."""
+        locations = [f"{number:0900d}" for number in range(1500)]
+        for form, query in ((AS_JSON, f"limit={MAX_LIMIT}"), (AS_TREE, "delimiter=")):
+            page = self.page(Ordered(locations), query, form)
+            self.assertIsNone(page.small)
+            self.assertIsNone(page.length)
+            pieces: list[bytes] = []
+            while not pieces or pieces[-1]:
+                piece = page.read()
+                pieces.append(piece if isinstance(piece, bytes) else self.successResultOf(piece))
+            page.close()
+            self.assertGreater(len(pieces), 3)
+            self.assertEqual(shown(b"".join(pieces)), locations)
 
     def test_steps(self) -> None:
-        """The reactor turns after every 100 entries, also in a page without a limit."""
-        asked: list[int] = []
-        store = Ordered([str(number) for number in range(3 * STEP)])
-        page = self.slow_page(store, query_of("delimiter=", AS_TREE), lambda: asked.append(1))
-        self.assertEqual(len(page.entries), 3 * STEP)
-        self.assertEqual(len(asked), 2)
+        """A step has 100 entries, with a limit and without."""
+        for query, form in (("limit=300", AS_JSON), ("delimiter=", AS_TREE)):
+            asked: list[int] = []
+            store = Ordered([f"{number:03d}" for number in range(3 * STEP)])
+            page = self.slow_page(store, query_of(query, form), partial(asked.append, 1))
+            self.assertEqual(len(shown(page.small or b"")), 3 * STEP)
+            self.assertEqual(len(asked), 2)
 
     def test_future(self) -> None:
         """A time recorded by a clock that was ahead is shown as the present one."""
         store = MemoryStore()
         for number in range(3):
             store.add(str(number))  # each is a second later
-        page = Document(query_of("", AS_JSON), NOW + 1, partial(succeed, None), lambda: None)
-        self.successResultOf(ensureDeferred(page.write(store, lambda: True)))
+        page = Document(store, query_of("", AS_JSON), NOW + 1, partial(succeed, None), lambda: None)
+        self.successResultOf(ensureDeferred(page.begin(lambda: True)))
         times = [entry["modified"] for entry in json.loads(page.small or b"")]
         self.assertEqual(times, ["2023-11-14T22:13:20Z", *["2023-11-14T22:13:21Z"] * 2])
 

@@ -219,12 +219,29 @@ def read_responses(data: bytes, methods: Iterable[str] = ()) -> list[Response]:
         length = int(headers.get("content-length", "0"))
         if method == "HEAD" or code in ("100", "204", "304"):
             length = 0
+        elif headers.get("transfer-encoding") == "chunked":
+            body, data = _read_chunks(data)
+            found.append(Response(int(code), headers, body))
+            continue
         else:
             assert "content-length" in headers
         assert len(data) >= length, "a short response"
         found.append(Response(int(code), headers, data[:length]))
         data = data[length:]
     return found
+
+
+def _read_chunks(data: bytes) -> tuple[bytes, bytes]:
+    """A chunked body, strictly, and what is behind it."""
+    body = b""
+    while True:
+        size, end, data = data.partition(b"\r\n")
+        assert end and size == b"%x" % int(size, 16), f"no chunk: {size!r}"
+        length = int(size, 16)
+        assert data[length : length + 2] == b"\r\n", "a short chunk"
+        body, data = body + data[:length], data[length + 2 :]
+        if not length:
+            return body, data
 
 
 class Client:

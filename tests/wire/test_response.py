@@ -475,6 +475,64 @@ class SourceTests(SynchronousTestCase):
         self.assertTrue(client.wire.aborted)
 
 
+class UnknownLengthTests(SynchronousTestCase):
+    """A source that does not know its length (RFC 9112 sections 6.1 and 7.1)."""
+
+    def client(self, *pieces: Any) -> tuple[Client, Pieces]:
+        """A client of an application that answers with these pieces."""
+        source = Pieces([*pieces, b""], 0)
+        source.length = None  # type: ignore[assignment]
+        return Client(responder(200, [], lambda: source)), source
+
+    def test_chunked(self) -> None:
+        """It comes in chunks, and the connection goes on."""
+        later: Deferred[bytes] = Deferred()
+        client, source = self.client(b"a" * 20, later, b"c")
+        client.send(GET)
+        later.callback(b"b")
+        (response,) = client.responses()
+        self.assertEqual(response.body, b"a" * 20 + b"bc")
+        self.assertNotIn("content-length", response.headers)
+        self.assertEqual(source.closed, 1)
+        self.assertFalse(client.wire.ending)
+
+    def test_empty(self) -> None:
+        """With no piece there is the last chunk alone."""
+        client, _ = self.client()
+        client.send(GET)
+        self.assertEqual(client.responses()[0].body, b"")
+
+    def test_old_client(self) -> None:
+        """A client of HTTP/1.0 gets it as it is, and the end of the connection is its end."""
+        client, source = self.client(b"abc", b"def")
+        client.send(head(b"Connection: keep-alive", line=b"GET /a HTTP/1.0"))
+        fields, _, body = client.wire.value().partition(b"\r\n\r\n")
+        self.assertEqual(body, b"abcdef")
+        self.assertIn(b"Connection: close", fields)
+        self.assertNotIn(b"Transfer-Encoding", fields)
+        self.assertNotIn(b"Content-Length", fields)
+        self.assertTrue(client.wire.ending)
+        self.assertEqual(source.closed, 1)
+
+    def test_head(self) -> None:
+        """HEAD gets the fields of GET and reads nothing."""
+        client, source = self.client(b"abc")
+        client.send(head(line=b"HEAD /a HTTP/1.1"))
+        (response,) = client.responses("HEAD")
+        self.assertEqual(response.headers["transfer-encoding"], "chunked")
+        self.assertEqual((source.reads, source.closed), (0, 1))
+        self.assertFalse(client.wire.ending)
+
+    def test_failure(self) -> None:
+        """After a failure there is no last chunk: the client sees that it is not the end."""
+        client, source = self.client(b"abc", fail(DiskFailed("EIO")))
+        client.send(GET)
+        self.assertTrue(client.wire.value().endswith(b"3\r\nabc\r\n"))
+        self.assertTrue(client.wire.aborted)
+        self.assertEqual(source.closed, 1)
+        self.flushLoggedErrors()
+
+
 class ErrorTests(SynchronousTestCase):
     """Errors that the wire answers with by itself."""
 

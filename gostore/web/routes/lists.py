@@ -78,7 +78,7 @@ class Lists:
             depth = request.path.count("/", len(STORE))
             query = listing.directory(listing.query_of(request.query, form), prefix, depth)
             page = await self._page(request, query)
-            if page.entries:
+            if not page.is_empty:
                 return _answer(page)
         raise Refusal(400, "This is no location: the location has an empty segment")
 
@@ -88,9 +88,9 @@ class Lists:
             text = "Too many lists are being made; try again later"
             raise Refusal(503, text, {b"retry-after": b"%d" % RETRY_AFTER})
         leave = partial(self._places.leave, address)
-        page = listing.Document(query, int(self._wall()), self._turn, leave)
+        page = listing.Document(self._store, query, int(self._wall()), self._turn, leave)
         try:
-            await page.write(self._store, lambda: request.is_awaited)
+            await page.begin(lambda: request.is_awaited)
         except BaseException:
             page.close()
             raise
