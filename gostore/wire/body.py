@@ -14,13 +14,11 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from gostore.wire.chunks import Chunked
-from gostore.wire.head import Headers
+from gostore.wire.head import NO_FIELDS
 from gostore.wire.limits import Limits
 from gostore.wire.response import INTERNAL_ERROR
 
 log = Logger()
-
-NO_FIELDS = Headers.of([])
 
 
 class Sink(Protocol):
@@ -53,6 +51,8 @@ class Counted:
     """Reads a body whose length was announced."""
 
     __slots__ = ("_left", "complete")
+
+    trailer = NO_FIELDS
 
     def __init__(self, length: int) -> None:
         self.complete = False
@@ -183,8 +183,7 @@ class Body:
         if framing.complete:
             self.complete = True
             self._framing = None
-            if isinstance(framing, Chunked):
-                self.trailer = framing.trailer
+            self.trailer = framing.trailer
         return end
 
     def _keep(self, piece: bytes) -> None:

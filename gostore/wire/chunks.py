@@ -15,7 +15,7 @@ from typing import Any
 
 from httptools import HttpParserError, HttpRequestParser
 
-from gostore.wire.head import FIELD_LINE, TEXT, TOKEN, Headers, ProtocolError
+from gostore.wire.head import FIELD_LINE, NO_FIELDS, TEXT, TOKEN, Headers, ProtocolError
 from gostore.wire.limits import Limits
 from gostore.wire.turns import CHUNKS_A_TURN
 
@@ -77,7 +77,7 @@ class Chunked:
     @property
     def trailer(self) -> Headers:
         """The fields after the last chunk."""
-        return Headers.of(self._trailer_fields)
+        return Headers.of(self._trailer_fields) if self._trailer_fields else NO_FIELDS
 
     def feed(self, data: bytes, start: int, keep: Callable[[bytes], None]) -> int:
         """Read `data` from `start` on, and call `keep` with each piece of the body in it.

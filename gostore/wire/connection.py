@@ -212,10 +212,10 @@ class Connection(protocol.Protocol):
         body = request.body
         if body.complete:
             self.deadline.at = NEVER
+        elif self._heads.unread:
+            self._feed(body, *self._heads.take())
         else:
             self.deadline.watch_body(body)
-            if self._heads.unread:
-                self._feed(body, *self._heads.take())
         # Unless its body was bad and has its answer.
         if self._request is request:
             try:

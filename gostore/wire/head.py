@@ -116,6 +116,9 @@ class Headers:
         return name in self._joined
 
 
+NO_FIELDS = Headers.of([])
+
+
 @frozen
 class Fields:
     """The field lines of a head: the headers, and the framing of the message.

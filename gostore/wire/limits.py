@@ -113,7 +113,7 @@ class Deadline:
         else:
             self._window = limits.body_window if body.started else limits.first_byte_timeout
         self._size = body.size
-        self.set(self._window)
+        self.at = self._ticks.now + math.ceil(self._window / TICK) + 1
 
     def complaint(self, body: Coming) -> str | None:
         """Say what is wrong with the pace of a body at the end of its window; None if nothing."""
