@@ -34,10 +34,10 @@ _RETRY_AFTER = 1
 class Ticket:
     """Leave for one body to come: what it may use, and what it takes of what there is for all.
 
-    It takes its announced size until `arrived`, a place among the bodies on their way to the disk
-    if it needs one, then the memory that it holds until `release`.  ``max_size`` of its bytes may
-    come, None for no limit; ``reserve`` bytes of the file system must stay free; ``waiting`` bytes
-    may wait in memory for the disk.
+    Once its bytes go to the disk as they come, it takes a place and its announced size, until
+    `arrived`; then the memory that it holds, until `release`.  ``max_size`` of its bytes may come,
+    None for no limit; ``reserve`` bytes of the file system must stay free; ``waiting`` bytes may
+    wait in memory for the disk.
     """
 
     max_size: int | None
@@ -53,6 +53,8 @@ class Ticket:
     def take_place(self) -> bool:
         """Take a place among the bodies on their way to the disk, if one is free."""
         self._has_place = self._admission.places.take(self._sender)
+        if self._has_place:
+            self._admission.announced += self._announced
         return self._has_place
 
     def arrived(self, in_memory: int) -> None:
@@ -72,17 +74,17 @@ class Ticket:
             return
         self._arriving = False
         self._admission.uploads -= 1
-        self._admission.announced -= self._announced
         if self._has_place:
+            self._admission.announced -= self._announced
             self._admission.places.leave(self._sender)
 
 
 class Admission:
     """Counts what the uploads in progress take, and gives tickets while there is room.
 
-    ``uploads`` bodies are on their way, of ``announced`` bytes; those that need a place have one of
-    ``places``; ``in_memory`` bytes wait for their commit; ``free`` bytes of the file
-    system were free when somebody last looked.
+    ``uploads`` bodies are on their way; those that go to the disk as they come have one of the
+    ``places``, and have ``announced`` so many bytes; ``in_memory`` bytes wait for their commit;
+    ``free`` bytes of the file system were free when somebody last looked.
     """
 
     def __init__(
@@ -118,8 +120,8 @@ class Admission:
     def admit(self, body: Body) -> Ticket:
         """Give leave for a body to come.
 
-        A body that is here, or is announced to be small, needs no place: it goes through memory,
-        and so a crowd of silent clients keeps no small blob out.  Raises TooLarge, Busy or NoSpace.
+        A body that is here, or is announced to be small, goes through memory.  It needs no place,
+        and leave for larger ones is no obstacle to it.  Raises TooLarge, Busy or NoSpace.
         """
         announced = body.length or 0
         if self._max_blob_size is not None and announced > self._max_blob_size:
@@ -127,21 +129,23 @@ class Admission:
         is_small = body.length is not None and body.length <= SMALL_BLOB
         needs_place = not (is_small or body.complete)
         if needs_place and not self.places.is_free_for(body.sender):
-            raise Busy("Too many uploads are in progress", _RETRY_AFTER)
+            raise too_many_uploads()
         if self.in_memory >= _IN_MEMORY:
             raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
-        if self.free < self._reserve + self.announced + announced:
+        taken = self.announced if needs_place else 0
+        if self.free < self._reserve + taken + announced:
             # This may be some seconds old; the next caller shall have it fresh.
             self._workers.errand(self._volume.free).addCallback(self._refreshed)
             raise NoSpace()
         waiting = WAITING_ALONE if self.uploads < _FEW else WAITING
         self.uploads += 1
-        self.announced += announced
-        ticket = Ticket(self._max_blob_size, self._reserve, waiting, self, announced, body.sender)
-        if needs_place:
-            ticket.take_place()
-        return ticket
+        return Ticket(self._max_blob_size, self._reserve, waiting, self, announced, body.sender)
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:
             self.free = found[0]
+
+
+def too_many_uploads() -> Busy:
+    """Say that there is no place."""
+    return Busy("Too many uploads are in progress", _RETRY_AFTER)

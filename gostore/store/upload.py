@@ -20,7 +20,7 @@ from gostore.errors import (
     TooLarge,
     as_store_error,
 )
-from gostore.store.admission import Ticket
+from gostore.store.admission import Ticket, too_many_uploads
 from gostore.store.interface import NO_DIGESTS, SMALL_BLOB, Body, Details
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
@@ -77,7 +77,10 @@ class Upload:
         self._failure: StoreError | None = None
         self._working = False
         self._in_memory = True
-        self._waits_for_rest = False
+        self._is_small = False
+        #: Whether it waits in memory: for its first bytes, or a small one for the rest.
+        self._waits = False
+        self._is_late = False
         self._done: Deferred[Received] = Deferred()
 
     def receive(self, body: Body, details: Details) -> Received | Deferred[Received]:
@@ -89,6 +92,7 @@ class Upload:
         algorithm is unknown.
         """
         self._body = body
+        self._is_small = body.length is not None and body.length <= SMALL_BLOB
         self._digests.extend(details.digests.items())
         self._hashes["sha256"] = hashlib.sha256()
         for name in (details.digests.keys() | details.late_digests) - {"sha256"}:
@@ -98,13 +102,16 @@ class Upload:
             if self._complete and self._size <= SMALL_BLOB:
                 if (received := self._whole()) is not None:
                     return received
-            elif body.length is not None and body.length <= SMALL_BLOB:
-                self._waits_for_rest = True
-                self._clock.callLater(STAGE_AFTER, self._leave_memory)
-                return self._done
-            else:
+            elif self._complete:
                 self._in_memory = False
-        self._work()
+            else:
+                self._waits = True
+                if self._is_small:
+                    self._clock.callLater(STAGE_AFTER, self._time_is_up)
+                else:
+                    self._leave_memory()
+        if not self._waits:
+            self._work()
         return self._done
 
     def _whole(self) -> Received | None:
@@ -113,14 +120,23 @@ class Upload:
         self._check_digests()
         return self._received(b"".join(self._pieces)) if self._failure is None else None
 
-    def _leave_memory(self) -> None:
-        """Give a small body that takes its time a stage, as any other; without a place it waits on.
+    def _time_is_up(self) -> None:
+        """Give a small body that takes its time a stage: it shows people what is on its way."""
+        self._is_late = True
+        self._leave_memory()
 
-        A stage shows people, and a recovery, what is on its way.
+    def _leave_memory(self) -> None:
+        """Let a body whose first bytes have come go to the disk; without a place a small one waits.
+
+        A silent client takes no place, and leaves no trace on the disk.
         """
-        if self._waits_for_rest and self._ticket.take_place():
-            self._waits_for_rest = self._in_memory = False
+        if not (self._waits and self._pieces):
+            return
+        if self._ticket.take_place():
+            self._waits = self._in_memory = False
             self._work()
+        elif not self._is_small:
+            self._fail(too_many_uploads())
 
     # -- what the body delivers ---------------------------------------------------------------
 
@@ -134,7 +150,7 @@ class Upload:
             self._fail(TooLarge(limit))
             return
         self._pieces.append(data)
-        if self._waits_for_rest and len(self._pieces) >= _MANY_PIECES:
+        if self._waits and len(self._pieces) >= _MANY_PIECES:
             self._pieces = [b"".join(self._pieces)]
         self._waiting += len(data)
         if self._waiting >= self._ticket.waiting and not self._paused:
@@ -142,13 +158,15 @@ class Upload:
             self._body.pauseProducing()
         if not self._in_memory:
             self._work()
+        elif self._is_late or not self._is_small:
+            self._leave_memory()
 
     def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
         """All bytes have come."""
         self._complete = True
         self._digests.extend(digests.items())
-        if self._waits_for_rest:
-            self._waits_for_rest = False
+        if self._waits:
+            self._waits = False
             if (received := self._whole()) is not None:
                 self._done.callback(received)
             else:
@@ -166,7 +184,7 @@ class Upload:
         if self._failure is None:
             self._failure = error
             self._pieces.clear()
-            waited, self._waits_for_rest = self._waits_for_rest, False
+            waited, self._waits = self._waits, False
             if waited or not self._in_memory:
                 self._work()
 

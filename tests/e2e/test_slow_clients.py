@@ -229,6 +229,10 @@ def test_silent_crowd(make: Make) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(12):
             stack.enter_context(Crowd(daemon.port, 1, silent % number))
+        large = b"PUT /store/small HTTP/1.1\r\nHost: localhost\r\n"
+        for framing in (b"Content-Length: 1000000", b"Transfer-Encoding: chunked"):
+            stack.enter_context(Crowd(daemon.port, 4, large + framing + b"\r\n\r\n"))
+        assert ask_for_place(daemon).startswith(b"HTTP/1.1 100 ")
         answers = [daemon.ask("POST", f"good{number}", b"12345") for number in range(20)]
         assert [answer.status for answer in answers] == [204] * 20
         stack.enter_context(Crowd(daemon.port, 4, begun))

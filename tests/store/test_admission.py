@@ -14,13 +14,13 @@ from tests.store.support import StoreCase
 
 
 class PlaceTests(StoreCase):
-    """Four places, all of them taken by bodies that do not come."""
+    """Four places, all of them taken by bodies of which only the first byte comes."""
 
     def setUp(self) -> None:
         """Take them."""
         super().setUp()
         self.open(max_uploads=4)
-        self.slow = [self.body(length=None) for _ in range(4)]
+        self.slow = [self.body(b"1", length=None) for _ in range(4)]
         self.asked = [self.put(body) for body in self.slow]
 
     def body(self, *pieces: bytes, length: int | None, sender: str | None = None) -> FakeBody:
@@ -50,6 +50,54 @@ class PlaceTests(StoreCase):
         self.slow.pop().finish()
         self.wait(self.asked.pop())
         self.assertNoResult(self.put(self.body(length=None)))
+
+    def test_silent(self) -> None:
+        """A body of which nothing has come takes no place, no room and no stage."""
+        self.end()
+        self.disk.room = (1 << 30, 1 << 40)
+        self.open(max_uploads=4)
+        for length in (None, 5, 1 << 30):
+            for _ in range(8):
+                self.assertNoResult(self.put(self.body(length=length)))
+        self.assertEqual((self.workers.jobs, self.store.uploads), ([], 24))
+        self.assertNoResult(self.put(self.body(b"1", length=1 << 30)))
+        self.assertEqual(self.workers.names(), ["_write"])
+
+    def test_speaks_too_late(self) -> None:
+        """If all places are taken by the time its first byte comes, it is refused then."""
+        self.slow.pop().finish()
+        self.wait(self.asked.pop())
+        late, early = self.body(length=None), self.body(b"1", length=None)
+        refused = self.put(late)
+        self.slow.append(early)
+        self.asked.append(self.put(early))
+        late.feed(b"1")
+        self.fails(refused, Busy)
+        self.end()
+
+    def test_speaks_in_time(self) -> None:
+        """When its first byte comes it has a place, and a stage."""
+        self.slow.pop().finish()
+        self.wait(self.asked.pop())
+        body = self.body(length=None)
+        stored = self.put(body)
+        body.feed(b"1")
+        self.assertEqual(self.workers.names()[-1], "_write")
+        self.refused(self.body(length=None))
+        body.finish(b"2")
+        self.wait(stored)
+        self.assertEqual(self.read("a"), b"12")
+        self.end()
+
+    def test_empty(self) -> None:
+        """A body of unknown length that turns out to be empty needs no place."""
+        self.slow.pop().finish()
+        self.wait(self.asked.pop())
+        body = self.body(length=None)
+        stored = self.put(body)
+        body.finish()
+        self.assertEqual(self.wait(stored)[0].size, 0)
+        self.end()
 
     def test_here(self) -> None:
         """A body that is here needs no place, whether its length was announced or not."""
@@ -109,7 +157,7 @@ class SenderTests(StoreCase):
 
     def take(self, sender: str | None) -> bool:
         """Try to begin a large upload."""
-        body = FakeBody(complete=False, length=None, sender=sender)
+        body = FakeBody(b"1", complete=False, length=None, sender=sender)
         asked = self.store.put("a", body, Details())
         if body.delivered:
             return True

@@ -246,16 +246,20 @@ class AdmissionTests(StoreCase):
 
     def test_announced_together(self) -> None:
         """What uploads have announced is no room for the next, until they end."""
-        self.disk.room = (100, 10_000)
+        self.disk.room = (1_000_000, 10_000_000)
         self.open()
-        body = FakeBody(complete=False, length=60)
+        body = FakeBody(b"x", complete=False, length=600_000)
         first = self.store.create("a", body, Details())
-        second = FakeBody(length=41)
+        second = FakeBody(complete=False, length=400_001)
         self.refused(self.store.create("b", second, Details()), second, NoSpace)
+        self.wait(self.store.create("small", FakeBody(b"there is room for this"), Details()))
+        self.wait(self.store.delete("small"))
         self.workers.run_all()
         body.fail()
         self.fails(first)
-        second = FakeBody(b"x" * 41)
+        self.disk.room = (1_000_000, 10_000_000)
+        self.collect()
+        second = FakeBody(b"x" * 400_001)
         self.wait(self.store.create("b", second, Details()))
 
     def test_room_again(self) -> None:
@@ -271,7 +275,7 @@ class AdmissionTests(StoreCase):
     def test_uploads(self) -> None:
         """One upload more than allowed is to come back later, and may."""
         self.open(max_uploads=2)
-        bodies = [FakeBody(complete=False, length=None) for _ in range(2)]
+        bodies = [FakeBody(b"0", complete=False, length=None) for _ in range(2)]
         asked = [self.store.put("a", body, Details()) for body in bodies]
         third = FakeBody(b"3", complete=False, length=None)
         busy = self.refused(self.store.put("a", third, Details()), third, Busy)

@@ -99,10 +99,18 @@ class ArrivalTests(UploadCase):
         self.assertEqual(self.disk.count("fsync"), 0)
 
     def test_stage_first(self) -> None:
-        """The stage of a body of which nothing is here yet is made at once, for people to see."""
-        self.upload(FakeBody(complete=False, length=4))
-        self.workers.run_all()
-        self.assertIs(self.record(self.stage()).state, State.PENDING)
+        """A stage is made with the first byte of its body, for people to see, and not before."""
+        for length in (4, 1_000_000, None):
+            body = FakeBody(complete=False, length=length)
+            stored = self.upload(body)
+            self.workers.run_all()
+            self.assertEqual(self.names(), [])
+            body.feed(b"1")
+            self.workers.run_all()
+            self.assertIs(self.record(self.stage()).state, State.PENDING)
+            body.fail()
+            self.fails(stored, BodyFailed)
+            self.collect()
 
     def test_pieces(self) -> None:
         """What arrives while a worker is at the last pieces is written together, in order."""
@@ -204,18 +212,18 @@ class PauseTests(UploadCase):
 
     def test_pause(self) -> None:
         """A body is paused when WAITING_ALONE bytes of it wait for the disk, resumed with fewer."""
-        body = FakeBody(complete=False, length=None)
+        body = FakeBody(b"a", complete=False, length=None)
         stored = self.upload(body)
-        body.feed(b"x" * (WAITING_ALONE - 1))
+        body.feed(b"x" * (WAITING_ALONE - 2))
         self.assertFalse(body.paused)
-        body.feed(b"y")
+        body.feed(b"yz")
         self.assertTrue(body.paused)
-        self.workers.run(FILE)  # the stage, of which nothing was here when it was asked for
-        self.assertTrue(body.paused, "as much as before waits for the disk")
+        self.workers.run(FILE)  # the stage, and the byte that was here when it was asked for
+        self.assertTrue(body.paused, "as much as is allowed waits for the disk")
         self.workers.run(FILE)
         self.assertFalse(body.paused)
         body.finish()
-        self.assertEqual(self.wait(stored).size, WAITING_ALONE)
+        self.assertEqual(self.wait(stored).size, WAITING_ALONE + 1)
 
     def test_pause_among_others(self) -> None:
         """Where many bodies come at a time each is paused when WAITING bytes of it wait."""
