@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Some hundred times: a daemon starts sooner if what it imports is compiled already.
 unexport PYTHONDONTWRITEBYTECODE
 
-SOURCES := setup.py pyproject.toml README.md $(shell find gostore twisted -type f ! -name '*.pyc' ! -name dropin.cache)
+SOURCES := setup.py pyproject.toml README.md $(wildcard tap.conf examples/*) $(shell find gostore twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
 .PHONY: run bench check test soak soak-e2e soak-faults soak-simulation powercut lint format fuzz lock clean
 

@@ -21,7 +21,8 @@ class Collector(Service):
     """Runs ``collect`` every ``interval`` seconds, one run at a time, for as long as it is running.
 
     ``collect`` returns a Deferred that fires when its run is over. A run longer than the interval
-    makes the next one wait. A failed run is logged, and the next one comes all the same.
+    makes the next one wait. The next run comes after a failed one, too. A failure is logged when it
+    is another one than before, and counted otherwise.
     """
 
     def __init__(
@@ -33,6 +34,9 @@ class Collector(Service):
         self._loop = LoopingCall(self._run)
         self._loop.clock = clock
         self._stopped: Deferred[LoopingCall] | None = None
+        #: The runs that have failed in a row, and why the last one did.
+        self._failures = 0
+        self._reason = ""
 
     def startService(self) -> None:
         """Start the loop. The first run comes one interval from now."""
@@ -49,9 +53,19 @@ class Collector(Service):
 
     def _run(self) -> Deferred[None]:
         # A LoopingCall stops for ever, without a word, at the first failure.
-        return maybeDeferred(self._collect).addErrback(self._failed)
+        return maybeDeferred(self._collect).addCallbacks(self._succeeded, self._failed)
+
+    def _succeeded(self, result: object) -> None:
+        if self._failures:
+            log.info("A collection run has succeeded after {count} failed", count=self._failures)
+        self._failures, self._reason = 0, ""
 
     def _failed(self, failure: Failure) -> None:
+        self._failures += 1
+        reason = repr(failure.value)
+        if reason == self._reason:
+            return
+        self._reason = reason
         log.failure(
             "A collection run failed; the next one is in {interval} s",
             failure=failure,

@@ -6,6 +6,7 @@ one, whose first byte leaves before the last is known. The scrub verifies both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.application.service import Service
@@ -52,6 +53,8 @@ class Scrubber(Service):
         #: The time at which all bytes read so far are paid for.
         self._due = 0.0
         self._unpaid = 0
+        #: Why the last round has left blobs out: the next one only counts these.
+        self._reasons: set[str] = set()
         self._waiting: Deferred[None] | None = None
         self._stopped: Deferred[None] | None = None
 
@@ -84,6 +87,7 @@ class Scrubber(Service):
             pass
 
     async def _round(self) -> None:
+        skipped: Counter[str] = Counter()
         location = self._following("")
         while location is not None:
             self._unpaid = LEAST
@@ -92,11 +96,20 @@ class Scrubber(Service):
             except (Damaged, NotFound, ReadOnly, Stopped):
                 pass  # The store reports damage, and what is gone needs no look.
             except (Busy, DiskFailed) as error:
-                log.warn("{location!r} is not verified: {reason}", location=location, reason=error)
+                reason = str(error)
+                skipped[reason] += 1
+                if skipped[reason] == 1 and reason not in self._reasons:
+                    log.warn(
+                        "{location!r} is not verified: {reason}", location=location, reason=reason
+                    )
             except Exception:
                 log.failure("{location!r} is not verified", location=location)
             await self._pay(self._unpaid)
             location = self._following(location)
+        for reason, count in skipped.items():
+            if count > 1 or reason in self._reasons:
+                log.warn("{count} blobs are not verified: {reason}", count=count, reason=reason)
+        self._reasons = set(skipped)
 
     def _read(self, length: int) -> Deferred[None]:
         """Pay for a read of this length. The next read may begin when the Deferred fires."""

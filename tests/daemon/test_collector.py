@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon.collector import Collector
@@ -52,6 +55,25 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.clock.advance(5)
         self.assertEqual(len(self.runs), 2)
+
+    def test_failures_counted(self) -> None:
+        """A failure is logged when it is a new one; its repetitions are counted when it is over."""
+        events: list[Any] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.collector.startService()
+        for reason in ("disk", "disk", "disk", "other", None, None):
+            self.clock.advance(5)
+            if reason is None:
+                self.runs[-1].callback(None)
+            else:
+                self.runs[-1].errback(OSError(reason))
+        self.assertEqual(
+            [str(each.value) for each in self.flushLoggedErrors(OSError)], ["disk", "other"]
+        )
+        said = [formatEvent(each) for each in events if each["log_level"].name == "info"]
+        self.assertEqual(said, ["A collection run has succeeded after 4 failed"])
 
     def test_survives_exception(self) -> None:
         """A run that raises before it has a Deferred is logged, and the next one comes."""

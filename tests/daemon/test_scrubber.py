@@ -113,6 +113,20 @@ class ScrubberTests(SynchronousTestCase):
         self.assertEqual([event["location"] for event in events], ["c", "d"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_counted(self) -> None:
+        """Blobs that are left out for one reason are named once, and counted for each round."""
+        events: list[dict[str, object]] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.start({"a": 0, "b": 0, "c": 0}, rate=LEAST, pause=100)
+        for begin in (0, 100):
+            self.blobs.results = {each: fail(DiskFailed("EIO")) for each in ("a", "b", "c")}
+            self.clock.pump([begin, 1, 1, 1])
+        self.clock.pump([100, 1, 1, 1])
+        said = [(event.get("location"), event.get("count")) for event in events]
+        self.assertEqual(said, [("a", None), (None, 3), (None, 3)])
+        self.assertEqual(len(self.blobs.verified), 9)
+
     def test_round_fails(self) -> None:
         """A round that fails is logged, and the next one comes all the same."""
         self.start({"a": 0}, pause=100)
