@@ -129,7 +129,7 @@ class Router:
         if path.startswith("/"):
             methods = [] if path.startswith("//") else self._adapter.allowed_methods(path)
             if not methods:
-                raise _not_found()
+                raise nothing_here()
             return _allow(methods)
         return _allow(METHODS)
 
@@ -149,13 +149,13 @@ class Router:
     def _match(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, Any]]:
         # Werkzeug takes any number of leading slashes, even none, for one.
         if not path.startswith("/") or path.startswith("//"):
-            raise _not_found()
+            raise nothing_here()
         try:
             return self._adapter.match(path, method)
         except MethodNotAllowed as error:
             raise not_allowed(_allow(error.valid_methods or ())) from None
         except HTTPException:
-            raise _not_found() from None
+            raise nothing_here() from None
 
 
 def not_allowed(allow: Mapping[bytes, bytes]) -> Refusal:
@@ -172,7 +172,8 @@ def _bound(rule: Rule, routes: Routes) -> Rule:
     return bound
 
 
-def _not_found() -> Refusal:
+def nothing_here() -> Refusal:
+    """The refusal of a path that no route has."""
     text = "There is nothing at this path: blobs are below /store/, the rest is in /openapi.json"
     return Refusal(404, text)
 

@@ -41,6 +41,17 @@ class ListTests(WebCase):
             head = self.ask("HEAD", target, *headers)
             self.assertEqual((head.code, head.answer), (200, request.answer))
 
+    def test_led_to_the_list(self) -> None:
+        """A browser at / or /store is led to the list, also below a proxy's path (RFC 3986 4.2)."""
+        for target in ("/", "/store", "/?a"):
+            for method in ("GET", "HEAD"):
+                request = self.ask(method, target, self.html)
+                self.assertEqual((request.code, request.content), (303, b""))
+                there = urljoin(f"/blobs{target}", request.answer["location"])
+                self.assertEqual(there, "/blobs/store/")
+                self.assertEqual(request.answer["vary"], "Accept, User-Agent")
+            self.assert_refused(self.ask("GET", target), 404)
+
     def test_pages(self) -> None:
         """A page that is not the last one says where the next is (RFC 8288)."""
         for name in ("a", "b", "c"):

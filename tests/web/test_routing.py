@@ -51,6 +51,8 @@ class RouterTests(SynchronousTestCase):
             ("GET", "/store/", {Verb.LIST}),
             ("GET", "/store/a/", {Verb.LIST}),
             ("GET", "/healthz", set()),
+            ("GET", "/", set()),
+            ("GET", "/store", set()),
             ("GET", "/openapi.json", set()),
         ]:
             endpoint, _ = self.router.match(method, path)
@@ -100,7 +102,7 @@ class RouterTests(SynchronousTestCase):
 
     def test_nowhere(self) -> None:
         """What no route has is 404, never a redirect to what resembles it."""
-        for path in ("/", "/store", "//store/a", "/STORE/a", "/healthz/", "store/a", "", "*"):
+        for path in ("/stores", "//store/a", "/STORE/a", "/healthz/", "store/a", "", "*"):
             refusal = self.refused("GET", path)
             self.assertEqual(refusal.code, 404, path)
             # A newcomer's first request, answered with what the next could be.

@@ -17,7 +17,7 @@ from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
 from gostore.web.fields.locations import STORE
 from gostore.web.list_forms import Form, form_for
-from gostore.web.routing import Verb, asks, prepare
+from gostore.web.routing import Verb, asks, nothing_here, prepare
 from gostore.wire import Request, Turns
 
 RETRY_AFTER = 1
@@ -55,6 +55,16 @@ class Lists:
         self._turns = None if clock is None else Turns(clock)
         self._places = Places(max_lists)
         self._wall = wall
+
+    @app.route("/", methods=["GET"])
+    @app.route("/store", methods=["GET"])
+    @asks()
+    def lead_to_list(self, request: Request) -> Answer:
+        """Lead a browser, or a program that walks pages, to the list; 404 for any other client."""
+        if _form(request).name != "html":
+            raise nothing_here()
+        fields = {b"location": b"store/", b"cache-control": b"no-cache", b"vary": FIELDS[b"vary"]}
+        return Answer(303, fields)
 
     @app.route("/store/", methods=["GET"])
     @asks(Verb.LIST)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from attrs import asdict
 from klein import Klein
 
 from gostore.store.interface import Store
@@ -23,9 +26,17 @@ class Status:
     @app.route("/healthz", methods=["GET"])
     @asks()
     def healthz(self, request: Request) -> Answer:
-        """Whether the store takes writes: 200, or 503 with the reason."""
+        """Whether the store takes writes: 200, or 503 with the reason.
+
+        With ``?verbose`` it also counts what there is. Damaged blobs are counted apart: they keep
+        nobody from writing.
+        """
         self._store.check_health()
-        return Answer(200, {**JSON, b"cache-control": b"no-store"}, b'"Ok!"')
+        body = b'"Ok!"'
+        if any(part.partition("=")[0] == "verbose" for part in request.query.split("&")):
+            counts = asdict(self._store.figures())
+            body = json.dumps({"text": "Ok!", **counts}).encode("ascii") + b"\n"
+        return Answer(200, {**JSON, b"cache-control": b"no-store"}, body)
 
     @app.route("/openapi.json", methods=["GET"])
     @asks()
