@@ -60,8 +60,9 @@ class Request:
     ) -> None:
         """Answer. Has no effect if the request has an answer or the client is gone.
 
-        Date, Server, Content-Length and Connection are added. The body is not sent to HEAD, nor
-        with 204 and 304. Raises ValueError for a header field with a line end in it.
+        Date, Server, Connection and Content-Length (Transfer-Encoding for a source of unknown
+        length) are added. The body is not sent to HEAD, nor with 204 and 304. Raises ValueError for
+        a header field with a line end in it.
         """
         self._responder.respond(self, code, headers, body)
 

@@ -108,6 +108,12 @@ class RouterTests(SynchronousTestCase):
             # A newcomer's first request, answered with what the next could be.
             self.assertRegex(refusal.text, " /store/, .* /openapi.json$")
 
+    def test_too_long(self) -> None:
+        """A path longer than any route is 414 before it is looked up, in whatever verb."""
+        for path in ("/" * 5000, "/store/" + "//" * 2500 + "/", "/nowhere/" + "a" * 5000):
+            self.assertEqual(self.refused("GET", path).code, 414)
+            self.assertEqual(self.assertRaises(Refusal, self.router.allow, path).code, 414)
+
     def test_not_allowed(self) -> None:
         """405 comes with the methods that are allowed (RFC 9110 section 15.5.6)."""
         for path in ("/store/", "/healthz"):
