@@ -76,7 +76,7 @@ class FakeDaemon(TrialDaemon):
     def _answer(self, method: str, location: str, body: bytes | None) -> Answer:
         if body is not None:
             if self.limited and len(body) > FILE_LIMIT:
-                return 500, b""
+                return 413, b""
             if len(self.blobs) == self.room:
                 return 507, b""
             self.blobs[location] = body
