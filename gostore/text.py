@@ -1,11 +1,28 @@
-"""How paths, messages and times are shown to people, and messages not too often. Pure."""
+"""How paths, messages and times are shown to people, and messages not too often; the time."""
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1)
+
+#: The last time that a clock of Python's tells, in nanoseconds since the epoch: in April 2262.
+LAST_TIME = (1 << 63) - 1
+
+
+def wall_clock() -> int:
+    """Return the nanoseconds since the epoch; `LAST_TIME` if the clock is set beyond that."""
+    try:
+        return time.time_ns()
+    except OverflowError:
+        return LAST_TIME
+
+
+def wall_seconds() -> int:
+    """Return the whole seconds since the epoch; see `wall_clock`."""
+    return wall_clock() // 1_000_000_000
 
 
 class Repeats:

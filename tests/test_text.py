@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.text import Repeats, escape, format_time, printable
+from gostore.text import (
+    LAST_TIME,
+    Repeats,
+    escape,
+    format_time,
+    printable,
+    wall_clock,
+    wall_seconds,
+)
 
 
 class TextTests(SynchronousTestCase):
@@ -25,6 +33,12 @@ class TextTests(SynchronousTestCase):
         ]:
             self.assertEqual(escape(message), shown)
             self.assertTrue(escape(message).isprintable())
+
+    def test_wall_clock(self) -> None:
+        """The clock tells nanoseconds and whole seconds, and no more than an int64 holds."""
+        self.assertEqual(wall_clock() // 10**18, 1)
+        self.assertEqual(len(str(wall_seconds())), 10)
+        self.assertEqual(LAST_TIME, 2**63 - 1)
 
     def test_format_time(self) -> None:
         """A time is in RFC 3339 and UTC, with as many decimals as it needs."""

@@ -182,7 +182,7 @@ class BlobStore:
     async def _finish(self) -> None:
         await self._workers.ongoing.wait()
         with suppress(ReadOnly):  # it is logged
-            self._volume.directory.check()
+            self._volume.check()
         await self.garbage.finish()
         with suppress(OutcomeUnknown):  # as above
             await self._workers.commits.run(self._volume.protocol.forget_journal)
@@ -215,7 +215,7 @@ class BlobStore:
         """Raise ReadOnly or Stopping if writes are refused."""
         if self._stopping:
             raise Stopping()
-        self._volume.directory.check()
+        self._volume.check()
 
     def figures(self) -> Figures:
         """Count what there is."""

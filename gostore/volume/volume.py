@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -18,7 +17,8 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed
-from gostore.errors import VolumeInUse, VolumeUnusable, strerror_of
+from gostore.errors import ReadOnly, VolumeInUse, VolumeUnusable, strerror_of
+from gostore.text import LAST_TIME, wall_clock
 from gostore.volume.changes import Stage, Sync
 from gostore.volume.commit import WriteProtocol
 from gostore.volume.directory import (
@@ -51,7 +51,7 @@ class Volume:
         path: bytes | str,
         *,
         disk: Disk | None = None,
-        now: Callable[[], int] = time.time_ns,
+        now: Callable[[], int] = wall_clock,
         sync: Sync = Sync.FILES,
         make: bool = True,
         journal_size: int = SIZE,
@@ -177,6 +177,12 @@ class Volume:
     def broken(self) -> str | None:
         """Why nothing may be written any more, once nobody can say what is on the disk."""
         return self.directory.broken
+
+    def check(self) -> None:
+        """Raise ReadOnly if nothing may be written; see `Directory.check`."""
+        self.directory.check()
+        if self.now() == LAST_TIME:
+            raise ReadOnly("the clock is set to a year after 2261")
 
     def free(self) -> tuple[int, int]:
         """Return (bytes free, bytes in all) of the file system."""

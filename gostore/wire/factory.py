@@ -124,8 +124,12 @@ class HTTPFactory(ServerFactory):
         """The end of every response head.
 
         Its Date is never behind: a Last-Modified must not be later (RFC 9110 section 8.8.2.1).
+        Without a clock there is no Date (section 6.6.1).
         """
-        second = int(self._wall())
+        try:
+            second = int(self._wall())
+        except OverflowError:  # Python tells no time after 2261
+            return b"Server: gostore\r\n\r\n"
         if second != self._second:
             self._second = second
             date = formatdate(second, usegmt=True)

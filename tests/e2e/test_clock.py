@@ -57,6 +57,33 @@ def upload(daemon: Daemon, location: str) -> socket.socket:
     return begin(daemon, head.encode() + b"begun")
 
 
+def test_after_2261(make_daemon: Make, clock: Clock) -> None:
+    """A clock that Python cannot tell refuses writes at once, with the reason; reading goes on."""
+    daemon = make_daemon("--gc-interval", "0.2", env=clock.environment).start()
+    for location in ("a", "b"):
+        assert daemon.ask("POST", location, b"1").status == 204
+    clock.jump(300 * YEAR)
+    connection = daemon.connect()
+    for method, path, body in (
+        ("POST", "/store/c", b"2"),
+        ("PUT", "/store/a", b"2"),
+        ("PUT", "/store/a", bytes(2 << 20)),
+        ("DELETE", "/store/a", None),
+        ("GET", "/healthz", None),
+    ):
+        answer = ask(connection, method, path, body)
+        assert (answer.status, b"the clock" in answer.body) == (503, True), answer
+        assert answer.headers["Date"] is None
+        connection.close()
+    assert daemon.ask("GET", "a").body == b"1"
+    assert ask(connection, "GET", "/store/").status == 200
+    clock.jump(-300 * YEAR)
+    assert daemon.ask("PUT", "a", b"2").status == 200
+    assert daemon.ask("DELETE", "b").status == 200
+    daemon.clean()
+    assert daemon.stop() == 0
+
+
 def test_jumps(make_daemon: Make, clock: Clock) -> None:
     """76: after a jump all goes on: nobody is timed out early or for ever, the dead are removed.
 

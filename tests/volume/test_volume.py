@@ -8,9 +8,11 @@ import os
 from gostore.blob import State
 from gostore.errors import (
     BadRecord,
+    ReadOnly,
     VolumeInUse,
     VolumeUnusable,
 )
+from gostore.text import LAST_TIME
 from gostore.volume.changes import Commit, Stage
 from gostore.volume.directory import DATA, STATE, DataDamaged
 from gostore.volume.volume import Volume
@@ -90,6 +92,18 @@ class OpenTests(VolumeCase):
         self.volume.close()
         self.disk.fail("mkdir", errno.ENOSPC)
         self.volume.open()
+
+    def test_clock(self) -> None:
+        """Nothing is written when the clock is set beyond what Python can tell."""
+        now = [LAST_TIME - 1]
+        volume = Volume(self.path, disk=self.disk, now=lambda: now[0])
+        self.volume.close()
+        volume.open()
+        self.addCleanup(volume.close)
+        volume.check()
+        now[0] = LAST_TIME
+        error = self.assertRaises(ReadOnly, volume.check)
+        self.assertIn("clock", error.reason)
 
     def test_look(self) -> None:
         """Looking changes nothing, and without the lock minds no daemon."""

@@ -58,6 +58,18 @@ class ResponseTests(SynchronousTestCase):
         client.send(GET)
         self.assertEqual(client.responses()[0].headers["date"], "Sun, 06 Nov 1994 08:50:07 GMT")
 
+    def test_no_date(self) -> None:
+        """A clock that cannot be told gives no Date (RFC 9110 section 6.6.1)."""
+
+        def wall() -> float:
+            raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+        app = responder(200, [], lambda: b"")
+        client = Client(app, factory=HTTPFactory(app, Limits(), Clock(), wall=wall))
+        client.send(GET)
+        self.assertNotIn("date", client.responses()[0].headers)
+        self.assertEqual(client.responses()[0].headers["server"], "gostore")
+
     def test_no_content(self) -> None:
         """204 and 304 have no body and no length of one (RFC 9110 section 8.6)."""
         for code in (204, 304):

@@ -7,7 +7,6 @@ tag, one digest and one type.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 from attrs import define, field, frozen
@@ -16,6 +15,7 @@ from werkzeug.http import http_date, quote_etag
 from gostore.blob import Committed
 from gostore.errors import TooMuchMetadata
 from gostore.store.interface import MAX_METADATA
+from gostore.text import wall_seconds
 from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import etag_of, modified_of
 from gostore.web.fields.digests import repr_digest
@@ -179,7 +179,7 @@ class RepresentationCache:
     """The representations of blobs that were read lately. Blobs are immutable."""
 
     _capacity: int = 4096
-    _wall: Callable[[], float] = time.time
+    _wall: Callable[[], float] = wall_seconds
     _known: dict[int, Representation] = field(init=False, factory=dict)
 
     def of(self, blob: Committed) -> Representation:

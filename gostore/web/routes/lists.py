@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -12,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from gostore.places import Places
 from gostore.store.interface import Store
+from gostore.text import wall_seconds
 from gostore.web import listing
 from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
@@ -49,7 +49,7 @@ class Lists:
         clock: IReactorTime | None = None,
         *,
         max_lists: int = 32,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float] = wall_seconds,
     ) -> None:
         self._store = store
         self._turns = None if clock is None else Turns(clock)
