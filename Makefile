@@ -138,6 +138,7 @@ $(VENV)/.test: $(VENV)/.lint
 	@.ci/have aria2c aria2
 	@.ci/have rclone
 	@.ci/have nginx nginx-light
+	@.ci/have squid
 	@.ci/have strace
 	@.ci/have cc gcc
 	@.ci/have ip iproute2

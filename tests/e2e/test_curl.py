@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -73,7 +74,8 @@ def test_every_verb(daemon: Daemon) -> None:
 
     missing = curl("--request", "PUT", daemon.store("bar"), "--data", "3")
     assert missing.status == 404
-    assert missing.body.strip() == b'{"code": 404, "text": "bar does not exist"}'
+    text = "bar does not exist: POST creates, or --put-creates"
+    assert json.loads(missing.body) == {"code": 404, "text": text}
     assert curl(daemon.store("bar")).status == 404
 
     deleted = curl("--request", "DELETE", foo)

@@ -1,10 +1,11 @@
-"""Behind a reverse proxy: nginx serves gostore below a path of its own."""
+"""Behind proxies: nginx serves gostore below a path of its own, Squid adds fields to requests."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +81,41 @@ def test_location(proxy: str) -> None:
     assert there.startswith(f"{proxy}/store/notes/")
     with urllib.request.urlopen(there, timeout=PATIENCE) as answer:
         assert answer.read() == b"data"
+
+
+SQUID = """
+http_port 127.0.0.1:{port}
+http_access allow all
+cache deny all
+access_log none
+cache_log {here}/log
+pid_filename {here}/pid
+coredump_dir {here}
+shutdown_lifetime 0 seconds
+pinger_enable off
+"""
+
+
+@needs("squid")
+def test_cache_control_of_squid(daemon: Daemon, tmp_path: Path) -> None:
+    """Squid says max-age=259200 of a request; nobody is told that of the blob (RFC 9111 5.2.1)."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    (tmp_path / "conf").write_text(SQUID.format(port=port, here=tmp_path))
+    process = subprocess.Popen(["squid", "-N", "-f", str(tmp_path / "conf")])
+    try:
+        proxy = urllib.request.ProxyHandler({"http": f"http://127.0.0.1:{port}"})
+        opener = urllib.request.build_opener(proxy)
+        asked = urllib.request.Request(daemon.store("a"), b"data", method="POST")
+
+        def stored() -> bool:
+            try:
+                return opener.open(asked, timeout=PATIENCE).status == 204
+            except urllib.error.URLError:
+                return False
+
+        eventually(stored, "Squid forwards")
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+    assert daemon.ask("GET", "a").headers["Cache-Control"] == "no-cache"
