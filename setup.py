@@ -1,8 +1,10 @@
 """The package's metadata; how its tools are set up is in pyproject.toml."""
 
 import atexit
+import os
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,11 @@ def version() -> str:
     assert found is not None
     return found[1]
 
+
+# setuptools sees variables in the path of an environment, "$name" and "{name}". Let them stand for
+# themselves.
+for variable in re.findall(r"\$\w+|\{[^{}]+\}", sys.prefix):
+    os.environ.setdefault(variable.strip("${}"), variable)
 
 # Builds leave nothing here: with sudo it would be root's, and the next build would install modules
 # from it that are gone by then.

@@ -114,7 +114,7 @@ def test_soak_can_start(module: str) -> None:
 
 
 #: What a path may have in it that make, a shell or Python's packaging could stumble over.
-ODD = 'a\'b "c" d#é;%(e)s\n&f'
+ODD = 'a\'b "c" d#é;%(e)s\n&f $HOME $x {y}'
 
 
 def odd_clone(at: Path) -> Path:
@@ -150,20 +150,3 @@ def test_any_path(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"<{clone}><-I><-c><from twisted")
         assert done.stdout.endswith("<--nodaemon><--pidfile=><gostore><--dir><x y>")
-
-
-def test_no_dollar(tmp_path: Path) -> None:
-    """A path with a dollar sign, which setuptools takes for a variable, is refused in words."""
-    clone = tmp_path / "a$b"
-    clone.mkdir()
-    done = subprocess.run(
-        [ROOT / ".ci" / "venv", sys.executable, ".venv"],
-        cwd=clone,
-        env={**os.environ, "PWD": str(clone)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "with a $ in its name" in done.stderr
-    assert list(clone.iterdir()) == []

@@ -30,7 +30,11 @@ def test_wheel(tmp_path: Path) -> None:
         else:
             shutil.copy(ROOT / name, source / name)
     before = sorted(source.rglob("*"))
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), "."]
+    # Nor does the path of the environment matter, though setuptools sees variables in it.
+    odd = tmp_path / "a$b {c} $HOME"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(odd)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(odd / "bin" / "python")]
+    pip += ["wheel", "--no-deps", "--wheel-dir", str(tmp_path), "."]
     built = subprocess.run(pip, cwd=source, capture_output=True, text=True, check=False)
     if built.returncode and "No matching distribution" in built.stdout + built.stderr:
         pytest.skip("setuptools is not to be had")
