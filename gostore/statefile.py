@@ -185,14 +185,18 @@ def parse_committed(data: bytes, expected_id: int) -> Committed | None:
             match.groups()
         )
         name = location.decode("utf-8")
-        seconds = [_parse_seconds(time.decode("ascii")) for time in (created, *times)]
+        newest = times[-1]
+        seconds = _parse_seconds(newest.decode("ascii"))
+        for time in (created, *times):
+            if time != newest:  # seldom, and it must be a time all the same
+                _parse_seconds(time.decode("ascii"))
         committed = Committed(
             int(blob_id),
             name,
             int(generation),
             int(size),
             bytes.fromhex(digest.decode("ascii")),
-            seconds[-1] * 1_000_000_000 + (int(fraction.ljust(9, b"0")) if fraction else 0),
+            seconds * 1_000_000_000 + (int(fraction.ljust(9, b"0")) if fraction else 0),
             sys.intern(kind.decode("utf-8")) if kind is not None else None,
             _metadata(_from_json(metadata.decode("utf-8"))) or None if metadata else None,
         )

@@ -87,8 +87,8 @@ class Kind(Enum):
     FOREIGN = "not gostore's"
 
 
+_BLOB = re.compile(_ID)
 _PATTERNS = {
-    Kind.BLOB: re.compile(_ID),
     Kind.STAGE: re.compile(re.escape(NEW) + _ID),
     Kind.PROBE: re.compile(re.escape(NEW + PROBE)),
     Kind.TRASH: re.compile(re.escape(TRASH) + _NUMBERS),
@@ -100,10 +100,11 @@ _PATTERNS = {
 
 def kind_of(name: str) -> Kind:
     """Say what a name in the data directory stands for, if the type is right, too."""
+    if _BLOB.fullmatch(name):  # first: a start looks at a million of these
+        return Kind.BLOB if int(name) <= MAX_ID else Kind.FOREIGN
     for kind, pattern in _PATTERNS.items():
         if pattern.fullmatch(name):
-            is_free = kind is Kind.BLOB and int(name) > MAX_ID
-            return Kind.FOREIGN if is_free else kind
+            return kind
     return Kind.FOREIGN
 
 

@@ -132,8 +132,15 @@ class Disk:
     @staticmethod
     def lstat(name: str, dir_fd: int) -> os.stat_result:
         """Stat a name without following a symbolic link."""
-        with _above(name, dir_fd) as (above, last):
+        first, between, last = name.partition("/")
+        if not between:
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        # As `_above`, at half its cost: a start stats a million files.
+        above = os.open(first, _ABOVE, dir_fd=dir_fd)
+        try:
             return os.stat(last, dir_fd=above, follow_symlinks=False)
+        finally:
+            os.close(above)
 
     @staticmethod
     def leads_to(path: bytes | str, dir_fd: int) -> bool:

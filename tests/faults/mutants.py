@@ -227,8 +227,9 @@ MUTANTS = (
     _mutant(
         "a blob is quarantined for a failure that passes",
         "volume.recovery.scan",
-        "    except Unreadable:\n        return look(reader, *arguments)\n",
-        "    except ZeroDivisionError:\n        return look(reader, *arguments)\n",
+        "        return reader(*arguments)\n    except OSError as error:\n"
+        "        if error.errno not in _JUDGED:\n            raise\n",
+        "        return look(reader, *arguments)\n    except ZeroDivisionError:\n        pass\n",
         "start",
     ),
     _mutant(

@@ -609,8 +609,7 @@ class RedoTests(VolumeCase):
         self.crash()
         self.put("2", state)
         for name in ("1", "2"):
-            self.disk.fail("open", errno.EACCES, name=f"{name}/{STATE}")
-            self.disk.fail("lstat", errno.EACCES, name=f"{name}/{STATE}")
+            self.disk.fail("open", errno.EACCES, name=f"{name}/{STATE}", times=2)
         found = self.restart()
         self.assertEqual((found.live, found.unreadable), ({"a": blob.committed()}, {}))
         self.assertEqual(self.data(1), b"data")

@@ -42,6 +42,8 @@ _OF_THE_FILE = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
 #: Failures to reach a file that is there: rights or links are wrong, and its bytes may be good.
 _OUT_OF_REACH = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG})
 
+_JUDGED = _OF_THE_FILE | _OUT_OF_REACH
+
 
 class Unreadable(OSError):
     """A file could not be read, and that may be the file's own fault."""
@@ -67,11 +69,13 @@ def look(reader: Callable[..., T], *arguments: object) -> T:
 
 
 def look_twice(reader: Callable[..., T], *arguments: object) -> T:
-    """As `look`, and once more if the file may be at fault: some failures pass."""
+    """As `look`, but at a second look only: some failures pass."""
     try:
-        return look(reader, *arguments)
-    except Unreadable:
-        return look(reader, *arguments)
+        return reader(*arguments)
+    except OSError as error:
+        if error.errno not in _JUDGED:
+            raise
+    return look(reader, *arguments)
 
 
 def scan(volume: Volume) -> Findings:
@@ -290,7 +294,8 @@ class Scan:
     # -- deciding -----------------------------------------------------------------------------
 
     def _note_generation(self, blob: Committed) -> None:
-        self._findings.generation = max(self._findings.generation, blob.generation)
+        if blob.generation > self._findings.generation:
+            self._findings.generation = blob.generation
 
     def _add_rival(self, rival: Rival) -> None:
         self._note_generation(rival.blob)
