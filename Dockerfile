@@ -6,8 +6,10 @@
 # Docker kills a container that has not stopped in 10 seconds, and --shutdown-grace alone gives uploads
 # as many.
 #
-# To pin the image below: docker buildx imagetools inspect python:3.13-slim, and put @sha256:... behind it.
-FROM python:3.13-slim
+# To build on one certain image, whatever the tag means by then:
+# docker build --build-arg BASE=python:3.13-slim@sha256:... -t gostore .
+ARG BASE=python:3.13-slim
+FROM ${BASE}
 
 COPY requirements/image.txt /tmp/image.txt
 RUN pip install --no-cache-dir --no-compile --require-hashes -r /tmp/image.txt

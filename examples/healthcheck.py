@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import sys
+from contextlib import suppress
 
 from gostore.daemon.parsers import endpoint_arguments
 from gostore.daemon.settings import Settings
@@ -23,7 +24,9 @@ def settings_of(pid: str) -> Settings:
     """Parse the command line of a daemon as the daemon did."""
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         arguments = [os.fsdecode(each) for each in file.read().split(b"\0")[:-1]]
-    os.chdir(f"/proc/{pid}/cwd")
+    # Some paths may be relative to its directory.
+    with suppress(OSError):
+        os.chdir(f"/proc/{pid}/cwd")
     options = Options()
     options.parseOptions(arguments[arguments.index("gostore") + 1 :])
     return options.settings
