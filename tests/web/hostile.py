@@ -11,6 +11,7 @@ from typing import cast
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 import gostore
+from gostore.web.browsers import Browsers
 from gostore.web.dispatch import Dispatcher
 from gostore.wire import Request
 from tests.store.memory_store import MemoryStore
@@ -31,6 +32,8 @@ TARGETS = (
     "/healthz",
     "/openapi.json",
     "/",
+    "/healthz?verbose",
+    "http://localhost/store/a",
     "*",
 )
 
@@ -102,7 +105,8 @@ class Served:
         store = MemoryStore()
         store.add("a", b"0123456789", metadata={"cache-control": "no-store"})
         store.add("b/c", b"")
-        self.dispatcher = Dispatcher(routes(store, put_creates=True, clock=self.clock))
+        browsers = Browsers(["localhost", "*.localhost"])
+        self.dispatcher = Dispatcher(routes(store, put_creates=True, clock=self.clock), browsers)
         self.requests: list[Request] = []
 
     def __call__(self, request: Request) -> None:
