@@ -248,9 +248,9 @@ class AdmissionTests(StoreCase):
         """What uploads have announced is no room for the next, until they end."""
         self.disk.room = (1_000_000, 10_000_000)
         self.open()
-        body = FakeBody(b"x", complete=False, length=600_000)
+        body = FakeBody(b"x", complete=False, length=999_990)
         first = self.store.create("a", body, Details())
-        second = FakeBody(complete=False, length=400_001)
+        second = FakeBody(complete=False, length=100_000)
         self.refused(self.store.create("b", second, Details()), second, NoSpace)
         self.wait(self.store.create("small", FakeBody(b"there is room for this"), Details()))
         self.wait(self.store.delete("small"))
