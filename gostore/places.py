@@ -1,4 +1,4 @@
-"""Places: how many clients may do something dear at a time, and that no client takes all. Pure."""
+"""Places: how many clients may do something expensive at once; no client takes all. Pure."""
 
 from __future__ import annotations
 

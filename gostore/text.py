@@ -1,4 +1,4 @@
-"""How paths, messages and times are shown to people, and messages not too often; the time."""
+"""How paths, messages and times are shown to people, and how repeated messages are limited."""
 
 from __future__ import annotations
 

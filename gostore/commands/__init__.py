@@ -1,4 +1,4 @@
 """The `gostore` command, one file for each subcommand.
 
-Nobody enters: setup.py names main.py as the program. Open main.py first.
+No other room imports this one. setup.py names main.py as the program. Open main.py first.
 """

@@ -1,4 +1,4 @@
-"""What the daemon says when it starts: where it listens, what to paste, what to beware of."""
+"""What the daemon says when it starts: where it listens, what to paste, what to watch out for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which uploads may begin: refused for want of room before a byte of the body is asked for."""
+"""Which uploads may begin: refused for lack of room before a byte of the body is asked for."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ WAITING_ALONE = 1024 * 1024
 #: With fewer uploads than this in progress, each may hold more memory.
 _FEW = 8
 
-#: The seconds after which a caller who was refused for want of room may try again.
+#: The seconds after which a caller who was refused for lack of room may try again.
 _RETRY_AFTER = 1
 
 
 @define(eq=False)
 class Ticket:
-    """Leave for one body to come: what it may use, and what it takes of what there is for all.
+    """Permission for one upload: what it may use, and what it takes of what there is for all.
 
     Once its bytes go to the disk as they come, it takes a place and its announced size, until
     `arrived`; then the memory that it holds, until `release`.  ``max_size`` of its bytes may come,

@@ -1,4 +1,4 @@
-"""What each verb means, while others are at work too.
+"""What each verb does, also under concurrency.
 
 Everything is decided in the reactor's thread, by the maps of `Index`: a check and what it allows
 happen in one turn, so no lock is needed.  The disk is the `Volume`'s, and only the workers' threads
@@ -85,7 +85,7 @@ class BlobStore:
 
         ``max_blob_size`` in bytes, None for no limit; ``reserve`` is how many bytes of the file
         system stay free, None for the larger of 1 % and 64 MiB; ``max_uploads`` bodies may be on
-        their way at a time, those aside that go through memory; ``max_open_files`` are kept open
+        their way at a time, not counting those held in memory; ``max_open_files`` are kept open
         for the next reader; ``rng`` draws the ids.
         """
         self.index = Index(id_bits, rng)

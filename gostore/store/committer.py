@@ -1,7 +1,7 @@
 """The order of changes: which is next at a location, and which become durable together.
 
 Changes of one location happen one after another.  The next is decided only when the one before it
-is durable and the maps show it, so a decision is always about the present, and generations grow in
+is durable and the maps show it, so every decision sees the current state, and generations grow in
 the order of the commits.  Changes of different locations share flushes: those decided while one
 batch is on its way to the disk make up the next.  Other work on a location's blob gets a turn too,
 and takes part in no flush.

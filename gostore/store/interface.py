@@ -1,4 +1,4 @@
-"""The contract of a provider of blobs: its verbs, its life, and the values that both exchange.
+"""The contract of a provider of blobs: its verbs, its life, and the values they exchange.
 
 A provider is asked by its verbs alone; the daemon opens, starts and stops it.  A verb answers with
 a Deferred that fails with an error of errors.py.  A write that can be refused before its body has

@@ -1,4 +1,4 @@
-"""The data files that were read of late, kept open for the next reader.
+"""The data files that were recently read, kept open for the next reader.
 
 Blobs are immutable, so an open file is never stale.  It is closed when its blob is replaced or
 deleted and nobody reads it any more: until then the disk keeps its bytes.

@@ -1,4 +1,4 @@
-"""The write protocol: in what order changes reach the disk, and what makes them last.
+"""The write protocol: in what order changes reach the disk, and what makes them durable.
 
 docs/architecture.md numbers its steps, and says what a crash between any two of them leaves.
 """
@@ -86,9 +86,9 @@ class WriteProtocol:
         """Carry out the changes, durably; say of each why it is not done, None if it is.
 
         The steps of the write protocol (docs/architecture.md) are taken for the whole batch
-        together: everything is written, everything is synced, everything is renamed, and a sync
-        of the root, begun after the last rename, makes the renames last.  Should that one fail,
-        `Directory.broken` is set, and the changes it was for fail with an unknown outcome.
+        together.  Small changes: write everything, flush the journal, rename everything.  Others:
+        write everything, flush everything, rename everything, flush the root.  If the last flush
+        fails, `Directory.broken` is set, and the changes that it was for have an unknown outcome.
         """
         attempts = [_Attempt(change) for change in changes]
         self._carry_out(attempts)

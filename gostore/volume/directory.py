@@ -14,10 +14,11 @@ What lies in it (everything else is foreign: reported, never touched)::
 A directory with one of these names is foreign, too, if it has no state file and holds anything but
 these files.
 
-A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was synced. It is
-removed by one rename to `.trash-*` (or, if there is no room for that, with its state file). So a
-directory with a plain number and a state file is always whole.  A state file is only ever replaced
-as a whole, by a rename inside its directory.
+A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was flushed, to its
+own files or to the redo journal. It is removed by one rename to `.trash-*` (or, if there is no room
+for that, with its state file). So a directory with a plain number and a state file is whole, or the
+journal has the blob whole. A state file is only ever replaced as a whole, by a rename inside its
+directory.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob
-from gostore.errors import BadRecord, ReadOnly, as_store_error
+from gostore.errors import BadRecord, DiskFailed, ReadOnly, as_store_error
 from gostore.volume.disk import NOT_REGULAR, Disk
 from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.journal.journal import NothingWritten
@@ -233,7 +234,9 @@ class Directory:
 
     def break_for(self, error: OSError | MemoryError, call: str = "a sync") -> str:
         """As `give_up`, since a call failed; return the reason."""
-        return self.give_up(f"{call} failed: {as_store_error(error)}")
+        failure = as_store_error(error)
+        reason = failure.reason if isinstance(failure, DiskFailed) else failure
+        return self.give_up(f"{call} failed: {reason}")
 
     def give_up(self, reason: str) -> str:
         """Let nothing be written any more, since nobody can say what is on the disk."""

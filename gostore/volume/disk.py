@@ -1,4 +1,4 @@
-"""The seam to the operating system: every system call that the volume makes goes through a `Disk`.
+"""The only interface to the operating system: all system calls of the volume go through a `Disk`.
 
 Tests pass their own: one that counts calls, fails or shortens the k-th, or forgets at a crash what
 was never synced.  The methods are those of `os`, with its arguments and its `OSError`s; names are

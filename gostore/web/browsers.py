@@ -5,7 +5,7 @@ browser says in Origin and Sec-Fetch-Site where a request comes from (Fetch Meta
 which name led it here: a page can point a name of its own at any address (DNS rebinding), and then
 this server looks to the browser like a part of that page's site.
 
-Clients that are no browsers send neither Origin nor Sec-Fetch-Site.
+Clients other than browsers send neither Origin nor Sec-Fetch-Site.
 """
 
 from __future__ import annotations

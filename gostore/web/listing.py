@@ -2,7 +2,7 @@
 
 list_forms.py says how a page is written in each form.
 
-To write a long list takes seconds of the processor. So all lists take turns: in each turn of the
+A long list takes seconds of CPU time. So all lists take turns: in each turn of the
 reactor one list does one step, and everybody else waits for one step at most. A large page is
 written while it is sent, in chunks, and never whole in memory.
 """

@@ -1,4 +1,4 @@
-"""Bodies of uploads that have something to say at their end."""
+"""Upload bodies with a trailer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recovery does again: blobs that the redo journal has whole, and their directories not."""
+"""What recovery does again: blobs that are complete in the journal but not in their directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done about the findings of a scan, at a start and while a store runs.
+"""Acts on what a scan found, at a start; quarantines blobs while a store runs.
 
 `repair` writes again what lives only in the journal, renames, and marks and removes what is dead.
 So a crash inside it is just another crash.

@@ -1,7 +1,7 @@
 """How header fields reach the parsers of other libraries: bounded, and without their exceptions.
 
-A client chooses every byte of a field. No parser that is not ours is called but through `parsed`,
-and no list but after `is_short_list`.
+A client chooses every byte of a field. Call the parsers of other libraries only through `parsed`,
+and for a list only after `is_short_list`.
 """
 
 from __future__ import annotations
