@@ -148,6 +148,7 @@ class ScanTests(RecoveryCase):
         """Where no blob may be read, of several, that is nobody's own fault: no start."""
         self.commit(1, "a")
         self.commit(2, "b")
+        os.mkdir(self.file(".new-3"))
         self.disk.fail("open", errno.EACCES, name=STATE, times=FOR_EVER)
         error = self.assertRaises(VolumeUnusable, scan, self.volume)
         self.assertIn(error.reason, {f"{name}: {os.strerror(errno.EACCES)}" for name in (1, 2)})

@@ -286,8 +286,13 @@ class Scan:
 
     def _check_reach(self) -> None:
         """Refuse to serve nothing: that more than one may not be read is no blob's own fault."""
-        names = [name for name in self._findings.unreadable if kind_of(name) is Kind.BLOB]
-        if len(names) > 1 and len(names) == len(self._findings.ids):
+        findings = self._findings
+        names = [name for name in findings.unreadable if kind_of(name) is Kind.BLOB]
+        rivals = (rival for rivals in self._rivals.values() for rival in rivals)
+        is_any_read = any(not rival.out_of_reach for rival in rivals)
+        if len(names) > 1 and not (
+            is_any_read or findings.live or findings.pending or findings.suspects or self._undone
+        ):
             reason = f"{names[0]}: {self._findings.unreadable[names[0]]}"
             raise VolumeUnusable(self._volume.shown_path, reason)
 
