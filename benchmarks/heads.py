@@ -131,7 +131,7 @@ def any_field(names: list[str], chance: random.Random) -> Field:
         chance.choice(names),
         chance.choice(("", "bytes=", "sha-256=", "text/html,", '"', "Tue, ", "a=(")),
         chance.choice(PATTERNS),
-        chance.choice((10, 60, 63, 900, 1000, 1024, 2000, 4000, 8000, 16_000)),
+        chance.choice((10, 31, 62, 150, 310, 430, 1000, 1024, 2000, 4000, 8000, 16_000)),
     )
 
 
