@@ -5,7 +5,9 @@ docs/architecture.md numbers its steps, and says what a crash between any two of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from attrs import define
 from twisted.logger import Logger
@@ -23,11 +25,15 @@ from gostore.volume.directory import (
     OutcomeUnknown,
     stage_name,
 )
+from gostore.volume.disk import NOT_REGULAR
 from gostore.volume.journal.format import Entry
 from gostore.volume.journal.journal import Journal, NothingWritten
 from gostore.volume.trash import Trash
 
-_STAGE_LOST = "Somebody has removed or changed the upload in the data directory; send it again"
+#: How a step fails that finds something else than what the step before has left.
+_CHANGED = NOT_REGULAR | {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY}
+
+_BY_HAND = "Somebody has removed or changed the upload in the data directory; send it again"
 
 log = Logger()
 
@@ -97,6 +103,7 @@ class WriteProtocol:
     def _carry_out(self, attempts: Sequence[_Attempt]) -> None:
         try:
             self._directory.check()
+            self._check_journal()
         except ReadOnly as error:
             _fail(attempts, error)
             return
@@ -137,6 +144,14 @@ class WriteProtocol:
                 self._delete_without_tombstones(failed)
         except OutcomeUnknown as unknown:
             _fail(attempts, DiskFailed(str(unknown)))
+
+    def _check_journal(self) -> None:
+        """Raise ReadOnly if somebody has removed the journal: no start would find what it holds."""
+        if self._journaled and self.journal.is_removed():
+            with suppress(OutcomeUnknown):
+                self.checkpoint()
+            reason = "a file of the redo journal has been removed"
+            raise ReadOnly(self._directory.give_up(reason))
 
     def _open_journal(self) -> bool:
         """Have the journal ready; without one, small changes are flushed as large ones are."""
@@ -278,7 +293,8 @@ class WriteProtocol:
         match attempt.change:
             case Commit() as commit:
                 attempt.record = statefile.dump(commit.blob)
-                self._prepare_blob(commit, attempt.record, sync=sync)
+                with _unless_changed():
+                    self._prepare_blob(commit, attempt.record, sync=sync)
             case Delete() as delete:
                 blob = self._record_of(delete.blob)
                 # It may be one already: by a rename that was reported as failed, or by hand.
@@ -291,13 +307,10 @@ class WriteProtocol:
         name = stage_name(commit.blob.id)
         if isinstance(commit.data, Stage):
             self._directory.finish(commit.data.release(), sync=sync)
-            try:
-                # The descriptor may have outlived the file's name.
-                self._directory.check_data_in(name, commit.blob.size)
-                self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)
-                self._directory.put_state_in_place(name)
-            except (FileNotFoundError, DataDamaged) as error:
-                raise Busy(_STAGE_LOST, retry_after=1) from error
+            # The descriptor may have outlived the file's name.
+            self._directory.check_data_in(name, commit.blob.size)
+            self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)
+            self._directory.put_state_in_place(name)
         else:
             self._directory.make(name)
             self._directory.write(f"{name}/{DATA}", commit.data, sync=sync)
@@ -316,7 +329,8 @@ class WriteProtocol:
     def _rename(self, change: Commit | Delete) -> None:
         """Make a change true, by the one rename that does."""
         if isinstance(change, Commit):
-            self._directory.rename(stage_name(change.blob.id), str(change.blob.id))
+            with _unless_changed():
+                self._directory.rename(stage_name(change.blob.id), str(change.blob.id))
         else:
             self._directory.put_state_in_place(str(change.blob.id))
 
@@ -356,6 +370,17 @@ class WriteProtocol:
             return self._directory.read_record(str(blob_id), blob_id).generation > generation
         except (OSError, BadRecord):
             return False
+
+
+@contextmanager
+def _unless_changed() -> Iterator[None]:
+    """Say that a commit may be retried if somebody's hand in the data directory spoilt it."""
+    try:
+        yield
+    except (OSError, DataDamaged) as error:
+        if isinstance(error, OSError) and error.errno not in _CHANGED:
+            raise
+        raise Busy(_BY_HAND, retry_after=1) from error
 
 
 def _good(attempts: Iterable[_Attempt]) -> list[_Attempt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 
 from gostore.blob import State
@@ -77,10 +78,20 @@ class CommitTests(VolumeCase):
             self.put("7", b"photo", "a.jpg")
             changes = [self.change(7, "a"), self.change(8 + trusted, "b")]
             errors = self.volume.protocol.carry_out(changes)
-            self.assertIsInstance(errors[0], DiskFailed)
+            self.assertIsInstance(errors[0], Busy)
             self.assertEqual((errors[1], self.volume.broken), (None, None))
             self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
             self.assertTrue(self.volume.trash.remove(".new-7"))
+
+    def test_removed_by_hand(self) -> None:
+        """A stage that somebody removes is no fault of the disk; the next try may do."""
+        for call in ("open", "rename"):
+            self.disk.before(call, lambda: shutil.rmtree(self.file(".new-7")), name=".new-7")
+            (error,) = self.volume.protocol.carry_out([self.change(7, "a")])
+            self.assertIsInstance(error, Busy, call)
+            self.assertIn("Somebody", str(error))
+            self.disk.heal()
+        self.commit(7, "a")
 
     def test_others_go_on(self) -> None:
         """In a batch only the one that fails is refused; the rest shares one flush of the root."""

@@ -434,6 +434,16 @@ class RedoTests(VolumeCase):
         self.assertIsInstance(error, ReadOnly)
         self.assertEqual(self.disk.calls, [])
 
+    def test_removed(self) -> None:
+        """If somebody removes the journal, what it holds is flushed, and nothing more written."""
+        self.commit(1, "a", b"data")
+        os.unlink(self.file(".journal-1"))
+        self.disk.clear()
+        (error,) = self.volume.protocol.carry_out([Commit(self.blob(2, "b", b"x"), b"x")])
+        self.assertIsInstance(error, ReadOnly)
+        self.assertEqual(self.disk.trace("syncfs", "mkdir"), ["syncfs /"])
+        self.assertEqual(self.volume.broken, "a file of the redo journal has been removed")
+
     def test_checkpoint_fails(self) -> None:
         """A failed flush of the files is never tried again, and the journal forgets nothing."""
         blob = self.commit(1, "a", b"data")

@@ -350,6 +350,13 @@ class Journal:
         if free < _SHARE * len(NAMES) * self._size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def is_removed(self) -> bool:
+        """Say whether somebody has removed one of the files that are open."""
+        try:
+            return any(self._disk.fstat(fd).st_nlink == 0 for fd in self._fds)
+        except OSError:
+            return False  # the failure says nothing about the files
+
     def close(self) -> None:
         """Close the files."""
         self._close(self._fds)
