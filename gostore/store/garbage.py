@@ -208,7 +208,8 @@ class Garbage:
         except OutcomeUnknown:
             pass  # as above
         except OSError as error:
-            log.warn("The journal is not told of what is collected: {error}", error=error)
+            if (due := self._volume.trash.repeats.due("the journal", str(error))) is not None:
+                log.warn("The journal is not told of what is collected: {error}", error=due)
 
     def _collect_in_worker(
         self, dead: Iterable[Dead], stages: Iterable[int]
@@ -217,5 +218,6 @@ class Garbage:
         try:
             return collected, self._volume.free()[0]
         except OSError as error:
-            log.warn("How much room is left is not known: {error}", error=error)
+            if (due := self._volume.trash.repeats.due("the room", str(error))) is not None:
+                log.warn("How much room is left is not known: {error}", error=due)
             return collected, None

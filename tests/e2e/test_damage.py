@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from gostore.volume.directory import DATA
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import STATE, Daemon, eventually
+from tests.e2e.daemon import STATE, Daemon, eventually, read_record
 
 SIZES = (1000, 300_000)
 
@@ -73,6 +74,32 @@ def test_data(make_daemon: Make, before: bool) -> None:
         else:
             assert daemon.ask("PUT", location, b"new").status == 200
             assert daemon.ask("GET", location).body == b"new"
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_link(make_daemon: Make, tmp_path: Path, size: int) -> None:
+    """A link in the place of a blob is not followed: nothing is served or removed behind it."""
+    daemon = make_daemon("--gc-interval", "0.1").start()
+    bodies = {name: name.encode() * size for name in ("read", "replaced", "deleted")}
+    for location, body in bodies.items():
+        assert daemon.ask("POST", location, body).status == 204
+    for name, record in daemon.records().items():
+        moved = tmp_path / record.location
+        (daemon.directory / name).rename(moved)
+        (daemon.directory / name).symlink_to(moved)
+    assert daemon.ask("GET", "read").status == 500
+    assert daemon.ask("PUT", "replaced", b"new").status == 200
+    assert daemon.ask("DELETE", "deleted").status == 200
+    numbers = [daemon.directory / name for name in daemon.names() if name.isdecimal()]
+    eventually(lambda: not any(map(Path.is_symlink, numbers)), "no link has the id of a blob")
+    daemon.stop()
+    daemon.start()
+    assert daemon.ask("GET", "replaced").body == b"new"
+    assert daemon.ask("GET", "deleted").status == 404
+    for location, body in bodies.items():
+        assert (tmp_path / location / DATA).read_bytes() == body
+        assert read_record(tmp_path / location).state == "OK"
     assert daemon.stop() == 0
 
 
