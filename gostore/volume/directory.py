@@ -169,12 +169,12 @@ class Directory:
         directory by then: nothing more is written until it leads here again.  This asks the kernel
         only for what it has in memory, and waits for no disk.
         """
-        if self.broken is None and self.is_removed():
-            self.give_up("the data directory has been removed")
         if self.broken is not None:
             raise ReadOnly(self.broken)
         was_hidden, self._is_hidden = self._is_hidden, not self._is_in_place()
         if self._is_hidden:
+            if self.is_removed():
+                raise ReadOnly(self.give_up("the data directory has been removed"))
             if not was_hidden:
                 log.critical("Read-only: {reason}", reason=_HIDDEN)
             raise ReadOnly(_HIDDEN)

@@ -272,7 +272,7 @@ class StartTests(StoreCase):
         )
         ids = [str(blob.id) for blob in blobs]
         for name, shown in ((STATE, ids), (JOURNAL[0], ["the redo journal"])):
-            self.disk.fail("open", errno.EACCES, name=name, times=2)
+            self.disk.fail("open", errno.EACCES, name=name, times=4)
             error = self.assertRaises(VolumeUnusable, store.open)
             self.assertIn(error.reason, [f"{each}: Permission denied" for each in shown])
             self.assertEqual(self.disk.open_files, [])
