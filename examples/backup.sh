@@ -1,7 +1,7 @@
 #!/bin/sh
 # Back up every blob while the daemon runs: backup.sh DIRECTORY. Run it again to bring the backup up to
 # date, or after a failure: it keeps the bytes that it has, by their digest, and fetches the others, 16 at
-# a time. restore.sh puts the blobs back. It needs curl 7.66 or newer.
+# a time. restore.sh puts the blobs back. It needs curl 7.67 or newer.
 #
 #   DIRECTORY/index   a line for each blob: its number, its SHA-256, when it was stored, and its path
 #   DIRECTORY/blobs/  the bytes; each file has their SHA-256 for a name
@@ -29,7 +29,7 @@ read_page() {
         function encode(text,    each, at, out) {
             for (at = 1; at <= length(text); at++) {
                 each = substr(text, at, 1)
-                out = out (each ~ /[A-Za-z0-9._~\/-]/ ? each : sprintf("%%%02X", code[each]))
+                out = out (each ~ "[A-Za-z0-9._~/-]" ? each : sprintf("%%%02X", code[each]))
             }
             return out
         }
@@ -117,7 +117,7 @@ fetch_all() {
         mkdir part
         if [ -s config ]; then
             # Whatever fails is missing below.
-            curl --disable --silent --show-error --parallel --parallel-max 16 --config config 2>> errors || true
+            curl --disable --silent --show-error --no-progress-meter --parallel --parallel-max 16 --config config 2>> errors || true
         fi
         (cd part && find . -type f | sed 's|^\./||' | xargs sha256sum /dev/null) |
             awk '$1 == $2 { print "part/" $1 }' | xargs sh -c '[ $# = 0 ] || mv -- "$@" blobs/' sh

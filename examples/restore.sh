@@ -1,7 +1,7 @@
 #!/bin/sh
 # Put back the blobs that backup.sh has fetched: restore.sh DIRECTORY. A blob that is there already stays as
 # it is: 409. Each blob goes with its digest, so the daemon refuses bytes that have changed since. The times
-# are new. The exit status is 1 if a blob was not put back. It needs curl 7.66 or newer.
+# are new. The exit status is 1 if a blob was not put back. It needs curl 7.67 or newer.
 set -eu
 GOSTORE=${GOSTORE:-http://localhost:7777}
 from=${1:-backup}
@@ -57,7 +57,7 @@ for batch in batch.*; do
             print "silent\ngloboff\npath-as-is"
         }
     ' "$batch" > config
-    curl --disable --silent --show-error --parallel --parallel-max 16 --config config > statuses 2>> errors || true
+    curl --disable --silent --show-error --no-progress-meter --parallel --parallel-max 16 --config config > statuses 2>> errors || true
     awk '
         FILENAME == "statuses" { status[$1] = $2; next }
         status[$1] != 204 { print "/store/" $4 ": " (status[$1] + 0 ? status[$1] : "cut") }

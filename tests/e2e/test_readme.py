@@ -236,6 +236,7 @@ def test_backup_of_damage(make_daemon: Make, tmp_path: Path) -> None:
     lines = ended.stderr.decode().splitlines()
     missing = [line for line in lines if line.startswith("missing: ")]
     assert missing == ["missing: /store/large", "missing: /store/short"]
+    assert all(line.startswith(("missing: ", "curl: ")) for line in lines), lines
     # An older backup keeps what it has of them.
     assert paste(copy("backup", old), daemon).startswith("3 blobs are in ")
 
