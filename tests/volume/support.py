@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Blob
 from gostore.volume.changes import Commit, Delete, Sync
 from gostore.volume.directory import DATA, STATE
+from gostore.volume.disk import Disk
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.repair import repair
 from gostore.volume.recovery.scan import scan
@@ -20,14 +22,23 @@ from gostore.volume.volume import Volume
 from tests.store.doubles import FaultyDisk, Ticks
 
 
+class OldKernel(Disk):
+    """A disk on a kernel that does not have openat2(2), or does not let us have it."""
+
+    @staticmethod
+    def _openat2(name: str, flags: int, mode: int = 0, *, dir_fd: int, resolve: int = 0) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
 class VolumeCase(SynchronousTestCase):
     """A volume on a `FaultyDisk` over a real directory, each change flushed for itself."""
 
     trusted = False
+    kernel: type[Disk] = Disk
 
     def setUp(self) -> None:
         self.path = os.path.abspath(self.mktemp())
-        self.disk = FaultyDisk(trusted=self.trusted)
+        self.disk = FaultyDisk(self.kernel(), trusted=self.trusted)
         self.ticks = Ticks()
         self.generation = 0
         self.volume = self.open()

@@ -12,7 +12,7 @@ from gostore.errors import BadRecord, ReadOnly
 from gostore.volume.changes import Commit, Delete, Discard
 from gostore.volume.collect import Dead, collect, retire
 from gostore.volume.directory import DataDamaged
-from tests.volume.support import VolumeCase
+from tests.volume.support import OldKernel, VolumeCase
 
 
 class PlaceTests(VolumeCase):
@@ -185,3 +185,9 @@ class LinkTests(VolumeCase):
                 self.volume.drop(stage)
             self.assertEqual(self.found(), self.before)
             shutil.rmtree(self.elsewhere)
+
+
+class OldKernelLinkTests(LinkTests):
+    """The same without openat2(2)."""
+
+    kernel = OldKernel

@@ -9,14 +9,7 @@ import stat
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.disk import NOT_REGULAR, SYNCFS_TRUSTED, Disk, UnsyncedDisk, file_system
-
-
-class OldKernel(Disk):
-    """A disk on a kernel that does not have openat2(2), or does not let us have it."""
-
-    @staticmethod
-    def _openat2(name: str, flags: int, mode: int = 0, *, dir_fd: int, resolve: int = 0) -> int:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+from tests.volume.support import OldKernel
 
 
 class DiskTests(SynchronousTestCase):
