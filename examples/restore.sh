@@ -44,6 +44,7 @@ awk '
 ' all
 split -l 500 all batch.
 bad=0
+: > errors
 for batch in batch.*; do
     [ -f "$batch" ] || continue
     awk '
@@ -67,4 +68,5 @@ for batch in batch.*; do
         cat failed >&2
     fi
 done
+if [ "$bad" = 1 ]; then sort -u errors >&2; fi
 exit $bad
