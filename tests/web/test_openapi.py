@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urljoin
 
 from openapi_spec_validator import validate
 from twisted.trial.unittest import SynchronousTestCase
@@ -63,6 +64,12 @@ class DescriptionTests(SynchronousTestCase):
                     served.setdefault(rule.rule, set()).update(rule.methods or ())
         # The routes leave OPTIONS to dispatch, which answers it for every path.
         self.assertEqual(described(), {path: {*each, "OPTIONS"} for path, each in served.items()})
+
+    def test_server(self) -> None:
+        """The server is where the document is, whatever a proxy puts before it (RFC 3986 4.2)."""
+        (server,) = json.loads(document())["servers"]
+        there = urljoin("https://a.example/blobs/openapi.json", server["url"])
+        self.assertEqual(there, "https://a.example/blobs/")
 
     def test_served(self) -> None:
         """It is served as JSON."""
