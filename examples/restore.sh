@@ -55,7 +55,7 @@ for batch in batch.*; do
             print "url = \"" host "/store/" $4 "\""
             print "request = \"POST\"\nheader = \"@fields/" $1 "\"\nupload-file = \"from/" $3 "\""
             print "output = \"/dev/null\"\nwrite-out = \"" $1 " %{http_code}\\n\""
-            print "silent\ngloboff\npath-as-is"
+            print "silent\nshow-error\ngloboff\npath-as-is"
         }
     ' "$batch" > config
     curl --disable --silent --show-error --no-progress-meter --parallel --parallel-max 16 --config config > statuses 2>> errors || true

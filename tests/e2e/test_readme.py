@@ -188,7 +188,8 @@ def test_backup_of_nobody(daemon: Daemon, tmp_path: Path) -> None:
     paste(copy("backup", tmp_path / "to"), daemon)
     before = (tmp_path / "to" / "index").read_bytes()
     for name, status in (("backup", 7), ("restore", 1)):
-        run(f"GOSTORE=http://127.0.0.1:1 {copy(name, tmp_path / 'to')}", daemon, status)
+        ended = run(f"GOSTORE=http://127.0.0.1:1 {copy(name, tmp_path / 'to')}", daemon, status)
+        assert b"Failed to connect" in ended.stderr or b"Could not connect" in ended.stderr
     assert (tmp_path / "to" / "index").read_bytes() == before
     assert paste(copy("backup", tmp_path / "to"), daemon).startswith("1 blobs are in ")
 
