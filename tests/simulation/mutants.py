@@ -250,35 +250,35 @@ MUTANTS = (
         is_long=True,
     ),
     Mutant(
-        "what vanishes is not synced",
+        "a delete without a tombstone is not synced",
         "volume.commit",
         "            if group:\n                self._directory.sync_root()\n",
         "",
         trials.full_disk,
     ),
     Mutant(
-        "what vanishes goes together with its elders",
+        "without a tombstone a blob goes together with its elders",
         "volume.commit",
         "        for group in (elders, [last]):\n",
         "        for group in ([*elders, last],):\n",
         trials.full_disk,
     ),
     Mutant(
-        "what vanishes goes before its elders",
+        "without a tombstone a blob goes before its elders",
         "volume.commit",
         "        for group in (elders, [last]):\n",
         "        for group in ([last], elders):\n",
         trials.full_disk,
     ),
     Mutant(
-        "what vanishes where no name can be given is not flushed",
+        "the removal of a state file is not flushed",
         "volume.trash",
         "        with self._directory.flushing(name), suppress(FileNotFoundError):\n",
         "        with suppress(FileNotFoundError):\n",
         trials.full_disk,
     ),
     Mutant(
-        "where no name can be given nothing vanishes",
+        "what cannot be renamed is not deleted",
         "volume.trash",
         "            if not is_no_space(error) and error.errno != errno.EXDEV:\n"
         "                raise\n",
@@ -467,7 +467,7 @@ JOURNAL_MUTANTS = (
         "            self.journal.advance",
     ),
     _journal(
-        "the journal is not forgotten before something vanishes",
+        "the journal is not forgotten before a delete without a tombstone",
         "volume.commit",
         "< len(good):\n                self.forget_journal()\n",
         "< len(good):\n",
@@ -727,7 +727,7 @@ JOURNAL_MUTANTS = (
         trials.found_damaged,
     ),
     _journal(
-        "what vanishes is not synced, with a journal",
+        "a delete without a tombstone is not synced, with a journal",
         "volume.commit",
         "            if group:\n                self._directory.sync_root()\n",
         "",
