@@ -1,11 +1,11 @@
-"""What the pages of other sites may not make a browser do here (docs/http.md, "Browsers").
+"""The rules that keep pages of other sites from using a browser against this server.
 
-Every page that a user opens can send requests to a server on the user's own machine or network. A
-browser says in Origin and Sec-Fetch-Site where a request comes from (Fetch Metadata), and in Host
-which name led it here: a page can point a name of its own at any address (DNS rebinding), and then
-this server looks to the browser like a part of that page's site.
+Every page that a user opens can send requests to a server on the user's own machine or network. The
+browser says in Origin and Sec-Fetch-Site where such a request comes from (Fetch Metadata). Other
+clients send neither.
 
-Clients other than browsers send neither Origin nor Sec-Fetch-Site.
+A page can also point a name of its own at any address (DNS rebinding). The browser then takes this
+server for a part of that page's site, and only Host shows the name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Browsers:
-    """Refuses what a browser should not have been made to ask for.
+    """Refuses requests that only a page of another site would send.
 
     ``names`` are the host names that this server answers to, such as "blobs.example", "*.example"
     or "*". With None they are those of this machine where it listens on a loopback address, and any

@@ -1,10 +1,9 @@
-"""What keeps a reader's browser from running what a stranger stored.
+"""The header fields that keep a reader's browser from running a stranger's blob.
 
-A blob is never to act as a page of this server. Every answer forbids the browser to guess a type
-(nosniff), to run a script or load anything but what its type needs to be shown
-(Content-Security-Policy), and to let pages of other sites use it (Cross-Origin-Resource-Policy,
-frame-ancestors). A browser that is led to a blob shows types that hold no scripts, and saves every
-other one as a file.
+A blob must never act as a page of this server. Every answer forbids the browser to guess a type
+(nosniff), to run a script or to load more than the type needs (Content-Security-Policy), and to let
+pages of other sites use the blob (Cross-Origin-Resource-Policy, frame-ancestors). A browser that
+navigates to a blob shows images, sounds, films, plain text and PDF. It saves any other type.
 """
 
 from __future__ import annotations

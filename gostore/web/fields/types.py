@@ -1,4 +1,4 @@
-"""The type of a blob by its name, for an upload that does not say what it sends.
+"""The type of a blob by its name, for an upload that names no type.
 
 curl and many scripts send no Content-Type, or the one of a form, whatever the file is.
 """
@@ -58,7 +58,7 @@ _OURS = {
 }
 """By the extension. It comes first: Python's own table differs from version to version."""
 
-# Pages, pictures and data in XML, which may hold scripts; scripts; and what holds pages.
+# Types that run: pages, everything in XML, scripts, and containers of pages.
 _RUN = re.compile(
     r".*/(?:.*\+)?xml|.*/x?html.*|.*/xhtml.*|.*(?:java|ecma|vb|j|live)script.*|application/wasm"
     r"|message/.*|multipart/.*|application/x-(?:shockwave-flash|java.*)|text/(?:xsl|x-component)"
@@ -71,8 +71,8 @@ _python = mimetypes.MimeTypes()
 def type_of_name(location: str) -> str | None:
     """The type that the extension of a location stands for; None if no type does.
 
-    Never a type that a browser would run as a page or a script: only an upload itself can ask for
-    that.
+    A browser must not run a blob only because of its name, so no type of a page or a script is
+    returned. An upload that wants one has to say so.
     """
     stem, dot, extension = location.rpartition(".")
     if not dot or "/" in extension or not stem or stem.endswith("/"):
