@@ -413,7 +413,7 @@ class SimulatedDisk(Disk):
     def _grow_file(self, file: File, size: int) -> None:
         self._allocate(_blocks(max(size, len(file.data))) - _blocks(len(file.data)))
 
-    def open(  # type: ignore[override]
+    def open(
         self, path: bytes | str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
         name = os.fsdecode(path)
@@ -521,7 +521,7 @@ class SimulatedDisk(Disk):
     def leads_to(self, path: bytes | str, dir_fd: int) -> bool:  # type: ignore[override]
         return True
 
-    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:  # type: ignore[override]
+    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:
         raise BlockingIOError(errno.EAGAIN, "nothing is in memory")
 
     def is_cached(self, fd: int, offset: int, length: int) -> bool:  # type: ignore[override]

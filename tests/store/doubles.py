@@ -448,7 +448,7 @@ class FaultyDisk(Disk):
     def leads_to(self, path: bytes | str, dir_fd: int) -> bool:  # type: ignore[override]
         return self.under.leads_to(path, dir_fd)
 
-    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:  # type: ignore[override]
+    def open_cached(self, name: str, flags: int, dir_fd: int) -> int:
         """Open as the test says."""
         self.asked_now += 1
         if not self.opens_now:
