@@ -8,9 +8,12 @@
 #   DIRECTORY/heads/  the header fields; each file has the blob's number for a name
 #
 # Each blob is whole, as it was at some moment of the backup. A blob stored during the backup may be missing.
+# A blob that the daemon has no more leaves the backup, too. But if the daemon has no blob at all, the backup
+# stays as it is: the disk of the daemon may be missing.
 # The exit status is 1 if a blob is missing for another reason. Its version in an older backup stays.
 set -eu
 GOSTORE=${GOSTORE:-http://localhost:7777}
+GOSTORE=${GOSTORE%/}
 to=${1:-backup}
 export GOSTORE LC_ALL=C
 
@@ -148,6 +151,11 @@ if [ -s missing ]; then
     sed 's|^|missing: /store/|' missing >&2
     # The older backup has one of these, perhaps.
     awk 'FILENAME == "missing" { missing[$1] = 1; next } $4 in missing' missing index >> next
+fi
+if [ ! -s next ] && [ -s index ] && [ "$bad" = 0 ]; then
+    rm -rf part page page.head files config wanted missing errors next
+    echo "the daemon has no blobs, and $to has: it stays as it is; give another directory for an empty backup" >&2
+    exit 1
 fi
 sync
 mv next index

@@ -4,6 +4,7 @@
 # are new. The exit status is 1 if a blob was not put back. It needs curl 7.67 or newer.
 set -eu
 GOSTORE=${GOSTORE:-http://localhost:7777}
+GOSTORE=${GOSTORE%/}
 from=${1:-backup}
 export GOSTORE LC_ALL=C
 

@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NoReturn
@@ -77,15 +77,18 @@ def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
     return FilteringLogObserver(observer, [LogLevelFilterPredicate(LogLevel.info)])
 
 
-def leave(twistd: Mapping[str, Any], name: str) -> NoReturn:
-    """End the process, before its service starts, because of a signal."""
+def leave(twistd: Mapping[str, Any], name: str, end: Callable[[int], object] = os._exit) -> None:
+    """End the process, before its service starts, because of a signal.
+
+    As `signals.exit_at_once` does: an exception could be swallowed.
+    """
     path, pipe = twistd.get("pidfile"), twistd.get("statusPipe")
     # Before it forks, the file is another daemon's.
     if path and pid_in(path) == os.getpid():
         os.unlink(path)
     if pipe is not None:
         os.write(pipe, b"1 gostore: Received " + name.encode())
-    raise SystemExit(0)
+    end(0)
 
 
 def refuse(twistd: Mapping[str, Any], line: str) -> NoReturn:

@@ -7,6 +7,7 @@ discards a signal to process 1 (in a container) that has no handler.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -29,8 +30,12 @@ def on_signal(end: Callable[[str], object]) -> None:
 
 
 def exit_at_once(name: str) -> NoReturn:
-    """End the process while it has begun nothing."""
-    raise SystemExit(0)
+    """End the process while it has begun nothing.
+
+    Not by SystemExit: the import system and weakref callbacks, which a signal may interrupt, can
+    swallow an exception.
+    """
+    os._exit(0)
 
 
 if "twisted.scripts.twistd" in sys.modules:

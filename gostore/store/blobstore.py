@@ -152,6 +152,10 @@ class BlobStore:
         for dead in found.dead:
             self.garbage.add(dead)
         self._generation = found.generation
+        if found.unreadable:
+            # A blob that nobody may read now may have any generation that this store has reached,
+            # and must not win over what is written from now on. No store commits once a nanosecond.
+            self._generation = max(found.generation, self._volume.now())
         self.admission.start(free, total)
         try:
             self._workers.start()

@@ -51,10 +51,11 @@ class Browsers:
     def check(self, request: Request) -> None:
         """Raise Refusal: 421 for a foreign Host, 403 for a write that another site's page sends."""
         server = request.server
-        is_unix = isinstance(server, UNIXAddress)
-        # Clients of a Unix socket put anything into Host, and no page can connect to one.
-        if not is_unix and (
-            self._names is not None or (server.host, server.port) in self._loopback  # type: ignore[attr-defined]
+        # Clients of a Unix socket put anything into Host, and no page can connect to one, but by a
+        # proxy. Then the setting has the proxy's names.
+        is_unix = isinstance(server, UNIXAddress) and self._names is None
+        if self._names is not None or (
+            not is_unix and (server.host, server.port) in self._loopback  # type: ignore[attr-defined]
         ):
             self._check_host(request)
         if request.method in WRITES and not request.headers.has_none_of(_FROM_A_PAGE):
@@ -107,7 +108,7 @@ def _check_site(request: Request, is_unix: bool) -> None:
         host = (headers.get(b"host") or b"").decode("latin-1")
         foreign = not _is_own(origin.decode("latin-1"), host, request.is_secure)
     if foreign:
-        raise Refusal(403, "A page of another site may not write here")
+        raise Refusal(403, "A page of another site may not write here: Origin is not that of Host")
 
 
 def _is_own(origin: str, host: str, is_secure: bool) -> bool:

@@ -194,6 +194,17 @@ def test_backup_of_nobody(daemon: Daemon, tmp_path: Path) -> None:
     assert paste(copy("backup", tmp_path / "to"), daemon).startswith("1 blobs are in ")
 
 
+def test_backup_of_nothing(daemon: Daemon, tmp_path: Path) -> None:
+    """A daemon that has lost all its blobs, for want of its disk say, empties no backup."""
+    assert daemon.ask("POST", "a", b"b").status == 204
+    paste(copy("backup", tmp_path / "to"), daemon)
+    daemon.empty()
+    ended = run(copy("backup", tmp_path / "to"), daemon, status=1)
+    assert b"the daemon has no blobs" in ended.stderr
+    paste(copy("restore", tmp_path / "to"), daemon)
+    assert daemon.ask("GET", "a").body == b"b"
+
+
 def test_backup_and_curlrc(daemon: Daemon, tmp_path: Path) -> None:
     """A ~/.curlrc confuses neither script."""
     (tmp_path / ".curlrc").write_text('include\nfail\nwrite-out = "x"\nuser-agent = "rclone/1"\n')

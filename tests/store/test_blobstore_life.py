@@ -26,7 +26,7 @@ from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import Disk
 from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.volume import Volume
-from tests.store.doubles import FILE, SECOND, FakeBody, InlineWorkers, PromptClock
+from tests.store.doubles import FILE, FOR_EVER, SECOND, FakeBody, InlineWorkers, PromptClock
 from tests.store.support import LARGE, StoreCase
 
 YEARS = 25 * 365 * 86400 * SECOND
@@ -277,6 +277,19 @@ class StartTests(StoreCase):
             self.assertIn(error.reason, [f"{each}: Permission denied" for each in shown])
             self.assertEqual(self.disk.open_files, [])
             self.disk.heal()
+
+    def test_out_of_reach_and_written_anew(self) -> None:
+        """A write over a blob that a start may not read is the newer one when both can be read."""
+        for _ in range(5):
+            self.store_blob("kept")
+        old = self.store_blob("b", b"old")
+        self.disk.fail("open", errno.EACCES, name=f"{old.id}/{STATE}", times=FOR_EVER)
+        self.open()
+        new = self.store_blob("b", b"new")
+        self.assertGreater(new.generation, old.generation + 1)
+        self.disk.heal()
+        self.open()
+        self.assertEqual(self.read("b"), b"new")
 
     def test_something_in_place_of_the_journal(self) -> None:
         """What has taken the place of a journal's file is named, and the directory let go of."""

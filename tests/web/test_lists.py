@@ -161,6 +161,17 @@ class ListTests(WebCase):
         self.assertEqual(self.ask("HEAD", "/store/?limit=10000").code, 200)
         self.assertEqual(self.ask("GET", "/store/").code, 200)
 
+    def test_gone_from_an_empty_directory(self) -> None:
+        """A client that leaves the page of an empty directory leaves its place, too."""
+        clock = Clock()
+        self.dispatcher = Dispatcher([Lists(self.store, clock, max_lists=4)])
+        for _ in range(6):
+            self.ask("GET", "/store/nothing/", self.html).is_gone = True
+            clock.advance(0)
+        request = self.ask("GET", "/store/nothing/", self.html)
+        clock.advance(0)
+        self.assert_refused(request, 400)
+
     def test_gone(self) -> None:
         """A list is given up when its client is gone, and its place is free."""
         for number in range(3 * STEP):

@@ -90,6 +90,7 @@ class Lists:
             page = await self._page(request, query)
             if not page.is_empty:
                 return _answer(page)
+            page.close()
         raise Refusal(400, "This is no location: the location has an empty segment")
 
     async def _page(self, request: Request, query: listing.Query) -> listing.Document:
