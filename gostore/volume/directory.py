@@ -141,6 +141,7 @@ class Directory:
         self.disk = disk
         self.root = -1
         self._path: bytes | str = ""
+        self._opened: os.stat_result
         #: Whether the link count tells that the directory has been removed.
         self.has_links = False
         self._is_hidden = False
@@ -153,6 +154,12 @@ class Directory:
         """Open the directory at a path."""
         self.root = self.disk.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._path = path
+
+    def remember(self) -> None:
+        """Note what is open, so that `check` need not ask for every write."""
+        self._opened = self.disk.fstat(self.root)
+        # Some file systems (FUSE) count none.
+        self.has_links = self._opened.st_nlink > 0
 
     def close(self) -> None:
         """Close the directory, if it is open."""
@@ -190,7 +197,7 @@ class Directory:
 
     def _is_in_place(self) -> bool:
         try:
-            return self.disk.leads_to(self._path, self.root)
+            return self.disk.leads_to(self._path, self._opened)
         except OSError:
             return True  # as far as anybody can see
 

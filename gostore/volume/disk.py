@@ -143,10 +143,10 @@ class Disk:
             os.close(above)
 
     @staticmethod
-    def leads_to(path: bytes | str, dir_fd: int) -> bool:
-        """Say whether a path leads to an open directory, through whatever links and mounts."""
+    def leads_to(path: bytes | str, directory: os.stat_result) -> bool:
+        """Say whether a path leads to a directory, through whatever links and mounts."""
         try:
-            return os.path.samestat(os.stat(path), os.fstat(dir_fd))
+            return os.path.samestat(os.stat(path), directory)
         except (FileNotFoundError, NotADirectoryError):
             return False
 

@@ -94,8 +94,7 @@ class Volume:
             # now, a power cut could still take it back.
             self.disk.syncfs(self.directory.root)
             self.disk.fsync(self.directory.root)
-            # Some file systems (FUSE) count none.
-            self.directory.has_links = self.disk.fstat(self.directory.root).st_nlink > 0
+            self.directory.remember()
         self.directory.syncfs_trusted = self.disk.syncfs_trusted(self.directory.root)
 
     def _make(self, path: bytes | str) -> None:

@@ -518,7 +518,7 @@ class SimulatedDisk(Disk):
     def syncfs_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
         return self.trusted
 
-    def leads_to(self, path: bytes | str, dir_fd: int) -> bool:  # type: ignore[override]
+    def leads_to(self, path: bytes | str, directory: object) -> bool:  # type: ignore[override]
         return True
 
     def open_cached(self, name: str, flags: int, dir_fd: int) -> int:
