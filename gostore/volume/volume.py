@@ -116,6 +116,7 @@ class Volume:
         """
         with self._refusing():
             self._open_root(lock=lock)
+            self.directory.remember()
 
     def _open_root(self, *, lock: bool) -> None:
         self.directory.open(self.path)
