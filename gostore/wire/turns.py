@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,6 +16,9 @@ CHUNKS_A_TURN = 128
 
 PIECES_A_TURN = 16
 """How many pieces of one response are written in a turn, if the client takes them at once."""
+
+SOCKETS_A_TURN = 32
+"""How many sockets are served in a turn: with a thousand ready ones no timer would fire."""
 
 
 class Turns:
@@ -46,3 +50,40 @@ class Turns:
             self._waiting.popleft()
             if self._waiting:
                 self._clock.callLater(0, self._do_one)
+
+
+class ShortPolls:
+    """Takes the place of a reactor's epoll object. A poll reports no more sockets than a turn has.
+
+    The kernel reports the others first the next time (epoll_wait(2)), so all get their turns.
+    """
+
+    def __init__(self, poller: Any) -> None:
+        self._poller = poller
+        # What the reactor calls for each socket needs no call of ours.
+        self.register = poller.register
+        self.modify = poller.modify
+        self.unregister = poller.unregister
+
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        """Wait until sockets are ready; return some of them, each with its events."""
+        most = SOCKETS_A_TURN if maxevents < 0 else min(maxevents, SOCKETS_A_TURN)
+        found: list[tuple[int, int]] = self._poller.poll(timeout, most)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the epoll object's."""
+        return getattr(self._poller, name)
+
+
+def shorten_polls(reactor: Any) -> None:
+    """Let each turn of a reactor serve a few sockets only, if it is Twisted's epoll reactor.
+
+    Twisted has no setting for that: it asks for as many events as there are sockets. By now twistd
+    has installed a reactor, and any other kind stays as it is.
+    """
+    from twisted.internet.epollreactor import EPollReactor
+
+    poller = getattr(reactor, "_poller", None)
+    if isinstance(reactor, EPollReactor) and poller and not isinstance(poller, ShortPolls):
+        vars(reactor)["_poller"] = ShortPolls(poller)

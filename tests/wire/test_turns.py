@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.pollreactor import PollReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.wire.turns import CHUNKS_A_TURN, PIECES_A_TURN, REQUESTS_A_TURN, Turns
+from gostore.wire.turns import (
+    CHUNKS_A_TURN,
+    PIECES_A_TURN,
+    REQUESTS_A_TURN,
+    SOCKETS_A_TURN,
+    Turns,
+    shorten_polls,
+)
 from tests.wire.support import GET, Client, Pieces, Turning, chunked, head, responder
 
 TINY = 10_000
@@ -220,3 +231,76 @@ class SourceTests(SynchronousTestCase):
         client.lose()
         client.settle()
         self.assertEqual((source.reads, source.closed), (PIECES_A_TURN, 1))
+
+
+class Ready:
+    """A socket that always has something to read, and notes that it was served."""
+
+    def __init__(self, number: int, served: list[int]) -> None:
+        self._number = number
+        self._served = served
+        self._socket, self._peer = socket.socketpair()
+        self._peer.send(b"x")
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def doRead(self) -> None:
+        """Read nothing, so that the socket stays ready."""
+        self._served.append(self._number)
+
+    def logPrefix(self) -> str:
+        """The name in the log."""
+        return "ready"
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._socket.close()
+        self._peer.close()
+
+
+class ShortPollsTests(SynchronousTestCase):
+    """A reactor with many ready sockets."""
+
+    def serve(self, reactor: EPollReactor | PollReactor, sockets: int, turns: int) -> list[int]:
+        """The sockets that some turns of a reactor served, in their order."""
+        served: list[int] = []
+        everyone = [Ready(number, served) for number in range(sockets)]
+        for each in everyone:
+            reactor.addReader(each)
+        for _ in range(turns):
+            reactor.doIteration(0)
+        for each in everyone:
+            reactor.removeReader(each)
+            each.close()
+        return served
+
+    def test_a_few_a_turn(self) -> None:
+        """A turn serves 32 ready sockets, and the next turns the others before the same again."""
+        reactor = EPollReactor()
+        shorten_polls(reactor)
+        served = self.serve(reactor, 3 * SOCKETS_A_TURN, 3)
+        self.assertEqual(sorted(served), list(range(3 * SOCKETS_A_TURN)))
+        self.assertEqual(len(self.serve(reactor, 100, 1)), SOCKETS_A_TURN)
+
+    def test_once(self) -> None:
+        """Shortened twice, a reactor is as if it had been shortened once."""
+        reactor = EPollReactor()
+        shorten_polls(reactor)
+        poller = vars(reactor)["_poller"]
+        shorten_polls(reactor)
+        self.assertIs(vars(reactor)["_poller"], poller)
+
+    def test_few_sockets(self) -> None:
+        """With fewer sockets than that, all are served in a turn; they can be removed and added."""
+        reactor = EPollReactor()
+        shorten_polls(reactor)
+        for _ in range(2):
+            self.assertEqual(sorted(self.serve(reactor, 5, 1)), [0, 1, 2, 3, 4])
+
+    def test_another_reactor(self) -> None:
+        """A reactor of another kind stays as it is, and serves them all."""
+        reactor = PollReactor()
+        shorten_polls(reactor)
+        self.assertEqual(len(self.serve(reactor, 100, 1)), 100)
