@@ -30,6 +30,7 @@ TOP: dict[str, set[str]] = {
     "blob": {"errors"},
     "errors": set(),
     "text": set(),
+    "ini": set(),
     "places": set(),
 }
 

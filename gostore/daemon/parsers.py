@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
+from gostore.ini import parse_size
 from gostore.volume.changes import Sync
 
 T = TypeVar("T")
@@ -34,20 +35,6 @@ def parse_flag(text: str) -> bool:
     if value is None:
         raise ValueError(f"{text!r} is neither yes nor no")
     return value
-
-
-_SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])(i?B)?|B)?", re.IGNORECASE)
-
-
-def parse_size(text: str) -> int:
-    """Read a number of bytes: 65536, 64K, 64KiB (1024 each) or 64KB (1000 each)."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a size such as 65536, 64K or 64KiB")
-    number, prefix, unit = match.groups()
-    base = 1000 if unit is not None and unit.lower() == "b" else 1024
-    power = "KMGT".index(prefix.upper()) + 1 if prefix else 0
-    return int(number) * int(base**power)
 
 
 def parse_size_above_zero(text: str) -> int:

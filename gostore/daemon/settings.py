@@ -10,8 +10,6 @@ Everything is a pure value here: nothing opens a file or looks at a directory.
 
 from __future__ import annotations
 
-import configparser
-import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
@@ -27,11 +25,11 @@ from gostore.daemon.parsers import (
     parse_listen,
     parse_seconds,
     parse_seconds_above_zero,
-    parse_size,
     parse_size_above_zero,
     parse_sync,
     parse_text,
 )
+from gostore.ini import BadFile, Entry, parse_size, read_ini
 from gostore.volume.changes import Sync
 
 SECTION = "gostore"
@@ -305,48 +303,34 @@ def parse_config(text: str, file: str) -> dict[str, object]:
     ``file`` is its name in errors. Returns the parsed values by setting name. Raises BadSetting,
     which names the file, the line and the reason.
     """
-    # No section is special, case matters in names, and "%" means itself.
-    parser = configparser.RawConfigParser(default_section="")
-    parser.optionxform = str  # type: ignore[assignment, method-assign]  # the documented way
     try:
-        parser.read_string(text)
-    except configparser.MissingSectionHeaderError as error:
-        raise BadSetting(f"{file}, line {error.lineno}: no [{SECTION}] line above it") from error
-    except configparser.DuplicateSectionError as error:
-        reason = f"the section [{error.section}] is there twice"
-        raise BadSetting(f"{file}, line {error.lineno}: {reason}") from error
-    except configparser.DuplicateOptionError as error:
-        raise BadSetting(f"{file}, line {error.lineno}: {error.option} is set twice") from error
-    except configparser.ParsingError as error:
-        line = error.errors[0][0]
-        raise BadSetting(f"{file}, line {line}: neither a setting nor a comment") from error
-
+        sections = read_ini(text, file, SECTION)
+    except BadFile as error:
+        raise BadSetting(str(error)) from error
     values: dict[str, object] = {}
-    for section in parser.sections():
-        if section != SECTION:
-            where = _line_of(rf"\[{re.escape(section)}\]", text)
-            raise BadSetting(f"{file}, line {where}: unknown section [{section}]")
-        for name, value in parser.items(section):
-            where = _line_of(rf"{re.escape(name)}\s*[=:]", text)
-            setting = TABLE.get(name)
-            if setting is None:
-                raise BadSetting(f"{file}, line {where}: unknown setting {name!r}")
-            if "\n" in value and not setting.many:
-                raise BadSetting(f"{file}, line {where}: {name} goes on over several lines")
-            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-                # INI has no quotes: they would be part of the name of a directory.
-                raise BadSetting(
-                    f"{file}, line {where}: {name}: leave out the quotes around {value}"
-                )
+    for section in sections:
+        if section.name != SECTION:
+            raise BadSetting(f"{file}, line {section.line}: unknown section [{section.name}]")
+        for entry in section.entries.values():
             try:
-                texts = value.strip().splitlines() if setting.many else value
-                values[name] = setting.parse_all(texts)
+                values[entry.name] = _value_of(entry)
             except ValueError as error:
-                raise BadSetting(f"{file}, line {where}: {name}: {error}") from error
+                raise BadSetting(f"{file}, line {entry.line}: {error}") from error
     return values
 
 
-def _line_of(pattern: str, text: str) -> int:
-    """The number of the first line that starts with the pattern; configparser keeps no numbers."""
-    lines = text.splitlines()
-    return next(n for n, line in enumerate(lines, 1) if re.match(rf"\s*{pattern}", line))
+def _value_of(entry: Entry) -> object:
+    """Parse the value of a setting. Raises ValueError with the reason."""
+    name, value = entry.name, entry.value
+    setting = TABLE.get(name)
+    if setting is None:
+        raise ValueError(f"unknown setting {name!r}")
+    if len(entry.lines) > 1 and not setting.many:
+        raise ValueError(f"{name} goes on over several lines")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        # INI has no quotes: they would be part of the name of a directory.
+        raise ValueError(f"{name}: leave out the quotes around {value}")
+    try:
+        return setting.parse_all([line for _, line in entry.lines] if setting.many else value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
