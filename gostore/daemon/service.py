@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IReactorTime,
 )
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -30,7 +31,7 @@ from gostore.daemon.listener import CannotListen, Listener, make_endpoint
 from gostore.daemon.process import collections_paused, share_of_files
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
-from gostore.errors import StoreError
+from gostore.errors import Stopping, StoreError
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
@@ -40,7 +41,7 @@ from gostore.web.browsers import Browsers
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
-from gostore.web.routes.status import Status
+from gostore.web.routes.status import PROBES, Check, Status
 from gostore.wire import MAX_BODY, HTTPFactory, Limits, shorten_polls
 
 log = Logger()
@@ -126,14 +127,16 @@ class Daemon(MultiService):
     def stopService(self) -> Deferred[None]:
         """Stop step by step. A step that fails is logged, and the next one happens all the same.
 
-        Accept no more; finish requests, uploads within the grace time; let a collection run end;
-        leave off scrubbing; finish commits; unlock the volume.
+        Say so at /readyz; after a delay accept no more; finish requests, uploads within the grace
+        time; let a collection run end; leave off scrubbing; finish commits; unlock the volume.
         """
         Service.stopService(self)
         return Deferred.fromCoroutine(self._shut_down())
 
     async def _shut_down(self) -> None:
         log.info("Shutting down")
+        if delay := self._settings.shutdown_delay:
+            await deferLater(self._clock, delay)
         steps: list[Callable[[], object]] = [
             self._listener.stopService,
             lambda: Deferred.fromCoroutine(self._finish_requests()),
@@ -180,11 +183,12 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_open_files=share_of_files(10),
     )
     browsers = Browsers(settings.hosts)
+    checks: dict[str, Check] = {}
     dispatcher = Dispatcher(
         [
             Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms),
             Lists(store, reactor, max_lists=settings.max_lists),
-            Status(store),
+            Status(store, checks),
         ],
         browsers,
     )
@@ -192,7 +196,9 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
     listener = Listener(endpoints, factory, browsers.listening_on)
-    return Daemon(settings, store, listener, reactor, refuse)
+    daemon = Daemon(settings, store, listener, reactor, refuse)
+    checks["running"] = lambda: "" if daemon.running else str(Stopping())
+    return daemon
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -201,7 +207,7 @@ def make_limits(settings: Settings) -> Limits:
     named = {each.name: values[each.name] for each in fields(Limits) if each.name in values}
     named["max_blob_size"] = settings.max_blob_size or MAX_BODY
     named["max_connections"] = connection_limit(settings)
-    return Limits(**named, turned_away=share_of_files(5))
+    return Limits(**named, turned_away=share_of_files(5), probes=PROBES)
 
 
 def connection_limit(settings: Settings) -> int:

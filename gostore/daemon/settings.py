@@ -266,6 +266,14 @@ class Settings:
     send_timeout: float = _setting(
         PACE, "60", parse_seconds_above_zero, "Seconds a client may leave a response untaken."
     )
+    shutdown_delay: float = _setting(
+        PACE,
+        "0",
+        parse_seconds,
+        "Seconds from the signal until the port closes; /readyz answers 503 meanwhile.",
+        "A load balancer sees that and sends its requests elsewhere, so none finds the port"
+        " closed. Give it a little more than the interval of its checks.",
+    )
     shutdown_grace: float = _setting(
         PACE, "10", parse_seconds, "Seconds that uploads in progress get to finish at shutdown."
     )

@@ -84,7 +84,8 @@ class Admission:
 
     ``uploads`` bodies are on their way; those that go to the disk as they come have one of the
     ``places``, and have ``announced`` so many bytes; ``in_memory`` bytes wait for their commit;
-    ``free`` bytes of the file system were free when somebody last looked.
+    ``free`` bytes of the file system were free when somebody last looked, and ``reserve`` of them
+    no upload may use.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Admission:
         self._workers = workers
         self._max_blob_size = max_blob_size
         self._reserve_setting = reserve
-        self._reserve = 0
+        self.reserve = 0
         self.uploads = 0
         self.places = Places(max_uploads)
         self.announced = 0
@@ -111,7 +112,7 @@ class Admission:
     def start(self, free: int, total: int) -> None:
         """Begin with this much room on the file system."""
         self.free = free
-        self._reserve = (
+        self.reserve = (
             max(total // _RESERVE_SHARE, _RESERVE_BYTES)
             if self._reserve_setting is None
             else self._reserve_setting
@@ -133,13 +134,13 @@ class Admission:
         if self.in_memory >= _IN_MEMORY:
             raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
         taken = self.announced if needs_place else 0
-        if self.free < self._reserve + taken + announced:
+        if self.free < self.reserve + taken + announced:
             # This may be some seconds old; the next caller shall have it fresh.
             self._workers.errand(self._volume.free).addCallback(self._refreshed)
             raise NoSpace()
         waiting = WAITING_ALONE if self.uploads < _FEW else WAITING
         self.uploads += 1
-        return Ticket(self._max_blob_size, self._reserve, waiting, self, announced, body.sender)
+        return Ticket(self._max_blob_size, self.reserve, waiting, self, announced, body.sender)
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:

@@ -223,8 +223,9 @@ class BlobStore:
 
     def figures(self) -> Figures:
         """Count what there is."""
-        damaged = self.index.damaged
-        return Figures(len(self.index) - damaged, damaged, self.admission.uploads)
+        damaged, admission = self.index.damaged, self.admission
+        blobs = len(self.index) - damaged
+        return Figures(blobs, damaged, admission.uploads, admission.free, admission.reserve)
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -215,11 +215,16 @@ class Page:
 
 @frozen
 class Figures:
-    """What a provider counts: its blobs, the damaged ones apart, and the bodies on their way."""
+    """What a provider counts: its blobs, the damaged ones apart, and the bodies on their way.
+
+    ``free`` bytes were free when somebody last looked; uploads leave ``reserve`` of them alone.
+    """
 
     blobs: int
     damaged: int
     uploads: int
+    free: int
+    reserve: int
 
 
 # -- a provider -----------------------------------------------------------------------------------

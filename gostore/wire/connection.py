@@ -42,7 +42,6 @@ from gostore.wire.turns import REQUESTS_A_TURN
 
 log = Logger()
 
-_TURNED_AWAY = ((b"retry-after", b"10"),)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -52,10 +51,9 @@ class Connection(protocol.Protocol):
 
     transport: Transport  # type: ignore[assignment]
 
-    def __init__(self, factory: Listening, turned_away: bool) -> None:
+    def __init__(self, factory: Listening) -> None:
         self._factory = factory
         self._limits = factory.limits
-        self._turned_away = turned_away
         self._is_told = factory.answered is not None
         self._state = State.OPEN
         self.deadline = Deadline(factory.ticks, factory.limits)
@@ -83,8 +81,6 @@ class Connection(protocol.Protocol):
         self._input = Input(transport, self._limits)
         self._output = Output(self, self.deadline, transport, self._factory.turns)
         self.deadline.set(self._limits.idle_timeout)
-        if self._turned_away:
-            self._refuse(503, "Too many connections", _TURNED_AWAY)
 
     def dataReceived(self, data: bytes) -> None:
         if self._state is not State.OPEN:

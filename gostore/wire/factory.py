@@ -20,6 +20,7 @@ from zope.interface import implementer
 from gostore.wire.connection import Connection
 from gostore.wire.limits import TICK, Limits, Ticks
 from gostore.wire.request import Exchange, Request
+from gostore.wire.turned_away import TurnedAway
 from gostore.wire.turns import Turns
 
 
@@ -67,11 +68,11 @@ class HTTPFactory(ServerFactory):
         return len(self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
-        """One more connection. Past max_connections it only says so, or there is none."""
+        """One more connection. Past max_connections it answers probes only, or there is none."""
         excess = len(self._connections) - self.limits.max_connections
         if self.stopping or excess >= self.limits.turned_away:
             return None
-        connection = Connection(self, turned_away=excess >= 0)
+        connection = Connection(self) if excess < 0 else TurnedAway(self)
         connection.factory = self
         self._connections.add(connection)
         if self._ticking is None:

@@ -44,9 +44,11 @@ class Limits:
     # come. The application judges a Content-Length: it may have more to say about the head.
     max_blob_size: int = MAX_BODY
     max_connections: int = 4096
-    # How many more connections at a time are answered with 503. Each takes a file and a second or
-    # two. All others are cut off without a word.
+    # How many more connections at a time are answered with 503. Each takes a file and some seconds.
+    # All others are cut off without a word.
     turned_away: int = 64
+    # The paths that are answered on such a connection, too: a supervisor's probes.
+    probes: frozenset[str] = frozenset()
     # What is still read after the last answer, so that the client gets to see the answer.
     drain_bytes: int = 65536
     drain_time: float = 1

@@ -159,10 +159,10 @@ class DaemonTests(SynchronousTestCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def make(self, address: object) -> Daemon:
+    def make(self, address: object, **settings: Any) -> Daemon:
         """Make a daemon whose endpoint listens on an address."""
         return Daemon(
-            Settings(dir="/srv/blobs"),
+            Settings(dir="/srv/blobs", **settings),
             JournalStore(self.journal),
             Listener(
                 [("tcp:7777", JournalEndpoint(self.journal, address))],
@@ -295,6 +295,20 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual(self.journal.steps, ["unbind", "finish within 10.0", "stop", "close"])
         self.assertFalse(self.daemon.running)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_shutdown_delay(self) -> None:
+        """With --shutdown-delay the port stays open for that long, and the daemon runs no more."""
+        self.daemon = self.make(ANYWHERE, shutdown_delay=3)
+        self.start()
+        self.clock.advance(0)
+        self.journal.steps.clear()
+        stopped = self.daemon.stopService()
+        self.clock.advance(2)
+        self.assertFalse(self.daemon.running)
+        self.assertEqual(self.journal.steps, [])
+        self.clock.advance(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.journal.steps, ["unbind", "finish within 10.0", "stop", "close"])
 
     def test_stop_waits_for_each_step(self) -> None:
         """No step of the shutdown begins before the one before it is over."""

@@ -132,6 +132,18 @@ def test_stopped_and_continued(make_daemon: Make) -> None:
         connection.close()
 
 
+def test_shutdown_delay(make_daemon: Make) -> None:
+    """With --shutdown-delay /readyz says at once that it stops, and requests are still taken."""
+    daemon = make_daemon("--shutdown-delay", "600", doomed=True).start()
+    assert ask(daemon.connect(), "GET", "/readyz").status == 200
+    daemon.send(signal.SIGTERM)
+    daemon.wait_for("Shutting down")
+    ready = ask(daemon.connect(), "GET", "/readyz")
+    assert (ready.status, ready.body) == (503, b"running: The store is shutting down\n")
+    assert daemon.ask("POST", "late", b"data").status == 204
+    assert ask(daemon.connect(), "GET", "/livez").status == 200
+
+
 def test_other_signals(make_daemon: Make, tmp_path: Path) -> None:
     """78: SIGPIPE is nothing; SIGUSR1 begins a new log, and without one it ends the daemon."""
     log = tmp_path / "its.log"

@@ -324,6 +324,8 @@ def test_idle_connections(make: Make) -> None:
         refused = daemon.ask("GET", "small")
         assert (refused.status, refused.headers["Connection"]) == (503, "close")
         assert "Retry-After" in refused.headers
+        for path in ("/livez", "/readyz", "/healthz"):
+            assert ask(daemon.connect(), "GET", path).status == 200
         assert ask(served, "GET", "/store/small").status == 200
         eventually(lambda: crowd.gone, "all of them are thrown out")
     assert crowd.ended == {0: 9}

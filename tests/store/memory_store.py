@@ -72,6 +72,7 @@ class MemoryStore:
         self.opens_missed = 0
         #: How many of the blobs are said to be damaged.
         self.damaged = 0
+        self.free, self.reserve = 1 << 30, 0
         self.listed: list[tuple[str, str, str, int]] = []
         self._kept: list[tuple[Deferred[Any], Any]] = []
         self._commits = 0
@@ -198,7 +199,7 @@ class MemoryStore:
             raise self.health
 
     def figures(self) -> Figures:
-        return Figures(len(self.blobs), self.damaged, 0)
+        return Figures(len(self.blobs), self.damaged, 0, self.free, self.reserve)
 
     # How.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from gostore import errors
+from gostore.web.dispatch import Dispatcher
+from gostore.web.routes.status import PROBES, Status
 from tests.web.support import WebCase
 
 
@@ -39,3 +41,61 @@ class HealthTests(WebCase):
             self.assert_refused(request, 503)
             self.assertEqual(request.error, str(error))
             self.assertEqual(request.answer["retry-after"], "10")
+
+
+class ProbeTests(WebCase):
+    """/livez and /readyz."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.wrong = {"running": "", "engine": ""}
+        checks = {name: lambda name=name: self.wrong[name] for name in self.wrong}
+        self.dispatcher = Dispatcher([Status(self.store, checks)])
+
+    def probe(self, target: str, code: int) -> str:
+        """Ask, and return the text of an answer that nobody may remember."""
+        request = self.ask("GET", target)
+        self.assertEqual(request.code, code)
+        self.assertEqual(request.answer["content-type"], "text/plain; charset=utf-8")
+        self.assertEqual(request.answer["cache-control"], "no-store")
+        self.assertEqual(request.answer.get("retry-after"), "10" if code == 503 else None)
+        return request.content.decode()
+
+    def test_alive(self) -> None:
+        """/livez is 200 whatever is wrong: a restart would help none of it."""
+        self.store.health = errors.ReadOnly("fsync failed")
+        self.wrong["running"] = "stopping"
+        self.assertEqual(self.probe("/livez", 200), "ok\n")
+
+    def test_ready(self) -> None:
+        """/readyz is 200 when nothing is wrong; ?verbose names each check."""
+        self.assertEqual(self.probe("/readyz", 200), "ok\n")
+        checks = "writes: ok\nspace: ok\nrunning: ok\nengine: ok\n"
+        self.assertEqual(self.probe("/readyz?verbose", 200), checks)
+
+    def test_not_ready(self) -> None:
+        """/readyz is 503 with a line for each reason; ?verbose has the other checks, too."""
+        self.store.health = errors.ReadOnly("fsync failed")
+        self.store.free, self.store.reserve = 63 << 20, 64 << 20
+        self.wrong["engine"] = "unreachable"
+        writes = f"writes: {self.store.health}\n"
+        space = "space: 63 MiB are free, and 64 MiB are reserved\n"
+        self.assertEqual(self.probe("/readyz", 503), f"{writes}{space}engine: unreachable\n")
+        checks = f"{writes}{space}running: ok\nengine: unreachable\n"
+        self.assertEqual(self.probe("/readyz?verbose=1", 503), checks)
+
+    def test_each_reason(self) -> None:
+        """Each reason alone is one."""
+        self.store.health = errors.Stopping()
+        self.assertEqual(self.probe("/readyz", 503), f"writes: {errors.Stopping()}\n")
+        self.store.health = None
+        self.store.free = -1
+        self.assertTrue(self.probe("/readyz", 503).startswith("space: "))
+        self.store.free = 0
+        self.wrong["running"] = "stopping"
+        self.assertEqual(self.probe("/readyz", 503), "running: stopping\n")
+
+    def test_paths(self) -> None:
+        """The probes that are answered beyond max-connections are routes that ask for nothing."""
+        for path in PROBES:
+            self.assertEqual(self.ask("GET", path).code, 200)

@@ -24,6 +24,7 @@ class FactoryTests(SynchronousTestCase):
         first = Client(limits=Limits(max_connections=2))
         second = Client(first.app, factory=first.factory)
         third = Client(first.app, factory=first.factory)
+        third.send(GET)
         response = third.responses()[0]
         self.assertEqual((response.code, response.headers["retry-after"]), (503, "10"))
         self.assertTrue(third.wire.half_closed)
@@ -41,8 +42,39 @@ class FactoryTests(SynchronousTestCase):
         """Row 50: even those that are told are bounded."""
         first = Client(limits=Limits(max_connections=1, turned_away=3))
         told = [Client(first.app, factory=first.factory) for _ in range(3)]
+        self.assertIsNone(first.factory.buildProtocol(None))
+        told[0].send(GET)
+        told[1].send(GET[:9])
+        first.wait(2)
         self.assertEqual([each.responses()[0].code for each in told], [503] * 3)
         self.assertIsNone(first.factory.buildProtocol(None))
+
+    def test_probe(self) -> None:
+        """One too many gets the answer to a probe, and then its connection ends."""
+        limits = Limits(max_connections=1, probes=frozenset({"/livez"}))
+        first = Client(limits=limits)
+        probe = GET.replace(b"/a", b"/livez?verbose")
+        for sent in ([probe + GET], [probe[:9], probe[9:]]):
+            third = Client(first.app, factory=first.factory)
+            for piece in sent:
+                third.connection.dataReceived(piece)
+            response = third.responses()[0]
+            self.assertEqual((response.code, response.headers["connection"]), (200, "close"))
+            self.assertEqual(len(third.responses()), 1)
+            self.assertTrue(third.wire.ending)
+            third.lose()
+        self.assertEqual([each.path for each in first.requests], ["/livez", "/livez"])
+
+    def test_probe_cut_off(self) -> None:
+        """A probe on one connection too many whose answer nobody takes ends as any other does."""
+        limits = Limits(max_connections=1, probes=frozenset({"/livez"}), send_timeout=3)
+        first = Client(responder(200, (), lambda: b"x" * 9), limits=limits)
+        third = Client(first.app, factory=first.factory)
+        third.wire.blocks = True
+        third.send(GET.replace(b"/a", b"/livez"))
+        first.wait(9)
+        self.assertEqual([each.code for each in third.responses()], [200])
+        self.assertTrue(third.wire.aborted)
 
     def stopped(self, client: Client, grace: float = 10) -> list[None]:
         """Where something appears when the factory has stopped."""
