@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import chain
 from typing import Any, Protocol, cast, runtime_checkable
 
 from attrs import frozen
@@ -108,6 +109,13 @@ class PreparedFields(tuple[tuple[bytes, bytes], ...]):
         """Prepare (name, value) pairs. Raises ValueError for one with a line end in it."""
         self = super().__new__(cls, fields)
         self.lines = _field_lines(self)
+        return self
+
+    @classmethod
+    def joined(cls, *parts: PreparedFields) -> PreparedFields:
+        """Put prepared fields one after another. Nothing is checked or written out again."""
+        self = super().__new__(cls, chain.from_iterable(parts))
+        self.lines = b"".join([part.lines for part in parts])
         return self
 
 

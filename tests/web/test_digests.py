@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
+import http_sf
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -113,3 +114,4 @@ class ReprDigestTests(SynchronousTestCase):
         value = repr_digest(SHA256)
         self.assertEqual(value, f"sha-256=:{text(SHA256)}:".encode())
         self.assertEqual(announced(repr_digest=value.decode()), {"sha256": SHA256})
+        self.assertEqual(value, http_sf.ser({"sha-256": (SHA256, {})}).encode())

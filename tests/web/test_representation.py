@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from werkzeug.http import http_date
 
 from gostore.blob import Committed
 from gostore.store.interface import MAX_METADATA
 from gostore.web.answers import Refusal
+from gostore.web.fields.conditions import END_OF_TIME
 from gostore.web.fields.representation import (
     Representation,
     RepresentationCache,
@@ -198,6 +200,15 @@ class RepresentationTests(SynchronousTestCase):
         ]:
             found = Representation.of(blob(modified=modified), NOW)
             self.assertEqual(dict(found.headers)[b"last-modified"], date)
+
+    @given(st.integers(0, END_OF_TIME))
+    @example(59)
+    @example(86_399)
+    @example(951_782_400)  # 29 February 2000
+    def test_any_date(self, seconds: int) -> None:
+        """Last-Modified is the date that the library would write."""
+        found = Representation.of(blob(modified=seconds * 10**9), NOW)
+        self.assertEqual(dict(found.headers)[b"last-modified"], http_date(seconds).encode())
 
     def test_future(self) -> None:
         """A time that the clock has not reached is not sent, but Date's (RFC 9110 8.8.2.1)."""

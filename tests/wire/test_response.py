@@ -737,7 +737,11 @@ class HeadTests(SynchronousTestCase):
             b'HTTP/1.1 200 OK\r\nETag: "x"\r\nX-Gostore-Meta-A: b\r\nAccept-Ranges: bytes\r\n'
             b"Content-Length: 3\r\n\r\n",
         )
-        self.assertEqual(response_head(200, PreparedFields(fields), 3, b"\r\n"), head)
+        prepared = PreparedFields(fields)
+        self.assertEqual(response_head(200, prepared, 3, b"\r\n"), head)
+        joined = PreparedFields.joined(PreparedFields(fields[:1]), PreparedFields(fields[1:]))
+        self.assertEqual(joined, prepared)
+        self.assertEqual(response_head(200, joined, 3, b"\r\n"), head)
 
     def test_line_end(self) -> None:
         """A line end in a field is refused, prepared or not."""

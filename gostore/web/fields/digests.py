@@ -27,7 +27,8 @@ _FIELDS = {
 
 def repr_digest(sha256: bytes) -> bytes:
     """The value of Repr-Digest for a blob with this digest."""
-    return http_sf.ser({"sha-256": (sha256, {})}).encode("ascii")
+    # A structured field (RFC 9651): a dictionary of one byte sequence. http_sf takes 12 us for it.
+    return b"sha-256=:%b:" % base64.b64encode(sha256)
 
 
 def announced_digests(headers: Headers) -> dict[str, bytes]:

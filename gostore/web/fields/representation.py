@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from attrs import define, field, frozen
-from werkzeug.http import http_date, quote_etag
+from werkzeug.http import http_date
 
 from gostore.blob import Committed
 from gostore.errors import TooMuchMetadata
@@ -94,14 +95,57 @@ def _is_of_the_blob(cache_control: str, headers: Headers) -> bool:
     return directives.isdisjoint(_OF_REQUESTS)
 
 
+_SECONDS_A_DAY = 86_400
+
+
+@lru_cache(maxsize=4096)
+def _day(days: int) -> bytes:
+    """The date of a day since the epoch, as HTTP writes it, up to the blank before the time."""
+    date = http_date(days * _SECONDS_A_DAY).encode("ascii")
+    return date[: date.index(b" 00:00:00")]
+
+
+@lru_cache(maxsize=4096)
+def _last_modified(seconds: int) -> PreparedFields:
+    days, rest = divmod(seconds, _SECONDS_A_DAY)
+    time = b"%02d:%02d:%02d" % (rest // 3600, rest // 60 % 60, rest % 60)
+    return PreparedFields([(b"last-modified", b"%b %b GMT" % (_day(days), time))])
+
+
+_RANGES = PreparedFields([(b"accept-ranges", b"bytes")])
+
+
+@frozen(eq=False)
+class _OfType:
+    """The header fields that all blobs of one type have."""
+
+    content_type: bytes
+    is_shown: bool
+    first: PreparedFields
+    safety: PreparedFields
+
+
+@lru_cache(maxsize=64)
+def _of_type(content_type: str) -> _OfType:
+    """A type that cannot be a field is the default. Somebody may have edited the state file."""
+    if not _FIELD_VALUE.fullmatch(content_type):
+        return _of_type(DEFAULT_TYPE)
+    value = content_type.encode("latin-1")
+    safety = safety_fields(content_type)
+    shown = is_shown(content_type)
+    if not shown:
+        safety[b"vary"] = VARY
+    first = PreparedFields([(b"content-type", value)])
+    return _OfType(value, shown, first, PreparedFields(safety.items()))
+
+
 @frozen(eq=False)
 class Representation:
     """The header fields of a blob.
 
-    ``headers`` are those of a 200, without Content-Length; ``not_modified`` are those of a 304
-    (RFC 9110 section 15.4.5). ``modified`` is the recorded time in seconds since the epoch,
-    ``sent`` the one that is sent as Last-Modified. ``is_shown``: a browser that is led here shows
-    the blob.
+    ``headers`` are those of a 200, without Content-Length. ``modified`` is the recorded time in
+    seconds since the epoch, ``sent`` the one that is sent as Last-Modified. ``is_shown``: a browser
+    that is led here shows the blob.
     """
 
     blob: Committed
@@ -110,54 +154,33 @@ class Representation:
     content_type: bytes
     is_shown: bool
     headers: PreparedFields
-    not_modified: PreparedFields
 
     @classmethod
     def of(cls, blob: Committed, now: int) -> Representation:
-        """Describe a blob. Somebody may have edited its state file, so kept fields are checked.
+        """Describe a blob.
 
         A recorded time later than ``now`` is not sent: Last-Modified is then the time of the answer
         (RFC 9110 section 8.8.2.1).
         """
         modified = modified_of(blob)
         sent = min(modified, now)
-        content_type = blob.content_type or DEFAULT_TYPE
-        if not _FIELD_VALUE.fullmatch(content_type):
-            content_type = DEFAULT_TYPE
-        headers = {
-            b"content-type": content_type.encode("latin-1"),
-            b"last-modified": http_date(sent).encode("ascii"),
-            b"accept-ranges": b"bytes",
-            # A blob can be replaced at any time. Without this, caches guess how long they may keep
-            # it (RFC 9111 section 4.2.2).
-            b"cache-control": b"no-cache",
-            **etag_header(blob),
-        }
-        if blob.sha256 is not None:
-            headers[b"repr-digest"] = repr_digest(blob.sha256)
-        for name, value in (blob.metadata or {}).items():
-            if _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value):
-                key = name.encode("ascii")
-                if key.islower() and (key in _KEPT or key.startswith(_META)):
-                    headers[key] = value.encode("latin-1")
-        safety = safety_fields(content_type)
-        shown = is_shown(content_type)
-        if not shown:
-            safety[b"vary"] = VARY
-        headers.update(safety)
-        return cls(
-            blob,
-            modified,
-            sent,
-            headers[b"content-type"],
-            shown,
-            PreparedFields(headers.items()),
-            PreparedFields(
-                (name, headers[name])
-                for name in (b"etag", b"cache-control", *safety)
-                if name in headers
-            ),
+        of_type = _of_type(blob.content_type or DEFAULT_TYPE)
+        headers = PreparedFields.joined(
+            of_type.first,
+            _last_modified(sent),
+            _RANGES,
+            PreparedFields(_own_fields(blob).items()),
+            of_type.safety,
         )
+        return cls(blob, modified, sent, of_type.content_type, of_type.is_shown, headers)
+
+    @property
+    def not_modified(self) -> PreparedFields:
+        """The header fields of a 304 (RFC 9110 section 15.4.5)."""
+        own = _own_fields(self.blob)
+        kept = ((name, own[name]) for name in (b"etag", b"cache-control") if name in own)
+        of_type = _of_type(self.blob.content_type or DEFAULT_TYPE)
+        return PreparedFields.joined(PreparedFields(kept), of_type.safety)
 
     def headers_for(self, client: Headers) -> PreparedFields:
         """The header fields for a client: ``headers``, or those of a file for a browser to save."""
@@ -168,10 +191,30 @@ class Representation:
         return PreparedFields(headers.items())
 
 
+def _own_fields(blob: Committed) -> dict[bytes, bytes]:
+    """The fields that a blob shares with no other: its tag, its digest, and what was kept with it.
+
+    Somebody may have edited its state file, so kept fields are checked.
+    """
+    # A blob can be replaced at any time. Without this, caches guess how long they may keep it
+    # (RFC 9111 section 4.2.2).
+    fields = {b"cache-control": b"no-cache", **etag_header(blob)}
+    if blob.sha256 is not None:
+        fields[b"repr-digest"] = repr_digest(blob.sha256)
+    if blob.metadata is not None:
+        for name, value in blob.metadata.items():
+            if _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value):
+                key = name.encode("ascii")
+                if key.islower() and (key in _KEPT or key.startswith(_META)):
+                    fields[key] = value.encode("latin-1")
+    return fields
+
+
 def etag_header(blob: Committed) -> dict[bytes, bytes]:
     """The ETag field of a blob (RFC 9110 section 8.8.3)."""
     etag = etag_of(blob)
-    return {} if etag is None else {b"etag": quote_etag(etag).encode("ascii")}
+    # Hex needs no escape.
+    return {} if etag is None else {b"etag": b'"%b"' % etag.encode("ascii")}
 
 
 @define(eq=False)
