@@ -18,7 +18,8 @@ ROOMS: dict[str, set[str]] = {
     "tap": {"daemon"},
     "commands": {"volume", "store", "daemon"},
     "daemon": {"web", "wire", "store", "volume"},
-    "web": {"wire", "store"},
+    "web": {"wire", "store", "access"},
+    "access": set(),
     "store": {"volume"},
     "volume": set(),
     "wire": set(),
@@ -37,6 +38,7 @@ TOP: dict[str, set[str]] = {
 #: The modules by which other rooms enter a room.
 DOORS: dict[str, set[str]] = {
     "wire": {"wire"},
+    "access": {"access.grants"},
     "store": {"store.interface", "store.blobstore", "store.workers"},
     "web": {
         "web.access_log",

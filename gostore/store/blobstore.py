@@ -41,6 +41,7 @@ from gostore.store.interface import (
     Figures,
     Page,
     Precondition,
+    Seek,
     Summary,
     Verifier,
 )
@@ -238,14 +239,15 @@ class BlobStore:
         return self._reader.content(blob)
 
     def list(
-        self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
+        self,
+        prefix: str = "",
+        delimiter: str = "",
+        after: str = "",
+        limit: int = 1000,
+        seek: Seek | None = None,
     ) -> Deferred[Page]:
-        """List up to ``limit`` locations that begin with ``prefix`` and come after ``after``.
-
-        With a ``delimiter``, locations that share the same text up to the next one after the prefix
-        are rolled up into one entry.
-        """
-        return succeed(self.index.page(prefix, delimiter, after, limit))
+        """List some of the blobs; see `Index.page`."""
+        return succeed(self.index.page(prefix, delimiter, after, limit, seek))
 
     # -- writing ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from sortedcontainers import SortedDict
 
 from gostore.blob import LOCATION_BYTES, Committed
 from gostore.errors import NoIds
-from gostore.store.interface import DamagedBlob, Entry, Page
+from gostore.store.interface import DamagedBlob, Entry, Page, Seek
 from gostore.volume.recovery.findings import Damage, Findings
 
 NARROW_BITS = 16
@@ -196,8 +196,15 @@ class Index:
             at += 1
         return None
 
-    def page(self, prefix: str, delimiter: str, after: str, limit: int) -> Page:
-        """Make one page of a listing; its cost grows with the page, not with the store."""
+    def page(
+        self, prefix: str, delimiter: str, after: str, limit: int, seek: Seek | None = None
+    ) -> Page:
+        """List up to ``limit`` locations that begin with ``prefix`` and come after ``after``.
+
+        With a ``delimiter``, locations that share the same text up to the next one after the prefix
+        are rolled up into one entry. The cost grows with the page, not with the store, nor with
+        what ``seek`` steps over.
+        """
         entries: list[Entry] = []
         locations = self._found.keys()
         at = max(self._found.bisect_left(prefix), self._found.bisect_right(after))
@@ -209,6 +216,11 @@ class Index:
             location = locations[at]
             if not location.startswith(prefix):
                 break
+            if seek is not None and (next_shown := seek(location)) != location:
+                if next_shown is None:
+                    break
+                at = self._found.bisect_left(next_shown)
+                continue
             if len(entries) == limit:
                 return Page(entries, last)
             cut = location.find(delimiter, len(prefix)) if delimiter else -1

@@ -227,6 +227,13 @@ class Figures:
     reserve: int
 
 
+Seek = Callable[[str], str | None]
+"""Says which locations a listing may show: the first one from a location on, that one included.
+
+It need not have a blob. None if there is none.
+"""
+
+
 # -- a provider -----------------------------------------------------------------------------------
 
 
@@ -270,9 +277,14 @@ class Store(Protocol):
         """Delete a blob. Fails with NotFound."""
 
     def list(
-        self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
+        self,
+        prefix: str = "",
+        delimiter: str = "",
+        after: str = "",
+        limit: int = 1000,
+        seek: Seek | None = None,
     ) -> Deferred[Page]:
-        """List some of the blobs, ordered by location."""
+        """List some of the blobs, ordered by location: only those that ``seek`` lets through."""
 
     def check_health(self) -> None:
         """Raise ReadOnly or Stopping if writes are refused."""

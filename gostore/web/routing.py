@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import Any, Protocol, cast
 
 from klein import Klein
@@ -11,6 +10,7 @@ from twisted.internet.defer import Deferred
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import BaseConverter, Map, Rule
 
+from gostore.access.grants import Verb
 from gostore.web.answers import Answer, Refusal
 from gostore.web.fields.locations import STORE, decode_location
 
@@ -28,16 +28,6 @@ LONGEST_PATH = 4096
 
 Endpoint = Callable[..., Answer | Deferred[Answer]]
 """A route's method, bound: takes the request, and the parts of the path as keywords."""
-
-
-class Verb(Enum):
-    """What a client may be allowed to do."""
-
-    READ = "read"
-    LIST = "list"
-    CREATE = "create"
-    REPLACE = "replace"
-    DELETE = "delete"
 
 
 def asks(*verbs: Verb) -> Callable[[Endpoint], Callable[..., Any]]:

@@ -19,7 +19,15 @@ from gostore.errors import (
     StoreError,
     TooLarge,
 )
-from gostore.store.interface import NO_DIGESTS, Details, Entry, Figures, Page, Precondition
+from gostore.store.interface import (
+    NO_DIGESTS,
+    Details,
+    Entry,
+    Figures,
+    Page,
+    Precondition,
+    Seek,
+)
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -174,7 +182,12 @@ class MemoryStore:
         return self._answer(delete)
 
     def list(
-        self, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
+        self,
+        prefix: str = "",
+        delimiter: str = "",
+        after: str = "",
+        limit: int = 1000,
+        seek: Seek | None = None,
     ) -> Deferred[Page]:
         def list() -> Page:
             self.listed.append((prefix, delimiter, after, limit))
@@ -183,6 +196,8 @@ class MemoryStore:
             listed = bool(delimiter) and after.endswith(delimiter) and len(after) > len(prefix)
             for location, (blob, _) in self.blobs.items():
                 if listed and location.startswith(after):
+                    continue
+                if seek is not None and seek(location) != location:
                     continue
                 if location.startswith(prefix) and location.encode() > after.encode():
                     head, found, _ = location[len(prefix) :].partition(delimiter or "\0")

@@ -313,6 +313,20 @@ class Suite:
         self.assertEqual(page(prefix="b/"), (["b/1", "b/2"], None))
         self.assertEqual(page(prefix="x"), ([], None))
 
+    def test_list_of_some(self) -> None:
+        """A list steps over what it may not show, and its last page knows that it is the last."""
+        for location in ("a/1", "b/1", "b/2", "c/1"):
+            self.made(location)
+
+        def seek(location: str) -> str | None:
+            return location if location.startswith("b/") else "b/" if location < "b/" else None
+
+        page = self.successResultOf(self.store.list(limit=2, seek=seek))
+        self.assertEqual([getattr(each, "location", each) for each in page.entries], ["b/1", "b/2"])
+        self.assertIsNone(page.next_after)
+        page = self.successResultOf(self.store.list(delimiter="/", seek=seek))
+        self.assertEqual(page.entries, ["b/"])
+
     def test_healthy(self) -> None:
         """A store in good health says nothing."""
         self.store.check_health()

@@ -7,8 +7,9 @@ from typing import Any, cast
 from klein import Klein
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.access.grants import Verb
 from gostore.web.answers import Answer, Refusal
-from gostore.web.routing import LONGEST_REMEMBERED, REMEMBERED, Router, Verb, asks, prepare
+from gostore.web.routing import LONGEST_REMEMBERED, REMEMBERED, Router, asks, prepare
 from tests.store.memory_store import MemoryStore
 from tests.web.support import routes
 

@@ -6,6 +6,7 @@ from attrs import evolve
 from klein import Klein
 
 from gostore import errors
+from gostore.access.grants import Verb
 from gostore.blob import Committed
 from gostore.store.interface import Content, Details, Store
 from gostore.web.answers import Answer, Refusal
@@ -25,7 +26,7 @@ from gostore.web.fields.representation import (
     kept_type,
 )
 from gostore.web.fields.types import type_of_name
-from gostore.web.routing import Verb, asks, prepare
+from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of
 from gostore.wire import Headers, PreparedFields, Request
 

@@ -9,6 +9,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from gostore.access.grants import Verb
 from gostore.places import Places
 from gostore.store.interface import Store
 from gostore.text import wall_seconds
@@ -17,7 +18,7 @@ from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
 from gostore.web.fields.locations import STORE
 from gostore.web.list_forms import Form, form_for
-from gostore.web.routing import Verb, asks, nothing_here, prepare
+from gostore.web.routing import asks, nothing_here, prepare
 from gostore.wire import Request, Turns
 
 RETRY_AFTER = 1

@@ -1,0 +1,31 @@
+"""The rules of access, said again as plainly as possible, apart from the code that they check."""
+
+from __future__ import annotations
+
+WORDS = {
+    "append": "create",
+    "write": "create replace delete",
+    "all": "read list create replace delete metrics",
+}
+
+
+def may(grants: list[str], verb: str, location: str) -> bool:
+    """Whether grants, as a file has them, allow a verb at a location."""
+    for grant in grants:
+        words, _, prefix = grant.partition(" ")
+        for word in words.split(","):
+            if verb in WORDS.get(word, word).split() and location[: len(prefix)] == prefix:
+                return True
+    return False
+
+
+def listed(
+    grants: list[str], locations: list[str], prefix: str, delimiter: str, after: str
+) -> list[str]:
+    """All entries of a list from an entry on, when nothing exists but what may be listed."""
+    entries = set()
+    for location in locations:
+        if may(grants, "list", location) and location.startswith(prefix):
+            head, cut, _ = location[len(prefix) :].partition(delimiter or "\0")
+            entries.add(prefix + head + cut)
+    return sorted(each for each in entries if each.encode() > after.encode())
