@@ -1,15 +1,13 @@
-"""The process as a whole: its signals, its pid file, its log, its limits, and Python's gc."""
+"""The process as a whole: its signals, its pid file, its log and its limits."""
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
@@ -24,6 +22,7 @@ from twisted.logger import (
 )
 from twisted.python.components import Componentized
 
+from gostore.daemon.cycles import Cycles
 from gostore.daemon.signals import on_signal
 from gostore.text import printable
 
@@ -55,7 +54,8 @@ class Process(MultiService):
         self._reactor.sigInt = signal.getsignal(signal.SIGINT)
         self._reactor.sigTerm = signal.getsignal(signal.SIGTERM)
         super().startService()
-        keep_collections_short()
+        # Last, when all blobs are in memory.
+        Cycles(self._reactor).setServiceParent(self)
 
     def _stop(self, name: str) -> None:
         log.info("Received {name}", name=name)
@@ -147,38 +147,6 @@ def forget_stale_pid(path: str) -> None:
     log.warn("Removing the stale pid file {path}", path=path)
     with suppress(OSError):
         os.unlink(path)
-
-
-@contextmanager
-def collections_paused() -> Iterator[None]:
-    """Keep Python's garbage collector from looking again and again at objects that stay."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def keep_collections_short(seconds: float = 0.005) -> None:
-    """Hide from Python's garbage collector the objects that are there now, or make it slow later.
-
-    It looks for cycles at every blob, and no blob is in one: with a million of them it would hold
-    the reactor for half a second. When a full collection takes more than ``seconds``, it never
-    looks again at the objects it left. They are still freed as soon as nothing refers to them.
-    """
-    gc.freeze()
-    begun = 0.0
-
-    def watch(phase: str, collection: Mapping[str, int]) -> None:
-        nonlocal begun
-        if collection["generation"] < 2:
-            return
-        if phase == "start":
-            begun = time.monotonic()
-        elif time.monotonic() - begun > seconds:
-            gc.freeze()
-
-    gc.callbacks.append(watch)
 
 
 def raise_file_limit() -> None:

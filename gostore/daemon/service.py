@@ -26,9 +26,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.daemon.collector import Collector
+from gostore.daemon.cycles import gc_paused
 from gostore.daemon.greeting import greeting, warnings
 from gostore.daemon.listener import CannotListen, Listener, make_endpoint
-from gostore.daemon.process import collections_paused, share_of_files
+from gostore.daemon.process import share_of_files
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
 from gostore.errors import Stopping, StoreError
@@ -91,7 +92,7 @@ class Daemon(MultiService):
     def privilegedStartService(self) -> None:
         """Open the volume, then bind: a daemon without its volume never takes the port."""
         try:
-            with collections_paused():
+            with gc_paused():
                 self._store.open()
         except (StoreError, OSError) as error:
             self._refuse(str(error))
@@ -111,7 +112,7 @@ class Daemon(MultiService):
         if not self._opened:  # This runner knows nothing of privileges.
             self.privilegedStartService()
         try:
-            with collections_paused():
+            with gc_paused():
                 summary = self._store.start()
         except (StoreError, OSError) as error:
             self._listener.stopService()

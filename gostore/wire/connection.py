@@ -130,6 +130,7 @@ class Connection(protocol.Protocol):
         request, self._request = self._request, None
         if request is not None and not request.body.complete:
             request.body.fail(f"Client went away after {request.body.progress}")
+        self._output.forget_sender()
         self._factory.forget(self)
 
     # Reading requests.

@@ -138,6 +138,10 @@ class Output:
 
     # Ending.
 
+    def forget_sender(self) -> None:
+        """The client is gone. Let go of who heard of it: the two would hold each other."""
+        del self._sender
+
     def half_close(self) -> None:
         """Write no more."""
         self.unregister()

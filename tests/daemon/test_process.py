@@ -1,4 +1,4 @@
-"""Tests for gostore.daemon.process: signals, the pid file, the log, limits, Python's gc."""
+"""Tests for gostore.daemon.process: signals, the pid file, the log, limits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from twisted.application.service import Application, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,10 +25,11 @@ from gostore.tap import Options
 from tests.test_tap import temporary
 
 
-class ProcessReactor:
+class ProcessReactor(Clock):
     """A reactor that calls at once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.stops = 0
 
     def callFromThread(self, call: Any, *arguments: object) -> None:
@@ -99,6 +101,7 @@ class ProcessTests(SynchronousTestCase):
         for number in ENDING:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
 
     def test_signals(self) -> None:
@@ -252,31 +255,7 @@ class RefuseTests(SynchronousTestCase):
 
 
 class LimitTests(SynchronousTestCase):
-    """Open files, and Python's gc."""
-
-    def test_collections(self) -> None:
-        """What is there is not looked at again, nor is what a full collection took long over."""
-        self.addCleanup(gc.unfreeze)
-        self.addCleanup(gc.callbacks.__setitem__, slice(None), gc.callbacks[:])
-        process.keep_collections_short(0)
-        frozen = gc.get_freeze_count()
-        self.assertGreater(frozen, 1000)
-        kept: list[list[int]] = [[] for _ in range(1000)]
-        gc.collect(1)
-        self.assertLess(gc.get_freeze_count(), frozen + len(kept))
-        gc.collect()
-        self.assertGreater(gc.get_freeze_count(), frozen + len(kept))
-
-    def test_collections_paused(self) -> None:
-        """There are none while blobs are read, and there are again after it, even if it fails."""
-
-        def read() -> None:
-            with process.collections_paused():
-                self.assertFalse(gc.isenabled())
-                raise OSError
-
-        self.assertRaises(OSError, read)
-        self.assertTrue(gc.isenabled())
+    """Open files."""
 
     def test_file_limit(self) -> None:
         """As many files may be open as the hard limit allows."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -330,3 +332,19 @@ class AwaitedTests(SynchronousTestCase):
         self.assertTrue(request.is_awaited)
         client.lose()
         self.assertFalse(request.is_awaited)
+
+
+class CycleTests(SynchronousTestCase):
+    """What a connection leaves in memory."""
+
+    def test_none(self) -> None:
+        """A connection that is gone is freed at once, without Python's gc."""
+        client = Client(responder(200, [], lambda: b"a"))
+        client.send(GET + head(b"Content-Length: 3") + b"abc")
+        self.assertEqual(len(client.responses()), 2)
+        gone = weakref.ref(client.connection)
+        client.lose()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        del client.connection
+        self.assertIsNone(gone())
