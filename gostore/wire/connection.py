@@ -21,7 +21,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gostore.wire.body import Body
-from gostore.wire.head import Fields, HeadBuffer, ProtocolError
+from gostore.wire.head import Fields, ProtocolError
+from gostore.wire.headbuffer import HeadBuffer
 from gostore.wire.input import Input
 from gostore.wire.limits import NEVER, Deadline
 from gostore.wire.output import Output

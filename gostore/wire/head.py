@@ -24,7 +24,7 @@ TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 TEXT = rb"[\t -~\x80-\xff]"
 FIELD_LINE = TOKEN + rb":" + TEXT + rb"*\r\n"
 
-_CRLF = b"\r\n"
+CRLF = b"\r\n"
 
 _ASCII = bytes(range(128))
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~\x80-\xff]+) HTTP/([0-9])\.([0-9])")
@@ -34,9 +34,6 @@ _LINE_START = re.compile(rb"((?:" + TOKEN + rb")?) ?([!-~\x80-\xff]*)")
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _MAX_METHOD = 32
 _FIELDS = re.compile(rb"(?:" + FIELD_LINE + rb")*")
-# No head may have these, however it goes on: controls, a bare CR, a bare LF. A CR at the very end
-# may still get its LF.
-_NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?![\n]|\Z)")
 _DIGITS = re.compile(rb"[0-9]{1,32}")
 MAX_MEMBERS = 32
 """The most members of a list in a header field, here and in the application."""
@@ -133,124 +130,6 @@ class Fields:
     expect: bool
 
 
-Head = tuple[str, bytes, str, str, tuple[int, int], Fields]
-"""Method, target, path, query, version and fields of a request, as Request has them."""
-
-
-class HeadBuffer:
-    """The bytes that a client sent and nobody read yet, and the heads that are in them.
-
-    `unread` is empty when all is read. `has_begun` says of the last call of `next_head` that it
-    saw the first bytes of a head, and not its end. With `takes_any_host`, Host may be any
-    registered name.
-    """
-
-    __slots__ = (
-        "_block",
-        "_fields",
-        "_limits",
-        "_position",
-        "_seen",
-        "_skipped_line",
-        "has_begun",
-        "takes_any_host",
-        "unread",
-    )
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        # The first unread byte is at `_position`. The search for the end of the head goes on at
-        # `_seen`. Both are 0 when nothing is unread.
-        self.unread = b""
-        self._position = 0
-        self._seen = 0
-        self._skipped_line = False
-        self.has_begun = False
-        self.takes_any_host = False
-        # The field lines of the last head and what they said: the next is often the same.
-        self._block: tuple[tuple[int, int], bytes] | None = None
-        self._fields: Fields
-
-    def feed(self, data: bytes) -> None:
-        """Add what the client sent."""
-        if self.unread:
-            data = self.unread[self._position :] + data
-            self._seen -= self._position
-            self._position = 0
-        self.unread = data
-
-    def next_head(self) -> Head | None:
-        """Read one head; None when its end has not come. Raises ProtocolError."""
-        unread, start = self.unread, self._position
-        # One empty line before a request is forgiven (RFC 9112 section 2.2).
-        if not self._skipped_line and unread.startswith(_CRLF, start):
-            self._skipped_line = True
-            start = self._position = start + 2
-        end = unread.find(b"\r\n\r\n", max(start, self._seen - 3))
-        if end < 0:
-            self._check_part(start)
-            return None
-        limits = self._limits
-        line_end = unread.find(_CRLF, start)
-        method, target, version = read_request_line(unread[start:line_end], limits)
-        if end - start > limits.max_head_size:
-            raise _too_large(limits)
-        block = (version, unread[line_end + 2 : end + 2])
-        if block != self._block:
-            self._fields = read_fields(block[1], version, limits, self.takes_any_host)
-            self._block = block
-        path, query = split_target(method, target, self.takes_any_host)
-        end += 4
-        if end == len(unread):
-            self.unread = b""
-            end = 0
-        self._position = self._seen = end
-        self._skipped_line = False
-        return method.decode("ascii"), target, path, query, version, self._fields
-
-    def _check_part(self, start: int) -> None:
-        """Refuse a head whose end has not come, if it will never be a good one.
-
-        Each byte is looked at once, so that a head that comes byte by byte costs no more than its
-        length. Raises ProtocolError.
-        """
-        unread, limits = self.unread, self._limits
-        size = len(unread) - start
-        if not size:
-            self.has_begun = False
-            self.clear()
-            return
-        seen = max(start, self._seen)
-        self.has_begun = seen == start
-        self._seen = len(unread)
-        line_end = unread.find(_CRLF, max(start, seen - 1))
-        first = unread.find(_CRLF, start, start + limits.max_uri_size + 128)
-        if line_end >= 0 and line_end == first:
-            read_request_line(unread[start:first], limits)
-        elif first < 0 and size > limits.max_uri_size + 64:
-            raise _bad_line(unread[start:], limits)
-        if _NEVER.search(unread, max(start, seen - 1)) is not None:
-            raise ProtocolError(400, "A control character or a bare CR or LF in the request head")
-        if size > limits.max_head_size:
-            raise _too_large(limits)
-
-    def take(self) -> tuple[bytes, int]:
-        """Give away what follows the last head: bytes, and where in them it starts."""
-        rest = self.unread, self._position
-        self.clear()
-        return rest
-
-    def give_back(self, data: bytes, start: int) -> None:
-        """Return what `take` gave away and nobody wanted: `data` from `start` on."""
-        self.unread = data
-        self._position = self._seen = start
-
-    def clear(self) -> None:
-        """Drop what is unread."""
-        self.unread = b""
-        self._position = self._seen = 0
-
-
 # A higher minor version is served as the highest that is spoken here (RFC 9110 section 2.5).
 _VERSIONS = {b"%d" % minor: (1, min(minor, 1)) for minor in range(10)}
 
@@ -264,7 +143,7 @@ def read_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, tuple[
     """
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise _bad_line(line, limits)
+        raise bad_line(line, limits)
     method, target, major, minor = match.groups()
     version = _VERSIONS.get(minor) if major == b"1" else None
     if version is None:
@@ -285,11 +164,11 @@ def _too_long(limits: Limits) -> ProtocolError:
     return ProtocolError(414, text)
 
 
-def _too_large(limits: Limits) -> ProtocolError:
+def too_large(limits: Limits) -> ProtocolError:
     return ProtocolError(431, f"The request head is longer than {limits.max_head_size} bytes")
 
 
-def _bad_line(line: bytes, limits: Limits) -> ProtocolError:
+def bad_line(line: bytes, limits: Limits) -> ProtocolError:
     """Say what is wrong with a line that is no request line. It may be incomplete."""
     match = _LINE_START.match(line)
     method, target = match.groups() if match is not None else (b"", b"")
@@ -307,13 +186,13 @@ def read_fields(
 
     RFC 9112 sections 5 and 6, RFC 9110 section 7.2 (Host). Raises ProtocolError.
     """
-    if block.count(_CRLF) > limits.max_fields:
+    if block.count(CRLF) > limits.max_fields:
         raise ProtocolError(431, f"More than {limits.max_fields} header fields")
     if _FIELDS.fullmatch(block) is None:
         raise ProtocolError(400, "Malformed header field")
     pairs: list[tuple[bytes, bytes]] = []
     joined: dict[bytes, bytes] = {}
-    for line in block.split(_CRLF)[:-1]:
+    for line in block.split(CRLF)[:-1]:
         name, _, value = line.partition(b":")
         name = name.lower()
         value = value.strip(b" \t")
