@@ -71,6 +71,7 @@ soak-simulation: $(VENV)/.test
 powercut: $(VENV)/.test
 	@.ci/have linux.uml user-mode-linux
 	@.ci/have mkfs.xfs xfsprogs
+	@.ci/have cc gcc
 	timeout 3600 $(BIN)/python -m tests.powercut --cuts $(CUTS) $(ARGS)
 
 lint: $(VENV)/.lint

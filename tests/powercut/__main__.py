@@ -64,6 +64,9 @@ ERA = 1_000_000.0
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+#: What lets the machine run on a processor that is newer than it.
+SHIM = Path(__file__).with_name("umlshim.c")
+
 #: What the init below needs to find in this machine's files.
 PROGRAMS = ("/bin/sh", "mount", "umount", "ip", "halt", sys.executable)
 
@@ -106,6 +109,11 @@ class Machine:
         """The first program that it runs, by the same name inside."""
         return self.work / "init"
 
+    @property
+    def shim(self) -> Path:
+        """What stands between its kernel and libc."""
+        return self.work / "umlshim.so"
+
     def make(self) -> None:
         """Give it an empty disk."""
         size, command = MAKE[self.kind]
@@ -113,6 +121,7 @@ class Machine:
         with self.image.open("wb") as file:
             file.truncate(size)
         subprocess.run([*command, self.image], check=True)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", self.shim, SHIM], check=True)
         # Where the machine cannot run it, its kernel has nothing to say but a number.
         self._write_init([])
         for program in (str(self.init), *PROGRAMS):
@@ -131,6 +140,7 @@ class Machine:
                 stderr=stderr,
                 start_new_session=True,
                 cwd=self.work,
+                env={**os.environ, "LD_PRELOAD": str(self.shim)},
             )
         # The kernel is a handful of processes, in a group of their own.
         guard = threading.Timer(PATIENCE, os.killpg, (uml.pid, signal.SIGKILL))
