@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
-from tests.simulation import trials
+from tests.simulation import behind, trials
 from tests.simulation.explorer import Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
 from tests.simulation.world import Violation
@@ -121,6 +121,38 @@ class JournalTests(SynchronousTestCase):
     def test_full_disk(self) -> None:
         """A delete on a full disk is durable, and brings back no elder from the journal."""
         self.explore(trials.full_disk, 7)
+
+    def test_unapplied(self) -> None:
+        """What is replaced or deleted before it has files stays so, and what it replaced, too."""
+        self.explore(behind.unapplied, 37)
+
+    def test_switched(self) -> None:
+        """The journal goes on in its other file, and nothing comes back that had no files."""
+        self.explore(behind.switched, 601)
+
+    def test_given_again(self) -> None:
+        """The number of a blob that never had files may be given again, when it is safe."""
+        self.explore(behind.given_again, 601)
+
+    def test_large_and_small(self) -> None:
+        """Large and small blobs at one location, and deletions over both, come in any order."""
+        self.explore(behind.large_and_small, 151)
+
+    def test_no_room_behind(self) -> None:
+        """On a full disk what was answered lasts, reads and deletions go on, and room helps."""
+        self.explore(behind.no_room_behind, 101)
+
+    def test_beside_the_applier(self) -> None:
+        """The collector and other requests may come at any call of the applier."""
+        self.explore(behind.beside_the_applier, 72, 5)
+
+    def test_read_meanwhile(self) -> None:
+        """A read finds the bytes at each call by which they get files."""
+        self.explore(behind.read_meanwhile, 7)
+
+    def test_overtaken_reads(self) -> None:
+        """A read that is overtaken at any of its calls gets one version, or is told of another."""
+        self.explore(behind.overtaken_reads, 13)
 
 
 class MutantTests(SynchronousTestCase):

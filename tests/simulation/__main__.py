@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from twisted.logger import globalLogBeginner
 
 from gostore.volume.changes import Sync
+from tests.simulation.behind import BEHIND_TRIALS
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     runs: list[tuple[Sync, Sync | None, Trial]] = [
         *((Sync.FILES, None, trial) for trial in (*TRIALS, *SOAK_TRIALS)),
-        *((Sync.JOURNAL, None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS)),
+        *((Sync.JOURNAL, None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS, *BEHIND_TRIALS)),
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
     ]
     if options.trials:

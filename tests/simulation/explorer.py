@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from gostore.errors import NoSpace, StoreError, VolumeUnusable
+from gostore.errors import NoSpace, NotFound, StoreError, VolumeUnusable
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA
 from gostore.volume.journal.format import NAMES, batches_in
@@ -47,11 +47,17 @@ DAMAGE = ("damage", "")
 COLLECT = ("collect", "")
 #: What was to be done soon is done, if that is late; see `SimulatedWorkers`.
 WAIT = ("wait", "")
+#: The files are made of all that has been answered, if the applier is lazy.
+APPLY = ("apply", "")
+#: From here on the disk has no room, or has some again.
+FULL = ("full", "")
+ROOM = ("room", "")
 STEPS = (*itertools.product((POST, PUT, DELETE), LOCATIONS[:2]), COLLECT, RESTART)
 
 T = TypeVar("T")
 
-Script = tuple[tuple[str, str], ...]
+#: A request may have a shape of its own, as its third part.
+Script = tuple[tuple[Any, ...], ...]
 Allowed = Mapping[str, frozenset[Value]]
 
 
@@ -316,13 +322,15 @@ class Explorer:
         mixed: bool = False,
         spoilt: bool = False,
         late: bool = False,
+        lazy: bool = False,
     ) -> None:
         """Run a script and crash it at each call of its last step: others have crashed the rest.
 
         ``start`` is what the disk holds at first, by default `start`; with ``full`` it has no room
         for the last step, with ``crowded`` none for a name either; with ``mixed`` only the steps
         with ``b`` have the shape; with ``spoilt`` a crash is one after which a block of the journal
-        is damaged; with ``late`` what is done soon waits for a `WAIT`.
+        is damaged; with ``late`` what is done soon waits for a `WAIT`; with ``lazy`` the files of
+        small blobs are made at an `APPLY`, or when somebody waits for them.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -336,17 +344,21 @@ class Explorer:
         )
         world = self._world(disk, crashes, last).start()
         world.workers.late = late
+        world.workers.lazy = lazy
         for at, step in enumerate(script):  # noqa: B007
-            world.disk.full = full and last()
+            if full:
+                world.disk.full = last()
             world = self._step(
                 world, step, crashes, last, shape if not mixed or step[1] == "b" else SMALL
             )
+            if lazy:
+                _read_all(world)
         crashes.append(Crash(world.disk.copy(), world.allowed()))
         (self.spoil if spoilt else self.check)(crashes, f"{script}")
 
     def together(
         self,
-        requests: Sequence[tuple[str, str]],
+        requests: Script,
         *,
         before: Script = (),
         trusted: bool = True,
@@ -356,13 +368,15 @@ class Explorer:
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         preempt: int | None = None,
         then: Script = (),
+        lazy: bool = False,
     ) -> list[str]:
         """Let requests be under way at once, crash at each call, and end with a restart.
 
         ``backwards``: the last to begin is the first whose body is here; ``collect``: the
         collector runs beside them; ``preempt``: see `World.preempt`, counted from the first
         request; ``then``: what comes after them, one step after another, and is crashed instead of
-        them, as is what runs while a thread is held up.  Returns the kinds of the calls that the
+        them, as is what runs while a thread is held up; ``lazy``: of what came ``before`` only what
+        somebody waited for has files.  Returns the kinds of the calls that the
         requests and the collector brought.
         """
         self.figures.scripts += 1
@@ -371,12 +385,16 @@ class Explorer:
         world = self._world(
             SimulatedDisk(self.start, trusted=trusted), crashes, lambda: on, rank=rank
         ).start()
+        world.workers.lazy = lazy
         for step in before:
             self._step(world, step, crashes, lambda: on)
+        world.workers.lazy = False
         on = not then
         world.calls = []
         world.preempt = preempt
-        operations = [world.begin(verb, location, shape) for verb, location in requests]
+        operations = [
+            world.begin(verb, location, *(own or [shape])) for verb, location, *own in requests
+        ]
         if backwards:
             # The first body ends only when the others have been answered.
             while len(operations) > 1:
@@ -397,6 +415,67 @@ class Explorer:
         on = False
         try:
             self._step(world, RESTART, crashes, lambda: on)
+        except Violation as violation:
+            raise Violation(f"{what}: {violation}") from None
+        return calls
+
+    def reading(self, script: Script) -> None:
+        """Run a script and read everything at each call that makes a change durable, or its files.
+
+        That is, while the thread of the commits is at work: what is shown then has to be there.
+        """
+        self.figures.scripts += 1
+        reading = False
+
+        def seen(kind: str, world: World) -> None:
+            nonlocal reading
+            if world.serving and not reading and COMMIT in world.workers.busy:
+                reading = True
+                self.figures.lives += 1
+                _read_all(world)
+                reading = False
+
+        disk = SimulatedDisk(self.start)
+        world = World(
+            disk, self.modules, sync=self.sync, seen=seen, journal_size=self._journal_size
+        ).start()
+        world.workers.lazy = True
+        for step in script:
+            world = self._step(world, step, [], lambda: False)
+            _read_all(world)
+
+    def overtaking(
+        self, before: Script, requests: Script, *, rank: tuple[str, ...], preempt: int | None
+    ) -> list[str]:
+        """Begin a read of ``a``, and let it be overtaken at a call by requests and the applier.
+
+        Returns the calls that there were.  Whatever is read is one version, and it may be missing
+        only if another one, or none, has taken its place.
+        """
+        self.figures.scripts += 1
+        self.figures.lives += 1
+        world = self._world(SimulatedDisk(self.start), [], lambda: False, rank=rank).start()
+        world.workers.lazy = True
+        for step in before:
+            self._step(world, step, [], lambda: False)
+        world.workers.lazy = False
+        old = world.value("a")
+        world.calls = []
+        world.preempt = preempt
+        got = world.ask("a")
+        for verb, location, *shape in requests:
+            world.finish(world.begin(verb, location, *shape))
+        world.store.collect()
+        world.drain()
+        what = f"{before}, then a read beside {requests}, {rank=}, {preempt=}"
+        calls = world.calls
+        if len(got) != 1:
+            raise Violation(f"{what}: never answered")
+        if got[0] != old and not (isinstance(got[0], NotFound) and world.value("a") != old):
+            raise Violation(f"{what}: {got[0]!r} and not {_word(old)}")
+        try:
+            _read_all(world)
+            self._step(world, RESTART, [], lambda: False)
         except Violation as violation:
             raise Violation(f"{what}: {violation}") from None
         return calls
@@ -444,7 +523,7 @@ class Explorer:
     def _step(
         self,
         world: World,
-        step: tuple[str, str],
+        step: tuple[Any, ...],
         crashes: list[Crash],
         on: Callable[[], bool],
         shape: tuple[int, bool] = SMALL,
@@ -452,6 +531,7 @@ class Explorer:
         if step in RESTARTS:
             before = world.values()
             world.stop()
+            self._check_stopped(world.disk, before)
             sync = {"restart": world.sync, "files": Sync.FILES, "journal": Sync.JOURNAL}[step[0]]
             world = self._world(world.disk, crashes, on, world, sync=sync).start()
             if world.values() != before:
@@ -462,15 +542,30 @@ class Explorer:
             world.wait()
         elif step == DAMAGE:
             world.damage("a")
+        elif step == APPLY:
+            world.apply()
+        elif step in (FULL, ROOM):
+            world.disk.full = step == FULL
         else:
-            verb, location = step
+            verb, location = step[:2]
             exists = world.value(location) is not None
-            operation = world.request(verb, location, shape)
+            operation = world.request(verb, location, *(step[2:] or [shape]))
             if isinstance(operation.error, NoSpace) and world.disk.full and verb != DELETE:
                 return world
             if (operation.error is None) != (exists != (verb == POST)):
                 raise Violation(f"{step} got {operation.error!r}")
         return world
+
+    def _check_stopped(self, disk: SimulatedDisk, values: Mapping[str, Value]) -> None:
+        """What a stop leaves is all in files of its own, for a server that knows no journal."""
+        last = disk.cut(partial(_least, disk))
+        for name in NAMES:
+            if name in last.names:
+                last.lose_file(name)
+        world = World(last, self.modules, sync=Sync.FILES)
+        self._start(world, shown(last.tree))
+        if (found := world.values()) != values:
+            raise Violation(f"a stop left {found} of {values}")
 
     def _world(
         self,
@@ -500,6 +595,7 @@ class Explorer:
         if before is not None:
             world.operations = before.operations
             world.workers.late = before.workers.late
+            world.workers.lazy = before.lazy
         return world
 
     # -- crashes ------------------------------------------------------------------------------
@@ -684,6 +780,14 @@ class Explorer:
         if harmed := [name for name, under in mine.items() if (name, under) not in tree]:
             raise Violation(f"harmed: {harmed}, now {shown(tree)}, from {state}")
         return [name for name in disk.names if name not in mine]
+
+
+def _read_all(world: World) -> None:
+    """What is shown is there, all its bytes."""
+    for location in LOCATIONS:
+        shown_now, found = world.value(location), world.read(location)
+        if found != shown_now:
+            raise Violation(f"{location!r} shows {_word(shown_now)} and has {_word(found)}")
 
 
 def _only(values: Mapping[str, Value]) -> Allowed:

@@ -47,6 +47,9 @@ DAMAGED = b"damaged"
 #: The answers that mean "not applied".
 REFUSALS = (AlreadyExists, NotFound, NoIds, NoSpace, ReadOnly)
 
+#: The job that makes files of what the journal holds, behind the answers.
+APPLY = "apply"
+
 #: The wall clock stands still, so that the same deeds leave the same bytes on the disk.
 NOW = 1_800_000_000 * 1_000_000_000
 
@@ -86,6 +89,8 @@ class SimulatedWorkers(ManualWorkers):
         #: Whether what is to be done later waits until the test says so.
         self.late = False
         self.waiting: list[Callable[[], None]] = []
+        #: Whether the files that are to be made behind an answer wait until somebody needs them.
+        self.lazy = False
 
     def callLater(self, seconds: float, function: Callable[[], None]) -> None:
         """As the store's clock: call it now, or when the seconds are over."""
@@ -100,7 +105,12 @@ class SimulatedWorkers(ManualWorkers):
 
     def next(self) -> Job | None:
         """Take the next job out of the queue, of a room that is free to run one."""
-        free = [job for job in self.jobs if job.room == FILE or job.room not in self.busy]
+        free = [
+            job
+            for job in self.jobs
+            if (job.room == FILE or job.room not in self.busy)
+            and not (self.lazy and job.name == APPLY)
+        ]
         if not free:
             return None
         job = min(free, key=lambda job: self.rank.index(job.room))
@@ -156,6 +166,8 @@ class World:
         #: The number of the call at which the running job is held up while all others run; from 1.
         self.preempt: int | None = None
         self.held_up = False
+        #: Whether its workers were lazy before it stopped.
+        self.lazy = False
         self.store: Any = None
         self.volume: Any = None
         #: What a damaged location had, which the journal may have, too.
@@ -199,6 +211,7 @@ class World:
 
     def stop(self) -> None:
         """Stop the store as the daemon does."""
+        self.lazy, self.workers.lazy = self.workers.lazy, False
         stopped = self.store.stop()
         self.workers.drain()
         assert stopped.called
@@ -243,6 +256,8 @@ class World:
     def drain(self) -> None:
         """Let everything that has begun come to its end."""
         self.workers.drain()
+        if not all(operation.done for operation in self.operations):
+            self._hurry()
         if self._wrong is not None:
             self._wrong.raiseException()
         for operation in self.operations:
@@ -268,6 +283,17 @@ class World:
         """One run of the collector."""
         self.store.collect()
         self.drain()
+
+    def apply(self) -> None:
+        """Let the files be made of all that has been answered."""
+        self._hurry()
+        self.drain()
+
+    def _hurry(self) -> None:
+        """Let the applier have its turns though it is lazy."""
+        lazy, self.workers.lazy = self.workers.lazy, False
+        self.workers.drain()
+        self.workers.lazy = lazy
 
     def wait(self) -> None:
         """Let the seconds go by after which something was to be done."""
@@ -296,6 +322,14 @@ class World:
             assert isinstance(result.value, NotFound), result.value
             return None
         return result.sha256  # type: ignore[no-any-return]
+
+    def ask(self, location: str) -> list[Any]:
+        """Begin to read; what is returned gets the digest of the bytes, or the error."""
+        found: list[Any] = []
+        self.store.get(location).addCallback(self._read).addBoth(
+            lambda got: found.append(got.value if isinstance(got, Failure) else got)
+        )
+        return found
 
     def read(self, location: str) -> Value:
         """What a GET says, all its bytes read."""
