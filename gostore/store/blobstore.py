@@ -45,6 +45,7 @@ from gostore.store.interface import (
     Summary,
     Verifier,
 )
+from gostore.store.openfiles import OpenFiles
 from gostore.store.reading import Reader
 from gostore.store.upload import Received, Upload
 from gostore.store.workers import Workers
@@ -95,7 +96,8 @@ class BlobStore:
         self._workers = workers
         self._clock = clock
         self._committer = Committer(volume, workers, clock)
-        self._reader = Reader(volume, workers, self.index, self._committer, max_open_files)
+        files = OpenFiles(volume, workers, self.index, max_open_files, clock)
+        self._reader = Reader(volume, workers, self.index, self._committer, files)
         self.admission = Admission(
             volume,
             workers,
@@ -216,11 +218,11 @@ class BlobStore:
         """How many bodies are on their way."""
         return self.admission.uploads
 
-    def check_health(self) -> None:
-        """Raise ReadOnly or Stopping if writes are refused."""
+    def check_health(self, *, lately: bool = False) -> None:
+        """Raise ReadOnly or Stopping if writes are refused; for ``lately`` see `Volume.check`."""
         if self._stopping:
             raise Stopping()
-        self._volume.check()
+        self._volume.check(lately=lately)
 
     def figures(self) -> Figures:
         """Count what there is."""
@@ -294,7 +296,7 @@ class BlobStore:
             settled = self._reader.settle(current)
             return settled.addCallback(lambda _: self.delete(location, precondition))
         try:
-            self.check_health()
+            self.check_health(lately=True)
             self._check(location, precondition, exists=True)
         except Exception:
             return fail()
@@ -336,7 +338,7 @@ class BlobStore:
                 lambda _: self._write(location, body, details, precondition, exists=exists)
             )
         try:
-            self.check_health()
+            self.check_health(lately=True)
             self._check(location, precondition, exists)
             content_type, metadata = details.labels(self.index.version(location))
             ticket = self.admission.admit(body)

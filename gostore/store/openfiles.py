@@ -2,32 +2,48 @@
 
 Blobs are immutable, so an open file is never stale.  It is closed when its blob is replaced or
 deleted and nobody reads it any more: until then the disk keeps its bytes.
+
+What a file holds may change all the same: the disk may rot. A small blob is verified when its bytes
+come from the disk, and as long as the page cache has them at least once a minute.
 """
 
 from __future__ import annotations
 
+from math import inf
+
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
 from gostore.blob import Committed
 from gostore.store.index import Index
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 
+VERIFY_EVERY = 60.0
+"""Seconds for which the bytes of an open file are good that were found to be right."""
+
 
 @define(eq=False)
 class OpenFile:
-    """An open data.raw, and how many use it: with a user it must not be closed."""
+    """An open data.raw, and how many use it: with a user it must not be closed.
+
+    ``verified_at`` is when its bytes were last read and found to be those that were committed.
+    """
 
     fd: int
     users: int = 0
+    verified_at: float = -inf
 
 
 class OpenFiles:
     """Opens data files, and keeps some of them open."""
 
-    def __init__(self, volume: Volume, workers: Workers, index: Index, capacity: int) -> None:
+    def __init__(
+        self, volume: Volume, workers: Workers, index: Index, capacity: int, clock: IReactorTime
+    ) -> None:
         """Keep at most ``capacity`` files open beyond those in use."""
+        self._clock = clock
         self._volume = volume
         self._workers = workers
         self._index = index
@@ -78,6 +94,14 @@ class OpenFiles:
             if not oldest.users:
                 # At once, since its blob still holds the blocks.
                 self._volume.close_data(oldest.fd)
+
+    def is_verified(self, file: OpenFile) -> bool:
+        """Say whether what the page cache has of a file was verified in the last minute."""
+        return self._clock.seconds() - file.verified_at < VERIFY_EVERY
+
+    def verified(self, file: OpenFile) -> None:
+        """The file's bytes have just been found to be right."""
+        file.verified_at = self._clock.seconds()
 
     def leave(self, blob: Committed, file: OpenFile) -> None:
         """The caller no longer uses the file."""

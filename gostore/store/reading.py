@@ -117,11 +117,11 @@ class Reader:
         workers: Workers,
         index: Index,
         committer: Committer,
-        max_open_files: int,
+        files: OpenFiles,
     ) -> None:
         self.volume = volume
         self.workers = workers
-        self.files = OpenFiles(volume, workers, index, max_open_files)
+        self.files = files
         self._index = index
         self._committer = committer
         self._digesting: dict[int, list[Deferred[Committed]]] = {}
@@ -205,7 +205,10 @@ class Reader:
             try:
                 data = self.volume.read_now(file.fd, blob.size)
                 if data is not None:
-                    return succeed(SmallContent(verified(data, blob)))
+                    if not self.files.is_verified(file):
+                        verified(data, blob)
+                        self.files.verified(file)
+                    return succeed(SmallContent(data))
             except (OSError, DataDamaged):
                 return fail(self.failed(Failure(), blob))
         opened = self.files.open(blob) if file is None else self.files.use(blob)
@@ -215,6 +218,8 @@ class Reader:
 
     def _read_small(self, file: OpenFile, blob: Committed) -> Deferred[bytes]:
         def leave(result: T) -> T:
+            if not isinstance(result, Failure):
+                self.files.verified(file)
             self.files.leave(blob, file)
             return result
 

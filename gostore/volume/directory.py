@@ -144,19 +144,17 @@ class Directory:
         self._opened: os.stat_result
         #: Whether the link count tells that the directory has been removed.
         self.has_links = False
-        self._is_hidden = False
+        #: Whether the path led elsewhere when `check` was last asked.
+        self.is_hidden = False
         #: Why nothing may be written any more, once a sync of something committed has failed.
         self.broken: str | None = None
         #: Whether one syncfs(2) here stands for an fsync(2) of everything.
         self.syncfs_trusted = False
 
     def open(self, path: bytes | str) -> None:
-        """Open the directory at a path."""
+        """Open the directory at a path, and note which it is: `check` need not ask again."""
         self.root = self.disk.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._path = path
-
-    def remember(self) -> None:
-        """Note what is open, so that `check` need not ask for every write."""
         self._opened = self.disk.fstat(self.root)
         # Some file systems (FUSE) count none.
         self.has_links = self._opened.st_nlink > 0
@@ -178,8 +176,8 @@ class Directory:
         """
         if self.broken is not None:
             raise ReadOnly(self.broken)
-        was_hidden, self._is_hidden = self._is_hidden, not self._is_in_place()
-        if self._is_hidden:
+        was_hidden, self.is_hidden = self.is_hidden, not self._is_in_place()
+        if self.is_hidden:
             if self.is_removed():
                 raise ReadOnly(self.give_up("the data directory has been removed"))
             if not was_hidden:

@@ -37,6 +37,9 @@ from gostore.volume.journal.format import SIZE
 from gostore.volume.journal.journal import Journal
 from gostore.volume.trash import Trash
 
+#: In nanoseconds.
+_SECOND = 1_000_000_000
+
 #: How much `Volume.load` reads at once.
 _SCRATCH = 128 * 1024
 
@@ -76,6 +79,8 @@ class Volume:
         #: Whether the kernel can open a file, and read it, on condition of not waiting for a disk.
         self._opens_now = True
         self._reads_now = True
+        #: The second in which `check` last found nothing wrong.
+        self._checked = -1
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -94,7 +99,6 @@ class Volume:
             # now, a power cut could still take it back.
             self.disk.syncfs(self.directory.root)
             self.disk.fsync(self.directory.root)
-            self.directory.remember()
         self.directory.syncfs_trusted = self.disk.syncfs_trusted(self.directory.root)
 
     def _make(self, path: bytes | str) -> None:
@@ -116,7 +120,6 @@ class Volume:
         """
         with self._refusing():
             self._open_root(lock=lock)
-            self.directory.remember()
 
     def _open_root(self, *, lock: bool) -> None:
         self.directory.open(self.path)
@@ -178,11 +181,20 @@ class Volume:
         """Why nothing may be written any more, once nobody can say what is on the disk."""
         return self.directory.broken
 
-    def check(self) -> None:
-        """Raise ReadOnly if nothing may be written; see `Directory.check`."""
+    def check(self, *, lately: bool = False) -> None:
+        """Raise ReadOnly if nothing may be written; see `Directory.check`.
+
+        With ``lately`` that is asked at most once a second: each batch of commits asks it again.
+        """
+        now = self.now()
+        is_known = now // _SECOND == self._checked
+        if lately and is_known and self.broken is None and not self.directory.is_hidden:
+            return
+        self._checked = -1
         self.directory.check()
-        if self.now() == LAST_TIME:
+        if now == LAST_TIME:
             raise ReadOnly("the clock is set to a year after 2261")
+        self._checked = now // _SECOND
 
     def free(self) -> tuple[int, int]:
         """Return (bytes free, bytes in all) of the file system."""

@@ -91,6 +91,12 @@ class SimulatedWorkers(ManualWorkers):
         self.waiting: list[Callable[[], None]] = []
         #: Whether the files that are to be made behind an answer wait until somebody needs them.
         self.lazy = False
+        self._looks = 0
+
+    def seconds(self) -> float:
+        """As the store's clock: a minute passes whenever somebody looks at it."""
+        self._looks += 1
+        return 60.0 * self._looks
 
     def callLater(self, seconds: float, function: Callable[[], None]) -> None:
         """As the store's clock: call it now, or when the seconds are over."""

@@ -46,6 +46,11 @@ class PromptClock:
         self.keeps: Callable[[float], bool] = lambda seconds: False
         #: The calls that are kept, each with its seconds.
         self.kept: list[tuple[Callable[..., Any], float]] = []
+        self.time = 0.0
+
+    def seconds(self) -> float:
+        """The time, which stands still until a test moves it."""
+        return self.time
 
     def callLater(self, seconds: float, function: Callable[..., Any]) -> None:
         if self.keeps(seconds):

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from gostore.blob import Committed, State
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
 from gostore.store.interface import DamagedBlob, Details, Page
+from gostore.store.openfiles import VERIFY_EVERY
 from gostore.volume.directory import OutcomeUnknown
 from tests.store.doubles import CHORE, COMMIT, FOR_EVER, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
@@ -134,11 +135,12 @@ class DamageTests(StoreCase):
             self.collect()
 
     def test_small_kept_open(self) -> None:
-        """The same with one that was read before, and whose file is open."""
+        """The same with one that was read a minute before, and whose file is open."""
         for data in (b"dato", b"data and more", b"dat", b""):
             blob = self.store_blob("a")
             self.assertEqual(self.read("a"), b"data")
             self.data(blob).write_bytes(data)
+            self.timer.time += VERIFY_EVERY
             self.fails(self.store.content(blob), Damaged)
             self.check_damaged("a")
             self.wait(self.store.delete("a"))

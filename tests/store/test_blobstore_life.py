@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+from typing import Any
 
 from twisted.internet.defer import succeed
 
@@ -103,6 +104,35 @@ class HealthTests(StoreCase):
             self.fails(asked, ReadOnly)
         self.collect()
         self.assertEqual(self.names(), [])
+
+    def test_looks(self) -> None:
+        """Writes of one second share a look at the directory, but not after one that found fault.
+
+        A write without a look of its own is refused when its batch is to be made durable.
+        """
+        self.store_blob("a")
+        self.clock.step = 0
+        looks: list[object] = []
+        leads_to = self.disk.leads_to
+
+        def look(*arguments: Any) -> bool:
+            looks.append(arguments)
+            return leads_to(*arguments)
+
+        self.patch(self.disk, "leads_to", look)
+        asked = [self.store.put(name, FakeBody(b"1"), Details()) for name in "abc"]
+        self.assertEqual(len(looks), 1)
+        self.workers.run_all()
+        for each in asked:
+            self.successResultOf(each)
+        moved = self.directory.rename(self.directory.with_name("moved"))
+        self.fails(self.store.put("a", FakeBody(b"2"), Details()), ReadOnly)
+        looks.clear()
+        for _ in range(3):
+            self.failureResultOf(self.store.put("a", FakeBody(b"2"), Details()), ReadOnly)
+        self.assertEqual(len(looks), 3)
+        moved.rename(self.directory)
+        self.wait(self.store.put("a", FakeBody(b"2"), Details()))
 
     def test_removed_reads(self) -> None:
         """Then a read says why it fails, be the blob open, on the disk or damaged before."""

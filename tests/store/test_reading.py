@@ -15,6 +15,7 @@ from gostore.blob import Committed
 from gostore.errors import Busy, Damaged, DiskFailed, NotFound
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import SMALL_BLOB, Details
+from gostore.store.openfiles import VERIFY_EVERY
 from gostore.store.reading import VERIFIED_AT_ONCE, SmallContent
 from gostore.volume.directory import DATA
 from gostore.volume.volume import Volume
@@ -112,6 +113,50 @@ class SmallTests(ContentCase):
         """A read that brings less than was asked for is read on."""
         self.disk.shorten("pread", 3, times=9)
         self.assertEqual(self.content(self.small).read(0, 10), b"0123456789")
+
+    def spoil(self) -> None:
+        """Change a byte of the small blob."""
+        self.data(self.small).write_bytes(b"0123x56789")
+
+    def test_verified(self) -> None:
+        """A changed byte is found by the first read, and by one a minute after the last check."""
+        self.spoil()
+        self.fails(self.store.content(self.small), Damaged)
+        for opens_now in (False, True):
+            self.disk.opens_now = opens_now
+            self.small = self.store_blob("small", b"0123456789")
+            self.timer.time += 1000
+            self.read("small")
+            self.timer.time += VERIFY_EVERY - 1
+            self.assertEqual(self.read("small"), b"0123456789")
+            self.spoil()
+            self.read("small")
+            self.timer.time += 1
+            self.fails(self.store.content(self.small), Damaged)
+
+    def test_verified_again(self) -> None:
+        """A check that found nothing wrong is good for another minute, and no longer."""
+        for _ in range(3):
+            self.timer.time += VERIFY_EVERY
+            self.read("small")
+        self.spoil()
+        self.timer.time += VERIFY_EVERY - 1
+        self.read("small")
+        self.timer.time += 1
+        self.fails(self.store.content(self.small), Damaged)
+
+    def test_verified_from_disk(self) -> None:
+        """What has to come from the disk again is verified, however late the last check was."""
+        self.read("small")
+        self.spoil()
+        self.disk.fail("preadv", errno.EAGAIN)
+        self.fails(self.store.content(self.small), Damaged)
+
+    def test_cut(self) -> None:
+        """A file of another size than its blob is found by every read."""
+        self.read("small")
+        self.data(self.small).write_bytes(b"012345678")
+        self.fails(self.store.content(self.small), Damaged)
 
     def test_disk_fails(self) -> None:
         """A disk that fails is not a damaged blob, and says nothing of a path."""

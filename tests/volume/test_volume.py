@@ -42,7 +42,7 @@ class OpenTests(VolumeCase):
         volume.close()
         kinds = [call.kind for call in self.disk.calls]
         made = ["open", "fsync", "close"]
-        self.assertEqual(kinds[:8], [*made, *made, "open", "lock"])
+        self.assertEqual(kinds[:9], [*made, *made, "open", "fstat", "lock"])
         volume.open()
         volume.close()
         self.disk.fail("fsync")
@@ -74,7 +74,7 @@ class OpenTests(VolumeCase):
         self.disk.clear()
         self.volume.open()
         kinds = [call.kind for call in self.disk.calls]
-        self.assertEqual(kinds[:3], ["open", "lock", "mkdir"])
+        self.assertEqual(kinds[:4], ["open", "fstat", "lock", "mkdir"])
         self.assertIn("syncfs", kinds)
 
     def test_not_flushed(self) -> None:
