@@ -64,9 +64,12 @@ setup(
     extras_require={
         # What "ssl:" endpoints need.
         "tls": ["Twisted[tls]>=24.7"],
+        # What an access file with users in it needs; tokens do not.
+        "users": ["bcrypt>=4.0"],
         # Progress and colours of the `gostore` command, which does without.
         "cli": ["rich>=13.0"],
         "test": [
+            "bcrypt>=4.0",
             "coverage>=7.10",
             "cryptography>=42",
             "hypothesis>=6.100",

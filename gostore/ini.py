@@ -20,14 +20,18 @@ _SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])(i?B)?|B)?", re.IGNORECASE)
 
 @define
 class BadFile(ValueError):
-    """A file that cannot be used: its name, the line, and the reason. str() is one line."""
+    """A file that cannot be used: its name, the line (0: the whole), and the reason.
+
+    str() is one line.
+    """
 
     file: str
     line: int
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.file}, line {self.line}: {self.reason}"
+        where = f", line {self.line}" if self.line else ""
+        return f"{self.file}{where}: {self.reason}"
 
 
 @frozen

@@ -16,7 +16,7 @@ PLUGIN = ROOT / "twisted" / "plugins" / "gostore_plugin.py"
 #: wire imports nothing at all of gostore: it can be read, tested and used alone.
 ROOMS: dict[str, set[str]] = {
     "tap": {"daemon"},
-    "commands": {"volume", "store", "daemon"},
+    "commands": {"volume", "store", "daemon", "access"},
     "daemon": {"web", "wire", "store", "volume"},
     "web": {"wire", "store", "access"},
     "access": set(),
@@ -38,7 +38,14 @@ TOP: dict[str, set[str]] = {
 #: The modules by which other rooms enter a room.
 DOORS: dict[str, set[str]] = {
     "wire": {"wire"},
-    "access": {"access.grants"},
+    "access": {
+        "access.grants",
+        "access.edit",
+        "access.file",
+        "access.passwords",
+        "access.rules",
+        "access.tokens",
+    },
     "store": {"store.interface", "store.blobstore", "store.workers"},
     "web": {
         "web.access_log",
@@ -75,6 +82,7 @@ LIBRARIES: dict[str, str] = {
     "werkzeug": "web",
     "httptools": "wire.chunks",
     "rich": "commands.terminal",
+    "bcrypt": "access.passwords",
 }
 
 

@@ -145,6 +145,10 @@ class Principal:
         """The first grant that allows it; None if none does."""
         return next((each for each in self.grants if each.covers(verb, location)), None)
 
+    def is_over(self, now: float) -> bool:
+        """Whether it has expired."""
+        return self.expires is not None and now >= self.expires
+
     @property
     def scope(self) -> Scope | None:
         """What a list may show it; None if that is everything."""

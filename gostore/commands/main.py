@@ -26,6 +26,7 @@ from gostore.text import printable
 COMMANDS = {
     "fsck": "verify every blob; no daemon may run",
     "show": "print a blob's record and its log",
+    "access": "edit and try out an access file: users, tokens, grants",
     "selftest": "kill -9 a daemon of its own on a disk, fill that, see that nothing is lost",
 }
 
@@ -68,7 +69,7 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Describe the command line, in full only for the command that the arguments name."""
     parser = argparse.ArgumentParser(
         prog="gostore",
-        description="Tools for the directories that twistd gostore serves.",
+        description="Tools for the directories that twistd gostore serves, and its access file.",
         epilog="Exit status: 0 all is well, 1 something is damaged or lost, 2 it cannot be done.",
     )
     parser.add_argument("--version", action="version", version=f"gostore {__version__}")
