@@ -43,7 +43,7 @@ from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.status import PROBES, Check, Status
-from gostore.wire import MAX_BODY, HTTPFactory, Limits, shorten_polls
+from gostore.wire import MAX_BODY, HTTPFactory, Limits, shorten_turns
 
 log = Logger()
 
@@ -172,7 +172,7 @@ class Daemon(MultiService):
 
 def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
     """Build the daemon on a reactor. Nothing is opened, bound or started."""
-    shorten_polls(reactor)
+    shorten_turns(reactor)
     store = BlobStore(
         Volume(settings.dir, sync=settings.sync, make=settings.make_dir),
         Workers(reactor),

@@ -19,7 +19,7 @@ from gostore.wire.response import (
     json_line,
 )
 from gostore.wire.transport import make_eager, make_patient
-from gostore.wire.turns import Turns, shorten_polls
+from gostore.wire.turns import Turns, shorten_turns
 
 __all__ = [
     "ERROR_HEADERS",
@@ -43,5 +43,5 @@ __all__ = [
     "json_line",
     "make_eager",
     "make_patient",
-    "shorten_polls",
+    "shorten_turns",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 REQUESTS_A_TURN = 16
 """How many requests of one client are read in a turn: it may send a thousand at once."""
@@ -19,6 +21,8 @@ PIECES_A_TURN = 16
 
 SOCKETS_A_TURN = 32
 """How many sockets are served in a turn: with a thousand ready ones no timer would fire."""
+
+log = Logger()
 
 
 class Turns:
@@ -52,38 +56,37 @@ class Turns:
                 self._clock.callLater(0, self._do_one)
 
 
-class ShortPolls:
-    """Takes the place of a reactor's epoll object. A poll reports no more sockets than a turn has.
-
-    The kernel reports the others first the next time (epoll_wait(2)), so all get their turns.
-    """
-
-    def __init__(self, poller: Any) -> None:
-        self._poller = poller
-        # What the reactor calls for each socket needs no call of ours.
-        self.register = poller.register
-        self.modify = poller.modify
-        self.unregister = poller.unregister
-
-    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
-        """Wait until sockets are ready; return some of them, each with its events."""
-        most = SOCKETS_A_TURN if maxevents < 0 else min(maxevents, SOCKETS_A_TURN)
-        found: list[tuple[int, int]] = self._poller.poll(timeout, most)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the epoll object's."""
-        return getattr(self._poller, name)
-
-
-def shorten_polls(reactor: Any) -> None:
+def shorten_turns(reactor: Any) -> None:
     """Let each turn of a reactor serve a few sockets only, if it is Twisted's epoll reactor.
 
-    Twisted has no setting for that: it asks for as many events as there are sockets. By now twistd
-    has installed a reactor, and any other kind stays as it is.
+    Twisted has no setting for that: it asks for as many events as there are sockets. The kernel
+    reports the others first the next time (epoll_wait(2)), so all get their turns. Twisted also
+    makes a context for the log around each event, at a tenth of the price of a small GET. Our log
+    lines do not use it.
+
+    By now twistd has installed a reactor. Any other kind stays as it is, and so does an epoll
+    reactor that is not made as we know it.
     """
     from twisted.internet.epollreactor import EPollReactor
 
-    poller = getattr(reactor, "_poller", None)
-    if isinstance(reactor, EPollReactor) and poller and not isinstance(poller, ShortPolls):
-        vars(reactor)["_poller"] = ShortPolls(poller)
+    parts = ("_poller", "_selectables", "_doReadOrWrite")
+    if type(reactor) is EPollReactor and all(hasattr(reactor, name) for name in parts):
+        poller, selectables, serve = (getattr(reactor, name) for name in parts)
+        vars(reactor)["doIteration"] = partial(_serve_some, poller, selectables, serve)
+
+
+def _serve_some(
+    poller: Any,
+    selectables: Mapping[int, object],
+    serve: Callable[[object, int, int], None],
+    timeout: float | None,
+) -> None:
+    """Wait until sockets are ready and serve some of them, as EPollReactor.doPoll() serves all."""
+    for fd, event in poller.poll(timeout, SOCKETS_A_TURN):
+        # One that was ready may have been closed since, by the one before it.
+        selectable = selectables.get(fd)
+        if selectable is not None:
+            try:
+                serve(selectable, fd, event)
+            except Exception:
+                log.failure("Serving a socket failed")

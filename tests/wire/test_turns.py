@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.pollreactor import PollReactor
@@ -14,7 +15,7 @@ from gostore.wire.turns import (
     REQUESTS_A_TURN,
     SOCKETS_A_TURN,
     Turns,
-    shorten_polls,
+    shorten_turns,
 )
 from tests.wire.support import GET, Client, Pieces, Turning, chunked, head, responder
 
@@ -260,7 +261,7 @@ class Ready:
         self._peer.close()
 
 
-class ShortPollsTests(SynchronousTestCase):
+class ShortTurnsTests(SynchronousTestCase):
     """A reactor with many ready sockets."""
 
     def serve(self, reactor: EPollReactor | PollReactor, sockets: int, turns: int) -> list[int]:
@@ -279,28 +280,57 @@ class ShortPollsTests(SynchronousTestCase):
     def test_a_few_a_turn(self) -> None:
         """A turn serves 32 ready sockets, and the next turns the others before the same again."""
         reactor = EPollReactor()
-        shorten_polls(reactor)
+        shorten_turns(reactor)
         served = self.serve(reactor, 3 * SOCKETS_A_TURN, 3)
         self.assertEqual(sorted(served), list(range(3 * SOCKETS_A_TURN)))
         self.assertEqual(len(self.serve(reactor, 100, 1)), SOCKETS_A_TURN)
 
-    def test_once(self) -> None:
-        """Shortened twice, a reactor is as if it had been shortened once."""
+    def test_failing(self) -> None:
+        """A socket that cannot be served, not even ended, keeps no other from being served."""
         reactor = EPollReactor()
-        shorten_polls(reactor)
-        poller = vars(reactor)["_poller"]
-        shorten_polls(reactor)
-        self.assertIs(vars(reactor)["_poller"], poller)
+        shorten_turns(reactor)
+        served: list[int] = []
+        one, other = Ready(1, served), Ready(2, served)
+
+        def fail() -> None:
+            raise RuntimeError("neither this")
+
+        one.doRead = fail  # type: ignore[method-assign]
+        for each in (one, other):
+            self.addCleanup(each.close)
+            reactor.addReader(each)
+        reactor.doIteration(None)
+        self.assertEqual(served, [2])
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
+        self.assertEqual(reactor.removeAll(), [other])
+
+    def test_closed(self) -> None:
+        """A socket that was ready, and that another closed in this turn, is not served."""
+        reactor = EPollReactor()
+        shorten_turns(reactor)
+        served: list[int] = []
+        pair = [Ready(1, served), Ready(2, served)]
+
+        def close(one: Ready, other: Ready) -> None:
+            served.append(0)
+            reactor.removeReader(other)
+
+        for one, other in (pair, reversed(pair)):
+            one.doRead = partial(close, one, other)  # type: ignore[method-assign]
+            self.addCleanup(one.close)
+            reactor.addReader(one)
+        reactor.doIteration(0)
+        self.assertEqual(served, [0])
 
     def test_few_sockets(self) -> None:
         """With fewer sockets than that, all are served in a turn; they can be removed and added."""
         reactor = EPollReactor()
-        shorten_polls(reactor)
+        shorten_turns(reactor)
         for _ in range(2):
             self.assertEqual(sorted(self.serve(reactor, 5, 1)), [0, 1, 2, 3, 4])
 
     def test_another_reactor(self) -> None:
         """A reactor of another kind stays as it is, and serves them all."""
         reactor = PollReactor()
-        shorten_polls(reactor)
+        shorten_turns(reactor)
         self.assertEqual(len(self.serve(reactor, 100, 1)), 100)
