@@ -83,7 +83,7 @@ def _serve_some(
 ) -> None:
     """Wait until sockets are ready and serve some of them, as EPollReactor.doPoll() serves all."""
     for fd, event in poller.poll(timeout, SOCKETS_A_TURN):
-        # One that was ready may have been closed since, by the one before it.
+        # The socket before it may have closed this one, although it was ready.
         selectable = selectables.get(fd)
         if selectable is not None:
             try:
