@@ -85,6 +85,7 @@ class Bytes:
         self.length: int | None = len(data)
         self.complete = True
         self.sender: str | None = None
+        self.origin = ""
 
     def deliver(self, sink: Sink) -> None:
         """Deliver everything at once."""

@@ -107,7 +107,8 @@ class Blob:
     maps lower-case header names to values. ``log`` is oldest first, at most 16 long.
 
     Each verb takes the time in nanoseconds, appends one transition, and raises IllegalTransition,
-    changing nothing, if the blob's state does not have that edge.
+    changing nothing, if the blob's state does not have that edge. ``origin`` tells people who asked
+    for it: the id of a request.
     """
 
     id: int
@@ -145,14 +146,14 @@ class Blob:
         """The time of the newest transition in nanoseconds, 0 if there is none."""
         return self.log[-1].when if self.log else 0
 
-    def create(self, now: int) -> None:
+    def create(self, now: int, origin: str = "") -> None:
         """The first entry of a blob at a location that had none."""
-        self._step("create", now, "Blob Created & Saved!")
+        self._step("create", now, _with_origin("Blob Created & Saved!", origin))
         self.created = now
 
-    def update(self, now: int) -> None:
+    def update(self, now: int, origin: str = "") -> None:
         """The first entry of a blob that will replace another."""
-        self._step("update", now, "Blob Updated & Saved!")
+        self._step("update", now, _with_origin("Blob Updated & Saved!", origin))
         self.created = now
 
     def start_writing(self, now: int) -> None:
@@ -166,9 +167,9 @@ class Blob:
         self.sha256 = sha256
         self.generation = generation
 
-    def delete(self, now: int) -> None:
+    def delete(self, now: int, origin: str = "") -> None:
         """Somebody deleted it."""
-        self._step("delete", now, "Deleted!")
+        self._step("delete", now, _with_origin("Deleted!", origin))
 
     def replace(self, now: int, by: int) -> None:
         """The blob with the id ``by`` took its location."""
@@ -212,6 +213,10 @@ class Blob:
         text = message[:MESSAGE_LENGTH].encode("utf-8", "replace").decode("utf-8")
         self.log.append(Transition(target, text, now))
         del self.log[:-LOG_LENGTH]
+
+
+def _with_origin(message: str, origin: str) -> str:
+    return f"{message} ({origin})" if origin else message
 
 
 def check_text(location: str) -> None:

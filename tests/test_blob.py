@@ -57,6 +57,17 @@ def blob_in(state: State | None) -> Blob:
 class EdgeTests(SynchronousTestCase):
     """The table of legal edges."""
 
+    def test_origin(self) -> None:
+        """The transitions that a client asks for say which request it was."""
+        for verb, message in [
+            (Blob.create, "Blob Created & Saved! (7f3a)"),
+            (Blob.update, "Blob Updated & Saved! (7f3a)"),
+            (Blob.delete, "Deleted! (7f3a)"),
+        ]:
+            blob = blob_in(None)
+            verb(blob, 9, "7f3a")
+            self.assertEqual(blob.log[-1].message, message)
+
     def test_legal_edges_append_to_the_log(self) -> None:
         """A legal verb appends one transition with its state, message and time."""
         for start, verbs in LEGAL.items():

@@ -23,7 +23,6 @@ from gostore.blob import Blob, Committed
 from gostore.errors import (
     AlreadyExists,
     NoIds,
-    NotFound,
     ReadOnly,
     Stopping,
     VolumeUnusable,
@@ -289,26 +288,28 @@ class BlobStore:
         """Store a blob at a location, whether it has one or not; say whether it had none."""
         return self._write(location, body, details, precondition, exists=None)
 
-    def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
+    def delete(
+        self, location: str, precondition: Precondition | None = None, origin: str = ""
+    ) -> Deferred[None]:
         """Delete the blob at a location; fails with NotFound if it has none."""
         current = self.index.blob(location)
         if precondition is not None and current is not None and current.sha256 is None:
             settled = self._reader.settle(current)
-            return settled.addCallback(lambda _: self.delete(location, precondition))
+            return settled.addCallback(lambda _: self.delete(location, precondition, origin))
         try:
             self.check_health(lately=True)
-            self._check(location, precondition, exists=True)
+            self.index.check(location, precondition, exists=True)
         except Exception:
             return fail()
 
         def decide() -> Change:
-            self._check(location, precondition, exists=True)
+            self.index.check(location, precondition, exists=True)
             found = self.index.find(location)
             assert found is not None  # or the check had failed
             older = self.garbage.dead_ids(location)
             remains = self.garbage.remains(location)
             if isinstance(found, Committed) and not remains:
-                return Delete(found, older)
+                return Delete(found, older, origin)
             # A quarantined directory would outlive a tombstone, which is collected.
             last = str(found.id) if isinstance(found, Committed) else found.name
             return Discard([*map(str, older), *remains, last], self._generation)
@@ -331,7 +332,7 @@ class BlobStore:
         *,
         exists: bool | None,
     ) -> Deferred[tuple[Committed, bool]]:
-        """Store a blob if `_check` allows it, now and when the body is here."""
+        """Store a blob if `Index.check` allows it, now and when the body is here."""
         current = self.index.blob(location)
         if precondition is not None and current is not None and current.sha256 is None:
             return self._reader.settle(current).addCallback(
@@ -339,7 +340,7 @@ class BlobStore:
             )
         try:
             self.check_health(lately=True)
-            self._check(location, precondition, exists)
+            self.index.check(location, precondition, exists)
             content_type, metadata = details.labels(self.index.version(location))
             ticket = self.admission.admit(body)
         except Exception:  # whatever a precondition raises, `create` has to hear of it
@@ -356,9 +357,9 @@ class BlobStore:
             return fail()
         now = self._volume.now()
         if current is None:
-            blob.create(now)
+            blob.create(now, body.origin)
         else:
-            blob.update(now)
+            blob.update(now, body.origin)
         blob.start_writing(now)
         upload = Upload(self._volume, self._workers, self._clock, blob, ticket)
         self._workers.ongoing.begin()  # until `_written`
@@ -389,7 +390,7 @@ class BlobStore:
         location = blob.location
 
         def decide() -> Change:
-            self._check(location, precondition, exists)
+            self.index.check(location, precondition, exists)
             blob.content_type, blob.metadata = details.labels(self.index.version(location))
             self._generation += 1
             now = self._time_at(location)
@@ -434,16 +435,3 @@ class BlobStore:
             dropped = self._workers.ongoing.watch(upload.drop(as_store_error(result.value)))
             dropped.addBoth(lambda _: self.garbage.add_stage(blob_id))
         return self._workers.ongoing.end(result)
-
-    def _check(self, location: str, precondition: Precondition | None, exists: bool | None) -> None:
-        """Raise unless the location allows a write.
-
-        ``exists`` is whether it must have a blob, be it damaged, or must have none; None: either.
-        """
-        found = self.index.find(location)
-        if precondition is not None:
-            precondition.check(location, self.index.version(location))
-        if exists is not None and exists is not (found is not None):
-            if exists:
-                raise NotFound(location)
-            raise AlreadyExists(location, is_damaged=isinstance(found, Damage))

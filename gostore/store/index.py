@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from sortedcontainers import SortedDict
 
 from gostore.blob import LOCATION_BYTES, Committed
-from gostore.errors import NoIds
-from gostore.store.interface import DamagedBlob, Entry, Page, Seek
+from gostore.errors import AlreadyExists, NoIds, NotFound
+from gostore.store.interface import DamagedBlob, Entry, Page, Precondition, Seek
 from gostore.volume.recovery.findings import Damage, Findings
 
 NARROW_BITS = 16
@@ -148,6 +148,19 @@ class Index:
         """Return what was committed at a location last, be it damaged since; None if nothing is."""
         found = self._found.get(location)
         return found.blob if isinstance(found, Damage) else found
+
+    def check(self, location: str, precondition: Precondition | None, exists: bool | None) -> None:
+        """Raise unless a location allows a write.
+
+        ``exists`` is whether it must have a blob, be it damaged, or must have none; None: either.
+        """
+        found = self._found.get(location)
+        if precondition is not None:
+            precondition.check(location, self.version(location))
+        if exists is not None and exists is not (found is not None):
+            if exists:
+                raise NotFound(location)
+            raise AlreadyExists(location, is_damaged=isinstance(found, Damage))
 
     def blobs(self) -> Iterator[Committed]:
         """Give all blobs, ordered by location."""

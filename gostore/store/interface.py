@@ -65,6 +65,10 @@ class Body(Protocol):
     def sender(self) -> str | None:
         """The IP address that it comes from; None if it comes over a Unix socket."""
 
+    @property
+    def origin(self) -> str:
+        """Who sends it, for the log of the blob: the id of a request."""
+
     def deliver(self, sink: Sink) -> None:
         """Begin. Bytes that have arrived are delivered before this returns. Call it once."""
 
@@ -273,8 +277,10 @@ class Store(Protocol):
     ) -> Deferred[tuple[Committed, bool]]:
         """Store a blob, and say whether the location had none."""
 
-    def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
-        """Delete a blob. Fails with NotFound."""
+    def delete(
+        self, location: str, precondition: Precondition | None = None, origin: str = ""
+    ) -> Deferred[None]:
+        """Delete a blob. Fails with NotFound. ``origin`` is like that of a body."""
 
     def list(
         self,

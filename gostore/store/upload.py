@@ -231,7 +231,12 @@ class Upload:
     def _reason(self, failure: Failure) -> StoreError:
         if not failure.check(StoreError, OSError, MemoryError):
             # The error that the caller gets does not say where it comes from.
-            log.failure("Writing the body of blob {id} failed", failure=failure, id=self.blob.id)
+            log.failure(
+                "Writing the body of blob {id} failed ({origin})",
+                failure=failure,
+                id=self.blob.id,
+                origin=self._body.origin,
+            )
         return as_store_error(failure.value)
 
     def _check_digests(self) -> None:

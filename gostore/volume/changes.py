@@ -42,11 +42,12 @@ class Delete:
     """Make a blob not exist, for good.
 
     ``elders`` are the ids of superseded blobs of its location that may still be on the disk. They
-    would come back if this one were merely removed.
+    would come back if this one were merely removed. ``origin`` is for the blob's log.
     """
 
     blob: Committed
     elders: Sequence[int]
+    origin: str = ""
 
 
 @frozen(eq=False)

@@ -299,7 +299,7 @@ class WriteProtocol:
                 blob = self._record_of(delete.blob)
                 # It may be one already: by a rename that was reported as failed, or by hand.
                 if blob.state is not State.FAILURE:
-                    blob.delete(self._now())
+                    blob.delete(self._now(), delete.origin)
                 attempt.record = statefile.dump(blob)
                 self._directory.write_state_tmp(str(blob.id), attempt.record, sync=sync)
 

@@ -18,13 +18,14 @@ def log_answer(exchange: Exchange) -> None:
     """Log one answer, at debug level."""
     request = exchange.request
     log.debug(
-        "{client} {method} {path!r} {code} {sent}{remark}",
+        "{client} {method} {path!r} {code} {sent}{remark} {id}",
         client=_name(exchange.client),
         method="-" if request is None else request.method,
         path="-" if request is None else request.path,
         code=exchange.code,
         sent=exchange.sent,
         remark=_remark(exchange),
+        id=exchange.id.decode("ascii"),
     )
 
 

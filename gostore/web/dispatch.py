@@ -85,10 +85,11 @@ def _refuse(failure: Failure, request: Request) -> None:
     refusal = refusal_of(failure.value)
     if isinstance(failure.value, DiskFailed):
         log.error(
-            "{method} {path!r} failed: {reason}",
+            "{method} {path!r} failed: {reason} ({id})",
             method=request.method,
             path=request.path,
             reason=failure.value,
+            id=request.id.decode("ascii"),
         )
     # The store logs a damaged blob once, when it quarantines it.
     elif refusal.code == 500 and not failure.check(Damaged):
@@ -102,4 +103,10 @@ def _give_up(failure: Failure, request: Request) -> None:
 
 
 def _log_failure(failure: Failure, request: Request) -> None:
-    log.failure("{method} {path!r} failed", failure, method=request.method, path=request.path)
+    log.failure(
+        "{method} {path!r} failed ({id})",
+        failure,
+        method=request.method,
+        path=request.path,
+        id=request.id.decode("ascii"),
+    )

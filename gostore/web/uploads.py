@@ -1,4 +1,4 @@
-"""Upload bodies with a trailer."""
+"""Upload bodies as a store takes them: they know their request, and may have a trailer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from gostore.wire import Request
 def body_of(request: Request) -> Body:
     """The body of an upload as a store takes it."""
     body = request.body
+    body.origin = origin_of(request)
     return body if body.length is not None else TrailedBody(request)
+
+
+def origin_of(request: Request) -> str:
+    """What the log of a blob says of the request that changed it."""
+    return request.id.decode("ascii")
 
 
 class TrailedBody:
@@ -20,6 +26,7 @@ class TrailedBody:
     def __init__(self, request: Request) -> None:
         self.length = None
         self.sender = request.body.sender
+        self.origin = request.body.origin
         self._headers = request.headers
         self._body = request.body
         self._sink: Sink | None = None

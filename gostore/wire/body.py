@@ -74,7 +74,8 @@ class Body:
     """One request's body, a push producer.
 
     `length` is the announced size in bytes; None when chunked, 0 when there is none. `sender` is
-    the IP address that it comes from, None on a Unix socket. `complete`: all of it is here. `size`:
+    the IP address that it comes from, None on a Unix socket. `origin` is for the application to say
+    more of who sends it. `complete`: all of it is here. `size`:
     how many bytes are. `started`: some of its framing is. `trailer` has the fields after a chunked
     body that is complete; nobody else merges them into those of the head (RFC 9110 section 6.5.1).
     """
@@ -93,6 +94,7 @@ class Body:
         "_taken",
         "complete",
         "length",
+        "origin",
         "sender",
         "size",
         "started",
@@ -104,6 +106,7 @@ class Body:
     ) -> None:
         self.length = length
         self.sender = sender
+        self.origin = ""
         self.size = 0
         self.complete = length == 0
         self.started = False

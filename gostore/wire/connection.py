@@ -32,10 +32,10 @@ from gostore.wire.response import (
     Source,
     chunked_field,
     close_source,
+    end_of_head,
     ends_connection,
     error_response,
     start_response,
-    with_connection,
 )
 from gostore.wire.states import NEXT, Event, State
 from gostore.wire.transport import Transport, set_no_delay
@@ -194,7 +194,8 @@ class Connection(protocol.Protocol):
             return False
         method, target, path, query, version, fields = head
         headers, body = fields.headers, Body(fields.length, self._limits, self, self._sender)
-        request = Request(method, target, path, query, version, headers, body, self)
+        name = self._factory.new_id()
+        request = Request(method, target, path, query, version, headers, body, name, self)
         self._begin(request, fields)
         return True
 
@@ -219,7 +220,7 @@ class Connection(protocol.Protocol):
             try:
                 self._factory.dispatch(request)
             except Exception:
-                log.failure("Dispatching a request raised an exception")
+                log.failure("Dispatching request {id} raised an exception", id=request.id.decode())
                 if self._request is request:
                     self._fault(headless=not self._answered)
 
@@ -301,8 +302,8 @@ class Connection(protocol.Protocol):
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping
         chunked = chunked_field(body, request.version)
         keep_alive = keep_alive and not ends_connection(code, body, request.version)
-        tail = chunked + with_connection(self._factory.tail, keep_alive, request.version)
-        head, rest = start_response(request.method == "HEAD", code, headers, body, tail)
+        end = end_of_head(self._factory.tail, request.id, keep_alive, request.version)
+        head, rest = start_response(request.method == "HEAD", code, headers, body, chunked + end)
         self._answered, self._keep_alive, self._code = True, keep_alive, code
         request.body.fail("The request was answered before its body was taken")
         if isinstance(rest, bytes):
@@ -355,7 +356,7 @@ class Connection(protocol.Protocol):
     def _cut_off(self) -> None:
         """Send no more of the response in progress, if there is one."""
         sent = self._output.cut_off()
-        if sent is not None:
+        if sent is not None and self._request is not None:
             self._teller.tell(self._request, self._code, sent, is_cut_off=True)
 
     def _refuse(self, code: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -364,10 +365,11 @@ class Connection(protocol.Protocol):
             return
         request, self._request = self._request, None
         is_head = request is not None and request.method == "HEAD"
-        tail = with_connection(self._factory.tail, keep_alive=False, version=(1, 1))
+        name = self._factory.new_id() if request is None else request.id
+        tail = end_of_head(self._factory.tail, name, keep_alive=False, version=(1, 1))
         head, data = error_response(is_head, code, text, headers, tail)
         self.transport.write(head + data)
-        self._teller.tell(request, code, len(data), reason=text)
+        self._teller.tell(request or name, code, len(data), reason=text)
         self._linger()
         if request is not None:
             request.body.fail(text)

@@ -18,6 +18,7 @@ from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
 from gostore.wire.connection import Connection
+from gostore.wire.identity import identities
 from gostore.wire.limits import TICK, Limits, Ticks
 from gostore.wire.request import Exchange, Request
 from gostore.wire.turned_away import TurnedAway
@@ -47,6 +48,7 @@ class HTTPFactory(ServerFactory):
         self.limits = limits
         self.answered = answered
         self.stopping = False
+        self.new_id = identities()
         self.ticks = Ticks()
         self.turns = Turns(clock)
         self._tail = b""

@@ -23,7 +23,8 @@ class Request:
     """One request, dispatched at the end of its head.
 
     `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
-    `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1).
+    `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1). `id` is the X-Request-Id of the answer;
+    until then the application may set another, of visible ASCII.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Request:
     version: tuple[int, int]
     headers: Headers
     body: Body
+    id: bytes
     _responder: Responder
 
     @property
@@ -60,9 +62,9 @@ class Request:
     ) -> None:
         """Answer. Has no effect if the request has an answer or the client is gone.
 
-        Date, Server, Connection and Content-Length (Transfer-Encoding for a source of unknown
-        length) are added. The body is not sent to HEAD, nor with 204 and 304. Raises ValueError for
-        a header field with a line end in it.
+        Date, Server, X-Request-Id, Connection and Content-Length (Transfer-Encoding for a source of
+        unknown length) are added. The body is not sent to HEAD, nor with 204 and 304. Raises
+        ValueError for a header field with a line end in it.
         """
         self._responder.respond(self, code, headers, body)
 
@@ -91,13 +93,15 @@ class Responder(Protocol):
 class Exchange:
     """One answer that has ended, for those who log and count.
 
-    `request` is None if the wire refused it before it was dispatched; `reason` says why the wire
-    answered with an error of its own. `code` is 0 if the client went before it was answered. `sent`
-    counts the bytes of the body that the transport took, `seconds` go from the end of the head to
-    the end of the answer. `is_cut_off`: the client did not get the whole of it.
+    `id` is its X-Request-Id. `request` is None if the wire refused it before it was dispatched;
+    `reason` says why the wire answered with an error of its own. `code` is 0 if the client went
+    before it was answered. `sent` counts the bytes of the body that the transport took, `seconds`
+    go from the end of the head to the end of the answer. `is_cut_off`: the client did not get the
+    whole of it.
     """
 
     client: IAddress
+    id: bytes
     request: Request | None
     code: int
     sent: int
@@ -130,18 +134,21 @@ class Teller:
 
     def tell(
         self,
-        request: Request | None,
+        request: Request | bytes,
         code: int,
         sent: int,
         is_cut_off: bool = False,
         reason: str = "",
     ) -> None:
-        """Tell of an answer. See Exchange."""
+        """Tell of the answer to a request, or to one of this id that was not read. See Exchange."""
         self._request = None
         if self._answered is None:
             return
-        seconds = 0.0 if request is None else self._seconds() - self._begun
-        exchange = Exchange(self._client, request, code, sent, seconds, is_cut_off, reason)
+        if isinstance(request, Request):
+            name, read, seconds = request.id, request, self._seconds() - self._begun
+        else:
+            name, read, seconds = request, None, 0.0
+        exchange = Exchange(self._client, name, read, code, sent, seconds, is_cut_off, reason)
         try:
             self._answered(exchange)
         except Exception:
@@ -159,6 +166,10 @@ class Listening(Protocol):
     @property
     def tail(self) -> bytes:
         """The end of every response head."""
+
+    @property
+    def new_id(self) -> Callable[[], bytes]:
+        """Gives an id for one more request."""
 
     @property
     def dispatch(self) -> Callable[[Request], None]:

@@ -183,11 +183,16 @@ def error_response(
     return head, b"" if is_head else body
 
 
-def with_connection(tail: bytes, keep_alive: bool, version: tuple[int, int]) -> bytes:
-    """The end of a head with a Connection field before it, if a client of this version needs it."""
+def end_of_head(tail: bytes, name: bytes, keep_alive: bool, version: tuple[int, int]) -> bytes:
+    """The end of a head: the request's id, and Connection if a client of this version needs it.
+
+    `tail` is the end of all heads, with the empty line.
+    """
     if not keep_alive:
-        return b"Connection: close\r\n" + tail
-    return b"Connection: keep-alive\r\n" + tail if version == (1, 0) else tail
+        return b"Connection: close\r\nX-Request-Id: %b\r\n%b" % (name, tail)
+    if version == (1, 0):
+        return b"Connection: keep-alive\r\nX-Request-Id: %b\r\n%b" % (name, tail)
+    return b"X-Request-Id: %b\r\n%b" % (name, tail)
 
 
 def chunked_field(body: bytes | Source, version: tuple[int, int]) -> bytes:

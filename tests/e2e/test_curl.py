@@ -102,7 +102,7 @@ def test_a_file_comes_back_as_it_was_sent(daemon: Daemon, tmp_path: Path) -> Non
 
 def test_the_state_file_is_for_people(daemon: Daemon) -> None:
     """``cat`` of the state file shows the blob's log, newest first."""
-    curl("--request", "POST", daemon.store("foo"), "--data", "1")
+    asked = curl("--request", "POST", daemon.store("foo"), "--data", "1")
     (name,) = daemon.names()
     text = (daemon.directory / name / STATE).read_text()
     head, empty, *log = text.splitlines()
@@ -112,7 +112,7 @@ def test_the_state_file_is_for_people(daemon: Daemon) -> None:
     assert [match and match[1] for match in told] == [
         "OK - Blob Data WR Complete!",
         "Pending - Starting Data WR",
-        "OK - Blob Created & Saved!",
+        f"OK - Blob Created & Saved! ({asked.headers['x-request-id']})",
     ]
     assert (daemon.directory / name / "data.raw").read_bytes() == b"1"
 
@@ -122,9 +122,11 @@ def test_a_deleted_blob_leaves_the_disk(make_daemon: Make) -> None:
     daemon = make_daemon("--gc-interval", "3600").start()
     curl("--request", "POST", daemon.store("foo"), "--data", "1")
     (name,) = daemon.names()
-    assert curl("--request", "DELETE", daemon.store("foo")).status == 200
+    deleted = curl("--request", "DELETE", daemon.store("foo"))
+    assert deleted.status == 200
     # Until the collector comes the record says so.
-    assert daemon.records()[name].log[0] == "Failure - Deleted!"
+    said = f"Failure - Deleted! ({deleted.headers['x-request-id']})"
+    assert daemon.records()[name].log[0] == said
     assert daemon.stop() == 0
     daemon.start("--gc-interval", "1")
     eventually(lambda: not daemon.names(), "foo is collected by the first run")
@@ -140,11 +142,12 @@ def test_a_replaced_blob_leaves_the_disk(make_daemon: Make) -> None:
     daemon = make_daemon("--gc-interval", "3600").start()
     curl("--request", "POST", daemon.store("foo"), "--data", "1")
     (old,) = daemon.names()
-    curl("--request", "PUT", daemon.store("foo"), "--data", "2")
+    replaced = curl("--request", "PUT", daemon.store("foo"), "--data", "2")
     (new,) = daemon.names() - {old}
     said = f"Failure - Deleted! Replaced by {new}"
     eventually(lambda: daemon.records()[old].log[0] == said, "the old blob is marked")
-    assert daemon.records()[new].log[-1] == "OK - Blob Updated & Saved!"
+    by = replaced.headers["x-request-id"]
+    assert daemon.records()[new].log[-1] == f"OK - Blob Updated & Saved! ({by})"
     assert daemon.stop() == 0
     daemon.start("--gc-interval", "0.1")
     eventually(lambda: daemon.names() == {new}, "the old blob is collected")

@@ -288,8 +288,8 @@ MUTANTS = (
     Mutant(
         "elders are forgotten on a full disk",
         "store.blobstore",
-        "return Delete(found, older)",
-        "return Delete(found, [])",
+        "return Delete(found, older, origin)",
+        "return Delete(found, [], origin)",
         trials.full_disk,
     ),
     Mutant(

@@ -233,8 +233,10 @@ class FakeBody:
         complete: bool = True,
         length: int | str | None = "known",
         sender: str | None = None,
+        origin: str = "",
     ) -> None:
         self.sender = sender
+        self.origin = origin
         self.length: int | None = sum(map(len, pieces)) if isinstance(length, str) else length
         self.pieces = list(pieces)
         self.complete = complete

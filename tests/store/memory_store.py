@@ -81,6 +81,8 @@ class MemoryStore:
         #: How many of the blobs are said to be damaged.
         self.damaged = 0
         self.free, self.reserve = 1 << 30, 0
+        #: What the writes and deletes said of who asked.
+        self.origins: list[str] = []
         self.listed: list[tuple[str, str, str, int]] = []
         self._kept: list[tuple[Deferred[Any], Any]] = []
         self._commits = 0
@@ -172,7 +174,11 @@ class MemoryStore:
         done = self._upload(location, body, details, check)
         return done.addCallback(lambda blob: (blob, not existed[-1]))
 
-    def delete(self, location: str, precondition: Precondition | None = None) -> Deferred[None]:
+    def delete(
+        self, location: str, precondition: Precondition | None = None, origin: str = ""
+    ) -> Deferred[None]:
+        self.origins.append(origin)
+
         def delete() -> None:
             if precondition is not None:
                 precondition.check(location, self.current(location))
@@ -247,6 +253,7 @@ class MemoryStore:
         details: Details,
         check: Callable[[Committed | None], None],
     ) -> Deferred[Committed]:
+        self.origins.append(body.origin)
         if self._max is not None and (body.length or 0) > self._max:
             return fail(TooLarge(self._max))
         checked = self._answer(lambda: check(self.current(location)))

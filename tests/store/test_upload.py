@@ -86,6 +86,15 @@ class ArrivalTests(UploadCase):
         self.store.create("b", FakeBody(b"x" * SMALL_BLOB, b"y"), Details())
         self.assertEqual(self.workers.names(), ["_write"])
 
+    def test_origin(self) -> None:
+        """The record says which request it was, be it a new blob, a replaced or a deleted one."""
+        first = self.wait(self.store.create("b", FakeBody(b"1", origin="7f3a"), Details()))
+        self.assertEqual(self.record(first.id).log[0].message, "Blob Created & Saved! (7f3a)")
+        second = self.wait(self.store.replace("b", FakeBody(b"2", origin="8f3a"), Details()))
+        self.assertEqual(self.record(second.id).log[0].message, "Blob Updated & Saved! (8f3a)")
+        self.wait(self.store.delete("b", origin="9f3a"))
+        self.assertEqual(self.record(second.id).log[-1].message, "Deleted! (9f3a)")
+
     def test_pending(self) -> None:
         """While a body is coming its stage has the record of a Pending blob, not yet synced."""
         body = FakeBody(b"12", complete=False, length=4)

@@ -152,6 +152,13 @@ class DeleteTests(VolumeCase):
         )
         self.assertEqual(self.volume.directory.read_record("1", 1).log[-1].message, "Deleted!")
 
+    def test_origin(self) -> None:
+        """A tombstone says which request deleted the blob."""
+        blob = self.commit(1, "a")
+        self.volume.protocol.carry_out([Delete(blob, [], "7f3a")])
+        record = self.volume.directory.read_record("1", 1)
+        self.assertEqual(record.log[-1].message, "Deleted! (7f3a)")
+
     def test_left_over(self) -> None:
         """What an earlier attempt left in the tombstone's place does not matter."""
         blob = self.commit(1, "a")

@@ -29,6 +29,7 @@ class FakeBody:
     """
 
     sender: str | None = None
+    origin = ""
 
     def __init__(
         self, data: bytes = b"", *, open: bool = False, trailer: Headers | None = None
@@ -94,6 +95,7 @@ class FakeRequest:
         for name, value in pairs:
             joined[name] = joined[name] + b", " + value if name in joined else value
         self.headers = Headers(pairs, joined)
+        self.id = b"1b4e28ba-2fa1-41d2-883f-0016d3cca427"
         self.is_secure = False
         self.server: object = IPv4Address("TCP", "192.0.2.1", 7777)
         self.code: int | None = None

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.web.access_log import log_answer
 from gostore.wire import HTTPFactory, Limits
-from tests.wire.support import Client, Store, Turning, head
+from tests.wire.support import ID, Client, Store, Turning, head
 
 SECRET = b"s3cr3t"
 
@@ -23,13 +23,17 @@ class AccessLogTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
         app = Store()
         factory = HTTPFactory(app, Limits(), Turning(), answered=log_answer)
+        factory.new_id = lambda: ID
         client = Client(app, factory=factory, peer=peer)
         for data in sent:
             client.send(data)
         client.lose()
         lines = [event for event in events if event.get("log_namespace") == log_answer.__module__]
         self.assertEqual({event["log_level"] for event in lines}, {LogLevel.debug})
-        return [formatEvent(event) for event in lines]
+        # Each ends with the id of its request.
+        heads = [formatEvent(event).rpartition(" ") for event in lines]
+        self.assertEqual({request_id for _, _, request_id in heads}, {ID.decode()})
+        return [head for head, _, _ in heads]
 
     def test_answer(self) -> None:
         """Client, method, path, status and bytes sent."""

@@ -39,6 +39,13 @@ class VerbTests(WebCase):
         self.assertEqual(request.content, b"")
         self.assertEqual(self.store.data("a/b \u00e9?"), b"data")
 
+    def test_origin(self) -> None:
+        """The store learns the id of each request that writes, be its body in chunks or not."""
+        chunks = FakeBody(b"data", trailer=Headers.of([]))
+        for method, body in (("POST", b"data"), ("PUT", chunks), ("DELETE", b"")):
+            self.ask(method, "/store/foo", body=body)
+        self.assertEqual(self.store.origins, ["1b4e28ba-2fa1-41d2-883f-0016d3cca427"] * 3)
+
     def test_create_there_is(self) -> None:
         """POST where there is a blob is 409, and changes nothing."""
         self.store.add("foo", b"old")

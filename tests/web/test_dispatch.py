@@ -102,7 +102,7 @@ class ErrorTests(WebCase):
                 self.assert_refused(request, 500)
                 self.assertEqual(request.error, str(error))
                 lines = [event.get("log_format") for event in events]
-                self.assertEqual(lines, ["{method} {path!r} failed: {reason}"] * logged)
+                self.assertEqual(lines, ["{method} {path!r} failed: {reason} ({id})"] * logged)
                 self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_retry_after(self) -> None:

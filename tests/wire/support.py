@@ -18,6 +18,9 @@ from gostore.wire.connection import Connection
 
 # What clients send.
 
+ID = b"1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+"""What all requests of a Client have for an id."""
+
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -259,6 +262,7 @@ class Client:
         self.clock = Turning()
         if factory is None:
             factory = HTTPFactory(self.app, limits or Limits(), self.clock, wall=lambda: 784111777)
+            factory.new_id = lambda: ID
         else:
             self.clock = factory.clock  # type: ignore[assignment]
         self.factory = factory

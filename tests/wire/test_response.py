@@ -44,6 +44,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(
             client.wire.value(),
             b'HTTP/1.1 201 Created\r\nETag: "x"\r\nContent-Length: 3\r\n'
+            b"X-Request-Id: 1b4e28ba-2fa1-41d2-883f-0016d3cca427\r\n"
             b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nServer: gostore\r\n\r\nabc",
         )
         self.assertEqual(client.wire.writes, 1)

@@ -27,7 +27,7 @@ from gostore.web.fields.representation import (
 )
 from gostore.web.fields.types import type_of_name
 from gostore.web.routing import asks, prepare
-from gostore.web.uploads import body_of
+from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
 
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
@@ -87,7 +87,7 @@ class Blobs:
     async def delete(self, request: Request, location: str) -> Answer:
         """Delete a blob: 200, or 404 if there is none."""
         precondition = request.headers.parsed(Conditions.of).precondition(missing=False)
-        await self._store.delete(location, precondition)
+        await self._store.delete(location, precondition, origin_of(request))
         return Answer(200)
 
     @app.route("/store/<path:location>", methods=["GET"])
