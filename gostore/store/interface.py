@@ -158,6 +158,9 @@ class Precondition:
         return self.unwanted is None or current not in self.unwanted
 
 
+VERIFIED_FOR = 60.0
+"""Seconds after which bytes have to be compared with their digest anew."""
+
 # -- what a read gives ----------------------------------------------------------------------------
 
 

@@ -17,11 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from gostore.blob import Committed
 from gostore.store.index import Index
+from gostore.store.interface import VERIFIED_FOR
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
-
-VERIFY_EVERY = 60.0
-"""Seconds for which the bytes of an open file are good that were found to be right."""
 
 
 @define(eq=False)
@@ -95,9 +93,9 @@ class OpenFiles:
                 # At once, since its blob still holds the blocks.
                 self._volume.close_data(oldest.fd)
 
-    def is_verified(self, file: OpenFile) -> bool:
-        """Say whether what the page cache has of a file was verified in the last minute."""
-        return self._clock.seconds() - file.verified_at < VERIFY_EVERY
+    def good_for(self, file: OpenFile) -> float:
+        """Return for how many seconds the page cache's bytes of a file need no check."""
+        return file.verified_at + VERIFIED_FOR - self._clock.seconds()
 
     def verified(self, file: OpenFile) -> None:
         """The file's bytes have just been found to be right."""

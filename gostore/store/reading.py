@@ -18,7 +18,7 @@ from gostore.blob import Committed
 from gostore.errors import Damaged, NotFound, ReadOnly, as_read_error
 from gostore.store.committer import Committer
 from gostore.store.index import Index
-from gostore.store.interface import SMALL_BLOB, Content
+from gostore.store.interface import SMALL_BLOB, VERIFIED_FOR, Content
 from gostore.store.openfiles import OpenFile, OpenFiles
 from gostore.store.workers import Workers
 from gostore.volume.digests import Hashing, check_digest, compute_digest, verified
@@ -36,12 +36,13 @@ log = Logger()
 
 
 class SmallContent:
-    """A blob that is in memory as a whole, and verified."""
+    """A blob that is in memory as a whole, and verified: it is ``good_for`` so many seconds."""
 
-    __slots__ = ("_data", "size")
+    __slots__ = ("_data", "good_for", "size")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, good_for: float = VERIFIED_FOR) -> None:
         self.size = len(data)
+        self.good_for = good_for
         self._data = data
 
     def read(self, offset: int, length: int) -> bytes:
@@ -205,10 +206,12 @@ class Reader:
             try:
                 data = self.volume.read_now(file.fd, blob.size)
                 if data is not None:
-                    if not self.files.is_verified(file):
+                    good_for = self.files.good_for(file)
+                    if good_for <= 0:
                         verified(data, blob)
                         self.files.verified(file)
-                    return succeed(SmallContent(data))
+                        good_for = VERIFIED_FOR
+                    return succeed(SmallContent(data, good_for))
             except (OSError, DataDamaged):
                 return fail(self.failed(Failure(), blob))
         opened = self.files.open(blob) if file is None else self.files.use(blob)

@@ -10,8 +10,7 @@ from twisted.python.failure import Failure
 
 from gostore.blob import Committed, State
 from gostore.errors import AlreadyExists, ConditionFailed, Damaged, DiskFailed, NotFound, ReadOnly
-from gostore.store.interface import DamagedBlob, Details, Page
-from gostore.store.openfiles import VERIFY_EVERY
+from gostore.store.interface import VERIFIED_FOR, DamagedBlob, Details, Page
 from gostore.volume.directory import OutcomeUnknown
 from tests.store.doubles import CHORE, COMMIT, FOR_EVER, FakeBody, Judge
 from tests.store.support import LARGE, StoreCase
@@ -140,7 +139,7 @@ class DamageTests(StoreCase):
             blob = self.store_blob("a")
             self.assertEqual(self.read("a"), b"data")
             self.data(blob).write_bytes(data)
-            self.timer.time += VERIFY_EVERY
+            self.timer.time += VERIFIED_FOR
             self.fails(self.store.content(blob), Damaged)
             self.check_damaged("a")
             self.wait(self.store.delete("a"))

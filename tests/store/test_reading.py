@@ -14,8 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Committed
 from gostore.errors import Busy, Damaged, DiskFailed, NotFound
 from gostore.store.blobstore import BlobStore
-from gostore.store.interface import SMALL_BLOB, Details
-from gostore.store.openfiles import VERIFY_EVERY
+from gostore.store.interface import SMALL_BLOB, VERIFIED_FOR, Details
 from gostore.store.reading import VERIFIED_AT_ONCE, SmallContent
 from gostore.volume.directory import DATA
 from gostore.volume.volume import Volume
@@ -127,7 +126,7 @@ class SmallTests(ContentCase):
             self.small = self.store_blob("small", b"0123456789")
             self.timer.time += 1000
             self.read("small")
-            self.timer.time += VERIFY_EVERY - 1
+            self.timer.time += VERIFIED_FOR - 1
             self.assertEqual(self.read("small"), b"0123456789")
             self.spoil()
             self.read("small")
@@ -137,13 +136,20 @@ class SmallTests(ContentCase):
     def test_verified_again(self) -> None:
         """A check that found nothing wrong is good for another minute, and no longer."""
         for _ in range(3):
-            self.timer.time += VERIFY_EVERY
+            self.timer.time += VERIFIED_FOR
             self.read("small")
         self.spoil()
-        self.timer.time += VERIFY_EVERY - 1
+        self.timer.time += VERIFIED_FOR - 1
         self.read("small")
         self.timer.time += 1
         self.fails(self.store.content(self.small), Damaged)
+
+    def test_good_for(self) -> None:
+        """What was read is good for the rest of the minute, whoever else keeps it."""
+        self.read("small")
+        for passes, left in ((0, 60), (20, 40), (39, 1), (1, 60)):
+            self.timer.time += passes
+            self.assertEqual(self.content(self.small).good_for, left)
 
     def test_verified_from_disk(self) -> None:
         """What has to come from the disk again is verified, however late the last check was."""
