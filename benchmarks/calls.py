@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from benchmarks import servers
-from benchmarks.loads import KEPT
+from benchmarks.loads import HOT
 
 CONNECTIONS = 32
 BODY = b"x" * 1024
@@ -35,8 +35,8 @@ def request_all(port: int, method: str, count: int) -> None:
     def some(first: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         for number in range(first, count, CONNECTIONS):
-            name = f"new-{number}" if method == "PUT" else f"kept-{number % KEPT}"
-            connection.request(method, f"/store/{name}", BODY if method == "PUT" else None)
+            name = f"new-{number}" if method == "POST" else f"kept-{number % HOT}"
+            connection.request(method, f"/store/{name}", BODY if method == "POST" else None)
             answer = connection.getresponse()
             answer.read()
             if answer.status not in (200, 201, 204):
@@ -90,12 +90,11 @@ def table(found: list[Calls]) -> str:
     return "\n".join(lines)
 
 
-def measure(base: Path, gets: int, puts: int) -> list[Calls]:
-    """Count the calls of GETs, then of PUTs, of a daemon with its data under ``base``."""
-    with servers.running(servers.GOSTORE, base) as here:
-        for number in range(KEPT):
-            here.put(f"kept-{number}", BODY)
+def measure(server: servers.Server, base: Path, gets: int, posts: int) -> list[Calls]:
+    """Count the calls of GETs, then of POSTs, of a daemon with its data under ``base``."""
+    with servers.running(server, base) as here:
+        here.fill((f"kept-{number}", BODY) for number in range(HOT))
         return [
             Calls(method, count, counted(here, method, count, base / "summary"))
-            for method, count in (("GET", gets), ("PUT", puts))
+            for method, count in (("GET", gets), ("POST", posts))
         ]

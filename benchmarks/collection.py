@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.task import react
 
-from benchmarks.servers import ROOT
+from benchmarks.installed import ROOT
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Sink
 from gostore.store.workers import Queue, Workers

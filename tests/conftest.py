@@ -29,6 +29,7 @@ LONG = (
     "tests/e2e/",
     "tests/test_benchmarks.py::CollectionTests",
     "tests/test_benchmarks.py::WatchTests::test_daemon",
+    "tests/test_benchmarks.py::WrkTests",
     "tests/test_ci.py",
     "tests/test_faults.py",
     "tests/test_simulation.py",

@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from attrs import evolve
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from benchmarks import (
     calls,
     collection,
     growth,
     holds,
+    installed,
+    layout,
     loads,
     page,
     report,
     results,
     servers,
+    sustained,
+    targets,
     tricks,
 )
 from benchmarks.calls import Calls
 from benchmarks.collection import Collection
-from benchmarks.growth import Growth
+from benchmarks.growth import Start
 from benchmarks.holds import Hold
 from benchmarks.loads import Sample
 from benchmarks.report import Spread, number, ratios, spread, table
-from benchmarks.results import Results
-from benchmarks.targets import Limit, limits
+from benchmarks.results import Heading, Results
+from benchmarks.sustained import Sustained
+from benchmarks.targets import Target
 from benchmarks.watched import Watch
-from gostore.volume.changes import Sync
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
-from tests.store.doubles import Ticks
 
 
 def sample(server: str, load: str, number: int, per_second: float, errors: int = 0) -> Sample:
     """A sample of which only the speed matters."""
-    return Sample(server, load, number, per_second, 1.0, 2.0, 3.0, 4096, errors)
+    return Sample(server, load, number, per_second, 1.0, 2.0, 2.5, 3.0, 4096, errors)
 
 
-def grown(blobs: int, rss_kib: int, *start_seconds: float) -> Growth:
-    """What so many blobs cost, as far as it matters here."""
-    return Growth(blobs, list(start_seconds or (1.0,)), rss_kib, rss_kib, 0, 1, 2, 3, 4, 5, 6)
+def start(
+    blobs: int, rss_kib: int, seconds: float = 1.0, server: str = "gostore", loaded_kib: int = 0
+) -> Start:
+    """A start on so many blobs, as far as it matters here."""
+    return Start(server, blobs, 0, seconds, rss_kib, rss_kib, -1, loaded_kib)
+
+
+DAEMONS = servers.Daemons(installed.HERE)
+HEADING = Heading("2026-11-30", "abcdef0", "make bench", "machine", "3.11", "ext4", 0.5)
 
 
 class RatioTests(SynchronousTestCase):
@@ -60,18 +74,18 @@ class RatioTests(SynchronousTestCase):
         slow = [sample("b", "GET", number, speed) for number, speed in enumerate((10, 20, 30))]
         self.assertEqual(ratios(fast + slow, "a", "b", "GET"), Spread(2, 1, 3))
 
-    def test_post_beside_put(self) -> None:
-        """A POST is held against the PUT of a server that has no POST."""
-        found = ratios(
-            [sample("a", "POST 1", 0, 6), sample("b", "PUT 1", 0, 3)], "a", "b", "POST 1"
-        )
-        self.assertEqual(found, Spread(2, 2, 2))
+    def test_other_figures(self) -> None:
+        """Any figure of a sample makes a ratio."""
+        found = [sample("a", "GET", 0, 6), evolve(sample("b", "GET", 0, 6), p99_ms=8.0)]
+        self.assertEqual(ratios(found, "a", "b", "GET", targets.p99), Spread(0.25, 0.25, 0.25))
 
     def test_errors_are_no_figure(self) -> None:
         """A round in which requests failed counts for nothing, and its errors are shown."""
         samples = [sample("a", "GET", 0, 6, errors=7), sample("b", "GET", 0, 3)]
         self.assertIsNone(ratios(samples, "a", "b", "GET"))
-        self.assertIn("| GET | a | 6 | - | 1.00 | 2.00 | 3 | 4 | 7 |", table(samples, "b"))
+        self.assertIn(
+            "| GET | a | 6 | - | - | 1.00 | 2.00 | 2.50 | 3 | - | 4 | 7 |", table(samples, "b")
+        )
 
     def test_numbers(self) -> None:
         """Figures are written without exponents, large ones with commas."""
@@ -82,9 +96,78 @@ class RatioTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """How many connections a load has is read from its name; the plain one has 32."""
         self.assertEqual(loads.connections("GET 1 KiB, 1000 connections"), 1000)
-        self.assertIsNone(loads.connections("GET 1 KiB"))
-        self.assertEqual(loads.connections("GET 1 KiB", plain=True), 32)
-        self.assertIsNone(loads.connections("GET 1 KiB (tmpfs)", plain=True))
+        self.assertEqual(loads.connections("GET 1 KiB"), 32)
+        self.assertEqual(loads.connections("PUT 1 KiB over 500 keys, 8 connections", "PUT"), 8)
+        self.assertIsNone(loads.connections("POST 1 KiB"))
+        self.assertIsNone(loads.connections(loads.BESIDE.name))
+
+    def test_who_gets_what(self) -> None:
+        """gostore and its former self get all loads, peers the plain ones, nginx + sync writes."""
+        nginx, synced = servers.PEERS[:2]
+        self.assertTrue(all(loads.is_for(each, DAEMONS.pair()[0]) for each in loads.MORE))
+        self.assertFalse(any(loads.is_for(each, nginx) for each in loads.MORE))
+        self.assertTrue(loads.is_for(loads.GET, nginx))
+        self.assertFalse(loads.is_for(loads.GET, synced))
+        self.assertTrue(loads.is_for(loads.POST, synced))
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A server that keeps nothing, and answers 500 for some names."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        """Read a body; make the file that it would be."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append((self.path, len(body)))  # type: ignore[attr-defined]
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class WrkTests(SynchronousTestCase):
+    """What load.lua has wrk do; skipped where there is no wrk."""
+
+    def setUp(self) -> None:
+        if shutil.which("wrk") is None:
+            raise SkipTest("There is no wrk, with which make bench loads servers")
+        self.server = HTTPServer(("127.0.0.1", 0), Answering)
+        self.server.bodies = []  # type: ignore[attr-defined]
+        thread = Thread(target=self.server.serve_forever)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(self.server.server_close)
+        self.addCleanup(self.server.shutdown)
+        base = Path(self.mktemp()).absolute()
+        (base / "data" / "store").mkdir(parents=True)
+        self.here = servers.Running(servers.PEERS[1], self.server.server_address[1], 1, base, 0.0)
+
+    def put(self, keys: int) -> tuple[loads.Timed, list[tuple[str, int]]]:
+        """One connection PUTs for a second; returns what wrk says, and what the server got."""
+        load = loads.Load("PUT", "PUT", 1024, 1, keys)
+        found = loads.by_wrk(load, self.here, 0, 1)
+        return found, self.server.bodies  # type: ignore[attr-defined]
+
+    def test_over_and_new(self) -> None:
+        """A few names are written in turn, or no name twice; all bodies are of the size."""
+        _, bodies = self.put(keys=3)
+        names = {name for name, _ in bodies}
+        self.assertEqual(names, {f"/store/kept-PUT-1024-{key}" for key in range(3)})
+        self.assertEqual({size for _, size in bodies}, {1024})
+        bodies.clear()
+        self.put(keys=0)
+        self.assertEqual(len({name for name, _ in bodies}), len(bodies))
+
+    def test_sync(self) -> None:
+        """A file that is to be synced and is not there is an error; one that is there is none."""
+        missing, _ = self.put(keys=1)
+        self.assertEqual((missing.acknowledged, missing.count > 0), (0, True))
+        self.here.file("kept-PUT-1024-0").touch()
+        there, _ = self.put(keys=1)
+        self.assertEqual((there.errors, there.p50_ms > 0), (0, True))
 
 
 class Poller:
@@ -140,14 +223,16 @@ class WatchTests(SynchronousTestCase):
         """The longest turn, and the one with the most processor time, may be two."""
         turns = [(0.001, 0.001)] * 1997 + [(0.030, 0.002), (0.025, 0.021), (0.02, 0.02)]
         self.assertEqual(
-            holds.of("GET", turns), Hold("GET", 2000, 30, 21, p999_ms=25, over=2, over_cpu=1)
+            holds.of("GET", "gostore", turns),
+            Hold("GET", "gostore", 2000, 30, 21, p999_ms=25, over=1, over_cpu=0),
         )
 
     def test_daemon(self) -> None:
         """The reactor of a daemon that runs under the watch is watched."""
-        with servers.running(servers.WATCHED, Path(self.mktemp()).absolute()) as here:
+        watched = DAEMONS.pair(watched=True)[0]
+        with servers.running(watched, Path(self.mktemp()).absolute()) as here:
             self.assertGreater(len(holds.taken(here)), 0)
-            here.put("again", b"again")
+            here.fill([("again", b"again")])
             turns = holds.taken(here)
         self.assertGreater(min(cpu for _, cpu in turns), 0)
 
@@ -193,9 +278,19 @@ class GrowthTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """Memory a blob is what many take beyond the fewest; few cannot be told from none."""
-        found = [grown(1, 1000), grown(1001, 1001), grown(20_001, 11_000)]
+        found = [start(1, 1000), start(1001, 1001), start(20_001, 11_000)]
         self.assertEqual(growth.bytes_a_blob(found), {20_001: 512})
         self.assertEqual(growth.bytes_a_blob(found[2:]), {})
+        self.assertEqual(growth.bytes_a_blob(found, "before"), {})
+
+    def test_cache(self) -> None:
+        """The answer cache takes what reads cost beyond the daemon that has none."""
+        found = [
+            start(growth.SCATTERED, 1000, loaded_kib=1000 + 40 * 1024),
+            start(growth.SCATTERED, 900, server=growth.UNCACHED, loaded_kib=900 + 10 * 1024),
+        ]
+        self.assertEqual(growth.cache_mib(found), 30)
+        self.assertIsNone(growth.cache_mib(found[:1]))
 
     def test_make(self) -> None:
         """What is made is a store's, blob by blob, and can grow."""
@@ -214,13 +309,65 @@ class GrowthTests(SynchronousTestCase):
         path = Path(self.mktemp()).absolute()
         growth.make(path, 0, 3, flush=False)
         before = sorted(path.iterdir())
-        volume = Volume(str(path), sync=Sync.NONE, now=Ticks())
-        volume.look()
-        volume.protocol.carry_out([growth.commit(9, 9, 1)])
-        volume.close()
-        self.assertNotEqual(sorted(path.iterdir()), before)
+        (path / "9" / "data.raw").mkdir(parents=True)
         growth.remove_others(path, 3, flush=False)
         self.assertEqual(sorted(path.iterdir()), before)
+
+
+class SustainedTests(SynchronousTestCase):
+    """The clock runs until the files of all acknowledged blobs are there."""
+
+    def setUp(self) -> None:
+        self.data = Path(self.mktemp()).absolute()
+        growth.make(self.data, 0, 3, flush=False)
+
+    def test_whole(self) -> None:
+        """Each blob needs a directory with both files; what is no blob's does not count."""
+        (self.data / ".records").touch()
+        self.assertTrue(sustained.are_whole(self.data, 3))
+        self.assertFalse(sustained.are_whole(self.data, 4))
+        (self.data / sustained.directories(self.data)[0] / "data.raw").unlink()
+        self.assertFalse(sustained.are_whole(self.data, 3))
+
+    def test_kept(self) -> None:
+        """Each body that the server answers with has to be in a file."""
+        bodies = {f"{number:1024}".encode() for number in range(3)}
+        self.assertTrue(sustained.are_kept(self.data, bodies))
+        self.assertFalse(sustained.are_kept(self.data, bodies | {b"behind"}))
+
+    def test_figures(self) -> None:
+        """Time behind the answers counts; memory is that of the end beside the first third."""
+        found = Sustained("s", "l", 2.0, 0.5, 5.0, 10, 0, 1, 2, 3, [10, 20, 25, 25, 25, 28])
+        self.assertEqual((found.per_second, found.growth_kib), (4, 3))
+
+
+class LayoutTests(SynchronousTestCase):
+    """The bare loops make the files of blobs."""
+
+    def test_same_files(self) -> None:
+        """C and Python make the same files of the same sizes, of every kind."""
+        program = layout.compiled(Path(self.mktemp_directory()))
+        if program is None:
+            raise SkipTest("There is no C compiler")
+        for kind in layout.KINDS:
+            made = []
+            for command in ([str(program)], [sys.executable, layout.__file__]):
+                base = Path(self.mktemp_directory())
+                subprocess.run(
+                    [*command, str(base), kind, "40"],
+                    check=True,
+                    stdout=subprocess.DEVNULL,
+                    env={"PYTHONPATH": str(installed.ROOT)},
+                )
+                made.append({p.relative_to(base): p.stat().st_size for p in base.glob("**/*.*")})
+                self.assertGreaterEqual(len(list(base.glob("**/*"))), 40)
+            self.assertEqual(made[0], made[1])
+
+    def mktemp_directory(self) -> str:
+        """A directory that is there."""
+        path = Path(self.mktemp()).absolute()
+        path.mkdir(parents=True)
+        return str(path)
 
 
 class CollectionTests(SynchronousTestCase):
@@ -236,42 +383,72 @@ class CollectionTests(SynchronousTestCase):
         self.assertEqual(len([each for each in path.iterdir() if each.is_dir()]), 2)
 
 
-class LimitTests(SynchronousTestCase):
-    """Targets that are no ratios."""
+class TargetTests(SynchronousTestCase):
+    """What is wanted, and whether it is so."""
 
     def test_median_or_always(self) -> None:
         """The median decides, or the highest where it is never to be passed."""
         seen = Spread(1, 0, 3)
-        self.assertTrue(Limit("start", 1, "s", seen).is_met)
-        self.assertFalse(Limit("held", 2, "ms", seen, always=True).is_met)
-        self.assertFalse(Limit("start", 1, "s", None).is_met)
+        self.assertTrue(Target("start", 1, "s", seen).is_met)
+        self.assertFalse(Target("held", 2, "ms", seen, always=True).is_met)
+        self.assertFalse(Target("start", 1, "s", None).is_met)
+        self.assertTrue(Target("GET", 1, "x before", seen, at_least=True).is_met)
+        self.assertFalse(Target("GET", 1.1, "x before", seen, at_least=True).is_met)
 
-    def test_limits(self) -> None:
+    def test_rows(self) -> None:
+        """A row says what is missed, and what was not measured."""
+        target = Target("GET", 2, "x before", Spread(1, 0, 3), at_least=True)
+        self.assertEqual(target.row, "| GET | >= 2 x before | 1.00 (0.00-3.00) | **missed** |")
+        self.assertEqual(
+            evolve(target, seen=None).row, "| GET | >= 2 x before | - | not measured |"
+        )
+
+    def test_all(self) -> None:
         """Each is taken from its own kind of result, collections only from runs without garbage."""
         found = Results(
-            "machine",
-            "3.11",
-            "ext4",
-            0.5,
-            growth=[grown(0, 1000), grown(65_536, 33_768, 2.0, 4.0)],
+            samples=[
+                sample("gostore", "POST 1 KiB", 0, 30),
+                sample("before", "POST 1 KiB", 0, 10),
+                sample("gostore", "PUT 64 MiB", 0, 3),
+                sample("nginx + sync", "PUT 64 MiB", 0, 4),
+            ],
+            sustained=[
+                Sustained("gostore", "POST 1 KiB", 1, 1, 9, 8, 0, 1, 2, 3, [1]),
+                Sustained("before", "POST 1 KiB", 1, 0, 9, 2, 0, 1, 2, 3, [1]),
+            ],
+            starts=[
+                start(0, 1000),
+                start(65_536, 33_768, 2.0),
+                start(65_536, 33_768, 3.0, growth.WITHOUT_RECORDS),
+                start(65_536, 33_768, 4.0, "before"),
+            ],
             collections=[
                 Collection(65_536, 0, [0.25, 0.5, 0.75], [0.1] * 3),
                 Collection(65_536, 100, [80], [70]),
             ],
             holds=[
-                Hold("GET", 10, 15, 4, 1, 0, 0),
-                Hold("PUT", 10, 25, 21, 1, 1, 1),
+                Hold("GET", "gostore", 10, 15, 4, 1, 0, 0),
+                Hold("PUT", "gostore", 10, 26, 21, 11, 1, 1),
+                Hold("PUT", "before", 10, 90, 90, 90, 1, 1),
             ],
         )
+        rows = [each.row for each in targets.targets(found) if each.seen is not None]
         self.assertEqual(
-            [(each.seen, each.is_met) for each in limits(found)],
+            rows,
             [
-                (Spread(3, 2, 4), True),
-                (None, False),
-                (Spread(512, 512, 512), True),
-                (Spread(0.5, 0.25, 0.75), True),
-                (Spread(20, 15, 25), False),
-                (Spread(12.5, 4, 21), False),
+                "| POST 1 KiB: requests | >= 2 x before | 3.00 (3.00-3.00) | met |",
+                "| POST 1 KiB: CPU | <= 0.6 x before | 1.00 (1.00-1.00) | **missed** |",
+                "| PUT 64 MiB: requests | >= 1 x nginx + sync | 0.75 (0.75-0.75) | **missed** |",
+                "| POST 1 KiB, sustained, files made: requests | >= 1.5 x before "
+                "| 2.00 (2.00-2.00) | met |",
+                "| longest turn of the reactor, each load (most: PUT) | <= 25 ms "
+                "| 20.50 (15.00-26.00) | **missed** |",
+                "| p99.9 of the reactor's turns, each load (most: PUT) | <= 10 ms "
+                "| 6.00 (1.00-11.00) | **missed** |",
+                "| start with 65,536 blobs | <= 1 s | 2.00 (2.00-2.00) | **missed** |",
+                "| the same without .records | <= 1 x before | 0.75 (0.75-0.75) | met |",
+                "| memory a blob | <= 600 bytes | 512.00 (512.00-512.00) | met |",
+                "| collection without garbage | <= 1 ms | 0.50 (0.25-0.75) | met |",
             ],
         )
 
@@ -280,56 +457,121 @@ class PageTests(SynchronousTestCase):
     """docs/performance.md is written from what was kept."""
 
     FOUND = Results(
-        "machine",
-        "3.11",
-        "ext4",
-        0.5,
+        dict.fromkeys(results.KINDS, HEADING),
         samples=[sample("gostore", "GET 1 KiB", 0, 10)],
-        holds=[Hold("GET", 10, 15, 4, 1, 0, 0)],
-        growth=[grown(1, 1000)],
+        layouts=[layout.Limit("journal", "C", 0, 10, 1.0, 0.5)],
+        sustained=[Sustained("s", "l", 2.0, 0.5, 5.0, 10, 0, 1, 2, 3, [10, 20])],
+        holds=[Hold("GET", "gostore", 10, 15, 4, 1, 0, 0)],
+        starts=[start(1, 1000)],
+        scattered=[sample("gostore", "GET 1 KiB of 1", 0, 10)],
+        grown_holds=[Hold("GET", "gostore", 10, 15, 4, 1, 0, 0)],
         collections=[Collection(1, 0, [0.5], [0.25])],
         calls=[Calls("GET", 2, {"futex": 3})],
+        tricks=[tricks.Effect("t", "`m`", "l", 0, 1, 2, 3, 4)],
     )
 
     def test_kept(self) -> None:
-        """What is saved is what is loaded."""
-        path = Path(self.mktemp()) / "results.json"
+        """What is saved is what is loaded; each part has its file, and only those it has."""
+        path = Path(self.mktemp())
         self.FOUND.save(path)
         self.assertEqual(results.load(path), self.FOUND)
+        self.assertEqual(sorted(each.stem for each in path.iterdir()), sorted(self.FOUND.headings))
 
-    def test_parts(self) -> None:
-        """Whatever stands between markers is replaced, and nothing else."""
-        text = "a\n<!-- one -->\n<!-- end -->\nb\n<!-- two -->\nold\n<!-- end -->\nc\n"
-        self.assertEqual(
-            page.filled(text, {"one": "1", "two": "2"}),
-            "a\n<!-- one -->\n1\n<!-- end -->\nb\n<!-- two -->\n2\n<!-- end -->\nc\n",
+    def test_one_part(self) -> None:
+        """A run of one part leaves the figures of the others as they are."""
+        path = Path(self.mktemp())
+        self.FOUND.save(path)
+        Results({"turns": HEADING}).save(path)
+        self.assertEqual(results.load(path), evolve(self.FOUND, holds=[]))
+
+    def test_figures(self) -> None:
+        """A template gets its tables and figures, what nobody measured is said to be that."""
+        text = "{{rate|gostore|GET 1 KiB}}, {{rate|nginx|GET 1 KiB}}, {{layout|journal|C}}"
+        self.assertEqual(page.rendered(text, self.FOUND), "10, (not measured), 50,000")
+        self.assertIn(
+            "| GET | 2 |", page.rendered("{{calls}}", self.FOUND).replace("2 GETs", "GET | 2")
         )
+        self.assertRaises(KeyError, page.rendered, "{{nothing}}", self.FOUND)
+
+    def test_caveat(self) -> None:
+        """A quick run, and one on a machine that did other work, is said to be that."""
+        self.assertIsNone(HEADING.caveat)
+        busy = evolve(HEADING, command='make bench ARGS="--quick"', load_average=3.0)
+        self.assertEqual(
+            busy.caveat,
+            "a first look: one short round on a machine that did other work (load average 3.0)",
+        )
+
+    def test_part_of_a_page(self) -> None:
+        """What stands between markers is replaced, and nothing else; they have to be there."""
+        text = "a\n<!-- one -->\nold\n<!-- end -->\nb\n"
+        self.assertEqual(page.filled(text, "one", "1"), "a\n<!-- one -->\n1\n<!-- end -->\nb\n")
+        self.assertRaises(KeyError, page.filled, text, "two", "2")
 
     def test_every_table_has_its_place(self) -> None:
-        """The page has a place for every table, and no place for which there is none."""
-        text = (page.DOCS / "performance.md").read_text()
-        places = re.findall(r"<!-- (?!end)(\w+) -->", text)
-        self.assertEqual(
-            sorted(name for name in places if not name.endswith("_plot")),
-            sorted(page.tables(self.FOUND)),
-        )
+        """The page has a place for every table."""
+        places = re.findall(r"\{\{(\w+)\}\}", page.TEMPLATE.read_text())
+        self.assertEqual(set(page.tables(self.FOUND)) - set(places), set())
+
+    def test_pages_say_what_is_committed(self) -> None:
+        """Every figure of docs/performance.md and the README is one of benchmarks/results.
+
+        ``python -m benchmarks.page`` writes them.
+        """
+        for path, text in page.pages(results.load()).items():
+            self.assertEqual(path.read_text(), text, path)
+
+    def test_plots_are_there(self) -> None:
+        """The page shows every plot, and each is there."""
+        shown = re.findall(r"\(performance/(\w+)\.svg\)", page.TEMPLATE.read_text())
+        self.assertEqual(sorted(shown), sorted(page.PLOTS))
+        for name in shown:
+            self.assertTrue((page.DOCS / "performance" / f"{name}.svg").exists(), name)
 
 
 class SummaryTests(SynchronousTestCase):
     """The few rows that a reader sees first."""
 
+    SAMPLES = [
+        sample("gostore", "POST 1 KiB", 0, 10),
+        sample("gostore", "POST 1 KiB", 1, 30),
+        sample("nginx", "POST 1 KiB", 0, 400),
+        sample("klein", "GET 1 KiB", 0, 5),
+        sample("klein", "POST 1 KiB", 0, 10.1),
+    ]
+
     def test_rows(self) -> None:
         """Each row has the medians of a load; a dash stands for no figure."""
-        samples = [
-            sample("gostore", "POST 1 KiB", 0, 10),
-            sample("gostore", "POST 1 KiB", 1, 30),
-            sample("nginx", "PUT 1 KiB", 0, 400),
-            sample("klein", "GET 1 KiB", 0, 5),
-        ]
-        lines = report.summary(samples).splitlines()
-        self.assertEqual(lines[0], "| requests/s | gostore | nginx | seaweedfs | klein | putfs |")
-        self.assertEqual(lines[2], "| GET 1 KiB | - | - | - | 5 | - |")
-        self.assertEqual(lines[3], "| POST 1 KiB | 20 | 400 | - | - | - |")
+        lines = report.summary(self.SAMPLES).splitlines()
+        self.assertEqual(
+            lines[0],
+            "| requests/s | gostore | before | nginx + sync | nginx | seaweedfs | klein |",
+        )
+        self.assertEqual(lines[3], "| GET 1 KiB | - | - | - | - | - | 5 |")
+        self.assertEqual(lines[5], "| POST 1 KiB | 20 | - | - | 400 | - | 10.1 |")
+
+    def test_slower(self) -> None:
+        """Whoever is clearly faster is named, with a reason; a lead within the noise is none."""
+        rows = report.slower(self.SAMPLES).splitlines()[2:]
+        self.assertEqual(rows, [f"| POST 1 KiB | nginx | 40 | {report.WHY['nginx', 'POST']} |"])
+
+    def test_a_reason_for_each(self) -> None:
+        """Every server has a reason for every kind of request."""
+        kinds = {name.split()[0] for name in report.summary_loads([])}
+        self.assertEqual(
+            set(report.WHY), {(server, kind) for server in report.SERVERS[1:] for kind in kinds}
+        )
+
+
+class InstalledTests(SynchronousTestCase):
+    """gostore of another commit, and what a daemon runs in."""
+
+    def test_missing(self) -> None:
+        """A commit that is not there is a reason, and no crash; nothing counts as made."""
+        path = Path(self.mktemp())
+        for _ in range(2):
+            error = self.assertRaises(installed.CannotMake, installed.before, "0" * 40, path)
+            self.assertIn("git", str(error))
 
 
 class TrickTests(SynchronousTestCase):
@@ -339,7 +581,7 @@ class TrickTests(SynchronousTestCase):
         """Each trick is where it is undone, and what is left of its module is Python."""
         for trick in tricks.TRICKS:
             for module, old, new in trick.undo:
-                path = tricks.path_of(servers.ROOT, module)
+                path = tricks.path_of(installed.ROOT, module)
                 compile(tricks.undone(path.read_text(), old, new), module, "exec")
 
     def test_not_there(self) -> None:
@@ -354,4 +596,4 @@ class TrickTests(SynchronousTestCase):
             for at, cpu in enumerate((10.0, 40.0, 20.0))
         ]
         row = tricks.table(effects).splitlines()[2]
-        self.assertEqual(row, "| t | `m` | l | 20 | 40 | 1.50 (1.00-3.00) |")
+        self.assertEqual(row, "| t | `m` | l | 20 | 40 | 0.50 (0.50-0.50) | 1.50 |")
