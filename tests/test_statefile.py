@@ -694,6 +694,28 @@ class TornTests(SynchronousTestCase):
         """Bytes that are no record are BadRecord."""
         refuses(self, data)
 
+    @given(
+        st.binary(max_size=9),
+        st.lists(
+            st.tuples(st.integers(0, 12), st.integers(0, 1), st.sampled_from("AQg+/= \t\r*-_")),
+            max_size=3,
+        ),
+    )
+    @example(b"AB", [(2, 1, "J")])
+    @example(b"A", [(4, 0, "QUJD")])
+    def test_strict_base64(self, raw: bytes, edits: list[tuple[int, int, str]]) -> None:
+        """Only the one way to write bytes in base64 is taken for them."""
+        encoded = base64.b64encode(raw).decode()
+        for at, gone, come in edits:
+            encoded = encoded[:at] + come + encoded[at + gone :]
+        try:
+            strict = base64.b64encode(base64.b64decode(encoded)).decode() == encoded
+        except ValueError:
+            strict = False
+        error = self.assertRaises(BadRecord, parse, b"BLOB_BASE64_v1:%s\n\n" % encoded.encode())
+        refused = any(word in str(error) for word in ("base64", "padding", "data characters"))
+        self.assertEqual(refused, not strict, str(error))
+
     @given(st.binary(max_size=500))
     def test_any_bytes_in_base64(self, raw: bytes) -> None:
         """Neither are bytes dressed up in base64."""
