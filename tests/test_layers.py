@@ -70,6 +70,7 @@ DOORS: dict[str, set[str]] = {
         "volume.collect",
         "volume.digests",
         "volume.recovery.findings",
+        "volume.recovery.records",
         "volume.recovery.repair",
         "volume.recovery.scan",
         "volume.journal.format",

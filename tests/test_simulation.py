@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
-from tests.simulation import behind, trials
+from tests.simulation import behind, records, trials
 from tests.simulation.explorer import Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
 from tests.simulation.world import Violation
@@ -61,6 +61,16 @@ class CrashTests(SynchronousTestCase):
         """What was answered before a sync failed survives, and nothing is committed after it."""
         self.explore(trials.failing_syncs, 144)
 
+    def test_recorded(self) -> None:
+        """A record cache from an earlier life brings nothing back, and hides nothing."""
+        self.explore(records.recorded, 6)
+
+    def test_edited(self) -> None:
+        """A start with a record cache finds what one without it does, whoever was there."""
+        explorer = Explorer()
+        records.edited(explorer)
+        self.assertEqual(explorer.figures.lives, 2 * len(records.HANDS))
+
 
 class JournalTests(SynchronousTestCase):
     """The same with the redo journal, whose files take turns every few changes."""
@@ -89,6 +99,10 @@ class JournalTests(SynchronousTestCase):
     def test_switched_off(self) -> None:
         """What the journal holds is not lost where it is not used after a crash."""
         self.explore(trials.turns, 105, after=Sync.FILES)
+
+    def test_recorded(self) -> None:
+        """Nor does a record cache beside the journal."""
+        self.explore(records.recorded, 9)
 
     def test_numbers(self) -> None:
         """A staged blob with the number of a tombstone does not undo that deletion."""

@@ -156,7 +156,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
-        found = scan(volume)
+        found = scan(volume, afresh=True)
         _verify(volume, found, report, tell)
         _report(found, report)
         if mend:

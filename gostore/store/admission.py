@@ -102,6 +102,7 @@ class Admission:
         self._workers = workers
         self._max_blob_size = max_blob_size
         self._reserve_setting = reserve
+        #: How many bytes of the file system stay free.
         self.reserve = 0
         self.uploads = 0
         self.places = Places(max_uploads)

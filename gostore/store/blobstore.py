@@ -46,6 +46,7 @@ from gostore.store.interface import (
 )
 from gostore.store.openfiles import OpenFiles
 from gostore.store.reading import Reader
+from gostore.store.recording import Recording
 from gostore.store.upload import Received, Upload
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change, Commit, Delete, Discard
@@ -91,6 +92,7 @@ class BlobStore:
         """
         self.index = Index(id_bits, rng)
         self.garbage = Garbage(volume, workers, self.index.ids, clock)
+        self._recording = Recording(volume, workers, self.index, clock)
         self._volume = volume
         self._workers = workers
         self._clock = clock
@@ -159,6 +161,7 @@ class BlobStore:
             # and must not win over what is written from now on. No store commits once a nanosecond.
             self._generation = max(found.generation, self._volume.now())
         self.admission.start(free, total)
+        self._recording.begin(len(found.live) - found.trusted, self.admission.reserve)
         try:
             self._workers.start()
         except RuntimeError as error:
@@ -183,6 +186,7 @@ class BlobStore:
         """Refuse new writes; finish those in progress; remove the stages of those that failed."""
         self._stopping = True
         self.garbage.stop()
+        self._recording.stop()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
@@ -192,6 +196,7 @@ class BlobStore:
         await self.garbage.finish()
         with suppress(OutcomeUnknown):  # as above
             await self._workers.commits.run(self._volume.protocol.forget_journal)
+        await self._recording.finish()
 
     def close(self) -> None:
         """Stop the workers and let go of the volume."""
@@ -206,6 +211,7 @@ class BlobStore:
     def _collected(self, free: int | None) -> None:
         if free is not None:
             self.admission.free = free
+        self._recording.tick()
 
     @property
     def verifier(self) -> Verifier:

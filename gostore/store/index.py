@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from sortedcontainers import SortedDict
 
@@ -64,6 +65,11 @@ class Ids:
         """Assign its id to a committed blob."""
         self._taken[blob.id] = blob
 
+    def restore(self, ids: Iterable[int], blobs: Iterable[Committed]) -> None:
+        """Take in what a start has found: ids that are taken, and blobs."""
+        self._taken.update(dict.fromkeys(ids))
+        self._taken.update((blob.id, blob) for blob in blobs)
+
     def release(self, blob_id: int) -> None:
         """Free an id that nothing on the disk has any more."""
         if blob_id in self._pins:
@@ -117,16 +123,15 @@ class Index:
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
         #: How many locations have a damaged blob.
         self.damaged = 0
+        #: How many blobs have been put here since the start.
+        self.commits = 0
 
     def __len__(self) -> int:
         return len(self._found)
 
     def restore(self, found: Findings) -> None:
         """Take in what a start has found."""
-        for blob_id in found.ids:
-            self.ids.reserve(blob_id)
-        for blob in found.live.values():
-            self.ids.assign(blob)
+        self.ids.restore(found.ids, found.live.values())
         self._found.update(found.live)
         self._found.update(found.damaged)
         self.damaged = len(found.damaged)
@@ -166,6 +171,12 @@ class Index:
         """Give all blobs, ordered by location."""
         return (found for found in self._found.values() if isinstance(found, Committed))
 
+    def blobs_behind(self, location: str, most: int) -> list[Committed]:
+        """Return some of the blobs whose locations come after this one; none: there are no more."""
+        behind = self._found.irange(location, inclusive=(False, True))
+        blobs = (found for at in behind if isinstance(found := self._found[at], Committed))
+        return list(islice(blobs, most))
+
     def is_current(self, blob: Committed) -> bool:
         """Say whether a blob is still the one of its location; a later one may have its id, too."""
         current = self.blob(blob.location)
@@ -177,6 +188,7 @@ class Index:
         """Show a blob at its location; return what was there, whose id stays reserved."""
         previous: Committed | Damage | None = self._found.get(blob.location)
         self._found[blob.location] = blob
+        self.commits += 1
         self._put_away(previous)
         self.ids.assign(blob)
         return previous

@@ -10,6 +10,7 @@ What lies in it (everything else is foreign: reported, never touched)::
     .quarantine-<id>-<n>/       quarantined: damaged
     .quarantine-<id>-<n>-tie/   quarantined: whole, but another blob has its location
     .journal-0, .journal-1      the redo journal, see journal/
+    .records, .records.tmp      the record cache, see recovery/records.py
 
 A directory with one of these names is foreign, too, if it has no state file and holds anything but
 these files.
@@ -36,7 +37,7 @@ from twisted.logger import Logger
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob
 from gostore.errors import BadRecord, DiskFailed, ReadOnly, as_store_error
-from gostore.volume.disk import NOT_REGULAR, Disk
+from gostore.volume.disk import ABOVE, NOT_REGULAR, Disk
 from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.journal.journal import NothingWritten
 
@@ -53,6 +54,8 @@ PROBE = "probe"
 TRASH = ".trash-"
 QUARANTINE = ".quarantine-"
 TIE = "-tie"
+RECORDS = ".records"
+RECORDS_TMP = RECORDS + ".tmp"
 
 _ID = "(0|[1-9][0-9]{0,9})"
 _NUMBERS = "([0-9]+)-[0-9]+"
@@ -85,6 +88,7 @@ class Kind(Enum):
     QUARANTINE = "quarantined, damaged"
     TIE = "quarantined, whole"
     JOURNAL = "a file of the redo journal"
+    RECORDS = "the record cache"
     FOREIGN = "not gostore's"
 
 
@@ -96,6 +100,7 @@ _PATTERNS = {
     Kind.QUARANTINE: re.compile(re.escape(QUARANTINE) + _NUMBERS),
     Kind.TIE: re.compile(re.escape(QUARANTINE) + _NUMBERS + re.escape(TIE)),
     Kind.JOURNAL: re.compile("|".join(map(re.escape, JOURNAL))),
+    Kind.RECORDS: re.compile("|".join(map(re.escape, (RECORDS, RECORDS_TMP)))),
 }
 
 
@@ -378,18 +383,34 @@ class Directory:
         """Let what `write_state_tmp` wrote be the state file of a directory; not synced."""
         self.disk.rename(f"{name}/{STATE_TMP}", f"{name}/{STATE}", self.root)
 
+    def enter(self, name: str) -> int:
+        """Open a directory to look up what is in it, and return the descriptor."""
+        return self.disk.open(name, ABOVE, dir_fd=self.root)
+
     def read_state(self, name: str) -> bytes:
         """Read the state file in a directory; raises BadRecord if it is no regular file."""
+        return self.read_state_at(f"{name}/{STATE}", self.root)[0]
+
+    def read_state_at(self, path: str, dir_fd: int) -> tuple[bytes, os.stat_result]:
+        """As `read_state`, for a path below an open directory; return the file's stat, too.
+
+        The stat is from before the bytes were read.
+        """
         try:
-            fd = self.disk.open(f"{name}/{STATE}", READ, dir_fd=self.root)
+            fd = self.disk.open(path, READ, dir_fd=dir_fd)
             try:
-                # One byte more than allowed shows that a file is too long.  A read that is cut
-                # short, over a network say, is no torn record: read on to the end.
-                state = b""
-                most = statefile.MAX_BYTES + 1
-                while piece := self.disk.pread(fd, most - len(state), len(state)):
+                found = self.disk.fstat(fd)
+                if not stat.S_ISREG(found.st_mode):
+                    raise BadRecord("it is not a regular file")
+                # One byte more than allowed shows that a file is too long.
+                size = min(found.st_size, statefile.MAX_BYTES + 1)
+                state = self.disk.pread(fd, size, 0)
+                # A read that is cut short, over a network say, is no torn record: read on.
+                while len(state) < size:
+                    if not (piece := self.disk.pread(fd, size - len(state), len(state))):
+                        break
                     state += piece
-                return state
+                return state, found
             finally:
                 self.disk.close(fd)
         except OSError as error:

@@ -12,6 +12,7 @@ from gostore.volume.changes import Sync
 from tests.simulation.behind import BEHIND_TRIALS
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, try_all
+from tests.simulation.records import RECORD_TRIALS
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
 from tests.simulation.world import Violation
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: list[tuple[Sync, Sync | None, Trial]] = [
         *((Sync.FILES, None, trial) for trial in (*TRIALS, *SOAK_TRIALS)),
         *((Sync.JOURNAL, None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS, *BEHIND_TRIALS)),
+        *((sync, None, trial) for sync in (Sync.FILES, Sync.JOURNAL) for trial in RECORD_TRIALS),
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
     ]
     if options.trials:

@@ -233,6 +233,8 @@ class SimulatedDisk(Disk):
     that makes a file is a "create".  With ``full`` nothing can be made or written, with ``room``
     no more than so many blocks, inodes among them.  With ``crowded`` no new name can be given
     then, either, as on XFS.  With ``trusted`` false ``syncfs`` reaches no platter, as on FUSE.
+    With ``stamped`` the ctimes of files tell their changes.  A power cut takes no ctime back: that
+    may be there before the bytes are.
     """
 
     def __init__(
@@ -242,8 +244,14 @@ class SimulatedDisk(Disk):
         trusted: bool = True,
         room: int | None = None,
         crowded: bool = False,
+        stamped: bool = False,
     ) -> None:
         self.trusted = trusted
+        #: Whether a ctime tells every change: it is the time in nanoseconds, by a clock that a test
+        #: may set on. By itself it goes on by nothing: all that happens at once looks alike.
+        self.stamped = stamped
+        self.now = 0
+        self.ctimes: dict[int, int] = {}
         self.room = room
         self.crowded = crowded
         self.full = False
@@ -275,8 +283,12 @@ class SimulatedDisk(Disk):
 
     def copy(self) -> SimulatedDisk:
         """What a kill of the process leaves: all of it, but nothing open."""
-        other = SimulatedDisk(trusted=self.trusted, room=self.room, crowded=self.crowded)
+        other = SimulatedDisk(
+            trusted=self.trusted, room=self.room, crowded=self.crowded, stamped=self.stamped
+        )
         other.full = self.full
+        other.now = self.now
+        other.ctimes = dict(self.ctimes)
         other._next = self._next
         other.inodes = dict(self.inodes)
         other._unsettled = set(self._unsettled)
@@ -352,6 +364,19 @@ class SimulatedDisk(Disk):
         del entries[name]
         self.inodes[0] = Directory(entries, entries)
 
+    def edit(self, name: str, data: bytes, *, in_place: bool) -> None:
+        """Give a file in a directory other bytes, as another program would, on the platter too."""
+        directory, file = name.split("/")
+        number = self._entries(0)[directory]
+        entries = dict(self._entries(number))
+        inode = entries[file]
+        if not in_place:
+            inode, self._next = self._next, self._next + 1
+        entries[file] = inode
+        self.inodes[inode] = File(data, data)
+        self.inodes[number] = Directory(entries, entries)
+        self.ctimes[inode] = self.now
+
     def spoil(self, name: str, offset: int, length: int) -> None:
         """Zero bytes of a file in the root."""
         data = self.content(name)
@@ -396,7 +421,9 @@ class SimulatedDisk(Disk):
         return one
 
     def _change_file(self, fd: int, offset: int, data: bytes | None) -> None:
-        self.inodes[self._opened(fd).inode] = self._file(fd).changed(offset, data)
+        number = self._opened(fd).inode
+        self.inodes[number] = self._file(fd).changed(offset, data)
+        self.ctimes[number] = self.now
 
     def _change_directory(
         self, number: int, gone: str | None, come: str | None, inode: int
@@ -439,6 +466,7 @@ class SimulatedDisk(Disk):
         number = self._next
         self._next += 1
         self.inodes[number] = one
+        self.ctimes[number] = self.now
         self._change_directory(directory, None, name, number)
         return number
 
@@ -529,11 +557,14 @@ class SimulatedDisk(Disk):
 
     def _stat(self, number: int) -> os.stat_result:
         one = self._at(number)
-        if isinstance(one, File):
-            return os.stat_result(
-                (stat.S_IFREG | 0o644, number, 1, 1, 0, 0, len(one.data), 0, 0, 0)
-            )
-        return os.stat_result((stat.S_IFDIR | 0o755, number, 1, 2, 0, 0, 0, 0, 0, 0))
+        is_file = isinstance(one, File)
+        mode = stat.S_IFREG | 0o644 if is_file else stat.S_IFDIR | 0o755
+        size = len(one.data) if isinstance(one, File) else 0
+        changed = self.ctimes.get(number, 0)
+        return os.stat_result(
+            (mode, number, 1, 1 if is_file else 2, 0, 0, size, 0, 0, 0),
+            {"st_mtime_ns": changed, "st_ctime_ns": changed},
+        )
 
     def fstat(self, fd: int) -> os.stat_result:
         self._call("fstat", fd)
@@ -545,6 +576,12 @@ class SimulatedDisk(Disk):
         if inode is None:
             raise _error(errno.ENOENT)
         return self._stat(inode)
+
+    def peek(self, name: str, dir_fd: int) -> os.stat_result:  # type: ignore[override]
+        return self.lstat(name, dir_fd)
+
+    def ctime_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
+        return self.stamped
 
     def mkdir(self, name: str, mode: int = 0o777, *, dir_fd: int) -> None:  # type: ignore[override]
         self.before("mkdir", name)
@@ -588,6 +625,7 @@ class SimulatedDisk(Disk):
             if self.is_directory(taken) and self._entries(taken):
                 raise _error(errno.ENOTEMPTY)
         self._change_directory(directory, old, new, inode)
+        self.ctimes[inode] = self.now
 
     def listdir(self, dir_fd: int) -> list[tuple[str, bool]]:  # type: ignore[override]
         self._call("listdir", dir_fd)

@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from gostore.errors import NoSpace, NotFound, StoreError, VolumeUnusable
 from gostore.volume.changes import Sync
-from gostore.volume.directory import DATA
+from gostore.volume.directory import DATA, RECORDS, RECORDS_TMP
 from gostore.volume.journal.format import NAMES, batches_in
 from gostore.volume.journal.journal import Journal
 from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
@@ -272,7 +272,7 @@ class Explorer:
         self.until = until
         self._rng = random.Random(seed)
         #: For disks that are alike but for what they hold.
-        self._seen: dict[tuple[bool, bool, bool, int | None], _Seen] = {}
+        self._seen: dict[tuple[object, ...], _Seen] = {}
         #: What the disk holds at first: nothing, or a journal that has been made.
         self.start: Tree = ()
         #: What of it is nobody's to touch.
@@ -323,6 +323,7 @@ class Explorer:
         spoilt: bool = False,
         late: bool = False,
         lazy: bool = False,
+        stamped: bool = False,
     ) -> None:
         """Run a script and crash it at each call of its last step: others have crashed the rest.
 
@@ -330,7 +331,8 @@ class Explorer:
         for the last step, with ``crowded`` none for a name either; with ``mixed`` only the steps
         with ``b`` have the shape; with ``spoilt`` a crash is one after which a block of the journal
         is damaged; with ``late`` what is done soon waits for a `WAIT`; with ``lazy`` the files of
-        small blobs are made at an `APPLY`, or when somebody waits for them.
+        small blobs are made at an `APPLY`, or when somebody waits for them; with
+        ``stamped`` there is a record cache.
         """
         self.figures.scripts += 1
         crashes: list[Crash] = []
@@ -340,7 +342,10 @@ class Explorer:
             return at == len(script) - 1
 
         disk = SimulatedDisk(
-            self.start if start is None else start, trusted=trusted, crowded=crowded
+            self.start if start is None else start,
+            trusted=trusted,
+            crowded=crowded,
+            stamped=stamped,
         )
         world = self._world(disk, crashes, last).start()
         world.workers.late = late
@@ -677,7 +682,9 @@ class Explorer:
             self._kept = 0
         # What a start finds beside the tree: what its disk is like, and how much room it has.
         room = used(disk.tree) if disk.full else disk.room
-        seen = self._seen.setdefault((disk.trusted, disk.full, disk.crowded, room), _Seen())
+        times = frozenset(disk.ctimes.items()) if disk.stamped else None
+        alike = (disk.trusted, disk.full, disk.crowded, room, times)
+        seen = self._seen.setdefault(alike, _Seen())
         states = _States(disk, seen, self._rng)
         stood_for = 0
         while not states.exhausted and limit:
@@ -857,7 +864,7 @@ def _word(value: Value) -> str:
 
 def _tidy(after: list[str], found: Mapping[str, Value], state: object) -> None:
     """After a recovery and a collection there is nothing but what is served and quarantined."""
-    all_names = [name for name in after if name not in NAMES]
+    all_names = [name for name in after if name not in (*NAMES, RECORDS, RECORDS_TMP)]
     names = [name for name in all_names if not name.startswith(".quarantine-")]
     if len(names) < len(all_names) and DAMAGED not in found.values():
         raise Violation(f"quarantined for nothing: {after} from {state}")

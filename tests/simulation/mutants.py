@@ -17,7 +17,7 @@ from attrs import frozen
 
 import gostore
 from gostore.volume.changes import Sync
-from tests.simulation import trials
+from tests.simulation import records, trials
 from tests.simulation.explorer import Explorer
 from tests.simulation.trials import Trial
 from tests.simulation.world import Violation
@@ -36,6 +36,7 @@ _MODULES = (
     "volume.recovery.redo",
     "volume.recovery.findings",
     "volume.recovery.rivals",
+    "volume.recovery.records",
     "volume.recovery.scan",
     "volume.recovery.repair",
     "store.index",
@@ -44,6 +45,7 @@ _MODULES = (
     "store.openfiles",
     "store.reading",
     "store.garbage",
+    "store.recording",
     "store.admission",
     "store.upload",
     "store.blobstore",
@@ -742,7 +744,55 @@ JOURNAL_MUTANTS = (
     ),
 )
 
-ALL_MUTANTS = (*MUTANTS, *JOURNAL_MUTANTS)
+#: Not among them: that the inode is compared. A new file has a later ctime, unless a clock is set
+#: back to the very nanosecond.
+RECORD_MUTANTS = (
+    Mutant(
+        "a record in the cache is trusted for the size of its file",
+        "volume.recovery.scan",
+        'if stamp_of(peek(f"{name}/{STATE}", root)) != stamp:',
+        'if peek(f"{name}/{STATE}", root).st_size != stamp[2]:',
+        records.edited,
+    ),
+    Mutant(
+        "the ctime of a state file is not compared",
+        "volume.recovery.records",
+        "return found.st_ino, found.st_ctime_ns, found.st_size",
+        "return found.st_ino, 0, found.st_size",
+        records.edited,
+    ),
+    Mutant(
+        "a file that changed just now is trusted",
+        "volume.recovery.records",
+        "if found.st_ctime_ns >= self._since:",
+        "if found.st_ctime_ns < 0:",
+        records.edited,
+    ),
+    Mutant(
+        "a damaged block of the record cache is believed",
+        "volume.recovery.records",
+        " or _digest(head, body) != digest:",
+        ":",
+        records.edited,
+    ),
+    Mutant(
+        "the cache gets what the maps know, not what the file says",
+        "volume.recovery.records",
+        "return committed, stamp_of(found)",
+        "return blob, stamp_of(found)",
+        records.edited,
+    ),
+    Mutant(
+        "a blob that the journal has is taken from the cache",
+        "volume.recovery.scan",
+        "or blob.id in undone or",
+        "or",
+        records.recorded,
+        sync=Sync.JOURNAL,
+    ),
+)
+
+ALL_MUTANTS = (*MUTANTS, *JOURNAL_MUTANTS, *RECORD_MUTANTS)
 
 
 def try_all(mutants: Sequence[Mutant]) -> int:

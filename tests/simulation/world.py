@@ -40,6 +40,9 @@ BLOCKS = (6000, True)
 #: So small that the files of the journal take turns every few changes.
 JOURNAL_SIZE = 16 * 1024
 
+#: Between two lives of a store, in nanoseconds: longer than a file counts as changed just now.
+PAUSE = 10 * 1_000_000_000
+
 #: What a location has: the SHA-256 of its bytes, None if there is nothing, or `DAMAGED`.
 Value = bytes | None
 DAMAGED = b"damaged"
@@ -198,7 +201,8 @@ class World:
         return None if self.store is None else self.volume.broken
 
     def start(self) -> World:
-        """Open the store as the daemon does."""
+        """Open the store as the daemon does, some seconds after whatever came before."""
+        self.disk.now += PAUSE
         self.volume = self.modules.volume.Volume(
             self.path,
             disk=self.disk,

@@ -300,6 +300,7 @@ KINDS = (
     "rmdir",
     "rename",
     "lstat",
+    "peek",
     "listdir",
     "free",
     "lock",
@@ -375,6 +376,8 @@ class FaultyDisk(Disk):
     def __init__(self, under: Disk | None = None, *, trusted: bool | None = None) -> None:
         self.under = under or Disk()
         self.trusted = trusted
+        #: What it answers to `ctime_trusted`; None: what the other one says.
+        self.ctime_is_trusted: bool | None = None
         self.calls: list[Call] = []
         self.faults: list[Fault] = []
         self.descriptors: dict[int, str] = {}
@@ -452,6 +455,10 @@ class FaultyDisk(Disk):
     def syncfs_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
         return self.under.syncfs_trusted(dir_fd) if self.trusted is None else self.trusted
 
+    def ctime_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]
+        trusted = self.ctime_is_trusted
+        return self.under.ctime_trusted(dir_fd) if trusted is None else trusted
+
     def leads_to(self, path: bytes | str, directory: os.stat_result) -> bool:  # type: ignore[override]
         return self.under.leads_to(path, directory)
 
@@ -476,17 +483,22 @@ class FaultyDisk(Disk):
         self.faults.append(fault)
         return fault
 
-    def _describe(self, kind: str, arguments: tuple[Any, ...]) -> Call:
+    def _describe(self, kind: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
         first = arguments[0]
         if kind == "rename":
             return Call(kind, f"{first} -> {arguments[1]}")
         if isinstance(first, int):
             return Call(kind, self.descriptors.get(first, "?"))
         flags = arguments[1] if kind == "open" else 0
-        return Call(kind, os.fsdecode(first), created=bool(flags & os.O_CREAT))
+        name = os.fsdecode(first)
+        # What is looked up in a blob's open directory is called as if it were looked up from above.
+        below = arguments[1] if kind == "lstat" else keywords.get("dir_fd")
+        if above := self.descriptors.get(below, ""):
+            name = f"{above}/{name}"
+        return Call(kind, name, created=bool(flags & os.O_CREAT))
 
     def _call(self, kind: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        call = self._describe(kind, arguments)
+        call = self._describe(kind, arguments, keywords)
         self.calls.append(call)
         after = 0
         for fault in [fault for fault in self.faults if fault.hits(call)]:
@@ -503,6 +515,8 @@ class FaultyDisk(Disk):
                     self._do(kind, arguments, keywords)
                 raise OSError(fault.error, os.strerror(fault.error))
         result = self._do(kind, arguments, keywords)
+        if kind == "open":
+            self.descriptors[result] = call.name if "dir_fd" in keywords else ""
         if after:
             call.failed = True
             raise OSError(after, os.strerror(after))
@@ -510,10 +524,7 @@ class FaultyDisk(Disk):
 
     def _do(self, kind: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         result = getattr(self.under, kind)(*arguments, **keywords)
-        if kind == "open":
-            name = os.fsdecode(arguments[0])
-            self.descriptors[result] = name if "dir_fd" in keywords else ""
-        elif kind == "close":
+        if kind == "close":
             self.descriptors.pop(arguments[0], None)
         return result
 

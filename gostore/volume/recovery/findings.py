@@ -33,6 +33,8 @@ class Findings:
     # What is served.
     live: dict[str, Committed] = field(factory=dict)
     damaged: dict[str, Damage] = field(factory=dict)
+    #: How many of the blobs are as the record cache has them.
+    trusted: int = 0
     #: The highest of all blobs, live or not.
     generation: int = 0
     #: Ids that no new blob may have while these directories exist.

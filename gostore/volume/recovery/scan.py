@@ -7,6 +7,7 @@ directory lacks takes part as if it were there.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from gostore.volume.directory import (
 )
 from gostore.volume.journal.format import Entry
 from gostore.volume.recovery.findings import Damage, Findings, Suspect
+from gostore.volume.recovery.records import read_records, stamp_of
 from gostore.volume.recovery.redo import holds, read_journal
 from gostore.volume.recovery.rivals import Fate, Rival, decide
 from gostore.volume.volume import Volume
@@ -78,15 +80,16 @@ def look_twice(reader: Callable[..., T], *arguments: object) -> T:
     return look(reader, *arguments)
 
 
-def scan(volume: Volume) -> Findings:
+def scan(volume: Volume, *, afresh: bool = False) -> Findings:
     """Read the whole directory and decide what lives; nothing is changed.
 
+    State files that are as the record cache has them are read only if it is to be done ``afresh``.
     A blob that this daemon may not read is left where it is, and so is its location, if the
     journal remembers that. Raises VolumeUnusable, which names it, where a blob cannot be judged
     for want of files or memory, say, or the journal cannot; and where no blob may be read at all,
     of several. Raises OSError where the directory itself cannot be read.
     """
-    return Scan(volume).run()
+    return Scan(volume, afresh).run()
 
 
 @define(eq=False)
@@ -94,6 +97,7 @@ class Scan:
     """One scan, and what it has found so far."""
 
     _volume: Volume
+    _afresh: bool
     _findings: Findings = field(init=False, factory=Findings)
     #: Each location with more than a live blob, and all that stand for it.
     _rivals: dict[str, list[Rival]] = field(init=False, factory=dict)
@@ -109,7 +113,10 @@ class Scan:
         # The newest entry only: a blob may have been deleted after it was committed.
         self._undone = {entry.blob_id: entry for entry in read_journal(self._volume)}
         self._findings.journal_damage = self._volume.protocol.journal.damage
-        for name, is_directory in self._volume.directory.entries():
+        names = dict(self._volume.directory.entries())
+        if not self._afresh:
+            self._trust_records(names)
+        for name, is_directory in names.items():
             try:
                 self._look_at(name, is_directory)
             except OSError as error:
@@ -130,6 +137,31 @@ class Scan:
 
     # -- looking ------------------------------------------------------------------------------
 
+    def _trust_records(self, names: dict[str, bool]) -> None:
+        """Take in the blobs whose files are as the record cache has them; out of ``names``.
+
+        All others, and all that anything is wrong with, are left to a closer look.
+        """
+        directory, findings, undone = self._volume.directory, self._findings, self._undone
+        peek, root, live = directory.disk.peek, directory.root, findings.live
+        trusted = set()
+        for blob, stamp in read_records(directory):
+            name = str(blob.id)
+            if not names.get(name) or blob.id in undone or blob.location in live:
+                continue
+            try:
+                if stamp_of(peek(f"{name}/{STATE}", root)) != stamp:
+                    continue
+                check_data(peek(f"{name}/{DATA}", root), blob.size)
+            except (OSError, DataDamaged):
+                continue
+            del names[name]
+            trusted.add(blob.id)
+            live[blob.location] = blob
+        findings.ids |= trusted
+        findings.trusted = len(trusted)
+        findings.generation = max((blob.generation for blob in live.values()), default=0)
+
     def _look_at(self, name: str, is_directory: bool) -> None:
         kind = kind_of(name)
         if kind is Kind.BLOB:
@@ -146,7 +178,7 @@ class Scan:
         elif not is_directory:
             if kind is Kind.QUARANTINE and self._volume.directory.is_link(name):
                 self._findings.quarantined.append(name)
-            elif kind is not Kind.JOURNAL:
+            elif kind not in (Kind.JOURNAL, Kind.RECORDS):
                 self._findings.foreign[name] = ""
         elif kind in (Kind.STAGE, Kind.PROBE, Kind.TRASH):
             if kind is Kind.STAGE:
@@ -170,7 +202,7 @@ class Scan:
 
     def _look_at_blob(self, name: str, blob_id: int) -> None:
         try:
-            state = look_twice(self._volume.directory.read_state, name)
+            state, data = look_twice(self._read_blob, name)
             committed = statefile.parse_committed(state, blob_id)
             blob = statefile.parse(state, blob_id) if committed is None else None
         except FileNotFoundError:
@@ -183,7 +215,7 @@ class Scan:
         dead = False
         damage = None
         if committed is not None:
-            damage, _ = self._look_at_data(name, committed.size)
+            damage = _damage(data, committed.size)
         else:
             assert blob is not None
             if blob.state is State.PENDING:
@@ -191,7 +223,9 @@ class Scan:
                 return
             dead = blob.state is State.FAILURE
             if not dead:
-                damage, blob.size = self._look_at_data(name, blob.size)
+                damage = _damage(data, blob.size)
+                if damage is None and isinstance(data, os.stat_result):
+                    blob.size = data.st_size
             committed = _as_committed(blob)
         if dead or damage or committed.location in self._findings.live:
             self._add_rival(Rival(committed, dead, damage))
@@ -199,17 +233,18 @@ class Scan:
             self._note_generation(committed)
             self._findings.live[committed.location] = committed
 
-    def _look_at_data(self, name: str, size: int | None) -> tuple[str | None, int | None]:
-        """Return what is wrong with a blob's data.raw, and its size in bytes as far as known."""
+    def _read_blob(self, name: str) -> tuple[bytes, os.stat_result | OSError]:
+        """Return a blob's state file, and the stat of its data.raw or why there is none."""
+        disk, directory = self._volume.disk, self._volume.directory
+        inside = directory.enter(name)
         try:
-            root = self._volume.directory.root
-            data = look_twice(self._volume.disk.lstat, f"{name}/{DATA}", root)
-            check_data(data, size)
-        except FileNotFoundError:
-            return f"{DATA} is missing", size
-        except (DataDamaged, Unreadable) as error:
-            return str(error), size
-        return None, data.st_size
+            state, _ = directory.read_state_at(STATE, inside)
+            try:
+                return state, look_twice(disk.lstat, DATA, inside)
+            except (FileNotFoundError, Unreadable) as error:
+                return state, error
+        finally:
+            disk.close(inside)
 
     def _look_at_quarantined(self, name: str, blob_id: int) -> None:
         """A quarantined blob still stands for its location, if its record can tell which."""
@@ -359,6 +394,19 @@ class Scan:
                     " move it away and start again"
                 )
                 raise VolumeUnusable(self._volume.shown_path, reason)
+
+
+def _damage(data: os.stat_result | OSError, size: int | None) -> str | None:
+    """Say what is wrong with a data.raw of this stat, or without one, for a blob of this size."""
+    if isinstance(data, FileNotFoundError):
+        return f"{DATA} is missing"
+    if isinstance(data, OSError):
+        return str(data)
+    try:
+        check_data(data, size)
+    except DataDamaged as error:
+        return str(error)
+    return None
 
 
 def _as_committed(blob: Blob) -> Committed:
