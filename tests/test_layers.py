@@ -49,6 +49,7 @@ DOORS: dict[str, set[str]] = {
     "store": {"store.interface", "store.blobstore", "store.workers"},
     "web": {
         "web.access_log",
+        "web.answer_cache",
         "web.browsers",
         "web.dispatch",
         "web.routes.blobs",

@@ -38,6 +38,7 @@ from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 from gostore.web.access_log import log_answer
+from gostore.web.answer_cache import AnswerCache
 from gostore.web.browsers import Browsers
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
@@ -184,17 +185,22 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         max_open_files=share_of_files(10),
     )
     browsers = Browsers(settings.hosts)
+    answers = AnswerCache(settings.memory_cache, store.is_current)
+    put_creates, stores_forms = settings.put_creates, settings.store_forms
     checks: dict[str, Check] = {}
     dispatcher = Dispatcher(
         [
-            Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms),
+            Blobs(store, answers, put_creates=put_creates, stores_forms=stores_forms),
             Lists(store, reactor, max_lists=settings.max_lists),
             Status(store, checks),
         ],
         browsers,
+        answers,
     )
     answered = log_answer if settings.debug else None
     factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
+    if settings.memory_cache:
+        factory.shortcut = dispatcher.shortcut
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
     listener = Listener(endpoints, factory, browsers.listening_on)
     daemon = Daemon(settings, store, listener, reactor, refuse)

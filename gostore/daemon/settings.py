@@ -211,6 +211,13 @@ class Settings:
         "turn of the reactor. A page larger than 1 MiB counts until it is sent. One address may "
         "have three quarters of them.",
     )
+    memory_cache: int = _setting(
+        LIMITS,
+        "32MiB",
+        parse_size,
+        "Memory for answers to GETs of blobs up to 64 KiB; 0 keeps none.",
+        "An answer is kept for at most a minute; then the blob is read and verified again.",
+    )
     max_connections: int | None = _setting(
         LIMITS,
         "auto",

@@ -245,6 +245,10 @@ class BlobStore:
         """Open the bytes of a blob that `get` returned; see `Reader.content`."""
         return self._reader.content(blob)
 
+    def is_current(self, blob: Committed) -> bool:
+        """Say whether a blob is still what its location has; see `Index.is_current`."""
+        return self.index.is_current(blob)
+
     def list(
         self,
         prefix: str = "",
@@ -379,10 +383,9 @@ class BlobStore:
             ticket.arrived(received.in_memory)
             return self._commit(received, blob, details, precondition, exists)
 
-        if isinstance(received, Received):
-            stored = commit(received)
-        else:
-            stored = received.addCallback(commit)
+        stored = (
+            commit(received) if isinstance(received, Received) else received.addCallback(commit)
+        )
         return stored.addBoth(self._written, upload, ticket)
 
     def _commit(

@@ -179,9 +179,11 @@ class Index:
 
     def is_current(self, blob: Committed) -> bool:
         """Say whether a blob is still the one of its location; a later one may have its id, too."""
-        current = self.blob(blob.location)
-        return (
-            current is not None and current.id == blob.id and current.generation == blob.generation
+        current = self._found.get(blob.location)
+        return current is blob or (
+            isinstance(current, Committed)
+            and current.id == blob.id
+            and current.generation == blob.generation
         )
 
     def put(self, blob: Committed) -> Committed | Damage | None:

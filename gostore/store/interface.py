@@ -171,6 +171,13 @@ class Content(Protocol):
     def size(self) -> int:
         """How many bytes there are."""
 
+    @property
+    def good_for(self) -> float:
+        """For how many seconds whoever has all the bytes may go on giving them to readers.
+
+        At most `VERIFIED_FOR` after they were compared with their digest; 0 if they were not.
+        """
+
     def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
         """Read exactly ``length`` bytes from within the blob, at most 1 MiB; at once if at hand.
 
@@ -252,6 +259,9 @@ class Store(Protocol):
 
     def content(self, blob: Committed) -> Deferred[Content]:
         """Open a blob that `get` returned. Fails with NotFound if it was collected since."""
+
+    def is_current(self, blob: Committed) -> bool:
+        """Say whether a blob that `get` returned is still what its location has, undamaged."""
 
     def create(
         self,

@@ -11,10 +11,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.errors import Damaged, DiskFailed
+from gostore.web.answer_cache import AnswerCache, is_plain
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
 from gostore.web.routing import METHODS, Endpoint, Router, Routes, not_allowed
-from gostore.wire import INTERNAL_ERROR, Request
+from gostore.wire import INTERNAL_ERROR, Find, Request
 
 log = Logger()
 
@@ -50,11 +51,34 @@ def _step(result: object, coroutine: Coroutine[Any, Any, Answer]) -> Answer | De
 
 
 class Dispatcher:
-    """Answers every request by these routes, but for what ``browsers`` refuses."""
+    """Answers every request by these routes, but for what ``browsers`` refuses.
 
-    def __init__(self, routes: Iterable[Routes], browsers: Browsers | None = None) -> None:
+    ``answers`` has answers that these routes gave.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Routes],
+        browsers: Browsers | None = None,
+        answers: AnswerCache | None = None,
+    ) -> None:
         self._router = Router(routes)
         self._browsers = Browsers() if browsers is None else browsers
+        self._answers = answers
+
+    def shortcut(self, request: Request) -> Find | None:
+        """What finds the answers to further GETs of this client with the fields of this one.
+
+        Whatever the fields decide about an answer has to be decided here, once, or by what is
+        returned, for each. None if every request has to be dispatched.
+        """
+        if self._answers is None or not request.headers.parsed(is_plain):
+            return None
+        try:
+            self._browsers.check(request)
+        except Refusal:
+            return None
+        return self._answers.find
 
     def dispatch(self, request: Request) -> None:
         """Answer a request, sooner or later, exactly once, whatever happens."""

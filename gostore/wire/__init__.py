@@ -8,7 +8,7 @@ from gostore.wire.body import Body, Sink
 from gostore.wire.factory import HTTPFactory
 from gostore.wire.head import MAX_MEMBERS, TEXT, TOKEN, Headers
 from gostore.wire.limits import MAX_BODY, Limits
-from gostore.wire.request import Exchange, Request
+from gostore.wire.request import Exchange, Find, Request
 from gostore.wire.response import (
     ERROR_HEADERS,
     INTERNAL_ERROR,
@@ -17,6 +17,7 @@ from gostore.wire.response import (
     Stretch,
     error_body,
     json_line,
+    response_head,
 )
 from gostore.wire.transport import make_eager, make_patient
 from gostore.wire.turns import Turns, shorten_turns
@@ -30,6 +31,7 @@ __all__ = [
     "TOKEN",
     "Body",
     "Exchange",
+    "Find",
     "HTTPFactory",
     "Headers",
     "Limits",
@@ -43,5 +45,6 @@ __all__ = [
     "json_line",
     "make_eager",
     "make_patient",
+    "response_head",
     "shorten_turns",
 ]

@@ -26,6 +26,7 @@ from gostore.wire.headbuffer import HeadBuffer
 from gostore.wire.input import Input
 from gostore.wire.limits import NEVER, Deadline
 from gostore.wire.output import Output
+from gostore.wire.repeats import Repeats
 from gostore.wire.request import Listening, Request, Teller
 from gostore.wire.response import (
     INTERNAL_ERROR,
@@ -55,7 +56,6 @@ class Connection(protocol.Protocol):
     def __init__(self, factory: Listening) -> None:
         self._factory = factory
         self._limits = factory.limits
-        self._is_told = factory.answered is not None
         self._state = State.OPEN
         self.deadline = Deadline(factory.ticks, factory.limits)
         self._heads = HeadBuffer(factory.limits)
@@ -63,9 +63,8 @@ class Connection(protocol.Protocol):
         self._request: Request | None = None
         self._keep_alive = self._expects = self._answered = False
         self._code = 0
-        self._advancing = False
-        # Whether more of what is unread waits for another turn.
-        self._waits = False
+        # Whether more of what is unread is being read, or waits for another turn.
+        self._advancing = self._waits = False
         self._input: Input
         self._output: Output
 
@@ -81,6 +80,7 @@ class Connection(protocol.Protocol):
         self._teller = Teller(self._factory, self.client)
         self._input = Input(transport, self._limits)
         self._output = Output(self, self.deadline, transport, self._factory.turns)
+        self._repeats = Repeats(self._factory, self._heads, self._output, self._teller)
         self.deadline.set(self._limits.idle_timeout)
 
     def dataReceived(self, data: bytes) -> None:
@@ -132,6 +132,7 @@ class Connection(protocol.Protocol):
         if request is not None and not request.body.complete:
             request.body.fail(f"Client went away after {request.body.progress}")
         self._output.forget_sender()
+        self._repeats.forget()
         self._factory.forget(self)
 
     # Reading requests.
@@ -187,6 +188,8 @@ class Connection(protocol.Protocol):
 
     def _read_head(self) -> bool:
         """Read one head and dispatch its request. Return False when the head is not complete."""
+        if self._repeats.answer():
+            return True
         head = self._heads.next_head()
         if head is None:
             if self._heads.has_begun:
@@ -206,7 +209,7 @@ class Connection(protocol.Protocol):
         self._keep_alive = fields.keep_alive and request.method != "CONNECT"
         self._expects = fields.expect
         self._answered = False
-        if self._is_told:
+        if self._teller.is_heard:
             self._teller.begin(request)
         body = request.body
         if body.complete:
@@ -218,6 +221,7 @@ class Connection(protocol.Protocol):
         # Unless its body was bad and has its answer.
         if self._request is request:
             try:
+                self._repeats.learn(request, fields)
                 self._factory.dispatch(request)
             except Exception:
                 log.failure("Dispatching request {id} raised an exception", id=request.id.decode())
@@ -300,25 +304,19 @@ class Connection(protocol.Protocol):
             close_source(body)
             return
         keep_alive = self._keep_alive and request.body.complete and not self._factory.stopping
-        chunked = chunked_field(body, request.version)
         keep_alive = keep_alive and not ends_connection(code, body, request.version)
+        chunked = chunked_field(body, request.version)
         end = end_of_head(self._factory.tail, request.id, keep_alive, request.version)
         head, rest = start_response(request.method == "HEAD", code, headers, body, chunked + end)
         self._answered, self._keep_alive, self._code = True, keep_alive, code
         request.body.fail("The request was answered before its body was taken")
         if isinstance(rest, bytes):
             self._output.write(head, rest)
-            self._end_answer(request, len(rest))
+            self.body_sent(len(rest))
         else:
             self._output.stream(head, rest, bool(chunked))
 
     # What a source on its way tells (output.Sender).
-
-    def body_sent(self, size: int) -> None:
-        """All `size` bytes of the source are written."""
-        request = self._request
-        assert request is not None
-        self._end_answer(request, size)
 
     def body_failed(self, headless: bool) -> None:
         """The source failed; if `headless`, nothing of the response is sent."""
@@ -339,10 +337,11 @@ class Connection(protocol.Protocol):
 
     # Ends of answers.
 
-    def _end_answer(self, request: Request, size: int) -> None:
-        """The response is written; `size` is that of its body. Go on to the next request."""
-        self._request = None
-        if self._is_told:
+    def body_sent(self, size: int) -> None:
+        """All `size` bytes of the body are written. Go on to the next request."""
+        request, self._request = self._request, None
+        assert request is not None
+        if self._teller.is_heard:
             self._teller.tell(request, self._code, size)
         if self._keep_alive:
             if not self._output.blocked:

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from gostore.wire.connection import Connection
 from gostore.wire.identity import identities
 from gostore.wire.limits import TICK, Limits, Ticks
-from gostore.wire.request import Exchange, Request
+from gostore.wire.request import Exchange, Find, Request
 from gostore.wire.turned_away import TurnedAway
 from gostore.wire.turns import Turns
 
@@ -31,9 +31,13 @@ class HTTPFactory(ServerFactory):
 
     `dispatch` is called with each request at the end of its head, `answered` with each answer at
     its end. `clock` is a reactor; wall clock time, for Date, comes from `wall`.
+
+    `shortcut`, if it is set, is called with a plain GET before it is dispatched. It may return what
+    finds the answers to further requests with the same fields (repeats.py).
     """
 
     noisy = False
+    shortcut: Callable[[Request], Find | None] | None = None
 
     def __init__(
         self,

@@ -101,6 +101,10 @@ class Headers:
         """Whether no field has one of these (lower-case) names."""
         return names.isdisjoint(self._joined)
 
+    def has_only(self, names: frozenset[bytes]) -> bool:
+        """Whether every field has one of these (lower-case) names."""
+        return names.issuperset(self._joined)
+
     def parsed(self, parser: Callable[[Headers], T]) -> T:
         """Return what `parser` makes of the fields. It is called once, and again if it raised."""
         try:

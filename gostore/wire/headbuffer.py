@@ -37,6 +37,9 @@ class HeadBuffer:
         "_fields",
         "_limits",
         "_position",
+        "_repeated",
+        "_repeated_end",
+        "_repeated_line",
         "_seen",
         "_skipped_line",
         "has_begun",
@@ -57,6 +60,11 @@ class HeadBuffer:
         # The field lines of the last head and what they said: the next is often the same.
         self._block: tuple[tuple[int, int], bytes] | None = None
         self._fields: Fields
+        # The same with the end of the head, how long a line before that may be, and where in
+        # `unread` the repetition ends that `repeated_line` has found.
+        self._repeated = b""
+        self._repeated_line = 0
+        self._repeated_end = 0
 
     def feed(self, data: bytes) -> None:
         """Add what the client sent."""
@@ -86,14 +94,37 @@ class HeadBuffer:
         if block != self._block:
             self._fields = read_fields(block[1], version, limits, self.takes_any_host)
             self._block = block
+            self._repeated = block[1] + CRLF
+            self._repeated_line = limits.max_head_size - len(block[1])
         path, query = split_target(method, target, self.takes_any_host)
-        end += 4
-        if end == len(unread):
+        self._go_on_at(end + 4)
+        return method.decode("ascii"), target, path, query, version, self._fields
+
+    def repeated_line(self) -> bytes | None:
+        """The request line of the next head, if that has the same field lines as the last one.
+
+        Nothing is read: `skip_repeated` does that. The line is not checked, but for its length.
+        """
+        unread, start = self.unread, self._position
+        end = unread.find(CRLF, start)
+        if not 0 < end - start <= self._repeated_line:
+            return None
+        if not unread.startswith(self._repeated, end + 2):
+            return None
+        self._repeated_end = end + 2 + len(self._repeated)
+        return unread[start:end]
+
+    def skip_repeated(self) -> None:
+        """Pass over the head that `repeated_line` has found."""
+        self._go_on_at(self._repeated_end)
+
+    def _go_on_at(self, end: int) -> None:
+        """All up to `end` is read: the next head starts there."""
+        if end == len(self.unread):
             self.unread = b""
             end = 0
         self._position = self._seen = end
         self._skipped_line = False
-        return method.decode("ascii"), target, path, query, version, self._fields
 
     def _check_part(self, start: int) -> None:
         """Refuse a head whose end has not come, if it will never be a good one.

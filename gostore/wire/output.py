@@ -35,20 +35,20 @@ class Output:
     """The way out through a transport, which pauses it when the client is slow to read."""
 
     __slots__ = (
-        "_deadline",
         "_is_registered",
         "_sender",
         "_sending",
         "_transport",
         "_turns",
         "blocked",
+        "deadline",
     )
 
     def __init__(
         self, sender: Sender, deadline: Deadline, transport: Transport, turns: Turns
     ) -> None:
         self._sender = sender
-        self._deadline = deadline
+        self.deadline = deadline
         self._transport = transport
         self._turns = turns
         self._sending: Sending | None = None
@@ -103,7 +103,7 @@ class Output:
         """Send more of the source, if there is one on its way."""
         if self._sending is None:
             return False
-        self._deadline.at = NEVER
+        self.deadline.at = NEVER
         self._sending.pump()
         return True
 
@@ -121,7 +121,7 @@ class Output:
         """The transport holds enough."""
         if not self.blocked:
             self.blocked = True
-            self._deadline.watch_output(self._transport)
+            self.deadline.watch_output(self._transport)
 
     def resumeProducing(self) -> None:
         """The transport has written everything out."""
@@ -134,7 +134,7 @@ class Output:
     @property
     def is_stalled(self) -> bool:
         """Whether the client took nothing for too long."""
-        return self._deadline.is_stalled(self._transport)
+        return self.deadline.is_stalled(self._transport)
 
     # Ending.
 
@@ -152,7 +152,7 @@ class Output:
     def close(self) -> None:
         """Close when everything is written out."""
         self.unregister()
-        self._deadline.watch_output(self._transport)
+        self.deadline.watch_output(self._transport)
         self._transport.loseConnection()
 
     def unregister(self) -> None:

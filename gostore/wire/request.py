@@ -57,6 +57,25 @@ class Request:
         """Whether the client waits for an answer: it has none yet, and is not gone."""
         return self._responder.awaits(self)
 
+    def repeated(self, line: bytes, path: str, name: bytes) -> Request:
+        """Return the request that a client makes when it repeats the fields of this one.
+
+        ``line`` is a request line with this method and version, ``path`` the path in it; ``name``
+        is the id of the new one.
+        """
+        target = line.split(b" ", 2)[1]
+        return Request(
+            self.method,
+            target,
+            path,
+            "",
+            self.version,
+            self.headers,
+            self.body,
+            name,
+            self._responder,
+        )
+
     def respond(
         self, code: int, headers: Sequence[tuple[bytes, bytes]], body: bytes | Source
     ) -> None:
@@ -89,6 +108,21 @@ class Responder(Protocol):
         """See Request.respond."""
 
 
+class ReadyAnswer(Protocol):
+    """The whole answer to a GET without a query, with status 200.
+
+    `head` is what `response_head` gives it without a tail; `path` is that of the request.
+    """
+
+    head: bytes
+    body: bytes
+    path: str
+
+
+Find = Callable[[bytes], ReadyAnswer | None]
+"""Finds the answer to a request of HTTP/1.1 by its line, if it is at hand."""
+
+
 @frozen
 class Exchange:
     """One answer that has ended, for those who log and count.
@@ -113,10 +147,12 @@ class Exchange:
 class Teller:
     """Tells of each answer to one client when it has ended."""
 
-    __slots__ = ("_answered", "_begun", "_client", "_request", "_seconds")
+    __slots__ = ("_answered", "_begun", "_client", "_request", "_seconds", "is_heard")
 
     def __init__(self, factory: Listening, client: IAddress) -> None:
         self._answered = factory.answered
+        # Whether anybody wants to know.
+        self.is_heard = self._answered is not None
         self._seconds = factory.seconds
         self._client = client
         self._request: Request | None = None
@@ -174,6 +210,10 @@ class Listening(Protocol):
     @property
     def dispatch(self) -> Callable[[Request], None]:
         """The application."""
+
+    @property
+    def shortcut(self) -> Callable[[Request], Find | None] | None:
+        """Asked what finds the answers to further requests with the fields of this one."""
 
     @property
     def answered(self) -> Callable[[Exchange], None] | None:

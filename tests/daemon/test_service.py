@@ -381,6 +381,13 @@ class BuildTests(SynchronousTestCase):
         limits = built._listener.factory.limits
         self.assertEqual((limits.max_connections, limits.turned_away), (800, 50))
 
+    def test_memory_cache(self) -> None:
+        """The cache of answers has the size of the setting; with 0 nobody asks for one."""
+        for size, is_asked in ((0, False), (1 << 20, True)):
+            settings = Settings(dir="/nowhere", memory_cache=size)
+            built = service.build(settings, MemoryReactorClock(), refuse)
+            self.assertEqual(built._listener.factory.shortcut is not None, is_asked)
+
     def test_limits(self) -> None:
         """The wire gets each limit that is a setting by its name, and no other."""
         settings = Settings(max_fields=7, max_blob_size=8, idle_timeout=9)
@@ -390,5 +397,5 @@ class BuildTests(SynchronousTestCase):
         named = {each.name for each in fields(Limits)} & {each.name for each in fields(Settings)}
         self.assertLessEqual(
             {each.replace("-", "_") for each, row in TABLE.items() if row.group == LIMITS},
-            named | {"max_uploads", "max_lists"},
+            named | {"max_uploads", "max_lists", "memory_cache"},
         )

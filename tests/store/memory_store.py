@@ -42,6 +42,7 @@ class MemoryContent:
     result: Deferred[bytes] | None = None
     opened: int = 0
     closed: int = 0
+    good_for: float = 60.0
 
     @property
     def size(self) -> int:
@@ -138,6 +139,10 @@ class MemoryStore:
             return content
 
         return self._answer(open)
+
+    def is_current(self, blob: Committed) -> bool:
+        found = self.blobs.get(blob.location)
+        return found is not None and found[0] is blob
 
     def create(
         self, location: str, body: Any, details: Details, precondition: Precondition | None = None

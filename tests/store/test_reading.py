@@ -144,6 +144,14 @@ class SmallTests(ContentCase):
         self.timer.time += 1
         self.fails(self.store.content(self.small), Damaged)
 
+    def test_clock_set_back(self) -> None:
+        """A clock that is set back makes no minute longer: the bytes are verified again."""
+        self.timer.time = 10_000.0
+        self.content(self.small)
+        self.data(self.small).write_bytes(b"0123456780")
+        self.timer.time -= 3600
+        self.fails(self.store.content(self.small), Damaged)
+
     def test_good_for(self) -> None:
         """What was read is good for the rest of the minute, whoever else keeps it."""
         self.read("small")

@@ -1,0 +1,544 @@
+"""The cache of whole answers: nobody can tell that it is there, but by the time and the memory."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from twisted.internet.defer import succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Committed
+from gostore.errors import Damaged
+from gostore.store.interface import Details
+from gostore.text import wall_seconds
+from gostore.web.answer_cache import AnswerCache
+from gostore.web.answers import Answer
+from gostore.web.browsers import Browsers
+from gostore.web.dispatch import Dispatcher
+from gostore.web.fields.representation import Representation
+from gostore.web.routes.blobs import Blobs
+from gostore.web.routes.lists import Lists
+from gostore.web.routes.status import Status
+from gostore.wire import HTTPFactory, Limits, Request
+from tests.store.doubles import FakeBody
+from tests.store.memory_store import START, MemoryStore
+from tests.store.support import StoreCase
+from tests.web.fake_request import FakeRequest
+from tests.wire.support import Client, Response, Turning, head
+
+MIB = 1 << 20
+SIZE = MIB // 2
+NOW = 1 << 31
+
+
+def get(target: str, *fields: str, host: str = "blobs.example") -> bytes:
+    """A GET."""
+    lines = [field.encode("latin-1") for field in fields]
+    return head(*lines, line=f"GET {target} HTTP/1.1".encode(), host=b"Host: " + host.encode())
+
+
+class Time:
+    """Two clocks: one that only runs, and one that people set."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.wall = wall_seconds()
+
+
+class Server:
+    """A daemon on a store. ``dispatched`` are the requests that were no repetitions."""
+
+    def __init__(
+        self, store: Any, answers: AnswerCache | None, names: set[str] | None = None
+    ) -> None:
+        self.dispatched: list[Request] = []
+        self.dispatcher = Dispatcher(
+            [Blobs(store, answers), Lists(store), Status(store)], Browsers(names), answers
+        )
+        self.factory = HTTPFactory(self.dispatch, Limits(), Turning(), wall=lambda: NOW)
+        self.factory.shortcut = self.dispatcher.shortcut
+        # The ids of requests, which are random else.
+        self.factory.new_id = map(b"%d".__mod__, itertools.count()).__next__
+
+    def dispatch(self, request: Request) -> None:
+        """Dispatch a request."""
+        self.dispatched.append(request)
+        self.dispatcher.dispatch(request)
+
+    def connect(self) -> Client:
+        """One more client."""
+        return Client(self.dispatch, factory=self.factory)
+
+
+class Pair:
+    """A client of a daemon with the cache, and one of a daemon without, on one store."""
+
+    def __init__(self, store: Any, names: set[str] | None = None, capacity: int = MIB) -> None:
+        self.time = Time()
+        self.answers = AnswerCache(
+            capacity, store.is_current, lambda: self.time.seconds, lambda: self.time.wall
+        )
+        self._with = Server(store, self.answers, names)
+        self._without = Server(store, None, names)
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin anew, on connections of their own."""
+        self.cached, self.plain = self._with.connect(), self._without.connect()
+
+    @property
+    def saved(self) -> int:
+        """How many requests the cache has answered."""
+        return len(self._without.dispatched) - len(self._with.dispatched)
+
+    def send(self, data: bytes) -> None:
+        """Send both the same; connections that are at an end are made anew before."""
+        if self.plain.wire.ending:
+            self.connect()
+        for client in (self.cached, self.plain):
+            client.wire.clear()
+            client.send(data)
+        self.compare()
+
+    def compare(self) -> None:
+        """Compare what both got."""
+        cached, plain = self.cached.wire.value(), self.plain.wire.value()
+        assert cached == plain, (cached[-999:], plain[-999:])
+        assert self.cached.wire.ending == self.plain.wire.ending
+
+
+class SameTests(SynchronousTestCase):
+    """Answers with and without the cache are the same, byte by byte."""
+
+    def setUp(self) -> None:
+        """Store blobs of every kind."""
+        self.store = MemoryStore()
+        self.store.add("plain", b"data")
+        self.store.add("empty", b"")
+        self.store.add("most", b"x" * 65536)
+        self.store.add("more", b"x" * 65537)
+        self.store.add("page", b"<html>", content_type="text/html")
+        self.store.add("text", b"text", content_type="text/plain")
+        self.store.add("meta", b"1", metadata={"x-gostore-meta-a": "\xe9", "cache-control": "a"})
+        self.store.add("a/\xe9 b", b"name")
+        self.etag = f'"{self.store.blobs["plain"][0].sha256.hex()}"'  # type: ignore[union-attr]
+
+    targets = (
+        "/store/plain",
+        "/store/empty",
+        "/store/most",
+        "/store/more",
+        "/store/page",
+        "/store/text",
+        "/store/meta",
+        "/store/a/%C3%A9%20b",
+        "/store/a%2f%c3%a9%20b",
+        "/store/plain?",
+        "/store/plain?format=json",
+        "/store/none",
+        "/store/a//b",
+        "/store/",
+        "/healthz",
+        "/livez",
+        "/nowhere",
+        "http://blobs.example/store/plain",
+        "http://elsewhere.example/store/plain",
+        "*",
+    )
+
+    def fields(self) -> list[list[str]]:
+        """Fields that change the answer, and such that do not."""
+        return [
+            [],
+            ["User-Agent: a", "Accept: */*", "Accept-Encoding: gzip, br"],
+            ["Accept: application/json"],
+            ["Cache-Control: no-cache", "Pragma: no-cache"],
+            ["Range: bytes=1-2"],
+            ["Range: bytes=1-2", f"If-Range: {self.etag}"],
+            ["Range: bytes=99-"],
+            [f"If-None-Match: {self.etag}"],
+            ["If-None-Match: *"],
+            ['If-Match: "a"'],
+            ["If-Modified-Since: Tue, 14 Nov 2033 22:13:20 GMT"],
+            ["If-Unmodified-Since: Tue, 14 Nov 2013 22:13:20 GMT"],
+            ["Sec-Fetch-Mode: navigate"],
+            ["Upgrade-Insecure-Requests: 1"],
+            ["Origin: http://elsewhere.example", "Sec-Fetch-Site: cross-site"],
+            ["Content-Length: 0"],
+            ["Expect: 100-continue"],
+            ["Expect: tea"],
+            ["Connection: keep-alive"],
+            ["Connection: close"],
+            ["Authorization: Basic YTpi"],
+            ["Want-Repr-Digest: sha-512=1"],
+        ]
+
+    def test_matrix(self) -> None:
+        """Whatever is asked for, and whatever was asked for before."""
+        for names in (None, {"blobs.example"}):
+            pair = Pair(self.store, names)
+            for target, fields in itertools.product(self.targets, self.fields()):
+                with self.subTest(target=target, fields=fields):
+                    for _ in range(3):
+                        pair.send(get(target, *fields))
+            self.assertGreater(len(pair.answers), 5)
+
+    def test_versions_and_methods(self) -> None:
+        """An old client, a HEAD and a write are answered as ever between two GETs."""
+        pair = Pair(self.store)
+        for line in (
+            "GET /store/plain HTTP/1.0",
+            "GET /store/plain HTTP/1.2",
+            "HEAD /store/plain HTTP/1.1",
+            "OPTIONS /store/plain HTTP/1.1",
+            "DELETE /store/none HTTP/1.1",
+            "PATCH /store/plain HTTP/1.1",
+        ):
+            for connection in ([], [b"Connection: keep-alive"]):
+                for _ in range(2):
+                    pair.send(get("/store/plain"))
+                    pair.send(head(*connection, line=line.encode(), host=b"Host: blobs.example"))
+
+    def test_foreign_host(self) -> None:
+        """A foreign Host is refused although the answer is kept, and gets no shortcut."""
+        pair = Pair(self.store, {"blobs.example"})
+        for _ in range(3):
+            pair.send(get("/store/plain"))
+        self.assertEqual(pair.saved, 2)
+        for _ in range(3):
+            pair.send(get("/store/plain", host="elsewhere.example"))
+        self.assertEqual(pair.saved, 2)
+        self.assertEqual(pair.cached.responses()[-1].code, 421)
+
+    def test_saved(self) -> None:
+        """What is plain is answered from memory from the second time on, on any connection."""
+        pair = Pair(self.store)
+        for target in ("/store/plain", "/store/most", "/store/meta", "/store/a/%C3%A9%20b"):
+            pair.send(get(target))
+            saved = pair.saved
+            pair.send(get(target))
+            self.assertEqual(pair.saved, saved + 1, target)
+        for target in ("/store/more", "/store/none", "/store/plain?a", "/healthz", "/store/"):
+            saved = pair.saved
+            for _ in range(3):
+                pair.send(get(target))
+            self.assertEqual(pair.saved, saved, target)
+        saved = pair.saved
+        pair.connect()
+        for _ in range(2):
+            pair.send(get("/store/plain"))
+        self.assertEqual(pair.saved, saved + 1)
+
+
+class Machine(RuleBasedStateMachine):
+    """GETs with writes in between: with and without the cache they see the same."""
+
+    locations = st.sampled_from(["a", "b", "c"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore()
+        self.pair = Pair(self.store, capacity=6000)
+
+    @rule(location=locations, data=st.sampled_from([b"", b"1", b"2" * 900, b"3" * 70_000]))
+    def write(self, location: str, data: bytes) -> None:
+        self.store.add(location, data)
+
+    @rule(location=locations)
+    def delete(self, location: str) -> None:
+        self.store.blobs.pop(location, None)
+
+    @rule(location=locations, times=st.integers(1, 3), fields=st.sampled_from([[], ["Accept: a"]]))
+    def read(self, location: str, times: int, fields: list[str]) -> None:
+        if self.store.holding:
+            for client in (self.pair.cached, self.pair.plain):
+                if not client.wire.paused:
+                    client.send(get(f"/store/{location}", *fields))
+        else:
+            self.pair.send(get(f"/store/{location}", *fields) * times)
+
+    @rule(seconds=st.sampled_from([1.0, 59.0, 60.0]))
+    def wait(self, seconds: float) -> None:
+        self.pair.time.seconds += seconds
+
+    @rule(seconds=st.sampled_from([-(1 << 30), 1 << 30]))
+    def set_clock(self, seconds: int) -> None:
+        self.pair.time.wall += seconds
+
+    @rule()
+    def hold(self) -> None:
+        """From now on a read waits for the disk."""
+        self.store.holding = True
+
+    @rule()
+    def release(self) -> None:
+        """What was read is given, although its blob may have been replaced meanwhile."""
+        while self.store.holding or self.store._kept:
+            self.store.release()
+        for client in (self.pair.cached, self.pair.plain):
+            client.settle()
+
+    def teardown(self) -> None:
+        while self.store.holding or self.store._kept:
+            self.store.release()
+
+
+class MachineTests(Machine.TestCase):  # type: ignore[misc, name-defined]
+    """The state machine, as a test."""
+
+    settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+class RaceTests(SynchronousTestCase):
+    """Reads that are under way while their location is written."""
+
+    def after(self, change: Callable[[MemoryStore], object]) -> Response:
+        """The second answer, when the blob was changed while the first was being read."""
+        store = MemoryStore()
+        store.add("a", b"old")
+        pair = Pair(store)
+        store.holding = True
+        pair.cached.send(get("/store/a"))
+        store.release(holding=True)  # What the location has; its bytes are on their way.
+        change(store)
+        store.release()
+        pair.cached.send(get("/store/a"))
+        first, second = pair.cached.responses()
+        self.assertEqual(first.body, b"old")
+        return second
+
+    def test_replaced(self) -> None:
+        """The bytes of a blob that is replaced meanwhile go to whoever waited, and nobody else."""
+        self.assertEqual(self.after(lambda store: store.add("a", b"new")).body, b"new")
+
+    def test_deleted(self) -> None:
+        """Nor do those of one that is deleted."""
+        self.assertEqual(self.after(lambda store: store.blobs.pop("a")).code, 404)
+
+
+class DiskTests(StoreCase):
+    """The cache on a real store, whose disk may rot."""
+
+    def setUp(self) -> None:
+        """Store a blob and read it until its answer is kept."""
+        super().setUp()
+        assert self.store is not None
+        self.clock.time = START
+        self.blob = self.store_blob("a", b"data")
+        self.answers = AnswerCache(MIB, self.store.is_current, self.timer.seconds)
+        server = Server(self.store, self.answers)
+        self.client, self.dispatched = server.connect(), server.dispatched
+        self.assertEqual(self.ask().body, b"data")
+        self.assertEqual(self.ask().body, b"data")
+        self.assertEqual(len(self.dispatched), 1)
+
+    def ask(self) -> Response:
+        """A GET and its answer."""
+        count = len(self.client.responses())
+        self.client.send(get("/store/a"))
+        self.workers.run_all()
+        self.client.settle()
+        found = self.client.responses()
+        self.assertEqual(len(found), count + 1)
+        return found[-1]
+
+    def test_damage_is_found(self) -> None:
+        """A minute after the bytes were verified they are verified again, and 500 if damaged."""
+        self.data(self.blob).write_bytes(b"rots")
+        self.timer.time = 59.9
+        self.assertEqual(self.ask().body, b"data")
+        self.timer.time = 60.0
+        self.assertEqual(self.ask().code, 500)
+        self.assertEqual(self.ask().code, 500)
+
+    def test_verified_again(self) -> None:
+        """Bytes that are still good are kept for another minute."""
+        self.timer.time = 60.0
+        self.assertEqual(self.ask().body, b"data")
+        self.assertEqual(len(self.dispatched), 2)
+        self.timer.time = 119.9
+        self.assertEqual(self.ask().body, b"data")
+        self.assertEqual(len(self.dispatched), 2)
+        self.timer.time = 120.0
+        self.ask()
+        self.assertEqual(len(self.dispatched), 3)
+
+    def test_quarantined(self) -> None:
+        """Damage that anybody finds, such as the scrub, ends the answer at once."""
+        assert self.store is not None
+        self.data(self.blob).write_bytes(b"rots")
+        self.fails(self.store.verifier.verify("a", lambda size: succeed(None)), Damaged)
+        self.assertEqual(self.ask().code, 500)
+
+    def test_writes(self) -> None:
+        """From the turn on in which a write is answered nobody gets the old answer."""
+        assert self.store is not None
+        self.store_blob("a", b"new")
+        self.assertEqual(self.ask().body, b"new")
+        self.wait(self.store.delete("a"))
+        self.assertEqual(self.ask().code, 404)
+        self.store_blob("a", b"data")
+        found = self.ask()
+        self.assertEqual(found.body, b"data")
+
+    def test_until_the_switch(self) -> None:
+        """While a replacement is being committed the old blob is what there is."""
+        assert self.store is not None
+        replaced = self.store.put("a", FakeBody(b"new"), Details())
+        self.client.send(get("/store/a"))
+        self.assertEqual(self.client.responses()[-1].body, b"data")
+        self.wait(replaced)
+        self.assertEqual(self.ask().body, b"new")
+
+
+class KeptTests(SynchronousTestCase):
+    """What is kept, and for how long."""
+
+    def setUp(self) -> None:
+        """A cache of a megabyte on a store where every blob is current until the test says so."""
+        self.time = Time()
+        self.current = True
+        self.answers = self.cache(MIB)
+        self.blob = self.committed("a", 4)
+
+    def cache(self, capacity: int) -> AnswerCache:
+        """A cache of this size."""
+        return AnswerCache(
+            capacity, lambda blob: self.current, lambda: self.time.seconds, lambda: self.time.wall
+        )
+
+    def committed(
+        self, location: str, size: int, metadata: dict[str, str] | None = None
+    ) -> Committed:
+        """A blob."""
+        return Committed(1, location, 1, size, os.urandom(32), START, None, metadata)
+
+    def keep(
+        self,
+        blob: Committed,
+        answers: AnswerCache | None = None,
+        good_for: float = 60.0,
+        **changes: Any,
+    ) -> bytes:
+        """Have the answer to a GET of a blob kept; return its line."""
+        target = f"/store/{''.join(f'%{byte:02x}' for byte in blob.location.encode())}"
+        request: Any = FakeRequest("GET", target, [("Host", "x")])
+        for name, value in changes.items():
+            setattr(request, name, value)
+        representation = Representation.of(blob, self.time.wall)
+        answer = Answer(200, representation.headers, os.urandom(blob.size))
+        cache = self.answers if answers is None else answers
+        cache.keep(request, representation, answer, good_for)
+        return b"GET %b HTTP/1.1" % request.target
+
+    def test_kept(self) -> None:
+        """An answer is found by its line, as long as its bytes are good."""
+        line = self.keep(self.blob, good_for=7)
+        self.assertIsNotNone(self.answers.find(line))
+        self.assertIsNone(self.answers.find(line + b"x"))
+        self.time.seconds += 6.9
+        self.assertIsNotNone(self.answers.find(line))
+        self.time.seconds += 0.1
+        self.assertIsNone(self.answers.find(line))
+        self.assertEqual(len(self.answers), 0)
+
+    def test_not_kept(self) -> None:
+        """Bytes that were not verified are not kept, nor answers to requests that are not plain."""
+        self.keep(self.blob, good_for=0.0)
+        for name, value in [
+            ("method", "HEAD"),
+            ("version", (1, 0)),
+            ("query", "a"),
+            ("target", b"http://x/store/a"),
+            ("headers", FakeRequest("GET", "/", [("X", "1")]).headers),
+        ]:
+            self.keep(self.blob, **{name: value})
+        self.assertEqual(len(self.answers), 0)
+
+    def test_not_current(self) -> None:
+        """An answer about a blob that is not current any more is dropped, and stays so."""
+        line = self.keep(self.blob)
+        self.current = False
+        self.assertIsNone(self.answers.find(line))
+        self.current = True
+        self.assertIsNone(self.answers.find(line))
+
+    def test_future(self) -> None:
+        """An answer whose Last-Modified depends on the time is not kept (RFC 9110 8.8.2.1)."""
+        self.time.wall = START // 10**9 - 1
+        self.keep(self.blob)
+        self.assertEqual(len(self.answers), 0)
+        self.time.wall += 1
+        line = self.keep(self.blob)
+        self.assertIsNotNone(self.answers.find(line))
+        self.time.wall -= 1
+        self.assertIsNone(self.answers.find(line))
+
+    def test_oldest_goes(self) -> None:
+        """When there is no room, the answers that were read from the disk first go first."""
+        cache = self.cache(8000)
+        lines = [self.keep(self.committed(name, 1000), cache) for name in "abcd"]
+        lines.append(self.keep(self.committed("a", 1000), cache))
+        found = [cache.find(line) is not None for line in lines]
+        self.assertEqual(found, [True, False, True, True, True])
+
+    def test_too_large(self) -> None:
+        """An answer larger than the cache does not empty it."""
+        cache = self.cache(8000)
+        line = self.keep(self.committed("a", 100), cache)
+        self.keep(self.committed("b", 8000), cache)
+        self.assertIsNotNone(cache.find(line))
+
+    def test_off(self) -> None:
+        """A cache of 0 bytes keeps nothing."""
+        cache = self.cache(0)
+        self.assertIsNone(cache.find(self.keep(self.blob, cache)))
+
+    def measured(self, make: Callable[[int], Committed]) -> tuple[int, int]:
+        """How many bytes a cache of SIZE takes when it is full of these, and how many there are.
+
+        All other memory is that of the test.
+        """
+        for number in range(20):
+            self.keep(make(number), self.cache(SIZE))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            cache = self.cache(SIZE)
+            number = 0
+            while number < 100 or len(cache) == number:
+                number += 1
+                self.keep(make(number), cache)
+            for more in range(number):
+                self.keep(make(number + more), cache)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0], len(cache)
+        finally:
+            tracemalloc.stop()
+
+    def test_memory(self) -> None:
+        """All that an answer keeps in memory counts: many small ones, long names, metadata."""
+        many = {f"x-gostore-meta-{number}": "" for number in range(100)}
+        kinds: list[Callable[[int], Committed]] = [
+            lambda number: self.committed(f"blob-{number}", 0),
+            lambda number: self.committed(f"blob-{number}", 1024),
+            lambda number: self.committed(f"blob-{number}", 65536),
+            lambda number: self.committed(f"{number}" + "\U0001f600" * 250, 10),
+            lambda number: self.committed(
+                f"blob-{number}", 10, {name + f"-{number}": "" for name in many}
+            ),
+        ]
+        for at, kind in enumerate(kinds):
+            with self.subTest(at):
+                taken, count = self.measured(kind)
+                self.assertGreater(count, 3)
+                self.assertLessEqual(taken, SIZE)
+                self.assertGreater(taken, SIZE // 3)
