@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,21 @@ from benchmarks import loads, servers
 from benchmarks.installed import ROOT, Installed
 from benchmarks.loads import Load
 from benchmarks.report import number, spread
+from gostore.daemon.settings import TABLE
 
-GET, POST = loads.GET, loads.POST
+GET, GET_64, POST = loads.GET, loads.GET_64, loads.POST
+
+UNCACHED = ("--memory-cache", "0")
+"""What makes each GET do its work."""
 
 Undo = tuple[str, str, str]
 """A module of gostore, a piece of its text that is there once, and what stands there without the
 trick."""
+
+
+SERVED_WITH_CONTEXT = """\
+                from twisted.python.log import callWithLogger
+                callWithLogger(selectable, serve, selectable, fd, event)"""
 
 
 @frozen
@@ -28,15 +38,60 @@ class Trick:
     name: str
     load: str
     """The name of the load that shows it; see `work`."""
-    undo: tuple[Undo, ...]
+    undo: tuple[Undo, ...] = ()
+    off: tuple[str, ...] = ()
+    """Options of the daemon that undo it."""
+    both: tuple[str, ...] = ()
+    """Options of the daemon with it and of that without it."""
 
     @property
     def where(self) -> str:
-        """The modules it is in."""
-        return ", ".join(dict.fromkeys(f"`{module}`" for module, _, _ in self.undo))
+        """The modules it is in, or the options that turn it off."""
+        modules = dict.fromkeys(f"`{module}`" for module, _, _ in self.undo)
+        return ", ".join(modules) or f"`{' '.join(self.off)}`"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this gostore has its options."""
+        options = (*self.off, *self.both)[::2]
+        return all(each.removeprefix("--") in TABLE for each in options)
 
 
 TRICKS = (
+    Trick("Whole answers are kept in memory", GET.name, off=UNCACHED),
+    Trick("Whole answers are kept in memory (64 KiB)", GET_64.name, off=UNCACHED),
+    Trick(
+        "A small blob is hashed once a minute",
+        GET_64.name,
+        (
+            (
+                "store.openfiles",
+                "return file.verified_at + VERIFIED_FOR - self._clock.seconds()",
+                "return 0.0",
+            ),
+        ),
+        both=UNCACHED,
+    ),
+    Trick(
+        "Python's gc looks for cycles seldom (GET)",
+        GET.name,
+        (("daemon.process", "Cycles(self._reactor).setServiceParent(self)", "pass"),),
+    ),
+    Trick(
+        "Python's gc looks for cycles seldom (POST)",
+        POST.name,
+        (("daemon.process", "Cycles(self._reactor).setServiceParent(self)", "pass"),),
+    ),
+    Trick(
+        "The reactor's events have no context for the log",
+        GET.name,
+        (("wire.turns", "                serve(selectable, fd, event)", SERVED_WITH_CONTEXT),),
+    ),
+    Trick(
+        "The data directory is looked at once a second",
+        POST.name,
+        (("volume.volume", "if lately and is_known", "if False and is_known"),),
+    ),
     Trick(
         "A response is sent when it is written, not when the socket is found writable",
         GET.name,
@@ -52,14 +107,18 @@ TRICKS = (
                 "False",
             ),
         ),
+        both=UNCACHED,
     ),
     Trick(
-        "The routes are asked once for a path, and once for what is like it",
+        "The route of a path is remembered",
         GET.name,
-        (
-            ("web.routing", "found = self._remembered.get((method, path))", "found = None"),
-            ("web.routing", "self._match_location(method, path) or ", ""),
-        ),
+        (("web.routing", "found = self._remembered.get((method, path))", "found = None"),),
+        both=UNCACHED,
+    ),
+    Trick(
+        "A path that can only be a location is matched without Werkzeug",
+        POST.name,
+        (("web.routing", "self._match_location(method, path) or ", ""),),
     ),
     Trick(
         "A route needs no Deferred of its own (GET)",
@@ -71,6 +130,7 @@ TRICKS = (
                 "return Deferred.fromCoroutine(route(",
             ),
         ),
+        both=UNCACHED,
     ),
     Trick(
         "A route's method is called directly, not through Klein",
@@ -83,6 +143,7 @@ TRICKS = (
                 "endpoint.__name__, request, **arguments)",
             ),
         ),
+        both=UNCACHED,
     ),
     Trick(
         "Files are kept open, or opened on the reactor if no disk is waited for",
@@ -91,6 +152,7 @@ TRICKS = (
             ("daemon.service", "max_open_files=share_of_files(10)", "max_open_files=1"),
             ("store.openfiles", "elif self._index.is_current(blob):", "elif False:"),
         ),
+        both=UNCACHED,
     ),
     Trick(
         "What the page cache has is read on the reactor",
@@ -102,6 +164,7 @@ TRICKS = (
                 "if False:\n            try:",
             ),
         ),
+        both=UNCACHED,
     ),
     Trick(
         "A large blob is sent from its file (sendfile)",
@@ -196,7 +259,7 @@ def copy(root: Path, undo: Iterable[Undo] = ()) -> Path:
 
 def work(large: int) -> dict[str, Load]:
     """The loads that show tricks, by the names that these have for them; ``large`` in bytes."""
-    found = {GET.name: GET, POST.name: POST}
+    found = {each.name: each for each in (GET, GET_64, POST)}
     if large:
         put, get = loads.large(large)
         found |= {"PUT large": put, "GET large": get}
@@ -204,8 +267,11 @@ def work(large: int) -> dict[str, Load]:
 
 
 @contextmanager
-def _running(installed: Installed, base: Path) -> Iterator[servers.Running]:
-    server = servers.Server("gostore", servers.gostore(installed), source=installed.source)
+def _running(
+    installed: Installed, base: Path, options: tuple[str, ...]
+) -> Iterator[servers.Running]:
+    command = servers.gostore(installed, *options)
+    server = servers.Server("gostore", command, source=installed.source)
     with servers.running(server, base) as here:
         yield here
 
@@ -235,10 +301,13 @@ def measure(how: Measurement, names: list[str]) -> Iterator[Effect]:
         load = work(how.large).get(trick.load)
         if load is None or (names and not trick.name.startswith(tuple(names))):
             continue
+        if not trick.is_here:
+            print(f"SKIPPED: {trick.name}: no {trick.where}", file=sys.stderr)
+            continue
         lacking = Installed(how.python, copy(how.scratch / f"without-{at}", trick.undo))
         with (
-            _running(whole, how.base / "with") as one,
-            _running(lacking, how.base / "without") as two,
+            _running(whole, how.base / "with", trick.both) as one,
+            _running(lacking, how.base / "without", trick.both + trick.off) as two,
         ):
             if not load.connections:
                 # What is read has to be there, and what is written has something in its way.
