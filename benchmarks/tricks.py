@@ -110,12 +110,6 @@ TRICKS = (
         both=UNCACHED,
     ),
     Trick(
-        "The route of a path is remembered",
-        GET.name,
-        (("web.routing", "found = self._remembered.get((method, path))", "found = None"),),
-        both=UNCACHED,
-    ),
-    Trick(
         "A path that can only be a location is matched without Werkzeug",
         POST.name,
         (("web.routing", "self._match_location(method, path) or ", ""),),

@@ -17,12 +17,6 @@ from gostore.web.fields.locations import STORE, decode_location
 METHODS = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
 """The methods that some route takes. The dispatcher answers OPTIONS for every path."""
 
-REMEMBERED = 4096
-"""The most matches to remember."""
-
-LONGEST_REMEMBERED = 256
-"""The longest path, in characters, to remember a match for."""
-
 LONGEST_PATH = 4096
 """The longest path, percent-encoded, that any route has: a location has three quarters of it."""
 
@@ -97,7 +91,6 @@ class Router:
         self._adapter = table.bind("gostore")
         # The endpoint of a location for each method, as the table has it.
         self._of_location: dict[str, Endpoint] = {}
-        self._remembered: dict[tuple[str, str], tuple[Endpoint, Mapping[str, Any]]] = {}
 
     def match(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, Any]]:
         """The endpoint for one of METHODS and a path, and its arguments.
@@ -105,14 +98,7 @@ class Router:
         Raises Refusal: 404; 405 with Allow (RFC 9110 section 15.5.6); 400 and 414 for a path whose
         location is bad.
         """
-        found = self._remembered.get((method, path))
-        if found is None:
-            found = self._match_location(method, path) or self._match(method, path)
-            if len(path) <= LONGEST_REMEMBERED:
-                if len(self._remembered) >= REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[method, path] = found
-        return found
+        return self._match_location(method, path) or self._match(method, path)
 
     def allow(self, path: str) -> dict[bytes, bytes]:
         """The Allow field of a path; of the whole server for ``*`` and for a CONNECT's authority.

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.access.grants import Verb
 from gostore.web.answers import Answer, Refusal
-from gostore.web.routing import LONGEST_REMEMBERED, REMEMBERED, Router, asks, prepare
+from gostore.web.routing import Router, asks, prepare
 from tests.store.memory_store import MemoryStore
 from tests.web.support import routes
 
@@ -130,13 +130,3 @@ class RouterTests(SynchronousTestCase):
         self.assertEqual(self.router.allow("/healthz"), {b"allow": b"GET, HEAD, OPTIONS"})
         for path in ("/nowhere", "//store/a"):
             self.assertEqual(self.assertRaises(Refusal, self.router.allow, path).code, 404)
-
-    def test_memory_is_bounded(self) -> None:
-        """Of the matches only so many are remembered, and no long ones."""
-        for number in range(REMEMBERED + 1):
-            self.router.match("GET", f"/store/{number}")
-        self.assertEqual(len(self.router._remembered), 1)
-        self.router.match("GET", "/store/" + "a" * LONGEST_REMEMBERED)
-        self.assertEqual(len(self.router._remembered), 1)
-        found = self.router.match("GET", f"/store/{REMEMBERED}")
-        self.assertEqual(found[1], {"location": str(REMEMBERED)})
