@@ -13,6 +13,7 @@ from functools import partial
 from textwrap import fill
 from typing import Any, NoReturn, cast
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -125,12 +126,10 @@ class Options(usage.Options):
                 values[row.name] = True
             elif not row.flag and self.get(row.name) is not None:
                 values[row.name] = row.parse_all(self[row.name])
+        settings = make_settings(values)
         # Here, since daemonizing changes the working directory.
-        try:
-            values["dir"] = absolute(str(values.get("dir", TABLE["dir"].default)))
-        except ValueError as error:
-            raise usage.UsageError(f"dir: {error}") from error
-        self.settings = make_settings(values)
+        access = None if settings.access is None else _absolute("access", settings.access)
+        self.settings = evolve(settings, dir=_absolute("dir", settings.dir), access=access)
         # Here, since twistd looks at it next.
         if self.parent is not None and self.parent.get("pidfile"):
             forget_stale_pid(self.parent["pidfile"])
@@ -157,6 +156,14 @@ class Options(usage.Options):
         """Print the version and exit."""
         print(f"gostore {__version__} (Twisted {twisted_version})")
         raise SystemExit(0)
+
+
+def _absolute(name: str, path: str) -> str:
+    """Make the path that a setting names absolute. Raises UsageError."""
+    try:
+        return absolute(path)
+    except ValueError as error:
+        raise usage.UsageError(f"{name}: {error}") from error
 
 
 def read_config(path: str) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ PLUGIN = ROOT / "twisted" / "plugins" / "gostore_plugin.py"
 ROOMS: dict[str, set[str]] = {
     "tap": {"daemon"},
     "commands": {"volume", "store", "daemon", "access"},
-    "daemon": {"web", "wire", "store", "volume"},
+    "daemon": {"web", "wire", "store", "volume", "access"},
     "web": {"wire", "store", "access"},
     "access": set(),
     "store": {"volume"},
@@ -40,11 +40,13 @@ DOORS: dict[str, set[str]] = {
     "wire": {"wire"},
     "access": {
         "access.grants",
+        "access.door",
         "access.edit",
         "access.file",
         "access.passwords",
         "access.rules",
         "access.tokens",
+        "access.watch",
     },
     "store": {"store.interface", "store.blobstore", "store.workers"},
     "web": {
@@ -52,6 +54,7 @@ DOORS: dict[str, set[str]] = {
         "web.answer_cache",
         "web.browsers",
         "web.dispatch",
+        "web.guard",
         "web.routes.blobs",
         "web.routes.lists",
         "web.routes.status",

@@ -23,7 +23,7 @@ WORDS = {
     "quarantine": r"\bset(?:s|ting)? aside\b",
     "the Go server": r"\bfirst server\b",
     "remove, trash or delete": r"\bt(?:ake|akes|aken|ook|aking) away\b",
-    "has": r"\b(?:bears|borne|bearers?|bore)\b",
+    "has": r"\b(?:bears|borne|(?-i:bearers?)|bore)\b",
     "there is": r"\bto be had\b",
     "delete": r"\b(?:entomb|vanish)\w*",
     "do again": r"\bre-do(?:es)?\b",

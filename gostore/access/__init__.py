@@ -1,4 +1,5 @@
-"""Access: principals, and what they are granted.
+"""Access: principals, what they are granted, and how one is told from another.
 
-`web` asks it, and it knows no HTTP. Open grants.py first: the rules.
+`web` asks its door, `daemon` watches its file, `commands` edits that. It knows no HTTP but what an
+Authorization field says. Open grants.py first: the rules.
 """

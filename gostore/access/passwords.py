@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-try:
-    import bcrypt
-except ModuleNotFoundError:  # Only users need it, and tokens do not.
-    bcrypt = None  # type: ignore[assignment]
+from typing import Any
 
 MAX_PASSWORD = 72
 """The most bytes of a password: bcrypt takes no notice of more."""
@@ -20,15 +17,18 @@ class NoBcrypt(Exception):
         return "users with passwords need bcrypt: pip install 'gostore[users]'"
 
 
-def require_bcrypt() -> None:
-    """Raise NoBcrypt if passwords cannot be compared."""
-    if bcrypt is None:
-        raise NoBcrypt()
+def require_bcrypt() -> Any:
+    """The library. Only users need it, and tokens do not. Raises NoBcrypt."""
+    try:
+        import bcrypt
+    except ModuleNotFoundError:
+        raise NoBcrypt() from None
+    return bcrypt
 
 
 def hash_password(password: str, cost: int = _COST) -> bytes:
     """The hash to keep of a password. Raises ValueError if nobody may have it, and NoBcrypt."""
-    require_bcrypt()
+    bcrypt = require_bcrypt()
     data = password.encode("utf-8")
     if not data:
         raise ValueError("the password is empty")
@@ -36,14 +36,15 @@ def hash_password(password: str, cost: int = _COST) -> bytes:
         raise ValueError(f"the password has more than {MAX_PASSWORD} bytes, all that bcrypt takes")
     if not password.isprintable():
         raise ValueError("the password has a control character")
-    return bcrypt.hashpw(data, bcrypt.gensalt(cost))
+    hashed: bytes = bcrypt.hashpw(data, bcrypt.gensalt(cost))
+    return hashed
 
 
 def is_password(password: bytes, hashed: bytes) -> bool:
     """Whether this is the hash of a password."""
     try:
         # What is too long takes as long as any other, and is wrong.
-        same = bcrypt.checkpw(password[:MAX_PASSWORD], hashed)
+        same: bool = require_bcrypt().checkpw(password[:MAX_PASSWORD], hashed)
     except ValueError:  # a NUL, or a hash whose last bits are not as they should be
         return False
     return same and len(password) <= MAX_PASSWORD

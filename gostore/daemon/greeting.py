@@ -26,9 +26,10 @@ def greeting(settings: Settings, addresses: list[Address]) -> list[str]:
 
 
 def warnings(addresses: list[Address]) -> list[str]:
-    """Warn of each address that others may reach: nobody is asked for a password."""
+    """Warn of each address that others may reach, where nobody is asked who he is."""
     return [
-        f"There is no authentication: {who} can read, replace and delete every blob. {remedy}"
+        f"There is no authentication: {who} can read, replace and delete every blob."
+        f" gostore access makes a file that says who may. {remedy}"
         for who, remedy in map(_exposure, addresses)
         if who
     ]

@@ -114,6 +114,15 @@ def or_auto(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     return parse_or_auto
 
 
+def or_none(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Make a parser also take "none", whose value is None."""
+
+    def parse_or_none(text: str) -> T | None:
+        return None if text == "none" else parse(text)
+
+    return parse_or_none
+
+
 # A host is empty, localhost, an IPv4 address, a name with a dot, or an IPv6 address in brackets.
 # Any other name without a dot is a type of endpoint, as in "tcp:7777".
 _HOST_PORT = re.compile(

@@ -25,6 +25,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gostore.access.passwords import NoBcrypt
+from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
 from gostore.daemon.greeting import greeting, warnings
@@ -33,6 +35,7 @@ from gostore.daemon.process import share_of_files
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
 from gostore.errors import Stopping, StoreError
+from gostore.ini import BadFile
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Lifecycle
 from gostore.store.workers import Workers
@@ -41,6 +44,7 @@ from gostore.web.access_log import log_answer
 from gostore.web.answer_cache import AnswerCache
 from gostore.web.browsers import Browsers
 from gostore.web.dispatch import Dispatcher
+from gostore.web.guard import Guard
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.status import PROBES, Check, Status
@@ -90,6 +94,11 @@ class Daemon(MultiService):
         for service in self._background:
             service.setServiceParent(self)
 
+    def add_background(self, service: Service) -> None:
+        """Have one more service run as long as this one does."""
+        self._background.append(service)
+        service.setServiceParent(self)
+
     def privilegedStartService(self) -> None:
         """Open the volume, then bind: a daemon without its volume never takes the port."""
         try:
@@ -123,7 +132,7 @@ class Daemon(MultiService):
         addresses = self._listener.addresses
         for line in [*greeting(self._settings, addresses), str(summary)]:
             log.info("{line}", line=line)
-        for line in warnings(addresses):
+        for line in warnings(addresses) if self._settings.access is None else ():
             log.warn("{line}", line=line)
 
     def stopService(self) -> Deferred[None]:
@@ -188,6 +197,13 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     answers = AnswerCache(settings.memory_cache, store.is_current)
     put_creates, stores_forms = settings.put_creates, settings.store_forms
     checks: dict[str, Check] = {}
+    watch = None
+    if settings.access is not None:
+        try:
+            watch = Watch(settings.access, reactor)
+        except (BadFile, NoBcrypt) as error:
+            refuse(str(error))
+        checks["access"] = lambda: watch.error
     dispatcher = Dispatcher(
         [
             Blobs(store, answers, put_creates=put_creates, stores_forms=stores_forms),
@@ -196,6 +212,7 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         ],
         browsers,
         answers,
+        None if watch is None else Guard(watch.door),
     )
     answered = log_answer if settings.debug else None
     factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
@@ -204,6 +221,8 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
     listener = Listener(endpoints, factory, browsers.listening_on)
     daemon = Daemon(settings, store, listener, reactor, refuse)
+    if watch is not None:
+        daemon.add_background(watch)
     checks["running"] = lambda: "" if daemon.running else str(Stopping())
     return daemon
 

@@ -18,6 +18,7 @@ from attrs import evolve, field, fields, frozen
 
 from gostore.daemon.parsers import (
     or_auto,
+    or_none,
     parse_count,
     parse_flag,
     parse_hosts,
@@ -169,6 +170,14 @@ class Settings:
         "auto",
         or_auto(parse_size),
         "Free space that no upload may use; auto is the larger of 1 % of the disk and 64MiB.",
+    )
+    access: str | None = _setting(
+        ACCESS,
+        "none",
+        or_none(parse_text),
+        "The access file: it says who may do what; with none, everyone may do everything.",
+        "gostore access writes it. A change counts within 5 seconds, without a restart. If it has"
+        " an error then, the rules stay as they were.",
     )
     hosts: frozenset[str] | None = _setting(
         ACCESS,

@@ -67,7 +67,7 @@ class Body(Protocol):
 
     @property
     def origin(self) -> str:
-        """Who sends it, for the log of the blob: the id of a request."""
+        """The sender, for the log of the blob: the id of a request, perhaps with a name."""
 
     def deliver(self, sink: Sink) -> None:
         """Begin. Bytes that have arrived are delivered before this returns. Call it once."""

@@ -11,16 +11,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.errors import Damaged, DiskFailed
-from gostore.web.answer_cache import AnswerCache, is_plain
+from gostore.web.answer_cache import AnswerCache, KeptAnswer, is_plain
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
-from gostore.web.routing import METHODS, Endpoint, Router, Routes, not_allowed
+from gostore.web.guard import Guard
+from gostore.web.routing import METHODS, Method, Router, Routes, not_allowed
 from gostore.wire import INTERNAL_ERROR, Find, Request
 
 log = Logger()
 
 
-def eager(route: Callable[..., Coroutine[Any, Any, Answer]]) -> Endpoint:
+def eager(route: Callable[..., Coroutine[Any, Any, Answer]]) -> Method:
     """Let a route answer at once when it has nothing to wait for.
 
     A Deferred.fromCoroutine for each request costs a small write a fifth of the reactor's CPU, and
@@ -51,7 +52,7 @@ def _step(result: object, coroutine: Coroutine[Any, Any, Answer]) -> Answer | De
 
 
 class Dispatcher:
-    """Answers every request by these routes, but for what ``browsers`` refuses.
+    """Answers every request by these routes, but for what ``browsers`` and ``guard`` refuse.
 
     ``answers`` has answers that these routes gave.
     """
@@ -61,8 +62,10 @@ class Dispatcher:
         routes: Iterable[Routes],
         browsers: Browsers | None = None,
         answers: AnswerCache | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._router = Router(routes)
+        self._guard = guard
         self._browsers = Browsers() if browsers is None else browsers
         self._answers = answers
 
@@ -78,7 +81,15 @@ class Dispatcher:
             self._browsers.check(request)
         except Refusal:
             return None
-        return self._answers.find
+        return self._answers.find if self._guard is None else self._find_granted
+
+    def _find_granted(self, line: bytes) -> KeptAnswer | None:
+        """As `AnswerCache.find`, but only what a client without credentials may read now."""
+        assert self._answers is not None and self._guard is not None
+        kept = self._answers.find(line)
+        if kept is None or not self._guard.anonymous_may_read(kept.blob.location):
+            return None
+        return kept
 
     def dispatch(self, request: Request) -> None:
         """Answer a request, sooner or later, exactly once, whatever happens."""
@@ -101,6 +112,8 @@ class Dispatcher:
                 raise not_allowed(allow)
             return Answer(200, allow)
         endpoint, arguments = self._router.match(request.method, request.path)
+        if self._guard is not None and endpoint.asks:
+            return self._guard.admit(request, endpoint, arguments)
         # Calling it through Klein costs a read a tenth more.
         return endpoint(request, **arguments)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 
-from gostore.store.interface import Entry, Page, Store
+from gostore.store.interface import Entry, Page, Seek, Store
 from gostore.web.answers import Refusal
 from gostore.web.fields.locations import parse_query
 from gostore.web.list_forms import FORMS, Form
@@ -40,7 +40,8 @@ class Query:
     """Which part of the list is wanted, and how; ``after`` is the last entry already seen.
 
     ``directory`` is the one that the page's path names, "" for /store/ itself, and ``top`` leads
-    from there to /store/: a proxy may have put all of this below a path of its own.
+    from there to /store/: a proxy may have put all of this below a path of its own. ``seek`` steps
+    over what the client may not see.
     """
 
     form: Form
@@ -50,6 +51,7 @@ class Query:
     limit: int | None
     directory: str = ""
     top: str = ""
+    seek: Seek | None = None
 
     def reference(self, after: str) -> str:
         """The reference to the page after this entry, in the same form."""
@@ -178,7 +180,8 @@ class Document:
 
     async def _list(self, after: str, count: int) -> Page:
         await self._turn()
-        return await self._store.list(self.query.prefix, self.query.delimiter, after, count)
+        query = self.query
+        return await self._store.list(query.prefix, query.delimiter, after, count, query.seek)
 
 
 def directory(query: Query, prefix: str, depth: int) -> Query:

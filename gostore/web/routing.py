@@ -13,6 +13,7 @@ from werkzeug.routing import BaseConverter, Map, Rule
 from gostore.access.grants import Verb
 from gostore.web.answers import Answer, Refusal
 from gostore.web.fields.locations import STORE, decode_location
+from gostore.wire import Request
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
 """The methods that some route takes. The dispatcher answers OPTIONS for every path."""
@@ -20,19 +21,28 @@ METHODS = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
 LONGEST_PATH = 4096
 """The longest path, percent-encoded, that any route has: a location has three quarters of it."""
 
-Endpoint = Callable[..., Answer | Deferred[Answer]]
-"""A route's method, bound: takes the request, and the parts of the path as keywords."""
+Method = Callable[..., Answer | Deferred[Answer]]
+"""A route's method: takes the request, and the parts of the path as keywords."""
 
 
-def asks(*verbs: Verb) -> Callable[[Endpoint], Callable[..., Any]]:
-    """Say which verbs a route asks for; of several, the store decides which one applies.
+class Endpoint(Protocol):
+    """A route's method, bound, and what it asks for."""
+
+    asks: tuple[Verb, ...]
+
+    def __call__(self, request: Request, **arguments: Any) -> Answer | Deferred[Answer]:
+        """Answer a request."""
+
+
+def asks(*verbs: Verb) -> Callable[[Method], Callable[..., Any]]:
+    """Say which verbs a route asks for; of several, the route decides which one applies.
 
     ``@asks()`` is for a route that is open to everyone. It stands right below ``@app.route``, and a
     Router takes no route without it.
     """
 
-    def mark(endpoint: Endpoint) -> Endpoint:
-        cast(Any, endpoint).asks = frozenset(verbs)
+    def mark(endpoint: Method) -> Method:
+        cast(Any, endpoint).asks = verbs
         return endpoint
 
     return mark

@@ -16,8 +16,9 @@ def body_of(request: Request) -> Body:
 
 
 def origin_of(request: Request) -> str:
-    """What the log of a blob says of the request that changed it."""
-    return request.id.decode("ascii")
+    """What the log of a blob says of the request that changed it: who sent it, and its id."""
+    name = request.id.decode("ascii")
+    return name if request.principal is None else f"{request.principal.name}, {name}"
 
 
 class TrailedBody:

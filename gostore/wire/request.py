@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, frozen
 from twisted.internet.interfaces import IAddress
@@ -24,7 +24,8 @@ class Request:
 
     `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
     `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1). `id` is the X-Request-Id of the answer;
-    until then the application may set another, of visible ASCII.
+    until then the application may set another, of visible ASCII. `principal` is for the
+    application alone: the one that it takes the client for.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Request:
     body: Body
     id: bytes
     _responder: Responder
+    principal: Any = None
 
     @property
     def client(self) -> IAddress:
@@ -74,6 +76,7 @@ class Request:
             self.body,
             name,
             self._responder,
+            self.principal,
         )
 
     def respond(

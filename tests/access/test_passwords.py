@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from hashlib import sha256
 
+import bcrypt
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.access import passwords
 from gostore.access.passwords import NoBcrypt, hash_password, is_password
 from gostore.access.tokens import digest_of, make_secret
 
 #: Of "geheim", as htpasswd writes it.
 HTPASSWD = b"$2y$04$s5zsctECkBpe2Iem6TIQDO1maME4mc1miWp8awoAVC7nxuYy/8XRO"
+
+
+def without_bcrypt(case: SynchronousTestCase) -> None:
+    """Let a test believe that the library is not installed."""
+    case.addCleanup(sys.modules.__setitem__, "bcrypt", bcrypt)
+    sys.modules["bcrypt"] = None  # type: ignore[assignment]
 
 
 class PasswordTests(SynchronousTestCase):
@@ -49,7 +56,7 @@ class PasswordTests(SynchronousTestCase):
 
     def test_without_the_library(self) -> None:
         """Without bcrypt the error says how to install it."""
-        self.patch(passwords, "bcrypt", None)
+        without_bcrypt(self)
         with self.assertRaises(NoBcrypt) as caught:
             hash_password("x")
         self.assertIn("pip install 'gostore[users]'", str(caught.exception))

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gostore.access.tokens import digest_of
+from gostore.commands.trial_daemon import ask
+from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, Daemon
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -16,6 +19,20 @@ SEED = 20261126
 
 def test_schemathesis(daemon: Daemon, tmp_path: Path) -> None:
     """Examples, boundaries, random and stateful requests: every answer is one that is described."""
+    drive(daemon, tmp_path)
+
+
+def test_schemathesis_with_access(make_daemon: Make, tmp_path: Path) -> None:
+    """The same holds with an access file, for a token that may do everything."""
+    rules = tmp_path / "access.conf"
+    digest = digest_of("gst_x").hex()
+    rules.write_text(f"[token all]\nsecret = sha256:{digest}\ngrant = all\n")
+    daemon = make_daemon("--access", str(rules)).start()
+    drive(daemon, tmp_path, "--header=Authorization: Bearer gst_x")
+
+
+def drive(daemon: Daemon, tmp_path: Path, *options: str) -> None:
+    """Let schemathesis ask a daemon for all that it can think of."""
     command = [
         sys.executable,
         "-c",
@@ -30,6 +47,7 @@ def test_schemathesis(daemon: Daemon, tmp_path: Path) -> None:
         "--no-color",
         "--report-dir",
         str(tmp_path),
+        *options,
     ]
     ended = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=3000, check=False
@@ -39,5 +57,7 @@ def test_schemathesis(daemon: Daemon, tmp_path: Path) -> None:
     print(summary)
     cases = re.search(r"(\d+) generated", summary)
     assert cases is not None and int(cases[1]) > 10 * EXAMPLES
-    assert daemon.ask("GET", "").status == 200
+    connection = daemon.connect()
+    assert ask(connection, "GET", "/healthz").status == 200
+    connection.close()
     assert "Traceback" not in daemon.said

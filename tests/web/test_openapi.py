@@ -95,7 +95,10 @@ class DescriptionTests(SynchronousTestCase):
             f"#/components/{kind}/{name}"
             for kind, members in whole["components"].items()
             for name in members
+            if kind != "securitySchemes"
         }
+        named = {name for each in whole["security"] for name in each}
+        self.assertEqual(set(whole["components"]["securitySchemes"]), named)
         self.assertEqual(defined, references(whole))
         self.assertEqual([key for key in whole if key.startswith("x-")], [])
 

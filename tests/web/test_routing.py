@@ -44,17 +44,17 @@ class RouterTests(SynchronousTestCase):
     def test_asks(self) -> None:
         """Each route says which verbs it asks for; what says nothing of blobs asks for none."""
         for method, path, verbs in [
-            ("POST", "/store/a", {Verb.CREATE}),
-            ("PUT", "/store/a", {Verb.REPLACE, Verb.CREATE}),
-            ("DELETE", "/store/a", {Verb.DELETE}),
-            ("GET", "/store/a", {Verb.READ}),
-            ("HEAD", "/store/a", {Verb.READ}),
-            ("GET", "/store/", {Verb.LIST}),
-            ("GET", "/store/a/", {Verb.LIST}),
-            ("GET", "/healthz", set()),
-            ("GET", "/", set()),
-            ("GET", "/store", set()),
-            ("GET", "/openapi.json", set()),
+            ("POST", "/store/a", (Verb.CREATE,)),
+            ("PUT", "/store/a", (Verb.REPLACE, Verb.CREATE)),
+            ("DELETE", "/store/a", (Verb.DELETE,)),
+            ("GET", "/store/a", (Verb.READ,)),
+            ("HEAD", "/store/a", (Verb.READ,)),
+            ("GET", "/store/", (Verb.LIST,)),
+            ("GET", "/store/a/", (Verb.LIST,)),
+            ("GET", "/healthz", ()),
+            ("GET", "/", ()),
+            ("GET", "/store", ()),
+            ("GET", "/openapi.json", ()),
         ]:
             endpoint, _ = self.router.match(method, path)
             self.assertEqual(cast(Any, endpoint).asks, verbs, path)

@@ -6,7 +6,7 @@ from attrs import evolve
 from klein import Klein
 
 from gostore import errors
-from gostore.access.grants import Verb
+from gostore.access.grants import Principal, Verb
 from gostore.blob import Committed
 from gostore.store.interface import Content, Details, Store
 from gostore.web.answer_cache import AnswerCache
@@ -27,6 +27,7 @@ from gostore.web.fields.representation import (
     kept_type,
 )
 from gostore.web.fields.types import type_of_name
+from gostore.web.guard import refused
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -78,15 +79,46 @@ class Blobs:
         """Replace a blob: 200, or 404 if there is none."""
         details = self._details(request, location)
         conditions = request.headers.parsed(Conditions.of)
+        creates = self._put_creates or conditions.creates
+        principal: Principal | None = request.principal
+        if principal is not None and not principal.may(Verb.REPLACE, location):
+            return await self._put_new(request, location, details, creates)
         precondition = conditions.precondition()
         body = body_of(request)
-        if self._put_creates or conditions.creates:
+        may_create = principal is None or principal.may(Verb.CREATE, location)
+        if creates and may_create:
             blob, is_new = await self._store.put(location, body, details, precondition)
             return _created(blob, request) if is_new else _replaced(blob)
         try:
             return _replaced(await self._store.replace(location, body, details, precondition))
         except errors.NotFound as error:
-            raise Refusal(404, f"{error}: POST creates, or --put-creates") from None
+            if creates and principal is not None:
+                raise refused(principal, Verb.CREATE) from None
+            raise _creates_nothing(error) from None
+
+    async def _put_new(
+        self, request: Request, location: str, details: Details, creates: bool
+    ) -> Answer:
+        """A PUT of a principal that may create and not replace; ``creates`` if this PUT would.
+
+        It never replaces a blob, whenever that comes to be there.
+        """
+        refusal = refused(request.principal, Verb.REPLACE)
+        conditions = request.headers.parsed(Conditions.of)
+        try:
+            if not creates:
+                await self._store.get(location)
+                raise refusal
+            # Only what is said of a blob that must not be there counts.
+            precondition = conditions.precondition(present=conditions.creates)
+            blob = await self._store.create(location, body_of(request), details, precondition)
+        except (errors.AlreadyExists, errors.Damaged):
+            raise refusal from None
+        except errors.NotFound as error:
+            if (expected := conditions.precondition()) is not None:
+                expected.check(location, None)
+            raise _creates_nothing(error) from None
+        return _created(blob, request)
 
     @app.route("/store/<path:location>", methods=["DELETE"])
     @asks(Verb.DELETE)
@@ -163,6 +195,10 @@ def _spans(request: Request, blob: Committed) -> list[Span] | None:
     if wanted is None or not holds_if_range(request.headers.get(b"if-range"), blob):
         return None
     return spans_of(wanted, blob.size)
+
+
+def _creates_nothing(error: errors.NotFound) -> Refusal:
+    return Refusal(404, f"{error}: POST creates, or --put-creates")
 
 
 def _created(blob: Committed, request: Request) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from attrs import evolve
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -95,6 +96,8 @@ class Lists:
         raise Refusal(400, "This is no location: the location has an empty segment")
 
     async def _page(self, request: Request, query: listing.Query) -> listing.Document:
+        if request.principal is not None and (scope := request.principal.scope) is not None:
+            query = evolve(query, seek=scope.seek)
         address = getattr(request.client, "host", None)
         if not self._places.take(address):
             text = "Too many lists are being made; try again later"

@@ -1,0 +1,111 @@
+"""Keeps the door's rules those of the file, and lends it the threads that compare passwords."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from gostore.access.door import REMEMBERED_FOR, Door
+from gostore.access.file import others_may_read, read_rules, seen
+from gostore.access.passwords import is_password, require_bcrypt
+from gostore.access.rules import Rules
+from gostore.text import printable
+
+log = Logger()
+
+POLL = 5.0
+"""Seconds between two looks at the file."""
+
+THREADS = 2
+"""How many passwords are compared at a time. There are other things to do with a processor."""
+
+
+class Watch(Service):
+    """Reads the access file, and reads it again when it has changed.
+
+    The constructor reads it; raises BadFile and NoBcrypt. Later a file that cannot be used changes
+    nothing: the rules stay as they are, and ``error`` says why, in one line, until it is good
+    again.
+    """
+
+    def __init__(self, path: str, reactor: Any) -> None:
+        self.setName("access")
+        self.error = ""
+        self._path = path
+        self._reactor = reactor
+        self._seen: tuple[int, ...] = ()
+        self._pool = ThreadPool(0, THREADS, "passwords")
+        self._loops = [LoopingCall(self._look), LoopingCall(self._forget)]
+        for loop in self._loops:
+            loop.clock = reactor
+        self._look_at_file()
+        self.door = Door(self._read(), self._compare, reactor.seconds, time.time)
+
+    def startService(self) -> None:
+        """Begin to look at the file."""
+        super().startService()
+        self._pool.start()
+        for loop, seconds in zip(self._loops, (POLL, REMEMBERED_FOR), strict=True):
+            loop.start(seconds, now=False)
+        if others_may_read(self._path):
+            log.warn(
+                "Everybody on this machine may read {path} (chmod o-r)", path=printable(self._path)
+            )
+
+    def stopService(self) -> None:
+        """Look no more. Waits for the passwords that are being compared."""
+        super().stopService()
+        for loop in self._loops:
+            loop.stop()
+        self._pool.stop()
+
+    def reload(self) -> str:
+        """Read the file. Returns what came of it, in one line."""
+        try:
+            self._look_at_file()
+            rules = self._read()
+        except Exception as error:
+            self.error = str(error)
+            log.error("The access file cannot be used, the old rules stay: {error}", error=error)
+            return f"access file: {self.error}"
+        self.error = ""
+        self.door.change(rules)
+        log.info("Read the access file: {found}", found=_found(rules))
+        return f"access file: {_found(rules)}"
+
+    def _read(self) -> Rules:
+        rules = read_rules(self._path)
+        if rules.users:
+            require_bcrypt()
+        return rules
+
+    def _look_at_file(self) -> bool:
+        """Whether the file is another one than before, or is gone, or back."""
+        before = self._seen
+        try:
+            self._seen = seen(os.stat(self._path))
+        except OSError as error:
+            self._seen = (error.errno or 0,)
+        return self._seen != before
+
+    def _look(self) -> None:
+        if self._look_at_file():
+            self.reload()
+
+    def _forget(self) -> None:
+        self.door.forget()
+
+    def _compare(self, password: bytes, hashed: bytes) -> Deferred[bool]:
+        return deferToThreadPool(self._reactor, self._pool, is_password, password, hashed)
+
+
+def _found(rules: Rules) -> str:
+    return f"{len(rules.users)} users, {len(rules.tokens)} tokens"

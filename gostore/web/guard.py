@@ -1,0 +1,91 @@
+"""The guard: it lets a request through to its route, if its sender may do what the route does.
+
+It decides at the end of the head, before anything of a body is taken, and before anybody looks
+whether there is a blob. So a refusal costs no upload, and tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from gostore.access.door import Door, Throttled, WrongCredentials
+from gostore.access.grants import Principal, Verb
+from gostore.access.rules import ANONYMOUS
+from gostore.web.answers import Answer, Refusal
+from gostore.web.routing import Endpoint
+from gostore.wire import Headers, Request
+
+_CHALLENGE: Mapping[bytes, bytes] = {
+    # Basic comes first: not every client reads on (RFC 9110 section 11.6.1).
+    b"www-authenticate": b'Basic realm="gostore", charset="UTF-8", Bearer realm="gostore"'
+}
+
+
+class Guard:
+    """Asks the door who sends a request, and that principal whether it may."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        # Bound once: the fields of a connection remember its result.
+        self._key: Callable[[Headers], bytes | None] = self._key_of
+
+    def admit(
+        self, request: Request, endpoint: Endpoint, arguments: Mapping[str, Any]
+    ) -> Answer | Deferred[Answer]:
+        """Call the route of a request with its arguments. Raises Refusal, or fails with it."""
+        key = request.headers.parsed(self._key)
+        principal = self._door.anonymous if key is None else self._door.find(key)
+        if principal is not None:
+            return self._go_on(principal, request, endpoint, arguments)
+        value = request.headers.get(b"authorization") or b""
+        asked = self._door.ask(key or b"", value, getattr(request.client, "host", None))
+        return asked.addErrback(_refuse).addCallback(self._go_on, request, endpoint, arguments)
+
+    def anonymous_may_read(self, location: str) -> bool:
+        """Whether those without credentials may read here."""
+        return self._door.anonymous.may(Verb.READ, location)
+
+    def _go_on(
+        self,
+        principal: Principal,
+        request: Request,
+        endpoint: Endpoint,
+        arguments: Mapping[str, Any],
+    ) -> Answer | Deferred[Answer]:
+        request.principal = principal
+        location = arguments.get("location")
+        for verb in endpoint.asks:
+            if _may(principal, verb, location):
+                return endpoint(request, **arguments)
+        raise refused(principal, endpoint.asks[0])
+
+    def _key_of(self, headers: Headers) -> bytes | None:
+        value = headers.get(b"authorization")
+        return None if value is None else self._door.key_of(value)
+
+
+def _may(principal: Principal, verb: Verb, location: str | None) -> bool:
+    if location is not None:
+        return principal.may(verb, location)
+    # A list shows what may be listed. Anything else without a location is of the whole store.
+    return principal.may_somewhere(verb) if verb is Verb.LIST else principal.may(verb, "")
+
+
+def refused(principal: Principal, verb: Verb) -> Refusal:
+    """The refusal of what a principal may not do: 401 if the client could say who it is, or 403."""
+    if principal.kind == ANONYMOUS:
+        return Refusal(401, f"Without credentials nobody may {verb.value} this", _CHALLENGE)
+    return Refusal(403, f"{principal.name} may not {verb.value} this")
+
+
+def _refuse(failure: Failure) -> Failure:
+    error = failure.value
+    if isinstance(error, WrongCredentials):
+        raise Refusal(401, str(error), _CHALLENGE)
+    if isinstance(error, Throttled):
+        raise Refusal(429, str(error), {b"retry-after": b"%d" % error.seconds})
+    return failure

@@ -1,0 +1,106 @@
+"""Tests for gostore.access.watch: the rules follow the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.access.grants import Verb
+from gostore.access.passwords import NoBcrypt
+from gostore.access.watch import POLL, Watch
+from gostore.ini import BadFile
+from tests.access.test_passwords import without_bcrypt
+
+READ = "[anonymous]\ngrant = read\n"
+
+
+class WatchTests(SynchronousTestCase):
+    """A file and a clock."""
+
+    def setUp(self) -> None:
+        """Have a good file."""
+        self.clock = Clock()
+        self.path = Path(self.mktemp()).absolute()
+        self.write(READ)
+
+    def write(self, text: str) -> None:
+        """Replace the file as a whole."""
+        new = Path(f"{self.path}.new")
+        new.write_text(text)
+        new.chmod(0o600)
+        new.rename(self.path)
+
+    def watch(self) -> Watch:
+        """Watch the file."""
+        watch = Watch(str(self.path), self.clock)
+        watch.startService()
+        self.addCleanup(watch.stopService)
+        return watch
+
+    def allowed(self, watch: Watch) -> list[str]:
+        """What the rules allow to everybody."""
+        return [verb.value for verb in Verb if watch.door.anonymous.may(verb, "a")]
+
+    def test_follows(self) -> None:
+        """A change counts after five seconds at most."""
+        watch = self.watch()
+        self.assertEqual(self.allowed(watch), ["read"])
+        self.write(READ.replace("read", "list"))
+        self.assertEqual(self.allowed(watch), ["read"])
+        self.clock.advance(POLL)
+        self.assertEqual(self.allowed(watch), ["list"])
+
+    def test_read_only_when_changed(self) -> None:
+        """A file that is as it was is not read."""
+        watch = self.watch()
+        with capturedLogs() as logged:
+            self.clock.pump([POLL] * 5)
+        self.assertEqual(logged, [])
+        self.assertEqual(self.allowed(watch), ["read"])
+
+    def test_bad(self) -> None:
+        """A file that is bad or gone changes nothing but the error, until it is good again."""
+        watch = self.watch()
+        for spoil in (
+            lambda: self.write("[anonymous]\noops\n"),
+            lambda: self.write(""),
+            lambda: self.path.unlink(),
+            lambda: os.mkfifo(self.path),
+        ):
+            spoil()
+            with capturedLogs() as logged:
+                self.clock.pump([POLL] * 3)
+            self.assertEqual(len(logged), 1, "it is said once")
+            self.assertIn(str(self.path), watch.error)
+            self.assertEqual(self.allowed(watch), ["read"])
+        self.path.unlink()
+        self.write(READ.replace("read", "list"))
+        self.clock.advance(POLL)
+        self.assertEqual((watch.error, self.allowed(watch)), ("", ["list"]))
+
+    def test_reload(self) -> None:
+        """A reload that somebody asks for says in one line what came of it."""
+        watch = self.watch()
+        self.assertEqual(watch.reload(), "access file: 0 users, 0 tokens")
+        self.write("oops\n")
+        self.assertIn("line 1: no [anonymous] line above it", watch.reload())
+        self.assertEqual(self.allowed(watch), ["read"])
+
+    def test_start(self) -> None:
+        """A file that is bad when the daemon starts is refused."""
+        self.write("oops\n")
+        self.assertRaises(BadFile, Watch, str(self.path), self.clock)
+        self.write(f"[user a]\npassword = $2y$05${53 * 'a'}\n")
+        without_bcrypt(self)
+        self.assertRaises(NoBcrypt, Watch, str(self.path), self.clock)
+
+    def test_mode(self) -> None:
+        """The log warns if everybody may read the file."""
+        self.path.chmod(0o644)
+        with capturedLogs() as logged:
+            self.watch()
+        self.assertEqual([event["path"] for event in logged], [str(self.path)])
