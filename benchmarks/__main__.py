@@ -28,7 +28,7 @@ from benchmarks import (
     sustained,
     tricks,
 )
-from benchmarks.results import COMMITTED, KINDS, Heading, Results, load
+from benchmarks.results import COMMITTED, KINDS, SECOND, Heading, Results
 from benchmarks.servers import Daemons, Server
 
 PARTS = tuple(KINDS)
@@ -38,6 +38,9 @@ USUAL = ("loads", "sustained", "turns", "growth", "calls")
 
 COLLECTED = 65_536
 """Live blobs beside which garbage is collected."""
+
+LONGEST = 60 * 60
+"""Seconds that a run may take. What was measured by then is kept."""
 
 ROUNDS_OF_LONG = 2
 """Of starts with more than a quarter of a million blobs."""
@@ -121,6 +124,9 @@ def options() -> Options:
     parser.add_argument(
         "--docs", action="store_true", help="keep the results, and write docs/performance.md anew"
     )
+    parser.add_argument(
+        "--second", action="store_true", help="the same, as a second run beside the first"
+    )
     given = parser.parse_args()
     if given.dir is None and os.geteuid() != 0:
         sys.exit("Only root can mount an ext4 image: say --dir DIRECTORY")
@@ -144,8 +150,8 @@ def options() -> Options:
             for name, _, command in (each.partition("=") for each in given.other)
         ),
         directory=given.dir,
-        output=COMMITTED if given.docs else given.output,
-        docs=given.docs,
+        output=SECOND if given.second else COMMITTED if given.docs else given.output,
+        docs=given.docs or given.second,
     )
 
 
@@ -318,6 +324,8 @@ def main() -> None:
     given = options()
     # An end by SIGTERM cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"Not done in {LONGEST // 60} minutes"))
+    signal.alarm(LONGEST)
     into = Results()
     daemons = both()
     file_system = "ext4 on a loop device" if given.directory is None else str(given.directory)
@@ -335,7 +343,7 @@ def main() -> None:
                 into.save(given.output)
     print(page.text(into))
     if given.docs:
-        page.update(load())
+        page.update()
 
 
 if __name__ == "__main__":

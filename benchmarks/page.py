@@ -42,7 +42,7 @@ PLOTS = {
 """The pictures, and what they show."""
 
 
-def tables(found: Results) -> dict[str, str]:
+def tables(found: Results, second: Results | None = None) -> dict[str, str]:
     """Every table by its name in the template."""
     made = {
         "summary": found.samples and report.summary(found.samples),
@@ -58,8 +58,8 @@ def tables(found: Results) -> dict[str, str]:
         "tricks": found.tricks and tricks.table(found.tricks),
     }
     return {
-        "targets": targets.table(found),
-        "headings": results.headings_table(found),
+        "targets": targets.table(found, second),
+        "headings": results.headings_table(found, second),
         **{name: text or NOTHING for name, text in made.items()},
     }
 
@@ -152,9 +152,9 @@ def _said(value: float | None) -> str:
     return "(not measured)" if value is None else report.number(value)
 
 
-def rendered(template: str, found: Results) -> str:
+def rendered(template: str, found: Results, second: Results | None = None) -> str:
     """The template with the tables and figures. Raises KeyError for one that there is not."""
-    made, figures = tables(found), Figures(found)
+    made, figures = tables(found, second), Figures(found)
 
     def part(match: re.Match[str]) -> str:
         name, *arguments = match[1].split("|")
@@ -192,10 +192,10 @@ Measured on {{date|loads}} with {{command|loads}}: 32 connections, two cores, ex
 [docs/performance.md](docs/performance.md) has the method, other servers, and known slow spots."""
 
 
-def pages(found: Results) -> dict[Path, str]:
+def pages(found: Results, second: Results | None) -> dict[Path, str]:
     """The text of each file that has figures."""
     return {
-        DOCS / "performance.md": rendered(TEMPLATE.read_text(), found),
+        DOCS / "performance.md": rendered(TEMPLATE.read_text(), found, second),
         README: filled(README.read_text(), "performance", rendered(IN_README, found)),
     }
 
@@ -205,15 +205,22 @@ def text(found: Results) -> str:
     return "\n\n".join(each for each in tables(found).values() if each != NOTHING) + "\n"
 
 
-def update(found: Results) -> None:
+def committed() -> tuple[Results, Results | None]:
+    """The results that the pages are written from, and those of a second run if there was one."""
+    second = results.load(results.SECOND)
+    return results.load(), second if second.headings else None
+
+
+def update() -> None:
     """Write the pages and the plots anew."""
     # Here, since all else does without matplotlib.
     from benchmarks import plots
 
+    found, second = committed()
     plots.draw(found, DOCS / "performance")
-    for path, page in pages(found).items():
+    for path, page in pages(found, second).items():
         path.write_text(page)
 
 
 if __name__ == "__main__":
-    update(results.load())
+    update()

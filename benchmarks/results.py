@@ -29,6 +29,9 @@ from benchmarks.tricks import Effect
 COMMITTED = Path(__file__).parent / "results"
 """What docs/performance.md says."""
 
+SECOND = COMMITTED / "second"
+"""What a second run gave, for comparison."""
+
 KINDS: dict[str, dict[str, Any]] = {
     "loads": {"samples": Sample, "layouts": Limit},
     "sustained": {"sustained": Sustained},
@@ -152,19 +155,21 @@ def load(directory: Path = COMMITTED) -> Results:
     return found
 
 
-def headings_table(found: Results) -> str:
+def headings_table(found: Results, second: Results | None = None) -> str:
     """What each part was run on, as Markdown."""
     lines = [
         "| part | date | commit | command | minutes | load average at its beginning |",
         "|---|---|---|---|--:|--:|",
     ]
-    for part, each in found.headings.items():
+    parts = list(found.headings.items())
+    if second is not None:
+        parts += [(f"{part}, second run", each) for part, each in second.headings.items()]
+    for part, each in parts:
         lines.append(
             f"| {part} | {each.date} | {each.commit} | `{each.command}` "
             f"| {each.seconds / 60:.1f} | {each.load_average:.1f} |"
         )
     machines = dict.fromkeys(
-        f"{each.machine}, Python {each.python}, {each.file_system}."
-        for each in found.headings.values()
+        f"{each.machine}, Python {each.python}, {each.file_system}." for _, each in parts
     )
     return "\n".join([*machines, "", *lines])

@@ -38,6 +38,11 @@ class Target:
     """Whether the highest figure counts, not the median."""
 
     @property
+    def kind(self) -> tuple[str, float, str]:
+        """What the same target of another run has, too."""
+        return self.what.partition(" (most:")[0], self.wanted, self.of
+
+    @property
     def is_met(self) -> bool:
         """Whether the figure is on the right side."""
         if self.seen is None:
@@ -192,7 +197,12 @@ def known(values: Iterable[float]) -> Spread | None:
     return spread(found) if found else None
 
 
-def table(found: Results) -> str:
-    """Wanted, seen, and met or not, as a Markdown table."""
+def table(found: Results, second: Results | None = None) -> str:
+    """Wanted, seen, and met or not, as a Markdown table; beside a second run if there was one."""
     lines = ["| what | wanted | seen: median (min-max) | |", "|---|--:|--:|---|"]
-    return "\n".join([*lines, *(each.row for each in targets(found))])
+    rows = [each.row for each in targets(found)]
+    if second is not None:
+        lines = [f"{lines[0]} second run |", f"{lines[1]}--:|"]
+        again = {each.kind: each for each in targets(second)}
+        rows = [f"{each.row} {again[each.kind].seen or '-'} |" for each in targets(found)]
+    return "\n".join([*lines, *rows])

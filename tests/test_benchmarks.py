@@ -452,6 +452,14 @@ class TargetTests(SynchronousTestCase):
             ],
         )
 
+    def test_second(self) -> None:
+        """A second run has a column of its own, also for what it did not measure."""
+        found = Results(holds=[Hold("GET", "gostore", 10, 15, 4, 1, 0, 0)])
+        again = Results(holds=[Hold("PUT", "gostore", 10, 16, 4, 1, 0, 0)])
+        rows = targets.table(found, again).splitlines()
+        self.assertEqual({row.count("|") for row in rows}, {6})
+        self.assertIn("(most: GET) | <= 25 ms | 15.00 (15.00-15.00) | met | 16.00", "\n".join(rows))
+
 
 class PageTests(SynchronousTestCase):
     """docs/performance.md is written from what was kept."""
@@ -518,7 +526,7 @@ class PageTests(SynchronousTestCase):
 
         ``python -m benchmarks.page`` writes them.
         """
-        for path, text in page.pages(results.load()).items():
+        for path, text in page.pages(*page.committed()).items():
             self.assertEqual(path.read_text(), text, path)
 
     def test_plots_are_there(self) -> None:
