@@ -10,10 +10,13 @@ _OTHERS = 4
 
 
 class Places:
-    """A number of places, and who has them: ``taken`` counts them by network."""
+    """A number of places, and who has them: ``taken`` counts them by network.
+
+    ``count`` may change; nobody loses a place by that.
+    """
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self.count = count
         self.taken: Counter[str | None] = Counter()
 
     def is_free_for(self, address: str | None) -> bool:
@@ -22,8 +25,8 @@ class Places:
         Those without an address, the peers of a Unix socket, may.
         """
         network = network_of(address)
-        most = max(1, self._count - max(1, self._count // _OTHERS))
-        return self.taken.total() < self._count and (network is None or self.taken[network] < most)
+        most = max(1, self.count - max(1, self.count // _OTHERS))
+        return self.taken.total() < self.count and (network is None or self.taken[network] < most)
 
     def take(self, address: str | None) -> bool:
         """Take a place, if the client may have one."""

@@ -20,16 +20,18 @@ from twisted.python import usage
 # This comes first: it handles the signals that come during the rest.
 import gostore.daemon.signals
 from gostore import __version__
+from gostore.daemon.line_file import STDOUT
+from gostore.daemon.own_log import OwnLog
 from gostore.daemon.parsers import absolute
 from gostore.daemon.process import (
     Process,
     forget_stale_pid,
     leave,
-    quiet_observer,
     raise_file_limit,
     refuse,
 )
 from gostore.daemon.reference import as_options
+from gostore.daemon.reloading import CannotReload
 from gostore.daemon.settings import (
     TABLE,
     BadSetting,
@@ -118,21 +120,41 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Put ``settings`` together. Raises UsageError."""
+        # Daemonizing changes the working directory.
+        self._start = os.getcwd()
+        self.settings = self.read()
+        # Here, since twistd looks at it next.
+        if self.parent is not None and self.parent.get("pidfile"):
+            forget_stale_pid(self.parent["pidfile"])
+
+    def read(self) -> Settings:
+        """Read the configuration file, over which the command line wins. Raises UsageError."""
         values: dict[str, object] = {}
         if self["config"] is not None:
-            values.update(read_config(self["config"]))
+            file = self._absolute("config", self["config"])
+            values.update(read_config(file, self["config"]))
         for row in TABLE.values():
             if row.flag and self[row.name]:
                 values[row.name] = True
             elif not row.flag and self.get(row.name) is not None:
                 values[row.name] = row.parse_all(self[row.name])
         settings = make_settings(values)
-        # Here, since daemonizing changes the working directory.
-        access = None if settings.access is None else _absolute("access", settings.access)
-        self.settings = evolve(settings, dir=_absolute("dir", settings.dir), access=access)
-        # Here, since twistd looks at it next.
-        if self.parent is not None and self.parent.get("pidfile"):
-            forget_stale_pid(self.parent["pidfile"])
+        paths: dict[str, str | None] = {
+            "dir": settings.dir,
+            "access": settings.access,
+            "access_log": settings.access_log,
+        }
+        for name, path in paths.items():
+            if path is not None and path != STDOUT:
+                paths[name] = self._absolute(name.replace("_", "-"), path)
+        return evolve(settings, **cast(Any, paths))
+
+    def _absolute(self, name: str, path: str) -> str:
+        """Make the path that a setting names absolute. Raises UsageError."""
+        try:
+            return absolute(path, self._start)
+        except ValueError as error:
+            raise usage.UsageError(f"{name}: {error}") from error
 
     def getUsage(self, width: int | None = None) -> str:
         """The options under their headings, and the examples, whose lines must stay as they are."""
@@ -158,22 +180,17 @@ class Options(usage.Options):
         raise SystemExit(0)
 
 
-def _absolute(name: str, path: str) -> str:
-    """Make the path that a setting names absolute. Raises UsageError."""
-    try:
-        return absolute(path)
-    except ValueError as error:
-        raise usage.UsageError(f"{name}: {error}") from error
+def read_config(path: str, name: str) -> Mapping[str, object]:
+    """Read a configuration file, of this name in errors; values by setting name.
 
-
-def read_config(path: str) -> Mapping[str, object]:
-    """Read a configuration file; values by setting name. Raises UsageError."""
+    Raises UsageError.
+    """
     try:
         # surrogateescape: a directory's name need not be UTF-8.
-        with open(os.path.expanduser(path), encoding="utf-8-sig", errors="surrogateescape") as file:
-            return parse_config(file.read(), path)
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            return parse_config(file.read(), name)
     except OSError as error:
-        raise usage.UsageError(f"{path}: {error.strerror}") from error
+        raise usage.UsageError(f"{name}: {error.strerror}") from error
     except BadSetting as error:
         raise usage.UsageError(str(error)) from error
 
@@ -192,6 +209,17 @@ def makeService(options: Options) -> IService:
     twistd: Mapping[str, Any] = options.parent if options.parent is not None else {}
     if twistd:
         gostore.daemon.signals.on_signal(partial(leave, twistd))
-    service = Process(reactor, None if options.settings.debug else quiet_observer(twistd))
-    build(options.settings, reactor, partial(refuse, twistd)).setServiceParent(service)
+    settings = options.settings
+    own_log = OwnLog.of(twistd, debug=settings.debug, form=settings.log_format)
+    daemon = build(settings, reactor, partial(refuse, twistd), partial(reread, options))
+    service = Process(reactor, own_log.observer, [*daemon.parts, own_log])
+    daemon.setServiceParent(service)
     return service
+
+
+def reread(options: Options) -> Settings:
+    """Read the settings of a daemon that runs. Raises CannotReload."""
+    try:
+        return options.read()
+    except usage.UsageError as error:
+        raise CannotReload(str(error)) from error

@@ -60,6 +60,9 @@ DOORS: dict[str, set[str]] = {
         "web.routes.status",
     },
     "daemon": {
+        "daemon.line_file",
+        "daemon.own_log",
+        "daemon.reloading",
         "daemon.service",
         "daemon.settings",
         "daemon.process",

@@ -26,6 +26,7 @@ from gostore.text import printable
 COMMANDS = {
     "fsck": "verify every blob; no daemon may run",
     "show": "print a blob's record and its log",
+    "check-config": "say whether a configuration file would be accepted",
     "access": "edit and try out an access file: users, tokens, grants",
     "selftest": "kill -9 a daemon of its own on a disk, fill that, see that nothing is lost",
 }
@@ -79,7 +80,7 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if name == chosen:
-            module = import_module(f"gostore.commands.{name}")
+            module = import_module(f"gostore.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run, command=command)
     return parser

@@ -1,4 +1,5 @@
-"""The process that runs: its services and settings, and how it starts and stops.
+"""The process that runs: its services and settings, and how it starts, reloads and stops.
 
-tap.py enters by service, settings and process; the commands, by parsers. Open service.py first.
+tap.py enters by service, settings and process; the commands, by settings and parsers. Open
+service.py first.
 """

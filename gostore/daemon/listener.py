@@ -1,6 +1,6 @@
 """The ports: what --listen becomes, how it is bound, and who may connect.
 
-Twisted's endpoints do the work. This adds a longer backlog, the whole chain of a certificate, and
+Twisted's endpoints do the work. This adds a longer backlog, certificates that are reloaded, and
 unix sockets with the permissions of the umask that a kill -9 does not block for ever.
 """
 
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from attrs import define, frozen
@@ -25,12 +23,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gostore.daemon.parsers import endpoint_arguments
+from gostore.daemon.tls import TLSContext
 from gostore.wire import HTTPFactory, make_eager, make_patient
 
 BACKLOG = 4096
 """How many connections may wait to be accepted: the most that Linux allows by default."""
-
-_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class CannotListen(Exception):
@@ -72,6 +69,12 @@ class Listener(Service):
         self._bound = bound
         self._endpoints = endpoints
         self._ports: list[tuple[str, IListeningPort]] = []
+
+    @property
+    def certificates(self) -> list[TLSContext]:
+        """What its endpoints have for TLS."""
+        contexts = [getattr(each, "_sslContextFactory", None) for _, each in self._endpoints]
+        return [each for each in contexts if isinstance(each, TLSContext)]
 
     @property
     def addresses(self) -> list[Address]:
@@ -122,7 +125,7 @@ def make_endpoint(reactor: Any, listen: str) -> IStreamServerEndpoint:
         listen += f":backlog={BACKLOG}"
     endpoint: IStreamServerEndpoint = serverFromString(reactor, listen)
     if kind == "ssl":
-        _send_whole_chain(endpoint, listen)
+        TLSContext.put_into(endpoint, listen)
     return endpoint
 
 
@@ -174,23 +177,6 @@ def _umask() -> int:
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
-
-
-def _send_whole_chain(endpoint: Any, listen: str) -> None:
-    """Send all certificates of certKey=fullchain.pem. Twisted takes the first one only."""
-    from twisted.internet.ssl import Certificate
-
-    _, values, given = endpoint_arguments(listen)
-    key, certificate = [*values[1:3], None, None][:2]
-    key = given.get("privateKey") or key or "server.pem"
-    path = given.get("certKey") or certificate or key
-    found = _CERTIFICATE.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
-    rest = [Certificate.loadPEM(each.encode()).original for each in found[1:]]
-    # Twisted has no public way to what it has made of the string.
-    options = endpoint._sslContextFactory
-    sent = {each.digest("sha256") for each in rest}
-    more = [each for each in options.extraCertChain if each.digest("sha256") not in sent]
-    options.extraCertChain = rest + more
 
 
 def _reason(error: Exception) -> str:

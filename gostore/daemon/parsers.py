@@ -16,8 +16,10 @@ from typing import Any, TypeVar, cast
 
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
+from gostore.daemon.own_log import LogFormat
 from gostore.ini import parse_size
 from gostore.volume.changes import Sync
+from gostore.web.access_log import AccessLogFormat
 
 T = TypeVar("T")
 
@@ -105,6 +107,20 @@ def parse_sync(text: str) -> Sync:
     return Sync(text)
 
 
+def parse_access_log_format(text: str) -> AccessLogFormat:
+    """Read how the access log is written: combined or json."""
+    if text not in {each.value for each in AccessLogFormat}:
+        raise ValueError(f"{text!r} is neither combined nor json")
+    return AccessLogFormat(text)
+
+
+def parse_log_format(text: str) -> LogFormat:
+    """Read how the daemon's own log is written: text or json."""
+    if text not in {each.value for each in LogFormat}:
+        raise ValueError(f"{text!r} is neither text nor json")
+    return LogFormat(text)
+
+
 def or_auto(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     """Make a parser also take "auto", whose value is None."""
 
@@ -185,13 +201,14 @@ def endpoint_arguments(text: str) -> tuple[str, list[str], dict[str, str]]:
     return kind, values, {part[0]: part[1] for part in parts if len(part) == 2}
 
 
-def absolute(path: str) -> str:
+def absolute(path: str, start: str = "") -> str:
     """Make a path absolute. A leading ~ is the home directory: no shell expands ``--dir=~/x``.
 
-    Raises ValueError if there is no home ``~name``.
+    A relative path starts at ``start``, or at the working directory.  Raises ValueError if there is
+    no home ``~name``.
     """
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         name = expanded.partition("/")[0]
         raise ValueError(f"nobody knows the home {name}; a directory of that name is ./{name}")
-    return os.path.abspath(expanded)
+    return os.path.abspath(os.path.join(start, expanded))

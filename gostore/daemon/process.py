@@ -1,4 +1,4 @@
-"""The process as a whole: its signals, its pid file, its log and its limits."""
+"""The process as a whole: its signals, its pid file and its limits."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.service import MultiService
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    Logger,
-    LogLevel,
-    LogLevelFilterPredicate,
-)
+from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from gostore.daemon.cycles import Cycles
-from gostore.daemon.signals import on_signal
+from gostore.daemon.reloading import Reloadable, reload_all
+from gostore.daemon.signals import on_hangup, on_signal
 from gostore.text import printable
 
 log = Logger()
 
 
 class Process(MultiService):
-    """Owns what concerns the process as a whole: its log level, exit status and Python's gc.
+    """Owns what concerns the process as a whole: its signals, exit status and Python's gc.
 
-    ``observer`` takes the place of twistd's own log observer, unless it is None.
+    ``observer`` takes the place of twistd's own log observer, unless it is None. SIGHUP has the
+    ``parts`` reloaded.
     """
 
-    def __init__(self, reactor: Any, observer: ILogObserver | None) -> None:
+    def __init__(
+        self, reactor: Any, observer: ILogObserver | None, parts: Sequence[Reloadable] = ()
+    ) -> None:
         super().__init__()
         self._reactor = reactor
         self._observer = observer
+        self._parts = parts
+        self._reloads = False
 
     def setServiceParent(self, parent: Any) -> None:
         """Join the application, and give it the log observer."""
@@ -54,27 +54,24 @@ class Process(MultiService):
         self._reactor.sigInt = signal.getsignal(signal.SIGINT)
         self._reactor.sigTerm = signal.getsignal(signal.SIGTERM)
         super().startService()
+        on_hangup(self._hung_up)
         # Last, when all blobs are in memory.
         Cycles(self._reactor).setServiceParent(self)
+
+    def _hung_up(self) -> None:
+        # A thousand signals at once are one.
+        if not self._reloads:
+            self._reloads = True
+            self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        self._reloads = False
+        reload_all(self._parts)
 
     def _stop(self, name: str) -> None:
         log.info("Received {name}", name=name)
         with suppress(ReactorNotRunning):  # A second signal: it stops already.
             self._reactor.stop()
-
-
-def quiet_observer(twistd: Mapping[str, Any]) -> ILogObserver | None:
-    """Make the log observer that twistd would make, without debug messages.
-
-    None if twistd was given an observer of its own, or if twistd is not there.
-    """
-    if "nodaemon" not in twistd or twistd["logger"] is not None:
-        return None
-    from twisted.scripts._twistd_unix import UnixAppLogger
-
-    # twistd has no option for a level, and no public way to get at its choice of file or syslog.
-    observer: ILogObserver = UnixAppLogger(twistd)._getLogObserver()
-    return FilteringLogObserver(observer, [LogLevelFilterPredicate(LogLevel.info)])
 
 
 def leave(twistd: Mapping[str, Any], name: str, end: Callable[[int], object] = os._exit) -> None:

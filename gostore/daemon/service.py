@@ -12,7 +12,7 @@ twistd forks after it. Stopping goes the other way, one step after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from attrs import asdict, fields
@@ -30,10 +30,13 @@ from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
 from gostore.daemon.greeting import greeting, warnings
+from gostore.daemon.line_file import CannotOpen, LineFile
 from gostore.daemon.listener import CannotListen, Listener, make_endpoint
 from gostore.daemon.process import share_of_files
+from gostore.daemon.reloading import Reloadable
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
+from gostore.daemon.tuning import Tuning
 from gostore.errors import Stopping, StoreError
 from gostore.ini import BadFile
 from gostore.store.blobstore import BlobStore
@@ -48,7 +51,7 @@ from gostore.web.guard import Guard
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.status import PROBES, Check, Status
-from gostore.wire import MAX_BODY, HTTPFactory, Limits, shorten_turns
+from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, shorten_turns
 
 log = Logger()
 
@@ -72,7 +75,12 @@ class Daemon(MultiService):
     ) -> None:
         super().__init__()
         self.setName("gostore")
-        self._settings = settings
+        #: May change while it runs; see `tuning`.
+        self.settings = settings
+        #: What SIGHUP reloads.
+        self.parts: list[Reloadable] = list(listener.certificates)
+        #: The files that requests are logged to.
+        self._logs: list[LineFile] = []
         self._store = store
         self._clock = clock
         self._refuse = refuse
@@ -99,6 +107,12 @@ class Daemon(MultiService):
         self._background.append(service)
         service.setServiceParent(self)
 
+    def log_to(self, file: LineFile) -> None:
+        """Have a log that opens before the first request and closes after the last."""
+        self._logs.append(file)
+        self.parts.append(file)
+        file.setServiceParent(self)
+
     def privilegedStartService(self) -> None:
         """Open the volume, then bind: a daemon without its volume never takes the port."""
         try:
@@ -122,17 +136,19 @@ class Daemon(MultiService):
         if not self._opened:  # This runner knows nothing of privileges.
             self.privilegedStartService()
         try:
+            for each in self._logs:
+                each.open()
             with gc_paused():
                 summary = self._store.start()
-        except (StoreError, OSError) as error:
+        except (StoreError, OSError, CannotOpen) as error:
             self._listener.stopService()
             self._store.close()
             self._refuse(str(error))
         super().startService()
         addresses = self._listener.addresses
-        for line in [*greeting(self._settings, addresses), str(summary)]:
+        for line in [*greeting(self.settings, addresses), str(summary)]:
             log.info("{line}", line=line)
-        for line in warnings(addresses) if self._settings.access is None else ():
+        for line in warnings(addresses) if self.settings.access is None else ():
             log.warn("{line}", line=line)
 
     def stopService(self) -> Deferred[None]:
@@ -146,12 +162,12 @@ class Daemon(MultiService):
 
     async def _shut_down(self) -> None:
         log.info("Shutting down")
-        if delay := self._settings.shutdown_delay:
+        if delay := self.settings.shutdown_delay:
             await deferLater(self._clock, delay)
         steps: list[Callable[[], object]] = [
             self._listener.stopService,
             lambda: Deferred.fromCoroutine(self._finish_requests()),
-            *(service.stopService for service in self._background),
+            *(service.stopService for service in (*self._background, *self._logs)),
             self._store.stop,
             self._store.close,
         ]
@@ -164,7 +180,7 @@ class Daemon(MultiService):
 
     async def _finish_requests(self) -> None:
         """Let requests in progress end. If that takes a while, say what it waits for."""
-        grace = self._settings.shutdown_grace
+        grace = self.settings.shutdown_grace
         finished = self._listener.factory.stop(grace)
         telling = self._clock.callLater(min(SAY_WAITING_AFTER, grace), self._tell_waiting, grace)
         await finished
@@ -180,8 +196,16 @@ class Daemon(MultiService):
         )
 
 
-def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Daemon:
-    """Build the daemon on a reactor. Nothing is opened, bound or started."""
+def build(
+    settings: Settings,
+    reactor: Any,
+    refuse: Callable[[str], NoReturn],
+    reread: Callable[[], Settings] | None = None,
+) -> Daemon:
+    """Build the daemon on a reactor. Nothing is opened, bound or started.
+
+    ``reread`` reads the settings anew at a SIGHUP, or raises CannotReload.
+    """
     shorten_turns(reactor)
     store = BlobStore(
         Volume(settings.dir, sync=settings.sync, make=settings.make_dir),
@@ -204,18 +228,21 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
         except (BadFile, NoBcrypt) as error:
             refuse(str(error))
         checks["access"] = lambda: watch.error
+    lists = Lists(store, reactor, max_lists=settings.max_lists)
+    blobs = Blobs(store, answers, put_creates=put_creates, stores_forms=stores_forms)
     dispatcher = Dispatcher(
-        [
-            Blobs(store, answers, put_creates=put_creates, stores_forms=stores_forms),
-            Lists(store, reactor, max_lists=settings.max_lists),
-            Status(store, checks),
-        ],
+        [blobs, lists, Status(store, checks)],
         browsers,
         answers,
         None if watch is None else Guard(watch.door),
     )
-    answered = log_answer if settings.debug else None
-    factory = HTTPFactory(dispatcher.dispatch, make_limits(settings), reactor, answered=answered)
+    access_log = make_access_log(settings)
+    listeners: list[Callable[[Exchange], None]] = [log_answer] if settings.debug else []
+    if access_log is not None:
+        listeners.append(access_log.add)
+    factory = HTTPFactory(
+        dispatcher.dispatch, make_limits(settings), reactor, answered=tell_each(listeners)
+    )
     if settings.memory_cache:
         factory.shortcut = dispatcher.shortcut
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
@@ -223,8 +250,41 @@ def build(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -
     daemon = Daemon(settings, store, listener, reactor, refuse)
     if watch is not None:
         daemon.add_background(watch)
+        daemon.parts.append(watch)
     checks["running"] = lambda: "" if daemon.running else str(Stopping())
+    if access_log is not None:
+        daemon.log_to(access_log)
+
+    def tune(new: Settings) -> None:
+        daemon.settings = new
+        factory.limits = make_limits(new)
+        lists.places.count = new.max_lists
+        store.admission.tune(new.max_blob_size or None, new.free_space_reserve, new.max_uploads)
+
+    if reread is not None:
+        daemon.parts.append(Tuning(settings, reread, tune))
     return daemon
+
+
+def make_access_log(settings: Settings) -> LineFile | None:
+    """The access log, if there is to be one."""
+    if settings.access_log is None:
+        return None
+    return LineFile(settings.access_log, settings.access_log_format.form)
+
+
+def tell_each(
+    listeners: Sequence[Callable[[Exchange], None]],
+) -> Callable[[Exchange], None] | None:
+    """One function that tells of an answer to all of these; None if there are none."""
+    if len(listeners) < 2:
+        return next(iter(listeners), None)
+
+    def tell(exchange: Exchange) -> None:
+        for each in listeners:
+            each(exchange)
+
+    return tell
 
 
 def make_limits(settings: Settings) -> Limits:

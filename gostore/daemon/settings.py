@@ -16,14 +16,17 @@ from typing import Any
 
 from attrs import evolve, field, fields, frozen
 
+from gostore.daemon.own_log import LogFormat
 from gostore.daemon.parsers import (
     or_auto,
     or_none,
+    parse_access_log_format,
     parse_count,
     parse_flag,
     parse_hosts,
     parse_id_bits,
     parse_listen,
+    parse_log_format,
     parse_seconds,
     parse_seconds_above_zero,
     parse_size_above_zero,
@@ -32,6 +35,7 @@ from gostore.daemon.parsers import (
 )
 from gostore.ini import BadFile, Entry, parse_size, read_ini
 from gostore.volume.changes import Sync
+from gostore.web.access_log import AccessLogFormat
 
 SECTION = "gostore"
 """The one section of the configuration file."""
@@ -75,6 +79,7 @@ class Setting:
 GENERAL = "General"
 WRITES = "Writes"
 ACCESS = "Access"
+LOGS = "Logs"
 BACKGROUND = "In the background"
 LIMITS = "Limits"
 PACE = "Time and pace"
@@ -188,6 +193,26 @@ class Settings:
         " elsewhere it is any name. This stops a page on the web that gives a name of its own the"
         " address of this server (DNS rebinding). If a proxy on this machine passes on the Host it"
         " got, list that name here.",
+    )
+    log_format: LogFormat = _setting(
+        LOGS,
+        "text",
+        parse_log_format,
+        "How the lines of the daemon's own log are written: text or json.",
+    )
+    access_log: str | None = _setting(
+        LOGS,
+        "none",
+        or_none(parse_text),
+        "A file to which each answer adds a line; - is the standard output.",
+        "SIGHUP opens it anew, after it was renamed. When its disk is full lines are dropped, and"
+        " nobody waits.",
+    )
+    access_log_format: AccessLogFormat = _setting(
+        LOGS,
+        "combined",
+        parse_access_log_format,
+        "How its lines are written: combined, as Apache has it, or json.",
     )
     gc_interval: float = _setting(
         BACKGROUND,

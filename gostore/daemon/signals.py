@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP end gostore in order and with status 0, whenever they come.
+"""SIGTERM and SIGINT end gostore in order and with status 0, whenever they come; SIGHUP reloads.
 
 When twistd runs gostore, the import of this module already handles them: there is nothing to finish
 yet. ``tap`` imports it first, because the other imports take a while, and because the kernel
@@ -13,8 +13,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The signals that end the daemon. Until SIGHUP has a meaning of its own it is no worse."""
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that end the daemon."""
+
+#: Whether a SIGHUP has come while nothing could be reloaded.
+_missed = False
 
 
 def on_signal(end: Callable[[str], object]) -> None:
@@ -24,9 +27,24 @@ def on_signal(end: Callable[[str], object]) -> None:
         end(signal.Signals(number).name)
 
     for number in ENDING:
-        # nohup(1) has it ignored.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handle)
+        signal.signal(number, handle)
+
+
+def on_hangup(reload: Callable[[], object]) -> None:
+    """Call ``reload`` for each SIGHUP from now on, and now for those that nobody has heard.
+
+    Also below nohup(1), which has it ignored: it does not end the daemon.
+    """
+    global _missed
+    signal.signal(signal.SIGHUP, lambda number, frame: reload())
+    missed, _missed = _missed, False
+    if missed:
+        reload()
+
+
+def _note_hangup(number: int, frame: object) -> None:
+    global _missed
+    _missed = True
 
 
 def exit_at_once(name: str) -> NoReturn:
@@ -40,3 +58,4 @@ def exit_at_once(name: str) -> NoReturn:
 
 if "twisted.scripts.twistd" in sys.modules:
     on_signal(exit_at_once)
+    signal.signal(signal.SIGHUP, _note_hangup)

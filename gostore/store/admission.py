@@ -103,7 +103,7 @@ class Admission:
         self._max_blob_size = max_blob_size
         self._reserve_setting = reserve
         #: How many bytes of the file system stay free.
-        self.reserve = 0
+        self.reserve = self._auto_reserve = 0
         self.uploads = 0
         self.places = Places(max_uploads)
         self.announced = 0
@@ -113,11 +113,15 @@ class Admission:
     def start(self, free: int, total: int) -> None:
         """Begin with this much room on the file system."""
         self.free = free
-        self.reserve = (
-            max(total // _RESERVE_SHARE, _RESERVE_BYTES)
-            if self._reserve_setting is None
-            else self._reserve_setting
-        )
+        self._auto_reserve = max(total // _RESERVE_SHARE, _RESERVE_BYTES)
+        self.tune(self._max_blob_size, self._reserve_setting, self.places.count)
+
+    def tune(self, max_blob_size: int | None, reserve: int | None, max_uploads: int) -> None:
+        """Go by other settings from now on; see `BlobStore`."""
+        self._max_blob_size = max_blob_size
+        self._reserve_setting = reserve
+        self.reserve = self._auto_reserve if reserve is None else reserve
+        self.places.count = max_uploads
 
     def admit(self, body: Body) -> Ticket:
         """Give leave for a body to come.

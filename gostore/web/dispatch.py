@@ -131,6 +131,7 @@ def _refuse(failure: Failure, request: Request) -> None:
     # The store logs a damaged blob once, when it quarantines it.
     elif refusal.code == 500 and not failure.check(Damaged):
         _log_failure(failure, request)
+    request.reason = refusal.text
     refusal.answer.send(request)
 
 

@@ -77,10 +77,10 @@ class Connection(protocol.Protocol):
         self._heads.takes_any_host = isinstance(self.server, UNIXAddress)
         self.is_secure = ISSLTransport.providedBy(transport)
         set_no_delay(transport)
-        self._teller = Teller(self._factory, self.client)
+        self._teller = teller = Teller(self._factory, self.client)
         self._input = Input(transport, self._limits)
-        self._output = Output(self, self.deadline, transport, self._factory.turns)
-        self._repeats = Repeats(self._factory, self._heads, self._output, self._teller)
+        self._output = Output(self, self.deadline, transport, self._factory.turns, teller.on_head)
+        self._repeats = Repeats(self._factory, self._heads, self._output, teller)
         self.deadline.set(self._limits.idle_timeout)
 
     def dataReceived(self, data: bytes) -> None:

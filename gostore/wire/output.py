@@ -36,6 +36,7 @@ class Output:
 
     __slots__ = (
         "_is_registered",
+        "_on_head",
         "_sender",
         "_sending",
         "_transport",
@@ -45,7 +46,12 @@ class Output:
     )
 
     def __init__(
-        self, sender: Sender, deadline: Deadline, transport: Transport, turns: Turns
+        self,
+        sender: Sender,
+        deadline: Deadline,
+        transport: Transport,
+        turns: Turns,
+        on_head: Callable[[], None] | None = None,
     ) -> None:
         self._sender = sender
         self.deadline = deadline
@@ -54,6 +60,8 @@ class Output:
         self._sending: Sending | None = None
         # Whether the transport holds more than it likes.
         self.blocked = False
+        # Called when a head is about to be written, if anybody wants to know.
+        self._on_head = on_head
         self._is_registered = True
         transport.registerProducer(self, streaming=True)
 
@@ -61,7 +69,10 @@ class Output:
         """Write a head, or nothing, and a piece of the body."""
         if not head:
             self._transport.write(data)
-        elif len(data) <= _ONE_WRITE:
+            return
+        if self._on_head is not None:
+            self._on_head()
+        if len(data) <= _ONE_WRITE:
             self._transport.write(head + data)
         else:
             self._transport.writeSequence([head, data])

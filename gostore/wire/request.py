@@ -25,7 +25,8 @@ class Request:
     `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
     `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1). `id` is the X-Request-Id of the answer;
     until then the application may set another, of visible ASCII. `principal` is for the
-    application alone: the one that it takes the client for.
+    application alone: the one that it takes the client for. `reason` is for the application to say
+    why it refuses; it goes to those who log.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     id: bytes
     _responder: Responder
     principal: Any = None
+    reason: str = ""
 
     @property
     def client(self) -> IAddress:
@@ -131,10 +133,10 @@ class Exchange:
     """One answer that has ended, for those who log and count.
 
     `id` is its X-Request-Id. `request` is None if the wire refused it before it was dispatched;
-    `reason` says why the wire answered with an error of its own. `code` is 0 if the client went
-    before it was answered. `sent` counts the bytes of the body that the transport took, `seconds`
-    go from the end of the head to the end of the answer. `is_cut_off`: the client did not get the
-    whole of it.
+    `reason` says why it was refused. `code` is 0 if the client went before it was answered. `sent`
+    counts the bytes of the answer's body that the transport took, `received` those of the request's
+    that came. From the end of the request's head it took `first` seconds to the first byte of the
+    answer, `seconds` to its end. `is_cut_off`: the client did not get the whole of it.
     """
 
     client: IAddress
@@ -142,6 +144,8 @@ class Exchange:
     request: Request | None
     code: int
     sent: int
+    received: int
+    first: float
     seconds: float
     is_cut_off: bool = False
     reason: str = ""
@@ -150,7 +154,16 @@ class Exchange:
 class Teller:
     """Tells of each answer to one client when it has ended."""
 
-    __slots__ = ("_answered", "_begun", "_client", "_request", "_seconds", "is_heard")
+    __slots__ = (
+        "_answered",
+        "_begun",
+        "_client",
+        "_first",
+        "_request",
+        "_seconds",
+        "is_heard",
+        "on_head",
+    )
 
     def __init__(self, factory: Listening, client: IAddress) -> None:
         self._answered = factory.answered
@@ -159,12 +172,17 @@ class Teller:
         self._seconds = factory.seconds
         self._client = client
         self._request: Request | None = None
-        self._begun = 0.0
+        self._begun = self._first = 0.0
+        #: What is to be called when the first bytes of an answer are about to be written.
+        self.on_head = None if self._answered is None else self._begin_answer
 
     def begin(self, request: Request) -> None:
         """The head of a request has come."""
         self._request = request
-        self._begun = self._seconds()
+        self._begun = self._first = self._seconds()
+
+    def _begin_answer(self) -> None:
+        self._first = self._seconds()
 
     def end(self) -> None:
         """The client is gone. Tell of a request that it was not answered."""
@@ -184,10 +202,22 @@ class Teller:
         if self._answered is None:
             return
         if isinstance(request, Request):
-            name, read, seconds = request.id, request, self._seconds() - self._begun
+            exchange = Exchange(
+                self._client,
+                request.id,
+                request,
+                code,
+                sent,
+                request.body.size,
+                self._first - self._begun,
+                self._seconds() - self._begun,
+                is_cut_off,
+                reason or request.reason,
+            )
         else:
-            name, read, seconds = request, None, 0.0
-        exchange = Exchange(self._client, name, read, code, sent, seconds, is_cut_off, reason)
+            exchange = Exchange(
+                self._client, request, None, code, sent, 0, 0.0, 0.0, is_cut_off, reason
+            )
         try:
             self._answered(exchange)
         except Exception:

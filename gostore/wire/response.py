@@ -366,7 +366,7 @@ class Sending:
         if isinstance(piece, Stretch):
             self._stretch = piece
             if head:
-                self._outlet.write(b"", head)
+                self._outlet.write(head, b"")
         else:
             self._left -= length
             if self._is_chunked:

@@ -14,12 +14,12 @@ from typing import Any, cast
 from twisted.application.service import Application, IServiceCollection, Service
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.daemon import process
-from gostore.daemon.process import Process, forget_stale_pid, leave, quiet_observer, refuse
+from gostore.daemon import process, signals
+from gostore.daemon.process import Process, forget_stale_pid, leave, refuse
 from gostore.daemon.signals import ENDING
 from gostore.tap import Options
 from tests.test_tap import temporary
@@ -41,6 +41,30 @@ class ProcessReactor(Clock):
         self.stops += 1
         if self.stops > 1:
             raise ReactorNotRunning("Can't stop reactor that isn't running.")
+
+
+class LateReactor(ProcessReactor):
+    """A reactor that calls when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Any] = []
+
+    def callFromThread(self, call: Any, *arguments: object) -> None:
+        """Keep the call."""
+        self.waiting.append(call)
+
+
+class Part:
+    """A part of the daemon that counts how often it is reloaded."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def reload(self) -> str:
+        """Count."""
+        self.times += 1
+        return ""
 
 
 class StalePidTests(SynchronousTestCase):
@@ -98,7 +122,7 @@ class ProcessTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Leave Python's gc and the signals as they were."""
-        for number in ENDING:
+        for number in (*ENDING, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.addCleanup(gc.unfreeze)
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
@@ -135,11 +159,27 @@ class ProcessTests(SynchronousTestCase):
         whole.startService()
         self.assertEqual((service.running, reactor.stops), (1, 1))
 
-    def test_nohup(self) -> None:
-        """A SIGHUP that somebody has ignored (nohup) stays ignored."""
+    def test_hangup(self) -> None:
+        """SIGHUP reloads, also below nohup; many that come before the reactor's turn are one."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        Process(ProcessReactor(), None).startService()
-        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+        reactor = LateReactor()
+        parts = [Part(), Part()]
+        Process(reactor, None, parts).startService()
+        for times in (1, 2):
+            for _ in range(100):
+                os.kill(os.getpid(), signal.SIGHUP)
+            self.assertEqual(len(reactor.waiting), 1)
+            reactor.waiting.pop()()
+            self.assertEqual([each.times for each in parts], [times, times])
+        self.assertEqual(reactor.stops, 0)
+
+    def test_hangup_at_the_start(self) -> None:
+        """A SIGHUP that came when nothing could be reloaded is heard later, once."""
+        part = Part()
+        signals._note_hangup(signal.SIGHUP, None)
+        Process(ProcessReactor(), None, [part]).startService()
+        Process(ProcessReactor(), None, [part]).startService()
+        self.assertEqual(part.times, 1)
 
     def test_leave(self) -> None:
         """Before the services start a signal is an end with status 0, and no pid file is left."""
@@ -168,23 +208,6 @@ class ProcessTests(SynchronousTestCase):
             service.setServiceParent(application)
             self.assertEqual(application.getComponent(ILogObserver, None), observer)
             self.assertEqual(list(IServiceCollection(application)), [service])
-
-    def test_quiet_observer(self) -> None:
-        """The observer writes to the log file that twistd was given, and no debug messages."""
-        path = temporary(self) / "gostore.log"
-        observer = quiet_observer({"nodaemon": True, "logger": None, "logfile": str(path)})
-        assert observer is not None
-        log = Logger(observer=observer)
-        log.debug("not this")
-        log.info("but this")
-        text = path.read_text()
-        self.assertIn("but this", text)
-        self.assertNotIn("not this", text)
-
-    def test_no_quiet_observer(self) -> None:
-        """Where twistd has an observer of the user's, or is not there, its choice stands."""
-        self.assertIsNone(quiet_observer({"nodaemon": True, "logger": print, "logfile": None}))
-        self.assertIsNone(quiet_observer({}))
 
 
 class RefuseTests(SynchronousTestCase):

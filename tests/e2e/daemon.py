@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -77,7 +78,9 @@ class Daemon(TrialDaemon):
         """Start it with its log in a file, which nothing here reads but this."""
         self.launch(twistd=("--logfile", str(log)))
         eventually(lambda: log.exists() and "Recovery: " in log.read_text(), "it serves")
-        self.port = int(log.read_text().partition(f"http://{self.host}:")[2].split()[0])
+        found = re.search(rf"http://{re.escape(self.host)}:([0-9]+)", log.read_text())
+        assert found is not None
+        self.port = int(found[1])
         return self
 
     def close(self) -> None:

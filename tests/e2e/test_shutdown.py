@@ -39,12 +39,11 @@ def staged(daemon: Daemon, count: int) -> None:
     eventually(lambda: sum(name.startswith(".new-") for name in daemon.names()) == count, "stages")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_grace(make_daemon: Make, number: signal.Signals) -> None:
     """Uploads that end within the grace are answered; the others are given up; status 0."""
-    # Below nohup it would ignore a SIGHUP. The grace is long enough for a slow machine to send.
-    wrapper = ("env", "--default-signal=HUP")
-    daemon = make_daemon("--shutdown-grace", "4", wrapper=wrapper).start()
+    # The grace is long enough for a slow machine to send.
+    daemon = make_daemon("--shutdown-grace", "4").start()
     good = [begin(daemon, f"good/{n}", b"half", 8) for n in range(5)]
     idle = [begin(daemon, f"idle/{n}", b"half", 8) for n in range(5)]
     staged(daemon, 10)
@@ -219,9 +218,9 @@ def test_start_interrupted(tmp_path: Path) -> None:
     told = re.search("moments: ([0-9]+)", interrupt(tmp_path, signal.SIGTERM, 0))
     assert told is not None
     last = int(told[1])
-    signals = cycle((signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    signals = cycle((signal.SIGTERM, signal.SIGINT))
     for at, number in zip(range(1, last, last // (200 if SOAK else 8)), signals, strict=False):
-        interrupt(tmp_path, number, at, "env", "--default-signal=HUP")
+        interrupt(tmp_path, number, at)
 
 
 def test_start_interrupted_as_process_1(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ class FakeRequest:
             joined[name] = joined[name] + b", " + value if name in joined else value
         self.headers = Headers(pairs, joined)
         self.id = b"1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+        self.reason = ""
         self.is_secure = False
         self.principal: Any = None
         self.server: object = IPv4Address("TCP", "192.0.2.1", 7777)

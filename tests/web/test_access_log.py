@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.web.access_log import log_answer
-from gostore.wire import HTTPFactory, Limits
-from tests.wire.support import ID, Client, Store, Turning, head
+from gostore.web.access_log import AccessLogFormat, log_answer
+from gostore.wire import Exchange, HTTPFactory, Limits, Request
+from tests.wire.support import ID, Client, Pieces, Store, Turning, head, responder
 
 SECRET = b"s3cr3t"
 
@@ -88,3 +93,120 @@ class AccessLogTests(SynchronousTestCase):
         ):
             [line] = self.logged(sent)
             self.assertNotIn(SECRET.decode(), line)
+
+
+class LineTests(SynchronousTestCase):
+    """The lines of the access log."""
+
+    def line(
+        self,
+        form: AccessLogFormat,
+        *sent: bytes,
+        app: Callable[[Request], None] | None = None,
+        peer: object = None,
+    ) -> str:
+        """The line for what a client sends in pieces, with a second between each two."""
+        told: list[Exchange] = []
+        app = app or Store()
+        clock = Turning()
+        factory = HTTPFactory(app, Limits(), clock, answered=told.append)
+        factory.new_id = lambda: ID
+        client = Client(app, factory=factory, peer=peer)
+        for data in sent:
+            client.send(data)
+            clock.advance(1)
+        client.lose()
+        [exchange] = told
+        return form.form(1790000000.25, exchange)
+
+    def test_combined(self) -> None:
+        """As Apache's, then the id, bytes in, seconds to the first and last byte, the reason."""
+        sent = head(
+            b'User-Agent: a "b"\\\xe9',
+            b"Referer: http://x/?token=s3cr3t",
+            b"Content-Length: 4",
+            line=b'PUT /a%20b"?token=s3cr3t HTTP/1.1',
+        )
+        self.assertEqual(
+            self.line(AccessLogFormat.COMBINED, sent, b"data"),
+            '192.0.2.1 - - [21/Sep/2026:14:13:20 +0000] "PUT /a%20b\\" HTTP/1.1" 200 0'
+            ' "-" "a \\"b\\"\\\\\\u00e9" '
+            f'{ID.decode()} 4 1.000000 1.000000 "-"\n',
+        )
+
+    def test_refused(self) -> None:
+        """What the wire does not read has no request line; the reason is told."""
+        line = self.line(AccessLogFormat.COMBINED, head(host=b""), peer=UNIXAddress(None))
+        self.assertTrue(line.startswith('- - - [21/Sep/2026:14:13:20 +0000] "-" 400 57 "-" "-" '))
+        self.assertTrue(line.endswith(' 0 0.000000 0.000000 "A Host header field is required"\n'))
+
+    def test_gone(self) -> None:
+        """A client that went before its answer has 499, as in nginx."""
+        line = self.line(AccessLogFormat.COMBINED, head(b"Content-Length: 4") + b"da")
+        self.assertIn(' 499 0 "-" "-" ', line)
+        self.assertTrue(line.endswith(' 2 0.000000 1.000000 "the client went away"\n'))
+
+    def test_json(self) -> None:
+        """An object on one line, without what is not known."""
+        agent = b"User-Agent: curl"
+        line = self.line(AccessLogFormat.JSON, head(agent, line=b"GET /a?token=s3cr3t HTTP/1.1"))
+        self.assertEqual(line.count("\n"), 1)
+        self.assertEqual(
+            json.loads(line),
+            {
+                "time": "2026-09-21T14:13:20.250Z",
+                "client": "192.0.2.1",
+                "id": ID.decode(),
+                "method": "GET",
+                "path": "/a",
+                "status": 200,
+                "received": 0,
+                "sent": 2,
+                "first": 0.0,
+                "seconds": 0.0,
+                "agent": "curl",
+            },
+        )
+        line = self.line(AccessLogFormat.JSON, b"NONSENSE\r\n\r\n", peer=UNIXAddress(None))
+        self.assertEqual(
+            json.loads(line).keys(),
+            {"time", "id", "status", "received", "sent", "first", "seconds", "reason"},
+        )
+
+    def test_reason(self) -> None:
+        """The application says why it refuses."""
+
+        def app(request: Request) -> None:
+            request.reason = "foo does not exist\u2028"
+            request.respond(404, (), b"")
+
+        line = self.line(AccessLogFormat.JSON, head(), app=app)
+        self.assertEqual(json.loads(line)["reason"], "foo does not exist\u2028")
+        self.assertTrue(line.isascii())
+
+    def test_principal(self) -> None:
+        """Who it was is the user, in quotes if the name is no word."""
+        for name, user in (("alice", "alice"), ("a b", '"a b"')):
+
+            def app(request: Request, name: str = name) -> None:
+                request.principal = SimpleNamespace(name=name)
+                request.respond(200, (), b"")
+
+            line = self.line(AccessLogFormat.COMBINED, head(), app=app)
+            self.assertTrue(line.startswith(f"192.0.2.1 - {user} ["), line)
+            line = self.line(AccessLogFormat.JSON, head(), app=app)
+            self.assertEqual(json.loads(line)["principal"], name)
+
+    def test_first_byte(self) -> None:
+        """The first byte of a source that takes its time comes when it is read, not before."""
+        pieces: list[Deferred[bytes]] = [Deferred(), Deferred()]
+        source = Pieces([*pieces], length=6)
+        told: list[Exchange] = []
+        clock = Turning()
+        app = responder(200, (), lambda: source)
+        client = Client(app, factory=HTTPFactory(app, Limits(), clock, answered=told.append))
+        client.send(head())
+        for piece in pieces:
+            clock.advance(1)
+            piece.callback(b"abc")
+        self.assertEqual([(each.first, each.seconds) for each in told], [(1.0, 2.0)])

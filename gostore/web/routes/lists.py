@@ -55,7 +55,7 @@ class Lists:
     ) -> None:
         self._store = store
         self._turns = None if clock is None else Turns(clock)
-        self._places = Places(max_lists)
+        self.places = Places(max_lists)
         self._wall = wall
 
     @app.route("/", methods=["GET"])
@@ -99,10 +99,10 @@ class Lists:
         if request.principal is not None and (scope := request.principal.scope) is not None:
             query = evolve(query, seek=scope.seek)
         address = getattr(request.client, "host", None)
-        if not self._places.take(address):
+        if not self.places.take(address):
             text = "Too many lists are being made; try again later"
             raise Refusal(503, text, {b"retry-after": b"%d" % RETRY_AFTER})
-        leave = partial(self._places.leave, address)
+        leave = partial(self.places.leave, address)
         page = listing.Document(self._store, query, int(self._wall()), self._turn, leave)
         try:
             await page.begin(lambda: request.is_awaited)

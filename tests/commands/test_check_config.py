@@ -1,0 +1,46 @@
+"""Tests for gostore.commands.check_config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gostore.commands import main as cli
+from tests.e2e.test_tls import Authority, certify
+
+
+def test_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file with every setting, and one with a certificate, are fine: status 0."""
+    shown = Path(__file__).parent.parent.parent / "tap.conf"
+    assert cli.main(["check-config", str(shown)]) == 0
+    certify(tmp_path)
+    own = tmp_path / "own.conf"
+    files = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    own.write_text(f"[gostore]\nlisten = ssl:443:{files}\n    unix:{tmp_path}/socket\n")
+    assert cli.main(["check-config", str(own)]) == 0
+    assert capsys.readouterr().out == f"{shown} is fine\n{own} is fine\n"
+
+
+def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake is told with file, line and reason, as the daemon would: status 2."""
+    own = tmp_path / "own.conf"
+    own.write_text("[gostore]\nmax-uploads = many\n")
+    assert cli.main(["check-config", str(own)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"gostore: {own}, line 2: max-uploads: 'many' is not a whole number")
+    assert cli.main(["check-config", f"{own}.missing"]) == 2
+    assert capsys.readouterr().err == f"gostore: {own}.missing: No such file or directory\n"
+
+
+def test_key_of_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that does not fit its certificate is a mistake."""
+    certify(tmp_path)
+    (tmp_path / "key.pem").write_bytes(Authority("other").private)
+    own = tmp_path / "own.conf"
+    files = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    own.write_text(f"[gostore]\nlisten = ssl:443:{files}\n")
+    assert cli.main(["check-config", str(own)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"gostore: {own}, line 2: listen: 'ssl:443:")
+    assert "Certificate public and private keys do not match" in said
