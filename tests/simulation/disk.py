@@ -577,7 +577,7 @@ class SimulatedDisk(Disk):
             raise _error(errno.ENOENT)
         return self._stat(inode)
 
-    def peek(self, name: str, dir_fd: int) -> os.stat_result:  # type: ignore[override]
+    def peek(self, name: str, *, dir_fd: int) -> os.stat_result:  # type: ignore[override]
         return self.lstat(name, dir_fd)
 
     def ctime_trusted(self, dir_fd: int) -> bool:  # type: ignore[override]

@@ -750,8 +750,8 @@ RECORD_MUTANTS = (
     Mutant(
         "a record in the cache is trusted for the size of its file",
         "volume.recovery.scan",
-        'if stamp_of(peek(f"{name}/{STATE}", root)) != stamp:',
-        'if peek(f"{name}/{STATE}", root).st_size != stamp[2]:',
+        'if stamp_of(peek(f"{name}/{STATE}", dir_fd=root)) != stamp:',
+        'if peek(f"{name}/{STATE}", dir_fd=root).st_size != stamp[2]:',
         records.edited,
     ),
     Mutant(

@@ -119,14 +119,14 @@ class RecordWriter:
     raise OSError.
     """
 
-    def __init__(self, directory: Directory, reserve: int, recent: int = RECENT) -> None:
+    def __init__(self, directory: Directory, reserve: int, recent: int | None = None) -> None:
         """``reserve`` is how many bytes of the file system stay free.
 
-        State files that changed in the last ``recent`` nanoseconds are left out.
+        State files that changed in the last ``recent`` nanoseconds are left out, by default RECENT.
         """
         self._directory = directory
         self._reserve = reserve
-        self._recent = recent
+        self._recent = RECENT if recent is None else recent
         self._fd = -1
         self._since = 0
         self._old = read_records(directory)
@@ -168,9 +168,10 @@ class RecordWriter:
     def _is_true(self, blob: Committed, stamp: Stamp) -> bool:
         directory = self._directory
         try:
-            return stamp_of(directory.disk.peek(f"{blob.id}/{STATE}", directory.root)) == stamp
+            found = directory.disk.peek(f"{blob.id}/{STATE}", dir_fd=directory.root)
         except OSError:
             return False
+        return stamp_of(found) == stamp
 
     def _known(self, blob: Committed) -> tuple[Committed, Stamp] | None:
         """Return what the old cache has of a blob, and go on behind it."""

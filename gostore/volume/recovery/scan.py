@@ -150,9 +150,9 @@ class Scan:
             if not names.get(name) or blob.id in undone or blob.location in live:
                 continue
             try:
-                if stamp_of(peek(f"{name}/{STATE}", root)) != stamp:
+                if stamp_of(peek(f"{name}/{STATE}", dir_fd=root)) != stamp:
                     continue
-                check_data(peek(f"{name}/{DATA}", root), blob.size)
+                check_data(peek(f"{name}/{DATA}", dir_fd=root), blob.size)
             except (OSError, DataDamaged):
                 continue
             del names[name]
