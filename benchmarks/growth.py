@@ -20,6 +20,7 @@ from benchmarks import holds, loads, measures, servers
 from benchmarks.loads import Sample
 from benchmarks.report import number, ratios
 from benchmarks.servers import Daemons, Running, Server
+from benchmarks.starts import write_records
 from gostore import statefile
 from gostore.blob import MAX_ID, Blob
 from gostore.volume.disk import Disk
@@ -172,6 +173,7 @@ class Measurement:
         if self.blobs >= MANY:
             self._without_records()
             self._start(evolve(daemons.pair()[0], name=WITHOUT_RECORDS), number, [])
+            write_records(self.base / "data")
         self._start(now, number, [read] if number else [read, written])
         if number == 0:
             remove_others(self.base / "data", self.blobs)

@@ -37,9 +37,11 @@ from benchmarks.holds import Hold
 from benchmarks.loads import Sample
 from benchmarks.report import Spread, number, ratios, spread, table
 from benchmarks.results import Heading, Results
+from benchmarks.starts import write_records
 from benchmarks.sustained import Sustained
 from benchmarks.targets import Target
 from benchmarks.watched import Watch
+from gostore.volume.recovery import records
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
@@ -303,6 +305,21 @@ class GrowthTests(SynchronousTestCase):
         found = scan(volume)
         self.assertEqual(sorted(found.live), [f"grown-{number}" for number in range(5)])
         self.assertEqual(str(evolve(found, live={})), str(Findings(generation=5, ids=found.ids)))
+
+    def test_write_records(self) -> None:
+        """The next start need not read a record."""
+        path = Path(self.mktemp()).absolute()
+        growth.make(path, 0, 3, flush=False)
+        self.patch(records, "RECENT", -(1 << 60))
+        volume = Volume(str(path))
+        volume.look()
+        self.addCleanup(volume.close)
+        if not volume.disk.ctime_trusted(volume.directory.root):
+            raise SkipTest("no cache on this file system")
+        volume.close()
+        write_records(path)
+        volume.look()
+        self.assertEqual(scan(volume).trusted, 3)
 
     def test_remove_others(self) -> None:
         """What was stored beside them is removed, and nothing else."""
