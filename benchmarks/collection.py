@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 
 from attrs import asdict, frozen
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 
 from benchmarks.installed import ROOT
+from benchmarks.sustained import LOOK, directories
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Sink
 from gostore.store.workers import Queue, Workers
@@ -34,6 +35,9 @@ RUNS = 20
 
 TOGETHER = 200
 """Blobs created, or deleted, at a time."""
+
+PATIENCE = 600.0
+"""Seconds that all runs over a data directory may take."""
 
 GARBAGE = (0, 100, 10_000)
 
@@ -113,10 +117,14 @@ def _measure(
     yield store.collect()
     for count in garbage:
         names = [f"garbage-{count}-{number}" for number in range(count)]
-        for first in range(0, count, TOGETHER):
-            some = names[first : first + TOGETHER]
-            yield gatherResults([store.create(name, Bytes(b"dead"), Details()) for name in some])
-            yield gatherResults([store.delete(name) for name in some])
+        some = [names[first : first + TOGETHER] for first in range(0, count, TOGETHER)]
+        for each in some:
+            yield gatherResults([store.create(name, Bytes(b"dead"), Details()) for name in each])
+        # What is deleted before its files are made never has any, and is no garbage.
+        while len(directories(Path(directory))) < live + count:
+            yield deferLater(reactor, LOOK, lambda: None)
+        for each in some:
+            yield gatherResults([store.delete(name) for name in each])
         runs = Collection(live, count, [], [])
         for _ in range(1 if count else RUNS):
             workers.times.clear()
@@ -135,6 +143,7 @@ def measure(directory: Path, garbage: list[int]) -> list[Collection]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.collection", str(directory), *map(str, garbage)],
         cwd=ROOT,
+        timeout=PATIENCE,
         check=True,
         stdout=subprocess.PIPE,
         text=True,

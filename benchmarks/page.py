@@ -202,7 +202,8 @@ def pages(found: Results, second: Results | None) -> dict[Path, str]:
 
 def text(found: Results) -> str:
     """All tables of what was measured, for a terminal."""
-    return "\n\n".join(each for each in tables(found).values() if each != NOTHING) + "\n"
+    all_tables = "\n\n".join(each for each in tables(found).values() if each != NOTHING)
+    return "\n".join(row for row in all_tables.splitlines() if "| not measured |" not in row) + "\n"
 
 
 def committed() -> tuple[Results, Results | None]:
