@@ -7,6 +7,7 @@ import itertools
 import os
 import tracemalloc
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from hypothesis import settings
@@ -93,6 +94,12 @@ class Pair:
     def connect(self) -> None:
         """Begin anew, on connections of their own."""
         self.cached, self.plain = self._with.connect(), self._without.connect()
+
+    def beside(self) -> Pair:
+        """More clients of the same daemons."""
+        other = copy(self)
+        other.connect()
+        return other
 
     @property
     def saved(self) -> int:
@@ -190,6 +197,18 @@ class SameTests(SynchronousTestCase):
                     for _ in range(3):
                         pair.send(get(target, *fields))
             self.assertGreater(len(pair.answers), 5)
+
+    def test_side_by_side(self) -> None:
+        """What one client's fields say changes nothing for another."""
+        one = Pair(self.store)
+        for target, fields in itertools.product(self.targets[:8], self.fields()):
+            with self.subTest(target=target, fields=fields):
+                one.send(get(target))
+                two = one.beside()
+                for _ in range(2):
+                    two.send(get(target, *fields))
+                    one.send(get(target))
+        self.assertGreater(one.saved, len(self.targets[:8]) * len(self.fields()))
 
     def test_versions_and_methods(self) -> None:
         """An old client, a HEAD and a write are answered as ever between two GETs."""
@@ -489,6 +508,12 @@ class KeptTests(SynchronousTestCase):
         lines.append(self.keep(self.committed("a", 1000), cache))
         found = [cache.find(line) is not None for line in lines]
         self.assertEqual(found, [True, False, True, True, True])
+
+    def test_again(self) -> None:
+        """An answer that is kept anew takes the room of the one before."""
+        cache = self.cache(8000)
+        lines = [self.keep(self.committed(name, 1000), cache) for name in "bc" + 9 * "a"]
+        self.assertEqual([line for line in lines if cache.find(line) is None], [])
 
     def test_too_large(self) -> None:
         """An answer larger than the cache does not empty it."""

@@ -177,6 +177,7 @@ class RepresentationTests(SynchronousTestCase):
             "content-security-policy": "script-src *",
             "content-length": "0",
             "X-Gostore-Meta-Case": "1",
+            "x-gostore-meta-CASE": "1",
             "x-gostore-meta-a\r\nset-cookie": "a=b",
             "x-gostore-meta-é": "1",
             "x-gostore-meta-split": "1\r\nset-cookie: a=b",

@@ -152,7 +152,7 @@ class Blobs:
             except errors.NotFound:
                 continue  # It has been collected. Now there is another blob here, or none.
             answer = await _sent(representation, fields, content, spans)
-            if self._answers is not None and spans is None:
+            if self._answers is not None:
                 self._answers.keep(request, representation, answer, content.good_for)
             return answer
         raise errors.Busy(f"{location} changes too often to be read", retry_after=1)
