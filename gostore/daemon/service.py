@@ -218,8 +218,7 @@ def build(
         max_open_files=share_of_files(10),
     )
     browsers = Browsers(settings.hosts)
-    answers = AnswerCache(settings.memory_cache, store.is_current)
-    put_creates, stores_forms = settings.put_creates, settings.store_forms
+    answers = AnswerCache(settings.memory_cache, store)
     checks: dict[str, Check] = {}
     watch = None
     if settings.access is not None:
@@ -229,7 +228,7 @@ def build(
             refuse(str(error))
         checks["access"] = lambda: watch.error
     lists = Lists(store, reactor, max_lists=settings.max_lists)
-    blobs = Blobs(store, answers, put_creates=put_creates, stores_forms=stores_forms)
+    blobs = Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms)
     dispatcher = Dispatcher(
         [blobs, lists, Status(store, checks)],
         browsers,

@@ -245,6 +245,10 @@ class BlobStore:
         """Open the bytes of a blob that `get` returned; see `Reader.content`."""
         return self._reader.content(blob)
 
+    def read_now(self, location: str) -> tuple[Committed, bytes, float] | None:
+        """Give a small blob and its bytes, if they are at hand; see `Reader.read_now`."""
+        return self._reader.read_now(location)
+
     def is_current(self, blob: Committed) -> bool:
         """Say whether a blob is still what its location has; see `Index.is_current`."""
         return self.index.is_current(blob)

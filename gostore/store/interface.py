@@ -171,13 +171,6 @@ class Content(Protocol):
     def size(self) -> int:
         """How many bytes there are."""
 
-    @property
-    def good_for(self) -> float:
-        """For how many seconds whoever has all the bytes may go on giving them to readers.
-
-        At most `VERIFIED_FOR` after they were compared with their digest; 0 if they were not.
-        """
-
     def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
         """Read exactly ``length`` bytes from within the blob, at most 1 MiB; at once if at hand.
 
@@ -259,6 +252,13 @@ class Store(Protocol):
 
     def content(self, blob: Committed) -> Deferred[Content]:
         """Open a blob that `get` returned. Fails with NotFound if it was collected since."""
+
+    def read_now(self, location: str) -> tuple[Committed, bytes, float] | None:
+        """Give a small blob and all of its bytes, if they are at hand; else `get` tells why not.
+
+        Whoever keeps the bytes may go on giving them to readers for so many seconds, at most
+        `VERIFIED_FOR` after they were compared with their digest.
+        """
 
     def is_current(self, blob: Committed) -> bool:
         """Say whether a blob that `get` returned is still what its location has, undamaged."""

@@ -36,13 +36,12 @@ log = Logger()
 
 
 class SmallContent:
-    """A blob that is in memory as a whole, and verified: it is ``good_for`` so many seconds."""
+    """A blob that is in memory as a whole, and verified."""
 
-    __slots__ = ("_data", "good_for", "size")
+    __slots__ = ("_data", "size")
 
-    def __init__(self, data: bytes, good_for: float = VERIFIED_FOR) -> None:
+    def __init__(self, data: bytes) -> None:
         self.size = len(data)
-        self.good_for = good_for
         self._data = data
 
     def read(self, offset: int, length: int) -> bytes:
@@ -62,8 +61,6 @@ class SmallContent:
 
 class FileContent:
     """A blob's open data.raw."""
-
-    good_for = 0.0
 
     def __init__(self, reader: Reader, blob: Committed, file: OpenFile) -> None:
         self.size = blob.size
@@ -206,20 +203,44 @@ class Reader:
         file = self.files.at_hand(blob)
         if file is not None:
             try:
-                data = self.volume.read_now(file.fd, blob.size)
+                data = self._read_now(blob, file)
                 if data is not None:
-                    good_for = self.files.good_for(file)
-                    if not 0 < good_for <= VERIFIED_FOR:  # The clock may have been set back.
-                        verified(data, blob)
-                        self.files.verified(file)
-                        good_for = VERIFIED_FOR
-                    return succeed(SmallContent(data, good_for))
+                    return succeed(SmallContent(data))
             except (OSError, DataDamaged):
                 return fail(self.failed(Failure(), blob))
         opened = self.files.open(blob) if file is None else self.files.use(blob)
         return opened.addCallback(self._read_small, blob).addCallbacks(
             SmallContent, self._opening_failed, errbackArgs=(blob,)
         )
+
+    def read_now(self, location: str) -> tuple[Committed, bytes, float] | None:
+        """Give the small blob at a location with its bytes, if they are at hand and right.
+
+        Those bytes are good for so many seconds. If anything is wrong, `content` says what.
+        """
+        blob = self._index.blob(location)
+        if blob is None or blob.size > SMALL_BLOB or blob.sha256 is None:
+            return None
+        file = self.files.at_hand(blob)
+        if file is None:
+            return None
+        try:
+            data = self._read_now(blob, file)
+        except (OSError, DataDamaged):
+            return None
+        return None if data is None else (blob, data, self.files.good_for(file))
+
+    def _read_now(self, blob: Committed, file: OpenFile) -> bytes | None:
+        """Read a small blob if the page cache has it, and verify it if that is due.
+
+        Raises OSError and DataDamaged.
+        """
+        data = self.volume.read_now(file.fd, blob.size)
+        # A clock that was set back makes no minute longer.
+        if data is not None and not 0 < self.files.good_for(file) <= VERIFIED_FOR:
+            verified(data, blob)
+            self.files.verified(file)
+        return data
 
     def _read_small(self, file: OpenFile, blob: Committed) -> Deferred[bytes]:
         def leave(result: T) -> T:

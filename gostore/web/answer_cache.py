@@ -5,10 +5,12 @@ never given once the location has another blob, a damaged one, or none.
 
 Only a plain GET is answered from here: its fields are all in `PLAIN`, and so change nothing about
 the answer. An answer may come to depend on any other field without a thought about this cache.
+What is not kept, but at hand in the page cache, is answered as directly.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import OrderedDict
@@ -17,10 +19,12 @@ from collections.abc import Callable, Iterable
 from attrs import define
 
 from gostore.blob import Committed
+from gostore.store.interface import Store
 from gostore.text import wall_seconds
-from gostore.web.answers import Answer
+from gostore.web.answers import Refusal
+from gostore.web.fields.locations import STORE, decode_location
 from gostore.web.fields.representation import Representation
-from gostore.wire import Headers, PreparedFields, Request, response_head
+from gostore.wire import Headers, response_head
 
 PLAIN = frozenset(
     {
@@ -40,6 +44,10 @@ PLAIN = frozenset(
 
 OVERHEAD = 768
 """Bytes that an answer takes in memory beside its texts: objects, and its place in the cache."""
+
+
+# The GET of a location, without a query; any other is no business of the cache.
+_LINE = re.compile(rb"GET /store/([!->@-~]*[!-.0->@-~]) HTTP/1\.1")
 
 
 def is_plain(headers: Headers) -> bool:
@@ -69,13 +77,13 @@ class AnswerCache:
     def __init__(
         self,
         capacity: int,
-        is_current: Callable[[Committed], bool],
+        store: Store,
         seconds: Callable[[], float] = time.monotonic,
         wall: Callable[[], int] = wall_seconds,
     ) -> None:
         """``seconds`` is a clock that is never set, ``wall`` the one that Date has."""
         self._capacity = capacity
-        self._is_current = is_current
+        self._store = store
         self._seconds = seconds
         self._wall = wall
         # By the request line, the oldest first.
@@ -86,70 +94,60 @@ class AnswerCache:
         return len(self._kept)
 
     def find(self, line: bytes) -> KeptAnswer | None:
-        """The answer to a plain GET with this request line, if there is one that is good."""
-        kept = self._kept.get(line)
-        if kept is None:
-            return None
-        if (
-            kept.until > self._seconds()
-            and kept.modified <= self._wall()
-            and self._is_current(kept.blob)
-        ):
-            return kept
-        self._drop(line)
-        return None
+        """The answer to a plain GET with this request line, if it is kept or can be made at once.
 
-    def keep(
-        self, request: Request, representation: Representation, answer: Answer, good_for: float
-    ) -> None:
-        """Keep the answer to a request for a whole blob, if that was a plain GET.
-
-        Its bytes are good for so many seconds more.
+        Any other GET has to be dispatched.
         """
-        fields, body = answer.fields, answer.body
-        if (
-            good_for <= 0
-            or not _is_plain_get(request)
-            or not isinstance(body, bytes)
-            or not isinstance(fields, PreparedFields)
-            or representation.sent != representation.modified
-        ):
-            return
-        line = b"GET %b HTTP/1.1" % request.target
-        head = response_head(200, fields, len(body), b"")
-        blob = representation.blob
-        texts = (line, head, body, request.path, *_texts(blob))
-        # So many texts are always there, and part of the overhead. Metadata may be many more.
-        size = sum(map(sys.getsizeof, texts)) + OVERHEAD + 64 * (len(texts) - 5)
-        self._drop(line)
-        if size > self._capacity:
-            return
-        self._size += size
-        until = self._seconds() + good_for
-        kept = KeptAnswer(head, body, request.path, blob, representation.sent, until, size)
-        self._kept[line] = kept
-        while self._size > self._capacity:
-            _, oldest = self._kept.popitem(last=False)
-            self._size -= oldest.size
-
-    def _drop(self, line: bytes) -> None:
-        kept = self._kept.pop(line, None)
+        kept = self._kept.get(line)
         if kept is not None:
+            if (
+                kept.until > self._seconds()
+                and kept.modified <= self._wall()
+                and self._store.is_current(kept.blob)
+            ):
+                return kept
+            del self._kept[line]
             self._size -= kept.size
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return None
+        made = self._make(match[1].decode("ascii"), sys.getsizeof(line))
+        if made is not None:
+            self._keep(line, made)
+        return made
 
+    def _make(self, raw: str, length: int) -> KeptAnswer | None:
+        """Make the answer to a GET of a raw location, whose line takes so many bytes."""
+        try:
+            found = self._store.read_now(decode_location(raw))
+        except Refusal:
+            return None
+        if found is None:
+            return None
+        blob, body, good_for = found
+        now = self._wall()
+        representation = Representation.of(blob, now)
+        if representation.modified > now:
+            return None  # Its Last-Modified moves on with the clock.
+        head = response_head(200, representation.headers, len(body), b"")
+        path = STORE + raw
+        texts = (head, body, path, *_texts(blob))
+        # So many texts are always there, and part of the overhead. Metadata may be many more.
+        size = OVERHEAD + length + sum(map(sys.getsizeof, texts)) + 64 * (len(texts) - 4)
+        until = self._seconds() + good_for
+        return KeptAnswer(head, body, path, blob, representation.sent, until, size)
 
-def _is_plain_get(request: Request) -> bool:
-    """Whether the request line of a GET, as HTTP/1.1 has it, tells all about the request."""
-    return (
-        request.method == "GET"
-        and request.version == (1, 1)
-        and not request.query
-        # The host of another target counts more than the field Host.
-        and request.target.startswith(b"/")
-        and request.headers.parsed(is_plain)
-    )
+    def _keep(self, line: bytes, made: KeptAnswer) -> None:
+        if made.size <= self._capacity:
+            self._kept[line] = made
+            self._size += made.size
+            while self._size > self._capacity:
+                _, oldest = self._kept.popitem(last=False)
+                self._size -= oldest.size
 
 
 def _texts(blob: Committed) -> Iterable[str]:
     """What a blob that has been replaced may keep in memory for its answer alone."""
-    return (blob.location, *(blob.metadata or ()), *(blob.metadata or {}).values())
+    if blob.metadata is None:
+        return (blob.location,)
+    return (blob.location, *blob.metadata, *blob.metadata.values())

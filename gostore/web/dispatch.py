@@ -54,7 +54,7 @@ def _step(result: object, coroutine: Coroutine[Any, Any, Answer]) -> Answer | De
 class Dispatcher:
     """Answers every request by these routes, but for what ``browsers`` and ``guard`` refuse.
 
-    ``answers`` has answers that these routes gave.
+    ``answers`` has the answers that these routes would give.
     """
 
     def __init__(

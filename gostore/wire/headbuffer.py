@@ -24,6 +24,9 @@ Head = tuple[str, bytes, str, str, tuple[int, int], Fields]
 """Method, target, path, query, version and fields of a request, as Request has them."""
 
 
+_AROUND_URI = len(b"GET  HTTP/1.1")
+
+
 class HeadBuffer:
     """The bytes that a client sent and nobody read yet, and the heads that are in them.
 
@@ -95,7 +98,9 @@ class HeadBuffer:
             self._fields = read_fields(block[1], version, limits, self.takes_any_host)
             self._block = block
             self._repeated = block[1] + CRLF
-            self._repeated_line = limits.max_head_size - len(block[1])
+            self._repeated_line = min(
+                limits.max_head_size - len(block[1]), limits.max_uri_size + _AROUND_URI
+            )
         path, query = split_target(method, target, self.takes_any_host)
         self._go_on_at(end + 4)
         return method.decode("ascii"), target, path, query, version, self._fields
@@ -103,7 +108,8 @@ class HeadBuffer:
     def repeated_line(self) -> bytes | None:
         """The request line of the next head, if that has the same field lines as the last one.
 
-        Nothing is read: `skip_repeated` does that. The line is not checked, but for its length.
+        Nothing is read: `skip_repeated` does that. The line of a GET is not too long, and is not
+        checked otherwise.
         """
         unread, start = self.unread, self._position
         end = unread.find(CRLF, start)

@@ -21,6 +21,7 @@ from gostore.errors import (
 )
 from gostore.store.interface import (
     NO_DIGESTS,
+    SMALL_BLOB,
     Details,
     Entry,
     Figures,
@@ -42,7 +43,6 @@ class MemoryContent:
     result: Deferred[bytes] | None = None
     opened: int = 0
     closed: int = 0
-    good_for: float = 60.0
 
     @property
     def size(self) -> int:
@@ -81,6 +81,8 @@ class MemoryStore:
         self.opens_missed = 0
         #: How many of the blobs are said to be damaged.
         self.damaged = 0
+        #: For how many seconds bytes are good.
+        self.good_for = 60.0
         self.free, self.reserve = 1 << 30, 0
         #: What the writes and deletes said of who asked.
         self.origins: list[str] = []
@@ -139,6 +141,15 @@ class MemoryStore:
             return content
 
         return self._answer(open)
+
+    def read_now(self, location: str) -> tuple[Committed, bytes, float] | None:
+        found = self.blobs.get(location)
+        if self.holding or self.failure is not None or found is None:
+            return None
+        blob, content = found
+        if blob.sha256 is None or blob.size > SMALL_BLOB:
+            return None
+        return blob, content.data, self.good_for
 
     def is_current(self, blob: Committed) -> bool:
         found = self.blobs.get(blob.location)

@@ -157,7 +157,8 @@ class SmallTests(ContentCase):
         self.read("small")
         for passes, left in ((0, 60), (20, 40), (39, 1), (1, 60)):
             self.timer.time += passes
-            self.assertEqual(self.content(self.small).good_for, left)
+            _, data, good_for = self.store.read_now("small")
+            self.assertEqual((data, good_for), (b"0123456789", left))
 
     def test_verified_from_disk(self) -> None:
         """What has to come from the disk again is verified, however late the last check was."""

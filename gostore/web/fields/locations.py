@@ -26,6 +26,8 @@ rclone puts such a reference behind the URL of the list without resolving it.
 """
 # What `quote` makes of ASCII; a list of a million blobs needs it a million times.
 _ENCODED = {code: quote(chr(code), safe="/") for code in range(128)}
+# A location with no escape in it, and no segment that begins with a dot. Most are like this.
+_PLAIN = re.compile(r"[\w~-][\w.~-]*(?:/[\w~-][\w.~-]*)*", re.ASCII)
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -35,6 +37,8 @@ def decode_location(raw: str) -> str:
     It is percent-decoded exactly once, as strict UTF-8, and neither normalised nor case-folded.
     Raises Refusal: 414 if it is too long, 400 if it is no location.
     """
+    if len(raw) <= LOCATION_BYTES and _PLAIN.fullmatch(raw):
+        return raw
     if raw.startswith("./"):
         raw = _DOT.sub("", raw)
     if len(raw) > 3 * LOCATION_BYTES:

@@ -9,7 +9,6 @@ from gostore import errors
 from gostore.access.grants import Principal, Verb
 from gostore.blob import Committed
 from gostore.store.interface import Content, Details, Store
-from gostore.web.answer_cache import AnswerCache
 from gostore.web.answers import Answer, Refusal
 from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
@@ -42,7 +41,7 @@ class Blobs:
     """Creates, replaces, deletes and reads the blobs of a store.
 
     With ``put_creates`` a plain PUT creates a blob where there is none. With ``stores_forms`` a
-    multipart/form-data body is stored as it is. ``answers`` keeps the answers to plain GETs.
+    multipart/form-data body is stored as it is.
     """
 
     app = Klein()
@@ -51,13 +50,11 @@ class Blobs:
     def __init__(
         self,
         store: Store,
-        answers: AnswerCache | None = None,
         *,
         put_creates: bool = False,
         stores_forms: bool = False,
     ) -> None:
         self._store = store
-        self._answers = answers
         self._put_creates = put_creates
         self._stores_forms = stores_forms
         self._representations = RepresentationCache()
@@ -151,10 +148,7 @@ class Blobs:
                 content = await self._store.content(blob)
             except errors.NotFound:
                 continue  # It has been collected. Now there is another blob here, or none.
-            answer = await _sent(representation, fields, content, spans)
-            if self._answers is not None:
-                self._answers.keep(request, representation, answer, content.good_for)
-            return answer
+            return await _sent(representation, fields, content, spans)
         raise errors.Busy(f"{location} changes too often to be read", retry_after=1)
 
     def _details(self, request: Request, location: str) -> Details:
