@@ -93,10 +93,11 @@ class AnswerCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, line: bytes) -> KeptAnswer | None:
+    def find(self, line: bytes, may_read: Callable[[str], bool] | None = None) -> KeptAnswer | None:
         """The answer to a plain GET with this request line, if it is kept or can be made at once.
 
-        Any other GET has to be dispatched.
+        ``may_read`` says of a location whether the client may read it now. Any other GET has to be
+        dispatched.
         """
         kept = self._kept.get(line)
         if kept is not None:
@@ -105,23 +106,27 @@ class AnswerCache:
                 and kept.modified <= self._wall()
                 and self._store.is_current(kept.blob)
             ):
-                return kept
+                return kept if may_read is None or may_read(kept.blob.location) else None
             del self._kept[line]
             self._size -= kept.size
         match = _LINE.fullmatch(line)
         if match is None:
             return None
-        made = self._make(match[1].decode("ascii"), sys.getsizeof(line))
+        raw = match[1].decode("ascii")
+        try:
+            location = decode_location(raw)
+        except Refusal:
+            return None
+        if may_read is not None and not may_read(location):
+            return None
+        made = self._make(location, STORE + raw, sys.getsizeof(line))
         if made is not None:
             self._keep(line, made)
         return made
 
-    def _make(self, raw: str, length: int) -> KeptAnswer | None:
-        """Make the answer to a GET of a raw location, whose line takes so many bytes."""
-        try:
-            found = self._store.read_now(decode_location(raw))
-        except Refusal:
-            return None
+    def _make(self, location: str, path: str, length: int) -> KeptAnswer | None:
+        """Make the answer to a GET of a location by this path, whose line takes so many bytes."""
+        found = self._store.read_now(location)
         if found is None:
             return None
         blob, body, good_for = found
@@ -130,7 +135,6 @@ class AnswerCache:
         if representation.modified > now:
             return None  # Its Last-Modified moves on with the clock.
         head = response_head(200, representation.headers, len(body), b"")
-        path = STORE + raw
         texts = (head, body, path, *_texts(blob))
         # So many texts are always there, and part of the overhead. Metadata may be many more.
         size = OVERHEAD + length + sum(map(sys.getsizeof, texts)) + 64 * (len(texts) - 4)

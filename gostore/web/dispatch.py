@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.errors import Damaged, DiskFailed
-from gostore.web.answer_cache import AnswerCache, KeptAnswer, is_plain
+from gostore.web.answer_cache import AnswerCache, is_plain
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
 from gostore.web.guard import Guard
@@ -81,15 +81,10 @@ class Dispatcher:
             self._browsers.check(request)
         except Refusal:
             return None
-        return self._answers.find if self._guard is None else self._find_granted
-
-    def _find_granted(self, line: bytes) -> KeptAnswer | None:
-        """As `AnswerCache.find`, but only what a client without credentials may read now."""
-        assert self._answers is not None and self._guard is not None
-        kept = self._answers.find(line)
-        if kept is None or not self._guard.anonymous_may_read(kept.blob.location):
-            return None
-        return kept
+        if self._guard is None:
+            return self._answers.find
+        # A plain request has no credentials. What it may read can change at any time.
+        return partial(self._answers.find, may_read=self._guard.anonymous_may_read)
 
     def dispatch(self, request: Request) -> None:
         """Answer a request, sooner or later, exactly once, whatever happens."""

@@ -515,6 +515,18 @@ class KeptTests(SynchronousTestCase):
             self.assertIsNone(self.answers.find(line.encode("latin-1")))
             self.assertEqual(self.store.reads, 0, line)
 
+    def test_may_read(self) -> None:
+        """What a client may not read is not given to it, nor read for it."""
+        asked: list[str] = []
+        line = self.keep(self.blob)
+        self.store.found = self.committed("b", 4), b"data", 60.0
+        self.store.reads = 0
+        for each, location in ((line, "a"), (b"GET /store/%62 HTTP/1.1", "b")):
+            self.assertIsNone(self.answers.find(each, lambda location: asked.append(location)))
+            self.assertEqual(asked.pop(), location)
+        self.assertEqual(self.store.reads, 0)
+        self.assertIsNotNone(self.answers.find(line, lambda location: location == "a"))
+
     def test_not_current(self) -> None:
         """An answer about a blob that is not current any more is dropped, and stays so."""
         line = self.keep(self.blob)
