@@ -139,6 +139,8 @@ class Options(usage.Options):
             elif not row.flag and self.get(row.name) is not None:
                 values[row.name] = row.parse_all(self[row.name])
         settings = make_settings(values)
+        if settings.remote_user and not (settings.trusted_proxy and settings.access):
+            raise usage.UsageError("remote-user: it needs trusted-proxy and access, too")
         paths: dict[str, str | None] = {
             "dir": settings.dir,
             "access": settings.access,

@@ -44,6 +44,7 @@ DOORS: dict[str, set[str]] = {
         "access.edit",
         "access.file",
         "access.passwords",
+        "access.proxies",
         "access.rules",
         "access.tokens",
         "access.watch",

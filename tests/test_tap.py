@@ -95,6 +95,14 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parse("--dir=~/x").dir, str(home / "x"))
         self.assertIn("dir: nobody knows the home ~no-one", self.refused("--dir=~no-one"))
 
+    def test_remote_user(self) -> None:
+        """A field that names users counts for nothing without a proxy, and without users."""
+        reason = "remote-user: it needs trusted-proxy and access, too"
+        self.assertEqual(self.refused("--remote-user=X", "--access=a"), reason)
+        self.assertEqual(self.refused("--remote-user=X", "--trusted-proxy=::1"), reason)
+        settings = parse("--remote-user=X", "--trusted-proxy=::1", "--access=a")
+        self.assertEqual(settings.access, os.path.abspath("a"))
+
     def test_arguments(self) -> None:
         """What is no option is refused by its name."""
         self.assertEqual(

@@ -110,7 +110,8 @@ class Door:
         self._tokens = {kept[:_INDEXED]: (kept, each) for kept, each in rules.tokens.items()}
         self._known = self._still_known(self._known)
         self._known_before = self._still_known(self._known_before)
-        costs = Counter(user.password[4:6].decode("ascii") for user in rules.users.values())
+        passwords = [user.password for user in rules.users.values() if user.password]
+        costs = Counter(password[4:6].decode("ascii") for password in passwords)
         # What a wrong user name costs is what most wrong passwords cost.
         [(cost, _)] = costs.most_common(1) or [("", 0)]
         self._nobody = _NOBODY.format(int(cost)).encode("ascii") if cost else b""
@@ -174,7 +175,7 @@ class Door:
         if len(self._asking) > MOST_WAITING:
             raise Busy("Too many passwords wait to be compared", _RETRY_AFTER)
         user = self.rules.users.get(credentials.user)
-        hashed = self._nobody if user is None else user.password
+        hashed = self._nobody if user is None else user.password or self._nobody
         is_right = await self._compare(credentials.secret, hashed)
         # The rules may have changed meanwhile.
         user = self.rules.users.get(credentials.user)

@@ -6,7 +6,7 @@
     grant = read public/
 
     [user alice]
-    password = $2y$12$...            a bcrypt hash, as htpasswd -nB prints it
+    password = $2y$12$...            a bcrypt hash, as htpasswd -nB prints it; or "proxy"
     grant = all
 
     [token nightly]
@@ -36,6 +36,12 @@ ANONYMOUS = "anonymous"
 USER = "user"
 TOKEN = "token"
 
+PROXY = "proxy"
+"""In place of a password: only a trusted proxy can let this user in."""
+
+NO_PASSWORD = b""
+"""What is kept of such a user's password."""
+
 MAX_COST = 16
 """The highest cost of a bcrypt hash: it takes four seconds or so to compare a password with it."""
 
@@ -51,7 +57,7 @@ _MOST_NAME = 100
 
 @frozen
 class User:
-    """A principal, and the bcrypt hash of its password."""
+    """A principal, and the bcrypt hash of its password; `NO_PASSWORD` if it has none."""
 
     principal: Principal
     password: bytes = field(repr=False)
@@ -184,9 +190,11 @@ def _on(file: str, line: int, parse: Callable[..., T], *arguments: object) -> T:
 
 
 def _password(text: str, name: str) -> bytes:
+    if text == PROXY:
+        return NO_PASSWORD
     match = _PASSWORD.fullmatch(text.removeprefix(f"{name}:"))
     if match is None:
-        raise ValueError("password is not a bcrypt hash, as htpasswd -nB prints it")
+        raise ValueError("password is neither a bcrypt hash, as htpasswd -nB prints it, nor proxy")
     if not 4 <= int(match[1]) <= MAX_COST:
         raise ValueError(f"password has a cost that is not within 4 and {MAX_COST}")
     return match[0].encode("ascii")

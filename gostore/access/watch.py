@@ -83,7 +83,7 @@ class Watch(Service):
 
     def _read(self) -> Rules:
         rules = read_rules(self._path)
-        if rules.users:
+        if any(user.password for user in rules.users.values()):
             require_bcrypt()
         return rules
 

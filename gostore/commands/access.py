@@ -90,7 +90,7 @@ def check(parsed: argparse.Namespace) -> int:
     except BadFile as error:
         print(f"gostore: {escape(str(error))}", file=sys.stderr)
         return BAD
-    if rules.users:
+    if any(user.password for user in rules.users.values()):
         require_bcrypt()
     found = f"{_count(len(rules.users), 'user')}, {_count(len(rules.tokens), 'token')}"
     print(f"{printable(parsed.access)} is good: {found}")

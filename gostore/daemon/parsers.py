@@ -100,6 +100,13 @@ def _parse_host(text: str) -> str:
         raise ValueError(f"{name!r} is not the name of a host, without a port") from None
 
 
+def parse_field_name(text: str) -> str:
+    """Read the name of a header field."""
+    if re.fullmatch("[A-Za-z0-9-]+", text) is None:
+        raise ValueError(f"{text!r} is not the name of a header field")
+    return text
+
+
 def parse_sync(text: str) -> Sync:
     """Read how writes are made durable: journal, files or none."""
     if text not in {each.value for each in Sync}:

@@ -233,7 +233,8 @@ def build(
         [blobs, lists, Status(store, checks)],
         browsers,
         answers,
-        None if watch is None else Guard(watch.door),
+        None if watch is None else Guard(watch.door, settings.remote_user),
+        settings.trusted_proxy,
     )
     access_log = make_access_log(settings)
     listeners: list[Callable[[Exchange], None]] = [log_answer] if settings.debug else []

@@ -16,12 +16,14 @@ from typing import Any
 
 from attrs import evolve, field, fields, frozen
 
+from gostore.access.proxies import Proxies, parse_proxies
 from gostore.daemon.own_log import LogFormat
 from gostore.daemon.parsers import (
     or_auto,
     or_none,
     parse_access_log_format,
     parse_count,
+    parse_field_name,
     parse_flag,
     parse_hosts,
     parse_id_bits,
@@ -183,6 +185,21 @@ class Settings:
         "The access file: it says who may do what; with none, everyone may do everything.",
         "gostore access writes it. A change counts within 5 seconds, without a restart. If it has"
         " an error then, the rules stay as they were.",
+    )
+    trusted_proxy: Proxies | None = _setting(
+        ACCESS,
+        "none",
+        or_none(parse_proxies),
+        "The proxies that may say for whom they ask, as 192.0.2.1,10.0.0.0/8,unix.",
+        "X-Forwarded-For, -Proto and -Host, Forwarded and X-Request-Id count from these peers, and"
+        " from nobody else; unix stands for all Unix sockets. The proxy has to set or drop each of"
+        " them.",
+    )
+    remote_user: str | None = _setting(
+        ACCESS,
+        "none",
+        or_none(parse_field_name),
+        "The field in which a trusted proxy names a user of the access file that it has verified.",
     )
     hosts: frozenset[str] | None = _setting(
         ACCESS,

@@ -54,12 +54,19 @@ class Browsers:
         # Clients of a Unix socket put anything into Host, and no page can connect to one, but by a
         # proxy. Then the setting has the proxy's names.
         is_unix = isinstance(server, UNIXAddress) and self._names is None
-        if self._names is not None or (
+        forwarded = None if request.forwarded is None else request.forwarded.host
+        if forwarded is not None:
+            # The client asked the proxy for this one. No name reaches a proxy by rebinding that
+            # does not reach it anyway, so any will do unless the setting has some.
+            is_unix = False
+            if self._names is not None and not self._goes_by(name_of(forwarded.decode("latin-1"))):
+                raise _foreign_host()
+        elif self._names is not None or (
             not is_unix and (server.host, server.port) in self._loopback  # type: ignore[attr-defined]
         ):
             self._check_host(request)
         if request.method in WRITES and not request.headers.has_none_of(_FROM_A_PAGE):
-            _check_site(request, is_unix)
+            _check_site(request, is_unix, forwarded)
 
     def _check_host(self, request: Request) -> None:
         # The authority of a target in absolute form overrides Host (RFC 9112 section 3.2.2).
@@ -68,7 +75,7 @@ class Browsers:
             authority = _AUTHORITY.match(request.target)
             ours = authority is None or self._goes_by(name_of(authority[1].decode("latin-1")))
         if not ours:
-            raise Refusal(421, "No host of this name is here; the setting hosts says which are")
+            raise _foreign_host()
 
     def _is_ours(self, headers: Headers) -> bool:
         host = headers.get(b"host")
@@ -80,6 +87,10 @@ class Browsers:
             return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
         parents = (name[at:] for at, char in enumerate(name) if char == ".")
         return not self._names.isdisjoint({name, "*", *("*" + parent for parent in parents)})
+
+
+def _foreign_host() -> Refusal:
+    return Refusal(421, "No host of this name is here; the setting hosts says which are")
 
 
 def name_of(host: str) -> str:
@@ -100,12 +111,12 @@ def is_loopback(name: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _check_site(request: Request, is_unix: bool) -> None:
+def _check_site(request: Request, is_unix: bool, forwarded: bytes | None) -> None:
     headers = request.headers
     origin = headers.get(b"origin")
     foreign = (headers.get(b"sec-fetch-site") or b"").lower() in _FOREIGN
     if not foreign and origin is not None and not is_unix:
-        host = (headers.get(b"host") or b"").decode("latin-1")
+        host = (forwarded or headers.get(b"host") or b"").decode("latin-1")
         foreign = not _is_own(origin.decode("latin-1"), host, request.is_secure)
     if foreign:
         raise Refusal(403, "A page of another site may not write here: Origin is not that of Host")

@@ -10,10 +10,12 @@ from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gostore.access.proxies import Proxies
 from gostore.errors import Damaged, DiskFailed
 from gostore.web.answer_cache import AnswerCache, is_plain
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
+from gostore.web.forwarded import read_forwarded
 from gostore.web.guard import Guard
 from gostore.web.routing import METHODS, Method, Router, Routes, not_allowed
 from gostore.wire import INTERNAL_ERROR, Find, Request
@@ -54,7 +56,8 @@ def _step(result: object, coroutine: Coroutine[Any, Any, Answer]) -> Answer | De
 class Dispatcher:
     """Answers every request by these routes, but for what ``browsers`` and ``guard`` refuse.
 
-    ``answers`` has the answers that these routes would give.
+    ``answers`` has the answers that these routes would give; ``proxies`` are those whose word
+    counts.
     """
 
     def __init__(
@@ -63,9 +66,11 @@ class Dispatcher:
         browsers: Browsers | None = None,
         answers: AnswerCache | None = None,
         guard: Guard | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._router = Router(routes)
         self._guard = guard
+        self._proxies = proxies
         self._browsers = Browsers() if browsers is None else browsers
         self._answers = answers
 
@@ -100,6 +105,8 @@ class Dispatcher:
         answer.addErrback(_give_up, request)
 
     def _answer(self, request: Request) -> Answer | Deferred[Answer]:
+        if self._proxies is not None:
+            read_forwarded(request, self._proxies)
         self._browsers.check(request)
         if request.method not in METHODS:
             allow = self._router.allow(request.path)

@@ -28,8 +28,10 @@ _CHALLENGE: Mapping[bytes, bytes] = {
 class Guard:
     """Asks the door who sends a request, and that principal whether it may."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, remote_user: str | None = None) -> None:
+        """``remote_user`` is the field in which a trusted proxy names the user it has verified."""
         self._door = door
+        self._remote_user = None if remote_user is None else remote_user.lower().encode("ascii")
         # Bound once: the fields of a connection remember its result.
         self._key: Callable[[Headers], bytes | None] = self._key_of
 
@@ -37,6 +39,10 @@ class Guard:
         self, request: Request, endpoint: Endpoint, arguments: Mapping[str, Any]
     ) -> Answer | Deferred[Answer]:
         """Call the route of a request with its arguments. Raises Refusal, or fails with it."""
+        if self._remote_user is not None and request.forwarded is not None:
+            name = request.headers.get(self._remote_user)
+            if name is not None:
+                return self._go_on(self._verified(name), request, endpoint, arguments)
         key = request.headers.parsed(self._key)
         principal = self._door.anonymous if key is None else self._door.find(key)
         if principal is not None:
@@ -62,6 +68,16 @@ class Guard:
             if _may(principal, verb, location):
                 return endpoint(request, **arguments)
         raise refused(principal, endpoint.asks[0])
+
+    def _verified(self, name: bytes) -> Principal:
+        """The user that a proxy names. Raises Refusal (403) if the access file has none so called.
+
+        It says no more: a request is never repeated to its sender.
+        """
+        user = self._door.rules.users.get(name.decode("utf-8", "replace"))
+        if user is None:
+            raise Refusal(403, "The access file does not know the user that the proxy names")
+        return user.principal
 
     def _key_of(self, headers: Headers) -> bytes | None:
         value = headers.get(b"authorization")

@@ -8,7 +8,7 @@ from gostore.wire.body import Body, Sink
 from gostore.wire.factory import HTTPFactory
 from gostore.wire.head import MAX_MEMBERS, TEXT, TOKEN, Headers
 from gostore.wire.limits import MAX_BODY, Limits
-from gostore.wire.request import Exchange, Find, Request
+from gostore.wire.request import Exchange, Find, Forwarded, Request
 from gostore.wire.response import (
     ERROR_HEADERS,
     INTERNAL_ERROR,
@@ -32,6 +32,7 @@ __all__ = [
     "Body",
     "Exchange",
     "Find",
+    "Forwarded",
     "HTTPFactory",
     "Headers",
     "Limits",

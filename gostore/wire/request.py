@@ -18,6 +18,18 @@ from gostore.wire.turns import Turns
 log = Logger()
 
 
+@frozen
+class Forwarded:
+    """What the application believes of a request that a proxy has passed on.
+
+    `host` is the Host that the client sent to the proxy, None if nobody says.
+    """
+
+    client: IAddress
+    is_secure: bool
+    host: bytes | None
+
+
 @define(eq=False)
 class Request:
     """One request, dispatched at the end of its head.
@@ -25,8 +37,9 @@ class Request:
     `target` is as sent. `path` and `query` are ASCII and still percent-encoded; `path` is `*` for
     `OPTIONS *` and CONNECT. `version` is (1, 0) or (1, 1). `id` is the X-Request-Id of the answer;
     until then the application may set another, of visible ASCII. `principal` is for the
-    application alone: the one that it takes the client for. `reason` is for the application to say
-    why it refuses; it goes to those who log.
+    application alone: the one that it takes the client for. So is `forwarded`, which overrides
+    what the connection says. `reason` is for the application to say why it refuses; it goes to
+    those who log.
     """
 
     method: str
@@ -40,11 +53,13 @@ class Request:
     _responder: Responder
     principal: Any = None
     reason: str = ""
+    forwarded: Forwarded | None = None
 
     @property
     def client(self) -> IAddress:
         """The address of the client."""
-        return self._responder.client
+        forwarded = self.forwarded
+        return self._responder.client if forwarded is None else forwarded.client
 
     @property
     def server(self) -> IAddress:
@@ -54,7 +69,8 @@ class Request:
     @property
     def is_secure(self) -> bool:
         """Whether it came over TLS."""
-        return self._responder.is_secure
+        forwarded = self.forwarded
+        return self._responder.is_secure if forwarded is None else forwarded.is_secure
 
     @property
     def is_awaited(self) -> bool:
@@ -203,7 +219,7 @@ class Teller:
             return
         if isinstance(request, Request):
             exchange = Exchange(
-                self._client,
+                request.client,
                 request.id,
                 request,
                 code,

@@ -68,7 +68,7 @@ class RulesTests(SynchronousTestCase):
         """The name that htpasswd prints before the hash does no harm, if it is the user's."""
         rules = parse_rules(f"[user a]\npassword = a:{HASH}\n", "x")
         self.assertEqual(rules.users["a"].password, HASH.encode())
-        self.assertIn("is not a bcrypt hash", refused(f"[user a]\npassword = b:{HASH}\n"))
+        self.assertIn("is neither a bcrypt hash", refused(f"[user a]\npassword = b:{HASH}\n"))
 
     def test_refused(self) -> None:
         """A mistake is refused with its line and a reason."""
@@ -91,8 +91,8 @@ class RulesTests(SynchronousTestCase):
             ("[user a\x07b]\n", "x, line 1: a name has no colon"),
             ("[user a]\ngrant = read\n", "x, line 1: [user a] has no password"),
             (user + "secret = x\n", "x, line 3: unknown key secret: a section [user]"),
-            ("[user a]\npassword = \n", "x, line 2: password is not a bcrypt hash"),
-            ("[user a]\npassword = {SHA}x\n", "x, line 2: password is not a bcrypt hash"),
+            ("[user a]\npassword = \n", "x, line 2: password is neither a bcrypt hash"),
+            ("[user a]\npassword = {SHA}x\n", "x, line 2: password is neither a bcrypt hash"),
             ("[user a]\npassword = $2y$31$" + 53 * "a", "x, line 2: password has a cost that is"),
             ("[user a]\npassword = $2y$05\n    $a", "x, line 2: password goes on over several"),
             ("[token t]\nsecret = gst_abc\n", "x, line 2: secret is not sha256: and 64 hex digits"),

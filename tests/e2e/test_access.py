@@ -6,6 +6,7 @@ import http.client
 import os
 import re
 import socket
+import subprocess
 import threading
 import time
 from base64 import b64encode
@@ -16,7 +17,7 @@ import pytest
 
 from gostore.access.tokens import digest_of
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import PATIENCE, Daemon, eventually, run_twistd
+from tests.e2e.daemon import ANY_PORT, PATIENCE, Daemon, eventually, run_twistd
 from tests.e2e.test_clients import needs, run
 
 FILTER = Path(__file__).parent.parent.parent / "examples" / "fail2ban.conf"
@@ -316,3 +317,62 @@ def test_fail2ban(guarded: Daemon) -> None:
     found = [match["host"] for line in guarded.log if (match := pattern.search(line))]
     assert found == ["127.0.0.1"]
     assert "gst_wrong" not in guarded.said
+
+
+NGINX = """
+user root; daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {here}/1; proxy_temp_path {here}/2; fastcgi_temp_path {here}/3;
+    uwsgi_temp_path {here}/4; scgi_temp_path {here}/5;
+    server {{
+        listen unix:{here}/nginx.sock;
+        set_real_ip_from unix:; real_ip_header X-Client;
+{location}
+    }}
+}}
+"""
+
+
+@needs("nginx")
+@needs("curl")
+def test_proxy(make_daemon: Make, rules: Path, tmp_path: Path) -> None:
+    """As docs/access.md sets it up, nginx says who asks, and passes on nothing forged."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "access.md").read_text()
+    [location] = re.findall(r"^    location / \{\n.*?^    \}\n", page, re.MULTILINE | re.DOTALL)
+    location = location.replace("/run/gostore/gostore.sock", f"{tmp_path}/gostore.sock")
+    location = location.replace("$remote_user", "$http_x_login")
+    (tmp_path / "conf").write_text(NGINX.format(here=tmp_path, location=location))
+    options = ("--access", str(rules), "--trusted-proxy", "unix", "--remote-user", "X-Remote-User")
+    listen = ("-s", ANY_PORT, "-s", f"unix:{tmp_path}/gostore.sock")
+    daemon = make_daemon("-D", *listen, *options).start()
+    nginx = subprocess.Popen(["nginx", "-e", f"{tmp_path}/error.log", "-c", f"{tmp_path}/conf"])
+    try:
+        eventually(lambda: (tmp_path / "nginx.pid").exists(), "nginx runs")
+        curl = (
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--unix-socket",
+            "nginx.sock",
+        )
+        forged = ("-H", "X-Forwarded-For: 6.6.6.6", "-H", "Forwarded: for=6.6.6.6")
+        client = ("-H", "X-Client: 192.0.2.1", "http://localhost/store/a")
+        user = ("-H", "X-Remote-User: alice")
+        assert run(*curl, *forged, *user, *client, cwd=tmp_path) == "401"
+        daemon.wait_for(r"192\.0\.2\.1:0 GET .*/store/a.* 401")
+        assert run(*curl, *forged, "-H", "X-Login: alice", *client, cwd=tmp_path) == "404"
+        for _ in range(10):
+            assert run(*curl, "-u", "alice:no", *client, cwd=tmp_path) == "401"
+        assert run(*curl, "-u", "alice:no", *client, cwd=tmp_path) == "429"
+        other = ("-H", "X-Client: 192.0.2.2", "http://localhost/store/a")
+        assert run(*curl, "-u", "alice:geheim", *other, cwd=tmp_path) == "404"
+        assert status(daemon, "GET", "a", {"X-Remote-User": "alice"}) == 401
+        assert "6.6.6.6" not in daemon.said
+    finally:
+        nginx.terminate()
+        nginx.wait(PATIENCE)

@@ -99,6 +99,7 @@ class FakeRequest:
         self.reason = ""
         self.is_secure = False
         self.principal: Any = None
+        self.forwarded: Any = None
         self.server: object = IPv4Address("TCP", "192.0.2.1", 7777)
         self.code: int | None = None
         #: The client's address, if a test gives it one.
