@@ -27,7 +27,7 @@ _OLDER = 1
 INTERVAL = 5.0
 REST = 0.05
 
-#: Seconds that the gc may take. What is left by then is never looked at again.
+#: Seconds that a full look may take. What is left by then is never looked at again.
 _LONG = 0.005
 
 
@@ -35,7 +35,8 @@ class Cycles(Service):
     """Has Python's gc look for cycles when that keeps nobody waiting.
 
     It hides from the gc all objects that are there at the start, and later those that are left
-    when the gc has taken long: with a million blobs it would hold the reactor for half a second.
+    when a full look has taken long: with a million blobs it would hold the reactor for half a
+    second.
     ``used`` is the processor time used so far, in seconds.
     """
 
@@ -77,7 +78,10 @@ class Cycles(Service):
             gc.collect()
             self._last = self._used()
 
-    def _watch(self, phase: str, _: Mapping[str, int]) -> None:
+    def _watch(self, phase: str, collection: Mapping[str, int]) -> None:
+        # What has been looked at twice before is most likely there to stay, and in no cycle yet.
+        if collection["generation"] < 2:
+            return
         if phase == "start":
             self._begun = self._seconds()
         elif self._seconds() - self._begun > _LONG:

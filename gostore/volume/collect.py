@@ -57,7 +57,7 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
         try:
             blob = _marked(volume, committed.id, committed.generation, by)
         except (OSError, BadRecord) as error:
-            failures.append((committed.id, error))
+            failures.append((committed.id, error.with_traceback(None)))  # see replace_states
         else:
             if blob is not None:
                 marked.append(blob)

@@ -345,7 +345,8 @@ class Volume:
     def replace_states(self, blobs: Sequence[Blob]) -> list[tuple[int, Exception]]:
         """Put the records of blobs in place of those they have, with one flush for all.
 
-        Returns the ids of those for which it failed, and why; raises OutcomeUnknown.
+        Returns the ids of those for which it failed, and why; raises OutcomeUnknown. The errors
+        have no traceback: that holds this call, which holds them, and all blobs with them.
         """
         together = len(blobs) > 1 and self.directory.syncfs_trusted
         failures: list[tuple[int, Exception]] = []
@@ -356,7 +357,7 @@ class Volume:
                     str(blob.id), statefile.dump(blob), sync=not together
                 )
             except OSError as error:
-                failures.append((blob.id, error))
+                failures.append((blob.id, error.with_traceback(None)))
             else:
                 written.append(blob.id)
         if together:
@@ -365,7 +366,7 @@ class Volume:
             try:
                 self.directory.put_state_in_place(str(blob_id))
             except OSError as error:
-                failures.append((blob_id, error))
+                failures.append((blob_id, error.with_traceback(None)))
         return failures
 
     def sync_tombstones(self, ids: Iterable[int]) -> None:

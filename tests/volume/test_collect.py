@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import sys
 
 from twisted.logger import capturedLogs, formatEvent
 
@@ -44,6 +46,26 @@ class RetireTests(VolumeCase):
         self.assertIs(self.volume.directory.read_record("3").state, State.OK)
         self.assertIs(self.volume.directory.read_record("4").state, State.FAILURE)
         self.assertEqual(self.disk.open_files, [""])
+
+    def test_gone_for_good(self) -> None:
+        """Nothing holds what could not be marked until Python's gc finds it."""
+        self.addCleanup(gc.enable)
+        faults = (
+            lambda: self.volume.trash.put("1"),
+            lambda: self.disk.fail("open", errno.ENOSPC, name=f"1/{STATE}.tmp"),
+            lambda: self.disk.fail("rename", errno.EIO, name=f"1/{STATE}.tmp"),
+        )
+        for fault in faults:
+            blob = self.commit(1, "a").committed()
+            fault()
+            held = sys.getrefcount(blob)
+            gc.disable()
+            retire(self.volume, [(blob, 9)])
+            self.assertEqual(sys.getrefcount(blob), held)
+            gc.enable()
+            self.disk.heal()
+            if self.volume.directory.is_directory("1"):
+                self.volume.trash.put("1")
 
     def test_number_given_again(self) -> None:
         """A blob that bears the number of one that has been collected meanwhile is not marked."""
