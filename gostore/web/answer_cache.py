@@ -32,6 +32,7 @@ PLAIN = frozenset(
         b"accept-charset",
         b"accept-encoding",
         b"accept-language",
+        b"authorization",
         b"cache-control",
         b"connection",
         b"host",
@@ -40,7 +41,8 @@ PLAIN = frozenset(
         b"user-agent",
     }
 )
-"""The fields of a plain GET. The wire reads Connection, and Browsers.check() Host."""
+"""The fields of a plain GET. The wire reads Connection, Browsers.check() Host, and the Guard
+Authorization."""
 
 OVERHEAD = 768
 """Bytes that an answer takes in memory beside its texts: objects, and its place in the cache."""

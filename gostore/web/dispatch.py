@@ -88,8 +88,7 @@ class Dispatcher:
             return None
         if self._guard is None:
             return self._answers.find
-        # A plain request has no credentials. What it may read can change at any time.
-        return partial(self._answers.find, may_read=self._guard.anonymous_may_read)
+        return partial(self._answers.find, may_read=self._guard.reader(request))
 
     def dispatch(self, request: Request) -> None:
         """Answer a request, sooner or later, exactly once, whatever happens."""

@@ -51,9 +51,19 @@ class Guard:
         asked = self._door.ask(key or b"", value, getattr(request.client, "host", None))
         return asked.addErrback(_refuse).addCallback(self._go_on, request, endpoint, arguments)
 
-    def anonymous_may_read(self, location: str) -> bool:
-        """Whether those without credentials may read here."""
-        return self._door.anonymous.may(Verb.READ, location)
+    def reader(self, request: Request) -> Callable[[str], bool]:
+        """What says of a location whether the sender of a request may read it now.
+
+        It looks anew each time, since rules change and credentials expire. Credentials that have
+        not been let in yet may read nothing.
+        """
+        key = request.headers.parsed(self._key)
+
+        def may_read(location: str) -> bool:
+            principal = self._door.anonymous if key is None else self._door.find(key)
+            return principal is not None and principal.may(Verb.READ, location)
+
+        return may_read
 
     def _go_on(
         self,

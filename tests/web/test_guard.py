@@ -35,6 +35,7 @@ RULES = (
     + f"[user alice]\npassword = {HASH}\ngrant = all\n"
     + token("all", "all")
     + token("append", "append a/")
+    + token("read", "read a/")
     + token("replace", "replace a/")
     + token("both", "create,replace a/")
     + token("list", "list a/b/", "list c")
@@ -230,12 +231,38 @@ class CacheTests(GuardCase):
         self.assertIsNone(find(b"GET /store/public/a HTTP/1.1"))
 
     def test_with_credentials(self) -> None:
-        """A client with credentials has each of its requests dispatched."""
+        """A client with credentials gets what these may read, as long as they are good."""
+        self.store.add("b")
         answers = AnswerCache(1 << 20, self.store)
         self.dispatcher = Dispatcher([Blobs(self.store)], None, answers, Guard(self.door))
-        request = self.ask("all", "GET", "/store/a/old")
-        self.assertEqual(request.code, 200)
-        self.assertIsNone(self.dispatcher.shortcut(request))  # type: ignore[arg-type]
+        for name, old, other in (
+            ("all", True, True),
+            ("read", True, False),
+            ("append", False, False),
+            ("wrong", False, False),
+        ):
+            request = self.ask(name, "GET", "/store/a/old")
+            self.assertEqual(request.code == 200, old, name)
+            find = self.dispatcher.shortcut(request)  # type: ignore[arg-type]
+            assert find is not None
+            self.assertEqual(find(b"GET /store/a/old HTTP/1.1") is not None, old, name)
+            self.assertEqual(find(b"GET /store/b HTTP/1.1") is not None, other, name)
+            revoked = RULES.replace(digest_of(f"gst_{name}").hex(), digest_of("gst_x").hex())
+            self.door.change(parse_rules(revoked, "x"))
+            self.assertIsNone(find(b"GET /store/a/old HTTP/1.1"), name)
+            self.door.change(parse_rules(RULES, "x"))
+
+    def test_not_let_in_yet(self) -> None:
+        """While a password is being compared the shortcut gives nothing."""
+        answers = AnswerCache(1 << 20, self.store)
+        self.dispatcher = Dispatcher([Blobs(self.store)], None, answers, Guard(self.door))
+        basic = ("Authorization", "Basic " + b64encode(b"alice:secret").decode())
+        request = self.ask("", "GET", "/store/a/old", basic)
+        find = self.dispatcher.shortcut(request)  # type: ignore[arg-type]
+        assert find is not None
+        self.assertIsNone(find(b"GET /store/a/old HTTP/1.1"))
+        self.compared[0].callback(True)
+        self.assertIsNotNone(find(b"GET /store/a/old HTTP/1.1"))
 
 
 class PutTests(GuardCase):
