@@ -26,6 +26,7 @@ from gostore.commands.trial_daemon import (
     ask,
     environment,
 )
+from gostore.volume.directory import RECORDS
 from gostore.volume.journal.format import NAMES as JOURNAL
 
 #: Seconds after which a daemon that was asked to end, and that no test looks at, is killed.
@@ -107,7 +108,7 @@ class Daemon(TrialDaemon):
 
     def names(self) -> set[str]:
         """Everything that lies in the data directory, but for the redo journal."""
-        return set(os.listdir(self.directory)) - set(JOURNAL)
+        return set(os.listdir(self.directory)) - {*JOURNAL, RECORDS}
 
     def records(self) -> dict[str, Record]:
         """Each directory with a state file, and what a person reads in it."""

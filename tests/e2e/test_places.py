@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gostore.commands.trial_daemon import Answer
-from gostore.volume.directory import DATA
+from gostore.volume.directory import DATA, RECORDS
 from gostore.volume.journal.format import NAMES as JOURNAL
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import Daemon, ask, eventually, read_record
@@ -108,10 +108,12 @@ def test_link(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.ask("POST", "after", bytes(MIB)).status == 204
     assert daemon.ask("PUT", "before", b"2").status == 200
     assert daemon.ask("GET", "before").body == b"2"
-    eventually(lambda: len(set(os.listdir(first)) - set(JOURNAL)) == 2, "the old one is collected")
+    eventually(
+        lambda: len(set(os.listdir(first)) - {*JOURNAL, RECORDS}) == 2, "the old one is collected"
+    )
     assert daemon.stop() == 0
     assert os.listdir(second) == []
-    assert len(set(os.listdir(first)) - set(JOURNAL)) == 2
+    assert len(set(os.listdir(first)) - {*JOURNAL, RECORDS}) == 2
 
 
 @pytest.mark.parametrize("how", ["mounted over", "mounted over, above", "another", "none"])
