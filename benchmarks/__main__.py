@@ -265,7 +265,10 @@ class Run:
                 measurement = growth.Measurement(base, blobs, self.extent.seconds, found)
                 for number in range(rounds):
                     measurement.round(number, self.daemons)
-                if blobs == COLLECTED or blobs == max(self.extent.sizes):
+                if (
+                    blobs in (COLLECTED, growth.SCATTERED)
+                    or blobs == max(self.extent.sizes) < COLLECTED
+                ):
                     self._collect(base, blobs)
 
     def _collect(self, base: Path, blobs: int) -> None:
