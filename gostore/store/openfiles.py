@@ -9,6 +9,7 @@ come from the disk, and as long as the page cache has them at least once a minut
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from math import inf
 
 from attrs import define
@@ -47,13 +48,13 @@ class OpenFiles:
         self._index = index
         self._capacity = capacity
         #: By blob id, the one used longest ago first.
-        self._kept: dict[int, OpenFile] = {}
+        self._kept: OrderedDict[int, OpenFile] = OrderedDict()
 
     def at_hand(self, blob: Committed) -> OpenFile | None:
         """Return the blob's file if it is open, or can be opened without waiting for the disk."""
-        file = self._kept.pop(blob.id, None)
+        file = self._kept.get(blob.id)
         if file is not None:
-            self._kept[blob.id] = file
+            self._kept.move_to_end(blob.id)
         elif self._index.is_current(blob):
             fd = self._volume.open_data_now(blob)
             if fd is not None:
@@ -88,7 +89,7 @@ class OpenFiles:
     def _keep(self, file: OpenFile, blob: Committed) -> None:
         self._kept[blob.id] = file
         if len(self._kept) > self._capacity:
-            oldest = self._kept.pop(next(iter(self._kept)))
+            _, oldest = self._kept.popitem(last=False)
             if not oldest.users:
                 # At once, since its blob still holds the blocks.
                 self._volume.close_data(oldest.fd)
