@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -329,7 +330,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"Not done in {LONGEST // 60} minutes"))
     signal.alarm(LONGEST)
-    into = Results()
+    into, failed = Results(), list[str]()
     daemons = both()
     file_system = "ext4 on a loop device" if given.directory is None else str(given.directory)
     with ExitStack() as stack:
@@ -341,12 +342,17 @@ def main() -> None:
             into.headings[part] = Heading.now(sys.argv[1:], file_system)
             try:
                 getattr(run, f"measure_{part}")()
+            except (RuntimeError, subprocess.SubprocessError) as error:
+                failed.append(part)
+                print(f"FAILED: {part}: {error}", file=sys.stderr, flush=True)
             finally:
                 into.took(part, time.monotonic() - began)
                 into.save(given.output)
     print(page.text(into))
     if given.docs:
         page.update()
+    if failed:
+        sys.exit(f"FAILED: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from benchmarks.report import number, spread
+from benchmarks.loads import POST, Sample
+from benchmarks.report import middle, number, spread
 
 KINDS = ("journal", "stage", "nginx")
 
@@ -81,16 +82,22 @@ def measure(base: Path, program: Path | None, round: int, count: int = COUNT) ->
     return found
 
 
-def table(found: list[Limit]) -> str:
-    """Medians over the rounds, as Markdown."""
-    lines = ["| files | loop in | us a blob | CPU us | blobs/s |", "|---|---|--:|--:|--:|"]
+def table(found: list[Limit], samples: list[Sample]) -> str:
+    """Medians over the rounds, as Markdown; the servers that make such files below the loops."""
+    lines = ["| files | made by | us a blob | CPU us | blobs/s |", "|---|---|--:|--:|--:|"]
     for kind, language in dict.fromkeys((each.kind, each.language) for each in found):
         mine = [each for each in found if (each.kind, each.language) == (kind, language)]
         wall = spread(1e6 * each.seconds / each.blobs for each in mine).median
         cpu = spread(each.cpu_us for each in mine).median
         lines.append(
-            f"| {WHAT[kind]} | {language} | {number(wall)} | {number(cpu)} | {number(1e6 / wall)} |"
+            f"| {WHAT[kind]} | a loop in {language} "
+            f"| {number(wall)} | {number(cpu)} | {number(1e6 / wall)} |"
         )
+    for server in ("gostore", "before", "nginx"):
+        rate = middle(samples, server, POST.name)
+        cost = middle(samples, server, POST.name, lambda sample: sample.cpu_us)
+        if rate is not None and cost is not None:
+            lines.append(f"| {POST.name} | {server} | - | {number(cost)} | {number(rate)} |")
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def tables(found: Results, second: Results | None = None) -> dict[str, str]:
         "summary": found.samples and report.summary(found.samples),
         "slower": found.samples and report.slower(found.samples),
         "samples": found.samples and report.table(found.samples),
-        "layouts": found.layouts and layout.table(found.layouts),
+        "layouts": found.layouts and layout.table(found.layouts, found.samples),
         "sustained": found.sustained and sustained.table(found.sustained),
         "holds": found.holds and holds.table(found.holds + found.grown_holds),
         "starts": found.starts and growth.table(found.starts),

@@ -27,6 +27,9 @@ FILES = ("data.raw", statefile.NAME)
 LOOK = 0.05
 """Seconds between two looks at the data directory."""
 
+LONGEST = 300.0
+"""Seconds in which all garbage has to be gone."""
+
 BEGINNING = 3
 """A share of the load: the memory after it is held against that at the end."""
 
@@ -78,7 +81,7 @@ def run(load: Load, here: Running, seconds: int) -> Sustained:
             expected = there + timed.acknowledged
             behind = _until(lambda: are_whole(data, expected), ended)
         live = there if load.keys else len(directories(data))
-        collected = _until(lambda: len(directories(data)) <= live, ended)
+        collected = _until(lambda: len(directories(data)) <= live, ended, LONGEST)
         spent = measures.cpu_seconds_at_rest(here.pid) - before
         rss.append(measures.rss_kib(here.pid))
     return Sustained(
@@ -135,15 +138,15 @@ def bodies(port: int, names: list[str]) -> set[bytes]:
     return found
 
 
-def _until(is_done: Callable[[], bool], began: float) -> float:
+def _until(is_done: Callable[[], bool], began: float, patience: float = PATIENCE) -> float:
     """Seconds since ``began`` when something is done."""
     while True:
         # What looking takes is not the server's.
         looked = time.monotonic()
         if is_done():
             return looked - began
-        if looked > began + PATIENCE:
-            raise RuntimeError(f"Files are missing {PATIENCE:.0f} seconds after the last answer")
+        if looked > began + patience:
+            raise RuntimeError(f"Files are not as they should be after {patience:.0f} seconds")
         time.sleep(LOOK)
 
 
