@@ -29,3 +29,30 @@ def listed(
             head, cut, _ = location[len(prefix) :].partition(delimiter or "\0")
             entries.add(prefix + head + cut)
     return sorted(each for each in entries if each.encode() > after.encode())
+
+
+def expected(grants: list[str], request: str, location: str, exists: bool, creates: bool) -> int:
+    """The status of a request: "GET", "PUT if none", ...; ``creates`` if a plain PUT does.
+
+    403 stands for 401, too.
+    """
+
+    def has(verb: str) -> bool:
+        return may(grants, verb, location)
+
+    if request in ("GET", "HEAD"):
+        return 403 if not has("read") else 200 if exists else 404
+    if request == "DELETE":
+        return 403 if not has("delete") else 200 if exists else 404
+    if request == "POST":
+        return 403 if not has("create") else 409 if exists else 204
+    if request == "PUT if none" and exists:
+        # It would be a create.
+        return 412 if has("create") or has("replace") else 403
+    if not has("replace" if exists else "create"):
+        return 403
+    if request == "PUT if none":
+        return 204
+    if request == "PUT if there":
+        return 200 if exists else 412
+    return 200 if exists else 204 if creates else 404

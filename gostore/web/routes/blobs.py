@@ -80,16 +80,16 @@ class Blobs:
         principal: Principal | None = request.principal
         if principal is not None and not principal.may(Verb.REPLACE, location):
             return await self._put_new(request, location, details, creates)
-        precondition = conditions.precondition()
         body = body_of(request)
         may_create = principal is None or principal.may(Verb.CREATE, location)
+        precondition = conditions.precondition(missing=may_create)
         if creates and may_create:
             blob, is_new = await self._store.put(location, body, details, precondition)
             return _created(blob, request) if is_new else _replaced(blob)
         try:
             return _replaced(await self._store.replace(location, body, details, precondition))
         except errors.NotFound as error:
-            if creates and principal is not None:
+            if principal is not None and not may_create:
                 raise refused(principal, Verb.CREATE) from None
             raise _creates_nothing(error) from None
 
