@@ -54,6 +54,7 @@ DOORS: dict[str, set[str]] = {
         "web.access_log",
         "web.answer_cache",
         "web.browsers",
+        "web.cross_origin",
         "web.dispatch",
         "web.guard",
         "web.routes.blobs",

@@ -107,6 +107,27 @@ def parse_field_name(text: str) -> str:
     return text
 
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
+_DEFAULT_PORTS = (("http://", ":80"), ("https://", ":443"))
+
+
+def parse_origins(text: str) -> frozenset[str]:
+    """Read origins of pages as browsers send them (RFC 6454): https://a.example; * is any."""
+    if text == "*":
+        return frozenset(text)
+    return frozenset(map(_parse_origin, text.lower().split(",")))
+
+
+def _parse_origin(text: str) -> str:
+    origin = text.strip()
+    if _ORIGIN.fullmatch(origin) is None:
+        raise ValueError(f"{origin!r} is not an origin such as https://a.example, without a path")
+    for scheme, port in _DEFAULT_PORTS:
+        if origin.startswith(scheme):
+            return origin.removesuffix(port)
+    return origin
+
+
 def parse_sync(text: str) -> Sync:
     """Read how writes are made durable: journal, files or none."""
     if text not in {each.value for each in Sync}:

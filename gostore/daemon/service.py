@@ -46,6 +46,7 @@ from gostore.volume.volume import Volume
 from gostore.web.access_log import log_answer
 from gostore.web.answer_cache import AnswerCache
 from gostore.web.browsers import Browsers
+from gostore.web.cross_origin import CrossOrigin
 from gostore.web.dispatch import Dispatcher
 from gostore.web.guard import Guard
 from gostore.web.routes.blobs import Blobs
@@ -217,7 +218,8 @@ def build(
         max_uploads=settings.max_uploads,
         max_open_files=share_of_files(10),
     )
-    browsers = Browsers(settings.hosts)
+    origins = settings.allow_origin
+    browsers = Browsers(settings.hosts, None if origins is None else CrossOrigin(origins))
     answers = AnswerCache(settings.memory_cache, store)
     checks: dict[str, Check] = {}
     watch = None
@@ -243,7 +245,8 @@ def build(
     factory = HTTPFactory(
         dispatcher.dispatch, make_limits(settings), reactor, answered=tell_each(listeners)
     )
-    if settings.memory_cache:
+    # What an answer says to pages of other origins is not kept with it.
+    if settings.memory_cache and origins is None:
         factory.shortcut = dispatcher.shortcut
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
     listener = Listener(endpoints, factory, browsers.listening_on)

@@ -29,6 +29,7 @@ from gostore.daemon.parsers import (
     parse_id_bits,
     parse_listen,
     parse_log_format,
+    parse_origins,
     parse_seconds,
     parse_seconds_above_zero,
     parse_size_above_zero,
@@ -200,6 +201,15 @@ class Settings:
         "none",
         or_none(parse_field_name),
         "The field in which a trusted proxy names a user of the access file that it has verified.",
+    )
+    allow_origin: frozenset[str] | None = _setting(
+        ACCESS,
+        "none",
+        or_none(parse_origins),
+        "The origins whose pages may use this server, as https://a.example,https://b.example; *"
+        " is any.",
+        "This is CORS. A page of a named origin may send credentials; with *, none may. Answers are"
+        " then not kept in memory (memory-cache).",
     )
     hosts: frozenset[str] | None = _setting(
         ACCESS,

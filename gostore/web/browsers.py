@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from gostore.web.answers import Refusal
+from gostore.web.cross_origin import CrossOrigin
 from gostore.wire import Headers, Request
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -33,10 +34,13 @@ class Browsers:
 
     ``names`` are the host names that this server answers to, such as "blobs.example", "*.example"
     or "*". With None they are those of this machine where it listens on a loopback address, and any
-    name elsewhere.
+    name elsewhere. What ``cross_origin`` allows is not refused.
     """
 
-    def __init__(self, names: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, names: Iterable[str] | None = None, cross_origin: CrossOrigin | None = None
+    ) -> None:
+        self.cross_origin = cross_origin
         self._names = None if names is None else frozenset(names)
         self._loopback: frozenset[tuple[str, int]] = frozenset()
 
@@ -66,6 +70,9 @@ class Browsers:
         ):
             self._check_host(request)
         if request.method in WRITES and not request.headers.has_none_of(_FROM_A_PAGE):
+            allowed = self.cross_origin
+            if allowed is not None and allowed.allows(request.headers.get(b"origin")):
+                return
             _check_site(request, is_unix, forwarded)
 
     def _check_host(self, request: Request) -> None:

@@ -72,6 +72,7 @@ class Dispatcher:
         self._guard = guard
         self._proxies = proxies
         self._browsers = Browsers() if browsers is None else browsers
+        self._cross_origin = self._browsers.cross_origin
         self._answers = answers
 
     def shortcut(self, request: Request) -> Find | None:
@@ -95,13 +96,18 @@ class Dispatcher:
         try:
             answer = self._answer(request)
             if isinstance(answer, Answer):
-                answer.send(request)
+                self._send(answer, request)
                 return
         except Exception:
             answer = fail()
-        answer.addCallback(Answer.send, request)
-        answer.addErrback(_refuse, request)
+        answer.addErrback(_refused, request)
+        answer.addCallback(self._send, request)
         answer.addErrback(_give_up, request)
+
+    def _send(self, answer: Answer, request: Request) -> None:
+        if self._cross_origin is not None:
+            answer = self._cross_origin.sent(request, answer)
+        answer.send(request)
 
     def _answer(self, request: Request) -> Answer | Deferred[Answer]:
         if self._proxies is not None:
@@ -111,6 +117,8 @@ class Dispatcher:
             allow = self._router.allow(request.path)
             if request.method != "OPTIONS":
                 raise not_allowed(allow)
+            if self._cross_origin is not None:
+                allow |= self._cross_origin.preflight(request.headers, allow[b"allow"])
             return Answer(200, allow)
         endpoint, arguments = self._router.match(request.method, request.path)
         if self._guard is not None and endpoint.asks:
@@ -119,7 +127,8 @@ class Dispatcher:
         return endpoint(request, **arguments)
 
 
-def _refuse(failure: Failure, request: Request) -> None:
+def _refused(failure: Failure, request: Request) -> Answer:
+    """The answer to a request that failed. What people should look into is logged."""
     refusal = refusal_of(failure.value)
     if isinstance(failure.value, DiskFailed):
         log.error(
@@ -133,7 +142,7 @@ def _refuse(failure: Failure, request: Request) -> None:
     elif refusal.code == 500 and not failure.check(Damaged):
         _log_failure(failure, request)
     request.reason = refusal.text
-    refusal.answer.send(request)
+    return refusal.answer
 
 
 def _give_up(failure: Failure, request: Request) -> None:

@@ -11,9 +11,11 @@ from gostore.daemon.parsers import (
     absolute,
     endpoint_arguments,
     parse_count,
+    parse_field_name,
     parse_flag,
     parse_hosts,
     parse_listen,
+    parse_origins,
     parse_seconds,
     parse_seconds_above_zero,
     parse_size,
@@ -78,6 +80,31 @@ class ParserTests(SynchronousTestCase):
         for text in ["", "x", "-1", "nan", "inf", "86401", "5s"]:
             self.assertRaises(ValueError, parse_seconds, text)
         self.assertRaises(ValueError, parse_seconds_above_zero, "0")
+
+    def test_origins(self) -> None:
+        """Origins are as browsers send them: no path, no default port, in lower case."""
+        self.assertEqual(
+            parse_origins("https://A.Example:443, http://b.example:8080,app://x,http://[::1]:80"),
+            {"https://a.example", "http://b.example:8080", "app://x", "http://[::1]"},
+        )
+        self.assertEqual(parse_origins("*"), {"*"})
+        for text in (
+            "",
+            "a.example",
+            "https://a.example/",
+            "null",
+            "*,https://a.example",
+            "https://",
+        ):
+            with self.assertRaises(ValueError) as caught:
+                parse_origins(text)
+            self.assertIn("is not an origin such as", str(caught.exception))
+
+    def test_field_name(self) -> None:
+        """The name of a field is one, without the colon."""
+        self.assertEqual(parse_field_name("X-Remote-User"), "X-Remote-User")
+        for text in ("", "X:", "a b"):
+            self.assertRaises(ValueError, parse_field_name, text)
 
     def test_hosts(self) -> None:
         """The names of hosts are separated by commas, without ports; addresses are names, too."""

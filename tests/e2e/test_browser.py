@@ -160,3 +160,79 @@ def test_rebound_name(logging_daemon: Daemon, tmp_path: Path) -> None:
     assert "the secret" not in page
     assert "421" in page
     logging_daemon.wait_for("GET .*/store/secret.txt.* 421 ")
+
+
+SCRIPT = """<script>
+(async () => {
+    const found = [];
+    const tries = [
+        ["GET", "kept"], ["POST", "new", "text/plain"], ["POST", "newer", "application/json"],
+        ["PUT", "kept"], ["DELETE", "kept"], ["GET", "?format=text"],
+    ];
+    for (const [method, location, type] of tries) {
+        try {
+            const body = method == "POST" || method == "PUT" ? "evil" : undefined;
+            const headers = type ? {"Content-Type": type} : {};
+            const answer = await fetch("URL" + location, {method, body, headers});
+            found.push(answer.status + (answer.headers.get("ETag") ? "+" : ""));
+        } catch (error) {
+            found.push("failed");
+        }
+    }
+    await fetch("/report?" + found.join(","));
+})();
+</script>"""
+
+
+@pytest.fixture
+def reporting() -> Iterator[tuple[int, dict[str, bytes], list[str]]]:
+    """The port of a site, its pages, and what its pages report to it."""
+    pages: dict[str, bytes] = {}
+    reports: list[str] = []
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/report?"):
+                reports.append(self.path.partition("?")[2])
+            page = pages.get(self.path, b"")
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield server.server_port, pages, reports
+    server.shutdown()
+    serving.join(PATIENCE)
+    server.server_close()
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_cross_origin(
+    make_daemon: Make,
+    reporting: tuple[int, dict[str, bytes], list[str]],
+    tmp_path: Path,
+    allowed: bool,
+) -> None:
+    """A page of another origin can use the daemon if its origin is allowed, and else in no way."""
+    port, pages, reports = reporting
+    origin = f"http://page.localhost:{port}"
+    other = origin if allowed else "https://another.example"
+    daemon = make_daemon("--allow-origin", other).start()
+    store(daemon, "kept", b"kept", "text/plain")
+    pages["/"] = SCRIPT.replace("URL", daemon.store("")).encode()
+    with open_page(f"{origin}/", tmp_path / "profile"):
+        eventually(lambda: reports, "the page reports")
+    if allowed:
+        assert reports == ["200+,204+,204+,200+,200,200"]
+        assert daemon.ask("GET", "new").body == b"evil"
+    else:
+        assert reports == ["failed,failed,failed,failed,failed,failed"]
+        assert daemon.ask("GET", "kept").body == b"kept"
+        assert daemon.ask("GET", "new").status == 404
