@@ -221,14 +221,14 @@ class Reader:
         blob = self._index.blob(location)
         if blob is None or blob.size > SMALL_BLOB or blob.sha256 is None:
             return None
-        file = self.files.at_hand(blob)
-        if file is None:
-            return None
         try:
-            data = self._read_now(blob, file)
-        except (OSError, DataDamaged):
+            file = self.files.at_hand(blob)
+            data = None if file is None else self._read_now(blob, file)
+        except (OSError, MemoryError, DataDamaged):
             return None
-        return None if data is None else (blob, data, self.files.good_for(file))
+        if file is None or data is None:
+            return None
+        return blob, data, self.files.good_for(file)
 
     def _read_now(self, blob: Committed, file: OpenFile) -> bytes | None:
         """Read a small blob if the page cache has it, and verify it if that is due.

@@ -7,11 +7,15 @@ out at once, and no request is made.
 
 from __future__ import annotations
 
+from twisted.logger import Logger
+
 from gostore.wire.head import Fields
 from gostore.wire.headbuffer import HeadBuffer
 from gostore.wire.output import Output
 from gostore.wire.request import Find, Listening, Request, Teller
 from gostore.wire.response import end_of_head
+
+log = Logger()
 
 
 class Repeats:
@@ -57,10 +61,17 @@ class Repeats:
         if find is None or self._factory.stopping:
             return False
         line = self._heads.repeated_line()
-        ready = None if line is None else find(line)
+        if line is None:
+            return False
+        try:
+            ready = find(line)
+        except Exception:
+            # The request is dispatched, and gets its answer so.
+            log.failure("Looking for an answer at hand raised an exception")
+            return False
         if ready is None:
             return False
-        assert line is not None and self._request is not None
+        assert self._request is not None
         self._heads.skip_repeated()
         name = self._factory.new_id()
         end = end_of_head(self._factory.tail, name, keep_alive=True, version=(1, 1))

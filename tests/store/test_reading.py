@@ -144,6 +144,22 @@ class SmallTests(ContentCase):
         self.timer.time += 1
         self.fails(self.store.content(self.small), Damaged)
 
+    def test_read_now(self) -> None:
+        """Only a whole small blob is given at once, and nothing if anything is wrong."""
+        self.read("small")
+        blob, data, _ = self.store.read_now("small")
+        self.assertEqual((blob, data), (self.small, b"0123456789"))
+        self.read("large")
+        for location in ("large", "missing"):
+            self.assertIsNone(self.store.read_now(location))
+        self.disk.fail("preadv")
+        self.assertIsNone(self.store.read_now("small"))
+        self.timer.time += VERIFIED_FOR
+        self.spoil()
+        self.assertIsNone(self.store.read_now("small"))
+        self.fails(self.store.content(self.small), Damaged)
+        self.assertIsNone(self.store.read_now("small"))
+
     def test_clock_set_back(self) -> None:
         """A clock that is set back makes no minute longer: the bytes are verified again."""
         self.timer.time = 10_000.0

@@ -213,6 +213,18 @@ class RepeatsTests(RepeatsCase):
         self.assertTrue(self.client.wire.ending)
         self.assertEqual(self.client.codes, [200, 200][: len(self.client.codes)])
 
+    def test_exception(self) -> None:
+        """An exception while an answer is looked for is logged, and the request dispatched."""
+        self.send(GET)
+
+        def fail(line: bytes) -> Ready | None:
+            raise ZeroDivisionError(line)
+
+        self.client.connection._repeats._find = fail
+        self.send(GET)
+        self.check(saved=0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_lost(self) -> None:
         """A connection that is gone holds nothing of its last request."""
         self.send(GET)
