@@ -144,6 +144,8 @@ $(VENV)/.test: $(VENV)/.lint
 	@.ci/have cc gcc
 	@.ci/have ip iproute2
 	@.ci/have bindfs
+	@.ci/have logrotate
+	@.ci/have promtool prometheus
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.venv requirements/bench.txt

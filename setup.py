@@ -11,7 +11,12 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-EXAMPLES = (HERE / "examples").iterdir()
+
+
+def files_in(folder: str) -> list[str]:
+    """The files in a folder, but not those in the folders below it."""
+    files = [each for each in (HERE / folder).iterdir() if each.is_file()]
+    return sorted(f"{folder}/{each.name}" for each in files)
 
 
 def version() -> str:
@@ -48,7 +53,8 @@ setup(
     # Below the prefix of the installation, for people.
     data_files=[
         ("share/gostore", ["tap.conf"]),
-        ("share/gostore/examples", sorted(f"examples/{each.name}" for each in EXAMPLES)),
+        ("share/gostore/examples", files_in("examples")),
+        ("share/gostore/examples/prometheus", files_in("examples/prometheus")),
     ],
     options={"build": {"build_base": SCRATCH}, "egg_info": {"egg_base": SCRATCH}},
     install_requires=[
@@ -56,6 +62,7 @@ setup(
         "http-sf>=1.0",
         "httptools>=0.6.4",
         "klein>=24.8",
+        "prometheus-client>=0.22",
         "sortedcontainers>=2.4",
         "Twisted>=24.7",
         "Werkzeug>=3.0",

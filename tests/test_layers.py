@@ -49,7 +49,7 @@ DOORS: dict[str, set[str]] = {
         "access.tokens",
         "access.watch",
     },
-    "store": {"store.interface", "store.blobstore", "store.workers"},
+    "store": {"store.interface", "store.blobstore", "store.measures", "store.workers"},
     "web": {
         "web.access_log",
         "web.answer_cache",
@@ -59,6 +59,7 @@ DOORS: dict[str, set[str]] = {
         "web.guard",
         "web.routes.blobs",
         "web.routes.lists",
+        "web.routes.metrics",
         "web.routes.status",
     },
     "daemon": {
@@ -92,6 +93,7 @@ LIBRARIES: dict[str, str] = {
     "werkzeug": "web",
     "httptools": "wire.chunks",
     "rich": "commands.terminal",
+    "prometheus_client": "daemon.metrics",
     "bcrypt": "access.passwords",
 }
 

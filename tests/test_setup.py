@@ -53,7 +53,8 @@ def test_wheel(tmp_path: Path) -> None:
     shared = {
         name.partition("share/gostore/")[2] for name in packed if name.startswith(f"{data}.data/")
     }
-    examples = {f"examples/{path.name}" for path in (ROOT / "examples").iterdir()}
+    found = (path for path in (ROOT / "examples").rglob("*") if path.is_file())
+    examples = {str(path.relative_to(ROOT)) for path in found}
     assert shared == {"tap.conf", *examples}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "gostore").rglob("*.py")}
     assert modules <= packed

@@ -37,6 +37,8 @@ class Collector(Service):
         #: The runs that have failed in a row, and why the last one did.
         self._failures = 0
         self._reason = ""
+        #: How many runs have ended well, and how many have failed.
+        self.succeeded = self.failed = 0
 
     def startService(self) -> None:
         """Start the loop. The first run comes one interval from now."""
@@ -56,11 +58,13 @@ class Collector(Service):
         return maybeDeferred(self._collect).addCallbacks(self._succeeded, self._failed)
 
     def _succeeded(self, result: object) -> None:
+        self.succeeded += 1
         if self._failures:
             log.info("A collection run has succeeded after {count} failed", count=self._failures)
         self._failures, self._reason = 0, ""
 
     def _failed(self, failure: Failure) -> None:
+        self.failed += 1
         self._failures += 1
         reason = repr(failure.value)
         if reason == self._reason:

@@ -6,6 +6,7 @@ one, whose first byte leaves before the last is known. The scrub verifies both.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -55,6 +56,10 @@ class Scrubber(Service):
         self._unpaid = 0
         #: Why the last round has left blobs out: the next one only counts these.
         self._reasons: set[str] = set()
+        #: The bytes read and the damaged blobs found since the start, and when the last round
+        #: ended, in seconds since the epoch; 0 if none has.
+        self.bytes_read = self.damaged = 0
+        self.last_round = 0.0
         self._waiting: Deferred[None] | None = None
         self._stopped: Deferred[None] | None = None
 
@@ -93,8 +98,10 @@ class Scrubber(Service):
             self._unpaid = LEAST
             try:
                 await self._verify(location, self._read)
-            except (Damaged, NotFound, ReadOnly, Stopped):
-                pass  # The store reports damage, and what is gone needs no look.
+            except Damaged:
+                self.damaged += 1  # The store reports it.
+            except (NotFound, ReadOnly, Stopped):
+                pass  # What is gone needs no look.
             except (Busy, DiskFailed) as error:
                 reason = str(error)
                 skipped[reason] += 1
@@ -110,9 +117,11 @@ class Scrubber(Service):
             if count > 1 or reason in self._reasons:
                 log.warn("{count} blobs are not verified: {reason}", count=count, reason=reason)
         self._reasons = set(skipped)
+        self.last_round = time.time()
 
     def _read(self, length: int) -> Deferred[None]:
         """Pay for a read of this length. The next read may begin when the Deferred fires."""
+        self.bytes_read += length
         self._unpaid = max(0, self._unpaid - length)
         return self._pay(length)
 

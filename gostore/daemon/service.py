@@ -29,9 +29,10 @@ from gostore.access.passwords import NoBcrypt
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
-from gostore.daemon.greeting import greeting, warnings
+from gostore.daemon.greeting import greeting, url, warnings
 from gostore.daemon.line_file import CannotOpen, LineFile
 from gostore.daemon.listener import CannotListen, Listener, make_endpoint
+from gostore.daemon.metrics import Sources, exposition
 from gostore.daemon.process import share_of_files
 from gostore.daemon.reloading import Reloadable
 from gostore.daemon.scrubber import Scrubber
@@ -40,7 +41,7 @@ from gostore.daemon.tuning import Tuning
 from gostore.errors import Stopping, StoreError
 from gostore.ini import BadFile
 from gostore.store.blobstore import BlobStore
-from gostore.store.interface import Lifecycle
+from gostore.store.interface import Lifecycle, Summary
 from gostore.store.workers import Workers
 from gostore.volume.volume import Volume
 from gostore.web.access_log import log_answer
@@ -51,6 +52,7 @@ from gostore.web.dispatch import Dispatcher
 from gostore.web.guard import Guard
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
+from gostore.web.routes.metrics import Metrics
 from gostore.web.routes.status import PROBES, Check, Status
 from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, shorten_turns
 
@@ -88,20 +90,22 @@ class Daemon(MultiService):
         self._opened = False
         self._listener = listener
         self._listener.setServiceParent(self)
+        #: What a start has found.
+        self.summary: Summary | None = None
         #: What works on the store beside the requests.
-        self._background: list[Service] = [Collector(store.collect, settings.gc_interval, clock)]
+        self._background: list[Service] = []
+        self.collector = Collector(store.collect, settings.gc_interval, clock)
+        self.add_background(self.collector)
+        self.scrubber: Scrubber | None = None
         if store.verifier is not None:
-            self._background.append(
-                Scrubber(
-                    store.verifier.next_location,
-                    store.verifier.verify,
-                    settings.scrub_rate,
-                    settings.scrub_pause,
-                    clock,
-                )
+            self.scrubber = Scrubber(
+                store.verifier.next_location,
+                store.verifier.verify,
+                settings.scrub_rate,
+                settings.scrub_pause,
+                clock,
             )
-        for service in self._background:
-            service.setServiceParent(self)
+            self.add_background(self.scrubber)
 
     def add_background(self, service: Service) -> None:
         """Have one more service run as long as this one does."""
@@ -140,7 +144,7 @@ class Daemon(MultiService):
             for each in self._logs:
                 each.open()
             with gc_paused():
-                summary = self._store.start()
+                summary = self.summary = self._store.start()
         except (StoreError, OSError, CannotOpen) as error:
             self._listener.stopService()
             self._store.close()
@@ -149,6 +153,9 @@ class Daemon(MultiService):
         addresses = self._listener.addresses
         for line in [*greeting(self.settings, addresses), str(summary)]:
             log.info("{line}", line=line)
+        for listener in [each for each in self._background if isinstance(each, Listener)]:
+            for address in listener.addresses:
+                log.info("Metrics at {url}/metrics", url=url(address))
         for line in warnings(addresses) if self.settings.access is None else ():
             log.warn("{line}", line=line)
 
@@ -208,8 +215,9 @@ def build(
     ``reread`` reads the settings anew at a SIGHUP, or raises CannotReload.
     """
     shorten_turns(reactor)
+    volume = Volume(settings.dir, sync=settings.sync, make=settings.make_dir)
     store = BlobStore(
-        Volume(settings.dir, sync=settings.sync, make=settings.make_dir),
+        volume,
         Workers(reactor),
         reactor,
         id_bits=settings.id_bits,
@@ -231,8 +239,10 @@ def build(
         checks["access"] = lambda: watch.error
     lists = Lists(store, reactor, max_lists=settings.max_lists)
     blobs = Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms)
+    sources = Sources(store, volume)
+    metrics = Metrics(exposition(sources))
     dispatcher = Dispatcher(
-        [blobs, lists, Status(store, checks)],
+        [blobs, lists, Status(store, checks), *([metrics] if settings.metrics is None else [])],
         browsers,
         answers,
         None if watch is None else Guard(watch.door, settings.remote_user),
@@ -254,6 +264,11 @@ def build(
     if watch is not None:
         daemon.add_background(watch)
         daemon.parts.append(watch)
+    if settings.metrics is not None:
+        daemon.add_background(make_metrics_listener(settings.metrics, metrics, settings, reactor))
+    sources.factory, sources.log, sources.access = factory, access_log, watch
+    sources.collector, sources.scrubber = daemon.collector, daemon.scrubber
+    sources.summary = lambda: daemon.summary
     checks["running"] = lambda: "" if daemon.running else str(Stopping())
     if access_log is not None:
         daemon.log_to(access_log)
@@ -267,6 +282,17 @@ def build(
     if reread is not None:
         daemon.parts.append(Tuning(settings, reread, tune))
     return daemon
+
+
+def make_metrics_listener(
+    listen: str, metrics: Metrics, settings: Settings, reactor: Any
+) -> Listener:
+    """A listener that has the metrics and nothing else."""
+    browsers = Browsers(settings.hosts)
+    factory = HTTPFactory(Dispatcher([metrics], browsers).dispatch, make_limits(settings), reactor)
+    listener = Listener([(listen, make_endpoint(reactor, listen))], factory, browsers.listening_on)
+    listener.setName("metrics")
+    return listener
 
 
 def make_access_log(settings: Settings) -> LineFile | None:

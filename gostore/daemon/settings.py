@@ -136,6 +136,13 @@ class Settings:
         short="s",
         many=True,
     )
+    metrics: str | None = _setting(
+        GENERAL,
+        "none",
+        or_none(parse_listen),
+        "An address of its own for /metrics, like those of listen; with none it is on all of them.",
+        "There it asks for no grant, so keep it to this machine or to a private network.",
+    )
     debug: bool = _setting(
         GENERAL, "no", parse_flag, "Log debug messages too.", short="D", flag=True
     )

@@ -96,9 +96,9 @@ class BlobStore:
         self._volume = volume
         self._workers = workers
         self._clock = clock
-        self._committer = Committer(volume, workers, clock)
+        self.committer = Committer(volume, workers, clock)
         files = OpenFiles(volume, workers, self.index, max_open_files, clock)
-        self._reader = Reader(volume, workers, self.index, self._committer, files)
+        self._reader = Reader(volume, workers, self.index, self.committer, files)
         self.admission = Admission(
             volume,
             workers,
@@ -335,7 +335,7 @@ class BlobStore:
                 self._reader.files.forget(previous.id)
                 self.garbage.add_deleted(previous)
 
-        return self._workers.ongoing.watch(self._committer.change(location, decide, switch))
+        return self._workers.ongoing.watch(self.committer.change(location, decide, switch))
 
     def _write(
         self,
@@ -421,7 +421,7 @@ class BlobStore:
                 self.garbage.add_remains(location, previous.name)
             return committed, previous is None
 
-        return self._committer.change(location, decide, switch)
+        return self.committer.change(location, decide, switch)
 
     def _time_at(self, location: str) -> int:
         """Return the time to record for a new version, in nanoseconds since the epoch.

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from gostore.errors import StoreError
+from gostore.store.measures import Commits
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change
 from gostore.volume.volume import Volume
@@ -48,6 +49,9 @@ class Committer:
         #: The turns that wait for a location, without the one that is changing it.
         self._waiting: dict[str, deque[_Turn]] = {}
         self._ready: list[tuple[_Turn, Change]] = []
+        #: What is measured of the batches, and when the next one and the one in progress began.
+        self.measured = Commits()
+        self._first = self._flushed_from = 0.0
         self._flushing = False
         self._checkpointing = False
 
@@ -96,6 +100,8 @@ class Committer:
             if isinstance(change, Deferred):
                 change.addBoth(self._excluded, turn)
                 return
+            if not self._ready:
+                self._first = self._clock.seconds()
             self._ready.append((turn, change))
             if not self._flushing:
                 # Not at once: requests that the reactor has just read shall share the flush.
@@ -110,6 +116,9 @@ class Committer:
 
     def _flush(self) -> None:
         batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
+        self._flushed_from = self._clock.seconds()
+        self.measured.sizes.add(len(batch))
+        self.measured.waits.add(self._flushed_from - self._first)
         flushed = self._workers.commits.run(
             self._volume.protocol.carry_out, [change for _, change in batch]
         )
@@ -118,6 +127,7 @@ class Committer:
     def _flushed(
         self, result: list[StoreError | None] | Failure, batch: list[tuple[_Turn, Change]]
     ) -> None:
+        self.measured.flushes.add(self._clock.seconds() - self._flushed_from)
         errors = [None] * len(batch) if isinstance(result, Failure) else result
         # `_flushing` stays set: the turns below make up one batch, not several.
         for (turn, _), error in zip(batch, errors, strict=True):
@@ -130,6 +140,7 @@ class Committer:
             self._enter(turn.location)
         if self._volume.protocol.checkpoint_due and not self._checkpointing:
             self._checkpointing = True
+            self.measured.checkpoints += 1
             self._workers.chores.run(self._volume.protocol.checkpoint).addBoth(self._checkpointed)
         self._flushing = bool(self._ready)
         if self._ready:

@@ -46,6 +46,8 @@ class Garbage:
         #: The recorded times of deleted blobs, until they are collected and those seconds past.
         self._deleted_at: dict[str, int] = {}
         self._stages: set[int] = set()
+        #: How many blobs and stages the runs have removed.
+        self.collected = 0
         #: Directories of damaged blobs whose location has been written since.
         self._remains: dict[str, set[str]] = {}
         #: The blobs to be marked, each with the id of its successor.
@@ -166,6 +168,7 @@ class Garbage:
             await self._workers.commits.run(self._tell_journal)
         collected, free = await self._workers.chores.run(self._collect_in_worker, dead, stages)
         self._forget(collected)
+        self.collected += len(collected.ids)
         for blob_id in collected.ids:
             # A run may remove a deleted blob before the maps show the deletion. Then the blob is
             # dead only after this, and the next run finds it gone.

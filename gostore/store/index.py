@@ -91,12 +91,17 @@ class Ids:
                     self._released.discard(blob_id)
                     self.release(blob_id)
 
+    @property
+    def space(self) -> int:
+        """How many ids there are, taken and free, at the width of the next one."""
+        return 1 << (self._bits or (NARROW_BITS if len(self._taken) < _WIDEN_AT else WIDE_BITS))
+
     def draw(self, *, replacing: bool) -> int:
         """Reserve and return a free id at random.
 
         Raises NoIds when the space is full, or full but for what is kept for replacements.
         """
-        space = 1 << (self._bits or (NARROW_BITS if len(self._taken) < _WIDEN_AT else WIDE_BITS))
+        space = self.space
         # Ids beyond the pinned width (found on the disk) count too: at worst this refuses early.
         if len(self._taken) + (0 if replacing else KEPT_FOR_REPLACING) >= space:
             raise NoIds()
@@ -123,6 +128,8 @@ class Index:
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
         #: How many locations have a damaged blob.
         self.damaged = 0
+        #: How many bytes the blobs have that are not damaged.
+        self.bytes = 0
         #: How many blobs have been put here since the start.
         self.commits = 0
 
@@ -135,6 +142,7 @@ class Index:
         self._found.update(found.live)
         self._found.update(found.damaged)
         self.damaged = len(found.damaged)
+        self.bytes = sum(blob.size for blob in found.live.values())
 
     def __contains__(self, location: str) -> bool:
         return location in self._found
@@ -191,6 +199,7 @@ class Index:
         previous: Committed | Damage | None = self._found.get(blob.location)
         self._found[blob.location] = blob
         self.commits += 1
+        self.bytes += blob.size
         self._put_away(previous)
         self.ids.assign(blob)
         return previous
@@ -204,11 +213,15 @@ class Index:
     def _put_away(self, previous: Committed | Damage | None) -> None:
         if isinstance(previous, Committed):
             self.ids.reserve(previous.id)
+            self.bytes -= previous.size
         elif previous is not None:
             self.damaged -= 1
 
     def show_damage(self, damage: Damage) -> None:
         """Show that the blob of a location is damaged; its id stays reserved."""
+        previous = self._found.get(damage.blob.location)
+        if isinstance(previous, Committed):
+            self.bytes -= previous.size
         self._found[damage.blob.location] = damage
         self.damaged += 1
         self.ids.reserve(damage.blob.id)

@@ -196,6 +196,11 @@ class Volume:
             raise ReadOnly("the clock is set to a year after 2261")
         self._checked = now // _SECOND
 
+    @property
+    def journal_fill(self) -> float:
+        """The share of the redo journal that is written, from 0 to 1; 0 without one."""
+        return self.protocol.journal.fill
+
     def free(self) -> tuple[int, int]:
         """Return (bytes free, bytes in all) of the file system."""
         return self.disk.free(self.directory.root)

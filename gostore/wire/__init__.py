@@ -19,17 +19,21 @@ from gostore.wire.response import (
     json_line,
     response_head,
 )
+from gostore.wire.tally import BYTES, SECONDS, Counts, Tally
 from gostore.wire.transport import make_eager, make_patient
 from gostore.wire.turns import Turns, shorten_turns
 
 __all__ = [
+    "BYTES",
     "ERROR_HEADERS",
     "INTERNAL_ERROR",
     "MAX_BODY",
     "MAX_MEMBERS",
+    "SECONDS",
     "TEXT",
     "TOKEN",
     "Body",
+    "Counts",
     "Exchange",
     "Find",
     "Forwarded",
@@ -41,6 +45,7 @@ __all__ = [
     "Sink",
     "Source",
     "Stretch",
+    "Tally",
     "Turns",
     "error_body",
     "json_line",

@@ -209,8 +209,7 @@ class Connection(protocol.Protocol):
         self._keep_alive = fields.keep_alive and request.method != "CONNECT"
         self._expects = fields.expect
         self._answered = False
-        if self._teller.is_heard:
-            self._teller.begin(request)
+        self._teller.begin(request)
         body = request.body
         if body.complete:
             self.deadline.at = NEVER
@@ -341,8 +340,7 @@ class Connection(protocol.Protocol):
         """All `size` bytes of the body are written. Go on to the next request."""
         request, self._request = self._request, None
         assert request is not None
-        if self._teller.is_heard:
-            self._teller.tell(request, self._code, size)
+        self._teller.tell(request, self._code, size)
         if self._keep_alive:
             if not self._output.blocked:
                 self.deadline.set(self._limits.idle_timeout)

@@ -21,6 +21,7 @@ from gostore.wire.connection import Connection
 from gostore.wire.identity import identities
 from gostore.wire.limits import TICK, Limits, Ticks
 from gostore.wire.request import Exchange, Find, Request
+from gostore.wire.tally import Tally
 from gostore.wire.turned_away import TurnedAway
 from gostore.wire.turns import Turns
 
@@ -53,6 +54,9 @@ class HTTPFactory(ServerFactory):
         self.answered = answered
         self.stopping = False
         self.new_id = identities()
+        self.tally = Tally()
+        # The time, to measure how long something takes.
+        self.seconds: Callable[[], float] = clock.seconds
         self.ticks = Ticks()
         self.turns = Turns(clock)
         self._tail = b""
@@ -77,7 +81,10 @@ class HTTPFactory(ServerFactory):
         """One more connection. Past max_connections it answers probes only, or there is none."""
         excess = len(self._connections) - self.limits.max_connections
         if self.stopping or excess >= self.limits.turned_away:
+            self.tally.cut_off += 1
             return None
+        if excess >= 0:
+            self.tally.turned_away += 1
         connection = Connection(self) if excess < 0 else TurnedAway(self)
         connection.factory = self
         self._connections.add(connection)
@@ -142,10 +149,6 @@ class HTTPFactory(ServerFactory):
             date = formatdate(second, usegmt=True)
             self._tail = f"Date: {date}\r\nServer: gostore\r\n\r\n".encode("ascii")
         return self._tail
-
-    def seconds(self) -> float:
-        """The time, to measure how long something takes."""
-        return self.clock.seconds()
 
     def _tick(self) -> None:
         self._ticking = None

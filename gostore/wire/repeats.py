@@ -7,6 +7,8 @@ out at once, and no request is made.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from twisted.logger import Logger
 
 from gostore.wire.head import Fields
@@ -14,6 +16,7 @@ from gostore.wire.headbuffer import HeadBuffer
 from gostore.wire.output import Output
 from gostore.wire.request import Find, Listening, Request, Teller
 from gostore.wire.response import end_of_head
+from gostore.wire.tally import BYTES
 
 log = Logger()
 
@@ -21,7 +24,16 @@ log = Logger()
 class Repeats:
     """Answers what one client repeats, as if each had been dispatched."""
 
-    __slots__ = ("_factory", "_fields", "_find", "_heads", "_output", "_request", "_teller")
+    __slots__ = (
+        "_counts",
+        "_factory",
+        "_fields",
+        "_find",
+        "_heads",
+        "_output",
+        "_request",
+        "_teller",
+    )
 
     def __init__(
         self, factory: Listening, heads: HeadBuffer, output: Output, teller: Teller
@@ -30,6 +42,7 @@ class Repeats:
         self._heads = heads
         self._output = output
         self._teller = teller
+        self._counts = factory.tally.of("GET", 200)
         # The last request, if more with its fields may be answered, those fields, and by what.
         self._request: Request | None = None
         self._fields: Fields | None = None
@@ -82,6 +95,10 @@ class Repeats:
             self._teller.tell(request, 200, len(ready.body))
         else:
             self._output.write(ready.head + end, ready.body)
+            # Written out: a call costs such an answer one part in fifty.
+            size, counts = len(ready.body), self._counts
+            counts.sent += size
+            counts.by_sent[bisect_left(BYTES, size)] += 1
         if not self._output.blocked:
             self._output.deadline.set(self._factory.limits.idle_timeout)
         return True

@@ -13,6 +13,7 @@ from gostore.wire.body import Body
 from gostore.wire.head import Headers
 from gostore.wire.limits import Limits, Ticks
 from gostore.wire.response import Source
+from gostore.wire.tally import OTHER, Tally
 from gostore.wire.turns import Turns
 
 log = Logger()
@@ -168,7 +169,7 @@ class Exchange:
 
 
 class Teller:
-    """Tells of each answer to one client when it has ended."""
+    """Counts each answer to one client when it has ended, and tells of it."""
 
     __slots__ = (
         "_answered",
@@ -177,11 +178,13 @@ class Teller:
         "_first",
         "_request",
         "_seconds",
+        "_tally",
         "is_heard",
         "on_head",
     )
 
     def __init__(self, factory: Listening, client: IAddress) -> None:
+        self._tally = factory.tally
         self._answered = factory.answered
         # Whether anybody wants to know.
         self.is_heard = self._answered is not None
@@ -215,24 +218,29 @@ class Teller:
     ) -> None:
         """Tell of the answer to a request, or to one of this id that was not read. See Exchange."""
         self._request = None
-        if self._answered is None:
-            return
-        if isinstance(request, Request):
+        if isinstance(request, bytes):
+            self._tally.add(OTHER, code, 0.0, 0, sent)
+            if self._answered is None:
+                return
+            exchange = Exchange(
+                self._client, request, None, code, sent, 0, 0.0, 0.0, is_cut_off, reason
+            )
+        else:
+            seconds, received = self._seconds() - self._begun, request.body.size
+            self._tally.add(request.method, code, seconds, received, sent)
+            if self._answered is None:
+                return
             exchange = Exchange(
                 request.client,
                 request.id,
                 request,
                 code,
                 sent,
-                request.body.size,
+                received,
                 self._first - self._begun,
-                self._seconds() - self._begun,
+                seconds,
                 is_cut_off,
                 reason or request.reason,
-            )
-        else:
-            exchange = Exchange(
-                self._client, request, None, code, sent, 0, 0.0, 0.0, is_cut_off, reason
             )
         try:
             self._answered(exchange)
@@ -246,6 +254,7 @@ class Listening(Protocol):
     limits: Limits
     ticks: Ticks
     turns: Turns
+    tally: Tally
     stopping: bool
 
     @property
@@ -268,8 +277,9 @@ class Listening(Protocol):
     def answered(self) -> Callable[[Exchange], None] | None:
         """Called with each answer that has ended, if anybody wants to know."""
 
-    def seconds(self) -> float:
-        """The time, to measure how long something takes."""
+    @property
+    def seconds(self) -> Callable[[], float]:
+        """Gives the time, to measure how long something takes."""
 
     def forget(self, connection: object) -> None:
         """A connection is gone."""

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
+from gostore.web.routes.metrics import Metrics
 from gostore.web.routes.status import Status
 from gostore.web.routing import Routes
 from tests.store.memory_store import MemoryStore
@@ -23,7 +24,8 @@ def routes(
 ) -> list[Routes]:
     """All the routes that a daemon has."""
     blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms)
-    return [blobs, Lists(store, clock), Status(store)]
+    metrics = Metrics(lambda accept: (f"of {accept}\n".encode(), "text/plain; charset=utf-8"))
+    return [blobs, Lists(store, clock), Status(store), metrics]
 
 
 class WebCase(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.web.access_log import AccessLogFormat, log_answer
-from gostore.wire import Exchange, HTTPFactory, Limits, Request
+from gostore.wire import Exchange, Forwarded, HTTPFactory, Limits, Request
 from tests.wire.support import ID, Client, Pieces, Store, Turning, head, responder
 
 SECRET = b"s3cr3t"
@@ -183,6 +183,16 @@ class LineTests(SynchronousTestCase):
         line = self.line(AccessLogFormat.JSON, head(), app=app)
         self.assertEqual(json.loads(line)["reason"], "foo does not exist\u2028")
         self.assertTrue(line.isascii())
+
+    def test_forwarded(self) -> None:
+        """The client is the one that a trusted proxy has told of."""
+
+        def app(request: Request) -> None:
+            request.forwarded = Forwarded(IPv4Address("TCP", "203.0.113.7", 0), False, None)
+            request.respond(200, (), b"")
+
+        line = self.line(AccessLogFormat.COMBINED, head(), app=app)
+        self.assertTrue(line.startswith("203.0.113.7 - "), line)
 
     def test_principal(self) -> None:
         """Who it was is the user, in quotes if the name is no word."""

@@ -19,7 +19,7 @@ class RouterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.routes = routes(MemoryStore())
-        self.blobs, self.lists, self.status = cast(list[Any], self.routes)
+        self.blobs, self.lists, self.status, self.metrics = cast(list[Any], self.routes)
         self.router = Router(self.routes)
 
     def refused(self, method: str, path: str) -> Refusal:

@@ -239,6 +239,11 @@ class Journal:
         return self._offset + size_of_batch(entries) + left <= self._size
 
     @property
+    def fill(self) -> float:
+        """The share of the file whose turn it is that is written, from 0 to 1."""
+        return self._offset / self._size if self._fds else 0.0
+
+    @property
     def may_turn(self) -> bool:
         """Whether all is synced that is in the other file."""
         return self._newest[1 - self._turn] <= self.synced

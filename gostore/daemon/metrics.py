@@ -1,0 +1,292 @@
+"""The metrics, for Prometheus: what the rooms count, put together when somebody asks.
+
+Nothing here is called for a request. The rooms have plain numbers, and a scrape reads them. No
+label has a value that a client chooses.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+
+from attrs import define
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector as PrometheusCollector
+
+from gostore import __version__
+from gostore.access.watch import Watch
+from gostore.daemon.collector import Collector
+from gostore.daemon.line_file import LineFile
+from gostore.daemon.scrubber import Scrubber
+from gostore.errors import ReadOnly, Stopping
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Summary
+from gostore.store.measures import Histogram
+from gostore.volume.volume import Volume
+from gostore.wire import BYTES, SECONDS, Counts, HTTPFactory
+
+GONE = "none"
+"""The status of a request whose client went before its answer."""
+
+
+@define(eq=False)
+class Sources:
+    """What is measured; the daemon fills in the parts that it makes later."""
+
+    store: BlobStore
+    volume: Volume
+    factory: HTTPFactory | None = None
+    collector: Collector | None = None
+    scrubber: Scrubber | None = None
+    log: LineFile | None = None
+    access: Watch | None = None
+    summary: Callable[[], Summary | None] = lambda: None
+
+    def collect(self) -> Iterable[Metric]:
+        """Read everything once."""
+        if self.factory is not None:
+            yield from _requests(self.factory)
+        yield from self._store()
+        yield from self._commits()
+        yield from self._background()
+        info = InfoMetricFamily("gostore_build", "What runs.")
+        info.add_metric((), {"version": __version__, "python": platform.python_version()})
+        yield info
+
+    def _store(self) -> Iterable[Metric]:
+        figures, index, admission = self.store.figures(), self.store.index, self.store.admission
+        blobs = GaugeMetricFamily(
+            "gostore_blobs",
+            "Blobs by state: ok, damaged (they answer 500), dead (they wait for the collector).",
+            labels=["state"],
+        )
+        for state, count in (
+            ("ok", figures.blobs),
+            ("damaged", figures.damaged),
+            ("dead", len(self.store.garbage.dead)),
+        ):
+            blobs.add_metric((state,), count)
+        yield blobs
+        yield _gauge("gostore_blob_bytes", "Bytes of the blobs that are ok.", index.bytes)
+        yield _gauge("gostore_uploads", "Uploads in progress.", figures.uploads)
+        yield _gauge(
+            "gostore_upload_memory_bytes",
+            "Bytes of uploads that wait in memory for their commit.",
+            admission.in_memory,
+        )
+        yield _gauge(
+            "gostore_ids", "Ids that are taken: by blobs, dead blobs, uploads.", len(index.ids)
+        )
+        yield _gauge("gostore_ids_limit", "Ids there are at their present width.", index.ids.space)
+        yield _gauge(
+            "gostore_disk_free_bytes",
+            "Bytes that are free in the file system, as of the last look.",
+            figures.free,
+        )
+        yield _gauge(
+            "gostore_disk_reserve_bytes", "Bytes of those that no upload may use.", figures.reserve
+        )
+        yield _gauge("gostore_read_only", "1 if writes are refused, else 0.", self._is_read_only())
+
+    def _is_read_only(self) -> int:
+        try:
+            self.store.check_health()
+        except (ReadOnly, Stopping):
+            return 1
+        return 0
+
+    def _commits(self) -> Iterable[Metric]:
+        measured = self.store.committer.measured
+        yield _histogram(
+            "gostore_commit_batch_changes",
+            "Changes that became durable together.",
+            measured.sizes,
+        )
+        yield _histogram(
+            "gostore_commit_wait_seconds",
+            "How long the first change of a batch waited for the batch before.",
+            measured.waits,
+        )
+        yield _histogram(
+            "gostore_commit_flush_seconds",
+            "How long a batch took to become durable.",
+            measured.flushes,
+        )
+        yield _gauge(
+            "gostore_journal_fill_ratio",
+            "The share of the redo journal that is written.",
+            self.volume.journal_fill,
+        )
+        yield _counter(
+            "gostore_checkpoints",
+            "Checkpoints because the journal was filling up.",
+            measured.checkpoints,
+        )
+
+    def _background(self) -> Iterable[Metric]:
+        collector, scrubber, summary = self.collector, self.scrubber, self.summary()
+        if collector is not None:
+            runs = CounterMetricFamily(
+                "gostore_collector_runs", "Collection runs.", labels=["outcome"]
+            )
+            runs.add_metric(("success",), collector.succeeded)
+            runs.add_metric(("failure",), collector.failed)
+            yield runs
+        yield _counter(
+            "gostore_collected",
+            "Dead blobs and dropped uploads that were removed.",
+            self.store.garbage.collected,
+        )
+        if scrubber is not None:
+            yield _counter(
+                "gostore_scrub_bytes", "Bytes that the scrub has read.", scrubber.bytes_read
+            )
+            yield _counter(
+                "gostore_scrub_damaged", "Damaged blobs that the scrub has found.", scrubber.damaged
+            )
+            yield _gauge(
+                "gostore_scrub_last_round_timestamp_seconds",
+                "When the scrub had last read every blob; 0 if it has not since the start.",
+                scrubber.last_round,
+            )
+        if self.log is not None:
+            yield _counter(
+                "gostore_access_log_dropped",
+                "Lines of the access log that were dropped.",
+                self.log.dropped,
+            )
+        if self.access is not None:
+            yield _gauge(
+                "gostore_access_file_bad",
+                "1 if the access file cannot be used and the old rules are in force, else 0.",
+                int(bool(self.access.error)),
+            )
+        if summary is not None:
+            yield _gauge(
+                "gostore_recovery_seconds", "How long the start took to recover.", summary.seconds
+            )
+            findings = GaugeMetricFamily(
+                "gostore_recovery_findings", "What the start found.", labels=["kind"]
+            )
+            for kind in ("restored", "finished", "discarded", "quarantined", "foreign"):
+                findings.add_metric((kind,), getattr(summary, kind))
+            yield findings
+
+
+def _requests(factory: HTTPFactory) -> Iterable[Metric]:
+    tally = factory.tally
+    requests = CounterMetricFamily(
+        "gostore_http_requests",
+        "Answers by method and status; none: the client went before it was answered.",
+        labels=["method", "code"],
+    )
+    by_method: dict[str, list[Counts]] = {}
+    for (method, code), counts in sorted(tally.answers.items()):
+        if any(counts.by_sent):
+            requests.add_metric((method, str(code) if code else GONE), sum(counts.by_sent))
+            by_method.setdefault(method, []).append(counts)
+    yield requests
+    duration = HistogramMetricFamily(
+        "gostore_http_request_duration_seconds",
+        "From the end of the request's head to the end of the answer.",
+        labels=["method"],
+    )
+    received = HistogramMetricFamily(
+        "gostore_http_request_size_bytes", "Bytes of the request's body.", labels=["method"]
+    )
+    sent = HistogramMetricFamily(
+        "gostore_http_response_size_bytes", "Bytes of the answer's body.", labels=["method"]
+    )
+    for method, group in by_method.items():
+        answers = _added(each.by_sent for each in group)
+        durations, sizes = (
+            _added(each.by_seconds for each in group),
+            _added(each.by_received for each in group),
+        )
+        # Repeated GETs are counted by what was sent alone.
+        repeats = sum(answers) - sum(durations)
+        durations[0] += repeats
+        sizes[0] += repeats
+        label = (method,)
+        duration.add_metric(label, _buckets(SECONDS, durations), sum(e.seconds for e in group))
+        received.add_metric(label, _buckets(BYTES, sizes), sum(e.received for e in group))
+        sent.add_metric(label, _buckets(BYTES, answers), sum(e.sent for e in group))
+    yield from (duration, received, sent)
+    yield _gauge("gostore_connections", "Open connections.", factory.connections)
+    yield _gauge(
+        "gostore_connections_limit",
+        "Connections that are served at a time (max-connections).",
+        factory.limits.max_connections,
+    )
+    refused = CounterMetricFamily(
+        "gostore_connections_refused",
+        "Connections that were too many: told so by a 503, or cut off without a word.",
+        labels=["how"],
+    )
+    refused.add_metric(("told",), tally.turned_away)
+    refused.add_metric(("cut_off",), tally.cut_off)
+    yield refused
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _histogram(name: str, text: str, measured: Histogram) -> HistogramMetricFamily:
+    buckets = _buckets(measured.bounds, measured.counts)
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=measured.total)
+
+
+def _added(rows: Iterable[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """The buckets as Prometheus has them: each counts what is below it, too."""
+    names = [*(f"{float(bound)!r}" for bound in bounds), "+Inf"]
+    return list(zip(names, accumulate(counts), strict=True))
+
+
+def exposition(sources: Sources) -> Callable[[str], tuple[bytes, str]]:
+    """Make what answers a scrape: from an Accept field to the text and its content type."""
+    registry = CollectorRegistry()
+    registry.register(_Bridge(sources))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+
+    def scrape(accept: str) -> tuple[bytes, str]:
+        encode, content_type = choose_encoder(accept)
+        return encode(registry), content_type
+
+    return scrape
+
+
+class _Bridge(PrometheusCollector):
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def describe(self) -> Iterable[Metric]:
+        # Or it would be asked when it is registered, before there is anything.
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        return self._sources.collect()
