@@ -125,7 +125,7 @@ class HealthTests(StoreCase):
         self.workers.run_all()
         for each in asked:
             self.successResultOf(each)
-        moved = self.directory.rename(self.directory.with_name("moved"))
+        moved = self.directory.rename(self.directory.with_name(f"{self.directory.name}-moved"))
         self.fails(self.store.put("a", FakeBody(b"2"), Details()), ReadOnly)
         looks.clear()
         for _ in range(3):
