@@ -200,6 +200,14 @@ class RepeatsTests(RepeatsCase):
             client.settle()
         self.check(saved=5)
 
+    def test_stalled(self) -> None:
+        """A client that takes nothing of such an answer has as long for it as for any other."""
+        self.send(GET)
+        self.client.wire.blocks = True
+        self.client.connection.dataReceived(SECOND)
+        self.client.wait(65)
+        self.assertTrue(self.client.wire.aborted)
+
     def test_idle(self) -> None:
         """A connection is closed when it was idle for long enough after such an answer."""
         self.send(GET)
