@@ -21,6 +21,7 @@ from twisted.python import usage
 import gostore.daemon.signals
 from gostore import __version__
 from gostore.daemon.line_file import STDOUT
+from gostore.daemon.notifier import Notifier
 from gostore.daemon.own_log import OwnLog
 from gostore.daemon.parsers import absolute
 from gostore.daemon.process import (
@@ -214,7 +215,8 @@ def makeService(options: Options) -> IService:
     settings = options.settings
     own_log = OwnLog.of(twistd, debug=settings.debug, form=settings.log_format)
     daemon = build(settings, reactor, partial(refuse, twistd), partial(reread, options))
-    service = Process(reactor, own_log.observer, [*daemon.parts, own_log])
+    notifier = Notifier(os.environ, cast(Any, reactor), daemon.status)
+    service = Process(reactor, own_log.observer, [*daemon.parts, own_log], notifier)
     daemon.setServiceParent(service)
     return service
 

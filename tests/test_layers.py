@@ -64,6 +64,7 @@ DOORS: dict[str, set[str]] = {
     },
     "daemon": {
         "daemon.line_file",
+        "daemon.notifier",
         "daemon.own_log",
         "daemon.reloading",
         "daemon.service",

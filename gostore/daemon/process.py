@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from gostore.daemon.cycles import Cycles
+from gostore.daemon.notifier import Notifier
 from gostore.daemon.reloading import Reloadable, reload_all
 from gostore.daemon.signals import on_hangup, on_signal
 from gostore.text import printable
@@ -28,13 +29,18 @@ class Process(MultiService):
     """Owns what concerns the process as a whole: its signals, exit status and Python's gc.
 
     ``observer`` takes the place of twistd's own log observer, unless it is None. SIGHUP has the
-    ``parts`` reloaded.
+    ``parts`` reloaded. The ``notifier`` learns of all that.
     """
 
     def __init__(
-        self, reactor: Any, observer: ILogObserver | None, parts: Sequence[Reloadable] = ()
+        self,
+        reactor: Any,
+        observer: ILogObserver | None,
+        parts: Sequence[Reloadable] = (),
+        notifier: Notifier | None = None,
     ) -> None:
         super().__init__()
+        self._notifier = notifier or Notifier({}, reactor)
         self._reactor = reactor
         self._observer = observer
         self._parts = parts
@@ -57,6 +63,7 @@ class Process(MultiService):
         on_hangup(self._hung_up)
         # Last, when all blobs are in memory.
         Cycles(self._reactor).setServiceParent(self)
+        self._notifier.setServiceParent(self)
 
     def _hung_up(self) -> None:
         # A thousand signals at once are one.
@@ -66,7 +73,9 @@ class Process(MultiService):
 
     def _reload(self) -> None:
         self._reloads = False
+        self._notifier.reloading()
         reload_all(self._parts)
+        self._notifier.ready()
 
     def _stop(self, name: str) -> None:
         log.info("Received {name}", name=name)

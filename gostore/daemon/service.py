@@ -90,6 +90,8 @@ class Daemon(MultiService):
         self._opened = False
         self._listener = listener
         self._listener.setServiceParent(self)
+        #: Gives a line about what it does now.
+        self.status: Callable[[], str] = lambda: ""
         #: What a start has found.
         self.summary: Summary | None = None
         #: What works on the store beside the requests.
@@ -272,6 +274,15 @@ def build(
     checks["running"] = lambda: "" if daemon.running else str(Stopping())
     if access_log is not None:
         daemon.log_to(access_log)
+
+    def status() -> str:
+        figures = store.figures()
+        return (
+            f"{figures.blobs} blobs, {figures.damaged} damaged; {figures.uploads} uploads,"
+            f" {factory.connections} connections"
+        )
+
+    daemon.status = status
 
     def tune(new: Settings) -> None:
         daemon.settings = new

@@ -7,6 +7,7 @@ import io
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from typing import Any, cast
@@ -19,6 +20,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon import process, signals
+from gostore.daemon.notifier import Notifier
 from gostore.daemon.process import Process, forget_stale_pid, leave, refuse
 from gostore.daemon.signals import ENDING
 from gostore.tap import Options
@@ -172,6 +174,20 @@ class ProcessTests(SynchronousTestCase):
             reactor.waiting.pop()()
             self.assertEqual([each.times for each in parts], [times, times])
         self.assertEqual(reactor.stops, 0)
+
+    def test_notifier(self) -> None:
+        """The notifier learns of the start, of each reload, and of the stop."""
+        path = temporary(self) / "notify"
+        reactor = ProcessReactor()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+            bound.bind(str(path))
+            whole = Process(reactor, None, [], Notifier({"NOTIFY_SOCKET": str(path)}, reactor))
+            whole.startService()
+            reactor.advance(0)
+            os.kill(os.getpid(), signal.SIGHUP)
+            whole.stopService()
+            first = [bound.recv(4096).decode().partition("\n")[0] for _ in range(5)]
+        self.assertEqual(first, ["READY=1", "STATUS=", "RELOADING=1", "READY=1", "STOPPING=1"])
 
     def test_hangup_at_the_start(self) -> None:
         """A SIGHUP that came when nothing could be reloaded is heard later, once."""
