@@ -224,7 +224,7 @@ class BlobStore:
         return self.admission.uploads
 
     def check_health(self, *, lately: bool = False) -> None:
-        """Raise ReadOnly or Stopping if writes are refused; for ``lately`` see `Volume.check`."""
+        """Raise ReadOnly or Stopping if writes are refused; see `Volume.check`."""
         if self._stopping:
             raise Stopping()
         self._volume.check(lately=lately)

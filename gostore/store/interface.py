@@ -305,8 +305,11 @@ class Store(Protocol):
     ) -> Deferred[Page]:
         """List some of the blobs, ordered by location: only those that ``seek`` lets through."""
 
-    def check_health(self) -> None:
-        """Raise ReadOnly or Stopping if writes are refused."""
+    def check_health(self, *, lately: bool = False) -> None:
+        """Raise ReadOnly or Stopping if writes are refused.
+
+        With ``lately`` what was known within the last second is good enough.
+        """
 
     def figures(self) -> Figures:
         """Count what there is."""

@@ -96,7 +96,9 @@ class Recording:
                     await chores.run(writer.abandon)
                     return
                 await chores.run(writer.finish)
-        except (OSError, MemoryError, ReadOnly) as error:
+        except ReadOnly:  # it is logged
+            await chores.run(writer.abandon)
+        except (OSError, MemoryError) as error:
             await chores.run(writer.abandon)
             if (due := self._repeats.due("", str(error))) is not None:
                 log.info("The record cache is not written: {error}", error=due)

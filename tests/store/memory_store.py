@@ -231,7 +231,7 @@ class MemoryStore:
 
         return self._answer(list)
 
-    def check_health(self) -> None:
+    def check_health(self, *, lately: bool = False) -> None:
         if self.health is not None:
             raise self.health
 
