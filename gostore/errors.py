@@ -125,6 +125,16 @@ class NoSpace(StoreError):
 
 
 @define
+class QuotaExceeded(NoSpace):
+    """The quota of a prefix has no room for this."""
+
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"There is no room for this in the quota of {self.prefix}"
+
+
+@define
 class NoIds(NoSpace):
     """Every id is taken."""
 

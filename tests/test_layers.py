@@ -45,6 +45,7 @@ DOORS: dict[str, set[str]] = {
         "access.file",
         "access.passwords",
         "access.proxies",
+        "access.quotas",
         "access.rules",
         "access.tokens",
         "access.watch",

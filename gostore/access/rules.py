@@ -15,6 +15,9 @@
     grant = create,read backups/nightly/
             list backups/
 
+    [quota]
+    backups/ = 500GiB 10000          bytes, and perhaps the most blobs
+
 An error names the line, and never repeats what could be part of a secret.
 """
 
@@ -27,14 +30,16 @@ from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
-from gostore.access.grants import Grant, Principal, parse_grant
-from gostore.ini import BadFile, Entry, Section, read_ini
+from gostore.access.grants import Grant, Principal, check_prefix, parse_grant
+from gostore.access.quotas import Quota
+from gostore.ini import BadFile, Entry, Section, parse_size, read_ini
 
 T = TypeVar("T")
 
 ANONYMOUS = "anonymous"
 USER = "user"
 TOKEN = "token"
+QUOTA = "quota"
 
 PROXY = "proxy"
 """In place of a password: only a trusted proxy can let this user in."""
@@ -52,6 +57,7 @@ _KEYS = {ANONYMOUS: {"grant"}, USER: {"password", "grant"}, TOKEN: {"secret", "e
 _PASSWORD = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 _SECRET = re.compile(r"sha256:([0-9a-fA-F]{64})")
 _PLAIN = re.compile(r"[a-z_-]{1,20}")
+_SIZE_AND_COUNT = re.compile(r"(.+?)(?:\s+([0-9]{1,9}))?")
 _MOST_NAME = 100
 
 
@@ -75,6 +81,7 @@ class Rules:
     users: Mapping[str, User] = field(factory=dict, repr=False)
     tokens: Mapping[bytes, Principal] = field(factory=dict, repr=False)
     lines: Mapping[str, int] = field(factory=dict, repr=False)
+    quotas: tuple[Quota, ...] = ()
 
     def principals(self) -> dict[str, Principal]:
         """Every principal by its name."""
@@ -91,6 +98,10 @@ def parse_rules(text: str, file: str) -> Rules:
     for section in read_ini(text, file, ANONYMOUS):
         kind, _, name = section.name.partition(" ")
         name = name.strip()
+        if section.name == QUOTA:
+            entries = section.entries.values()
+            rules = evolve(rules, quotas=tuple(_read(file, each, _quota, each) for each in entries))
+            continue
         if section.name == ANONYMOUS:
             name = ANONYMOUS
         elif kind not in (USER, TOKEN):
@@ -150,7 +161,7 @@ def parse_expiry(text: str) -> int:
 
 def _unknown(section: str) -> str:
     shown = f"[{section}]" if _PLAIN.fullmatch(section.partition(" ")[0]) else "section"
-    return f"unknown {shown}: there are [anonymous], [user NAME] and [token NAME]"
+    return f"unknown {shown}: there are [anonymous], [user NAME], [token NAME] and [quota]"
 
 
 def _check_keys(file: str, section: Section, kind: str) -> None:
@@ -212,3 +223,19 @@ def _expires(text: str) -> int:
         return parse_expiry(text)
     except ValueError as error:
         raise ValueError(f"expires: {error}") from None
+
+
+def parse_quota(text: str, prefix: str, line: int = 0) -> Quota:
+    """Read the most bytes, and perhaps the most blobs: "500GiB", "1TB 10000". Raises ValueError."""
+    check_prefix(prefix)
+    match = _SIZE_AND_COUNT.fullmatch(text)
+    try:
+        size = parse_size(match[1] if match else "")
+    except ValueError as error:
+        raise ValueError(f"{prefix}: {error}, and perhaps a number of blobs") from None
+    assert match is not None
+    return Quota(prefix, size, int(match[2]) if match[2] else None, line)
+
+
+def _quota(text: str, entry: Entry) -> Quota:
+    return parse_quota(text, entry.name, entry.line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -38,6 +39,8 @@ class Watch(Service):
 
     def __init__(self, path: str, reactor: Any) -> None:
         self.setName("access")
+        #: Called with the rules whenever they have changed.
+        self.changed: Callable[[Rules], None] = lambda rules: None
         self.error = ""
         self._path = path
         self._reactor = reactor
@@ -78,6 +81,7 @@ class Watch(Service):
             return f"access file: {self.error}"
         self.error = ""
         self.door.change(rules)
+        self.changed(rules)
         log.info("Read the access file: {found}", found=_found(rules))
         return f"access file: {_found(rules)}"
 
@@ -108,4 +112,4 @@ class Watch(Service):
 
 
 def _found(rules: Rules) -> str:
-    return f"{len(rules.users)} users, {len(rules.tokens)} tokens"
+    return f"{len(rules.users)} users, {len(rules.tokens)} tokens, {len(rules.quotas)} quotas"

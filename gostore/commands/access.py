@@ -1,4 +1,4 @@
-"""Edit and try out an access file: users, tokens and grants, whether a daemon runs or not.
+"""Edit and try out an access file: users, tokens, grants and quotas, whether a daemon runs or not.
 
 Each change is made under a lock, keeps everything else in the file as it is, and is refused if the
 file would not load. A daemon that uses the file follows within seconds.
@@ -20,12 +20,14 @@ from gostore.access import edit
 from gostore.access.file import change, others_may_read, read_rules
 from gostore.access.grants import Grant, Verb, parse_grant
 from gostore.access.passwords import NoBcrypt, hash_password, require_bcrypt
-from gostore.access.rules import ANONYMOUS, Rules, check_name, parse_expiry
+from gostore.access.rules import ANONYMOUS, QUOTA, Rules, check_name, parse_expiry, parse_quota
 from gostore.access.tokens import digest_of, make_secret
 from gostore.blob import check_location
-from gostore.commands.terminal import BAD, CANNOT, GOOD, argument
+from gostore.commands.terminal import BAD, CANNOT, GOOD, argument, read_directory
 from gostore.ini import BadFile
 from gostore.text import escape, printable
+from gostore.volume.recovery.scan import scan
+from gostore.volume.volume import Volume
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -65,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     make.add_argument("--expires", metavar="WHEN", type=argument(_expiry), help=when)
     _edits(_action(tokens, "revoke", revoke_token, "revoke a token"), "NAME")
 
+    asked = _edits(_action(actions, "quota", quota, "show the quotas and what is used, or set one"))
+    asked.add_argument("--dir", "-d", help="the data directory, to show what is used")
+    asked.add_argument("prefix", metavar="PREFIX", nargs="?", help="set the quota of this prefix")
+    asked.add_argument("limit", metavar="SIZE", nargs="*", help="such as 500GiB, or 500GiB 10000")
+
     more = _edits(_action(actions, "grant", grant, "grant a user, a token or anonymous more"))
     more.add_argument("name", metavar="NAME")
     more.add_argument("grant", metavar="GRANT", type=_as(parse_grant), help="such as 'read a/'")
@@ -93,6 +100,8 @@ def check(parsed: argparse.Namespace) -> int:
     if any(user.password for user in rules.users.values()):
         require_bcrypt()
     found = f"{_count(len(rules.users), 'user')}, {_count(len(rules.tokens), 'token')}"
+    if rules.quotas:
+        found += f", {_count(len(rules.quotas), 'quota')}"
     print(f"{printable(parsed.access)} is good: {found}")
     for line in _doubts(parsed.access, rules):
         print(f"gostore: {line}", file=sys.stderr)
@@ -195,6 +204,54 @@ def grant(parsed: argparse.Namespace) -> int:
 
     change(parsed.access, add)
     return GOOD
+
+
+def quota(parsed: argparse.Namespace) -> int:
+    """Set a quota, or print all of them; with a data directory, what is used of each."""
+    if parsed.prefix is None:
+        return _show_quotas(parsed)
+    if parsed.dir is not None:
+        raise Refused("--dir is to show the quotas, and not to set one")
+    limit = " ".join(parsed.limit)
+    try:
+        parse_quota(limit, parsed.prefix)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+    def put(text: str) -> str:
+        if edit.has_section(text, QUOTA):
+            return edit.put_entry(text, QUOTA, parsed.prefix, limit)
+        return edit.add_section(text, QUOTA, {parsed.prefix: [limit]})
+
+    change(parsed.access, put)
+    return GOOD
+
+
+def _show_quotas(parsed: argparse.Namespace) -> int:
+    rules = read_rules(parsed.access)
+    sizes: dict[str, int] = {} if parsed.dir is None else _sizes(parsed.dir)
+    for each in rules.quotas:
+        below = [size for location, size in sizes.items() if location.startswith(each.prefix)]
+        used = "" if parsed.dir is None else f"{sum(below)} of "
+        line = f"{each.prefix}: {used}{each.size} bytes"
+        if each.count is not None:
+            line += f", {'' if parsed.dir is None else f'{len(below)} of '}{each.count} blobs"
+        elif parsed.dir is not None:
+            line += f", {len(below)} blobs"
+        print(line)
+    return GOOD
+
+
+def _sizes(directory: str) -> dict[str, int]:
+    """The size of each blob of a data directory. A daemon may be running."""
+    volume = Volume(read_directory(directory))
+    volume.look(lock=False)
+    try:
+        found = scan(volume)
+    finally:
+        volume.close()
+    damaged = (damage.blob for damage in found.damaged.values())
+    return {blob.location: blob.size for blob in (*found.live.values(), *damaged)}
 
 
 def _change(parsed: argparse.Namespace, kind: str, make: Callable[[str], str]) -> int:

@@ -28,6 +28,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as PrometheusCollector
 
 from gostore import __version__
+from gostore.access.quotas import Quotas
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.line_file import LineFile
@@ -54,6 +55,7 @@ class Sources:
     scrubber: Scrubber | None = None
     log: LineFile | None = None
     access: Watch | None = None
+    quotas: Quotas | None = None
     summary: Callable[[], Summary | None] = lambda: None
 
     def collect(self) -> Iterable[Metric]:
@@ -63,6 +65,8 @@ class Sources:
         yield from self._store()
         yield from self._commits()
         yield from self._background()
+        if self.quotas is not None:
+            yield from _quotas(self.quotas)
         info = InfoMetricFamily("gostore_build", "What runs.")
         info.add_metric((), {"version": __version__, "python": platform.python_version()})
         yield info
@@ -185,6 +189,22 @@ class Sources:
             for kind in ("restored", "finished", "discarded", "quarantined", "foreign"):
                 findings.add_metric((kind,), getattr(summary, kind))
             yield findings
+
+
+def _quotas(quotas: Quotas) -> Iterable[Metric]:
+    """What is allowed and used below the prefix of each quota; the access file chooses those."""
+    rows = (
+        ("limit_bytes", "The most bytes that may be stored.", lambda usage: usage.quota.size),
+        ("limit_blobs", "The most blobs, if limited.", lambda usage: usage.quota.count),
+        ("used_bytes", "The bytes that are stored.", lambda usage: usage.size),
+        ("used_blobs", "The blobs that are stored.", lambda usage: usage.count),
+    )
+    for name, text, read in rows:
+        family = GaugeMetricFamily(f"gostore_quota_{name}", text, labels=["prefix"])
+        for usage in quotas.usages():
+            if (value := read(usage)) is not None:
+                family.add_metric((usage.quota.prefix,), value)
+        yield family
 
 
 def _requests(factory: HTTPFactory) -> Iterable[Metric]:

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.access.passwords import NoBcrypt
+from gostore.access.quotas import Quotas
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
@@ -218,6 +219,8 @@ def build(
     """
     shorten_turns(reactor)
     volume = Volume(settings.dir, sync=settings.sync, make=settings.make_dir)
+    watch = make_watch(settings, reactor, refuse)
+    quotas = None if watch is None else Quotas(watch.door.rules.quotas)
     store = BlobStore(
         volume,
         Workers(reactor),
@@ -227,21 +230,19 @@ def build(
         reserve=settings.free_space_reserve,
         max_uploads=settings.max_uploads,
         max_open_files=share_of_files(10),
+        ledger=quotas,
     )
+    if watch is not None and quotas is not None:
+        watch.changed = lambda rules: quotas.change(rules.quotas, store.index.sizes_below)
     origins = settings.allow_origin
     browsers = Browsers(settings.hosts, None if origins is None else CrossOrigin(origins))
     answers = AnswerCache(settings.memory_cache, store)
     checks: dict[str, Check] = {}
-    watch = None
-    if settings.access is not None:
-        try:
-            watch = Watch(settings.access, reactor)
-        except (BadFile, NoBcrypt) as error:
-            refuse(str(error))
+    if watch is not None:
         checks["access"] = lambda: watch.error
     lists = Lists(store, reactor, max_lists=settings.max_lists)
     blobs = Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms)
-    sources = Sources(store, volume)
+    sources = Sources(store, volume, quotas=quotas)
     metrics = Metrics(exposition(sources))
     dispatcher = Dispatcher(
         [blobs, lists, Status(store, checks), *([metrics] if settings.metrics is None else [])],
@@ -304,6 +305,16 @@ def make_metrics_listener(
     listener = Listener([(listen, make_endpoint(reactor, listen))], factory, browsers.listening_on)
     listener.setName("metrics")
     return listener
+
+
+def make_watch(settings: Settings, reactor: Any, refuse: Callable[[str], NoReturn]) -> Watch | None:
+    """Read the access file, if there is one, and watch it."""
+    if settings.access is None:
+        return None
+    try:
+        return Watch(settings.access, reactor)
+    except (BadFile, NoBcrypt) as error:
+        refuse(str(error))
 
 
 def make_access_log(settings: Settings) -> LineFile | None:

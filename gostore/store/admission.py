@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from gostore.errors import Busy, NoSpace, TooLarge
+from gostore.errors import Busy, NoSpace, QuotaExceeded, StoreError, TooLarge
 from gostore.places import Places
 from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
@@ -49,6 +49,12 @@ class Ticket:
     _arriving: bool = True
     _has_place: bool = False
     _in_memory: int = 0
+    _quota: str = ""
+
+    @property
+    def too_large(self) -> StoreError:
+        """The error for more bytes than may come."""
+        return QuotaExceeded(self._quota) if self._quota else TooLarge(self.max_size)
 
     def take_place(self) -> bool:
         """Take a place among the bodies on their way to the disk, if one is free."""
@@ -123,15 +129,18 @@ class Admission:
         self.reserve = self._auto_reserve if reserve is None else reserve
         self.places.count = max_uploads
 
-    def admit(self, body: Body) -> Ticket:
+    def admit(self, body: Body, room: tuple[int, str] | None = None) -> Ticket:
         """Give leave for a body to come.
 
         A body that is here, or is announced to be small, goes through memory.  It needs no place,
-        and leave for larger ones is no obstacle to it.  Raises TooLarge, Busy or NoSpace.
+        and leave for larger ones is no obstacle to it.  ``room`` is the most bytes that it may
+        have, and the prefix whose quota says so.  Raises TooLarge, Busy or NoSpace.
         """
         announced = body.length or 0
         if self._max_blob_size is not None and announced > self._max_blob_size:
             raise TooLarge(self._max_blob_size)
+        if room is not None and announced > room[0]:
+            raise QuotaExceeded(room[1])
         is_small = body.length is not None and body.length <= SMALL_BLOB
         needs_place = not (is_small or body.complete)
         if needs_place and not self.places.is_free_for(body.sender):
@@ -145,7 +154,11 @@ class Admission:
             raise NoSpace()
         waiting = WAITING_ALONE if self.uploads < _FEW else WAITING
         self.uploads += 1
-        return Ticket(self._max_blob_size, self.reserve, waiting, self, announced, body.sender)
+        most = self._max_blob_size
+        ticket = Ticket(most, self.reserve, waiting, self, announced, body.sender)
+        if room is not None and (most is None or room[0] < most):
+            ticket.max_size, ticket._quota = room
+        return ticket
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:

@@ -31,13 +31,15 @@ from gostore.errors import (
 )
 from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
-from gostore.store.garbage import SECOND, Garbage
+from gostore.store.dates import time_after
+from gostore.store.garbage import Garbage
 from gostore.store.index import Index
 from gostore.store.interface import (
     Body,
     Content,
     Details,
     Figures,
+    Ledger,
     Page,
     Precondition,
     Seek,
@@ -61,9 +63,6 @@ T = TypeVar("T")
 #: How many damaged locations a start names in the log.
 _NAMED = 10
 
-#: The last second that a record can hold, in the year 9999.
-_LAST_SECOND = 253_402_300_799
-
 log = Logger()
 
 
@@ -82,15 +81,16 @@ class BlobStore:
         max_uploads: int = 256,
         max_open_files: int = 64,
         rng: random.Random | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """Describe the store; it begins with `open` and `start`.
 
         ``max_blob_size`` in bytes, None for no limit; ``reserve`` is how many bytes of the file
         system stay free, None for the larger of 1 % and 64 MiB; ``max_uploads`` bodies may be on
         their way at a time, not counting those held in memory; ``max_open_files`` are kept open
-        for the next reader; ``rng`` draws the ids.
+        for the next reader; ``rng`` draws the ids; ``ledger`` counts what is stored.
         """
-        self.index = Index(id_bits, rng)
+        self.index = Index(id_bits, rng, ledger)
         self.garbage = Garbage(volume, workers, self.index.ids, clock)
         self._recording = Recording(volume, workers, self.index, clock)
         self._volume = volume
@@ -356,7 +356,7 @@ class BlobStore:
             self.check_health(lately=True)
             self.index.check(location, precondition, exists)
             content_type, metadata = details.labels(self.index.version(location))
-            ticket = self.admission.admit(body)
+            ticket = self.admission.admit(body, self.index.room(location))
         except Exception:  # whatever a precondition raises, `create` has to hear of it
             return fail()
         try:
@@ -404,6 +404,7 @@ class BlobStore:
 
         def decide() -> Change:
             self.index.check(location, precondition, exists)
+            self.index.claim(blob.id, location, received.size)
             blob.content_type, blob.metadata = details.labels(self.index.version(location))
             self._generation += 1
             now = self._time_at(location)
@@ -424,27 +425,20 @@ class BlobStore:
         return self.committer.change(location, decide, switch)
 
     def _time_at(self, location: str) -> int:
-        """Return the time to record for a new version, in nanoseconds since the epoch.
-
-        It is the clock's, but in a later second than the predecessor's, even if the clock was set
-        back: so a date in HTTP, which has whole seconds, stands for one version of a location.
-        """
-        now = self._volume.now()
+        """Return the time to record for a new version of a location; see `time_after`."""
         found = self.index.find(location)
         if found is None:
             last = self.garbage.deleted_at(location)
         else:
             last = (found.blob if isinstance(found, Damage) else found).modified
-        if last is None or now // SECOND > last // SECOND:
-            return now
-        # After the end of the year 9999 there is no later second to record.
-        return min((last // SECOND + 1) * SECOND, max(last, _LAST_SECOND * SECOND))
+        return time_after(self._volume.now(), last)
 
     def _written(self, result: T, upload: Upload, ticket: Ticket) -> T:
         """Let go of what the write took; the collector removes what a failed upload left."""
         ticket.release()
         if isinstance(result, Failure):
             blob_id = upload.blob.id
+            self.index.unclaim(blob_id)
             dropped = self._workers.ongoing.watch(upload.drop(as_store_error(result.value)))
             dropped.addBoth(lambda _: self.garbage.add_stage(blob_id))
         return self._workers.ongoing.end(result)

@@ -12,7 +12,7 @@ from sortedcontainers import SortedDict
 
 from gostore.blob import LOCATION_BYTES, Committed
 from gostore.errors import AlreadyExists, NoIds, NotFound
-from gostore.store.interface import DamagedBlob, Entry, Page, Precondition, Seek
+from gostore.store.interface import DamagedBlob, Entry, Ledger, Page, Precondition, Seek
 from gostore.volume.recovery.findings import Damage, Findings
 
 NARROW_BITS = 16
@@ -122,9 +122,15 @@ class Ids:
 class Index:
     """What each location has, a blob or the damage to one, and the ids beside it."""
 
-    def __init__(self, id_bits: int | None = None, rng: random.Random | None = None) -> None:
-        """``id_bits`` and ``rng`` are those of `Ids`."""
+    def __init__(
+        self,
+        id_bits: int | None = None,
+        rng: random.Random | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """``id_bits`` and ``rng`` are those of `Ids`; ``ledger`` counts what is here."""
         self.ids = Ids(id_bits, rng)
+        self._ledger = ledger
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
         #: How many locations have a damaged blob.
         self.damaged = 0
@@ -143,6 +149,11 @@ class Index:
         self._found.update(found.damaged)
         self.damaged = len(found.damaged)
         self.bytes = sum(blob.size for blob in found.live.values())
+        if self._ledger is not None:
+            for location, blob in found.live.items():
+                self._ledger.count(location, blob.size, 1)
+            for location, damage in found.damaged.items():
+                self._ledger.count(location, damage.blob.size, 1)
 
     def __contains__(self, location: str) -> bool:
         return location in self._found
@@ -175,6 +186,34 @@ class Index:
                 raise NotFound(location)
             raise AlreadyExists(location, is_damaged=isinstance(found, Damage))
 
+    def room(self, location: str) -> tuple[int, str] | None:
+        """The most bytes that a blob may have at a location; see `Ledger.room`."""
+        return (
+            None if self._ledger is None else self._ledger.room(location, self._size_at(location))
+        )
+
+    def claim(self, blob_id: int, location: str, size: int) -> None:
+        """Keep room for a blob until `put`, or `unclaim`. Raises QuotaExceeded."""
+        if self._ledger is not None:
+            self._ledger.claim(blob_id, location, size, self._size_at(location))
+
+    def unclaim(self, blob_id: int) -> None:
+        """A blob will not be put here."""
+        if self._ledger is not None:
+            self._ledger.unclaim(blob_id)
+
+    def sizes_below(self, prefix: str) -> Iterator[int]:
+        """The sizes of all blobs whose locations begin with a prefix, be they damaged since."""
+        for location in islice(self._found, self._found.bisect_left(prefix), None):
+            if not location.startswith(prefix):
+                return
+            yield self._size_at(location) or 0
+
+    def _size_at(self, location: str) -> int | None:
+        """The bytes of what was committed at a location last; None if nothing is."""
+        version = self.version(location)
+        return None if version is None else version.size
+
     def blobs(self) -> Iterator[Committed]:
         """Give all blobs, ordered by location."""
         return (found for found in self._found.values() if isinstance(found, Committed))
@@ -197,6 +236,10 @@ class Index:
     def put(self, blob: Committed) -> Committed | Damage | None:
         """Show a blob at its location; return what was there, whose id stays reserved."""
         previous: Committed | Damage | None = self._found.get(blob.location)
+        if self._ledger is not None:
+            replaced = self._size_at(blob.location)
+            self._ledger.unclaim(blob.id)
+            self._ledger.count(blob.location, blob.size - (replaced or 0), int(replaced is None))
         self._found[blob.location] = blob
         self.commits += 1
         self.bytes += blob.size
@@ -206,6 +249,8 @@ class Index:
 
     def remove(self, location: str) -> Committed | Damage | None:
         """Show nothing at a location; return what was there, whose id stays reserved."""
+        if self._ledger is not None and (size := self._size_at(location)) is not None:
+            self._ledger.count(location, -size, -1)
         previous: Committed | Damage | None = self._found.pop(location, None)
         self._put_away(previous)
         return previous

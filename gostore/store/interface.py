@@ -352,6 +352,25 @@ class Summary:
         )
 
 
+class Ledger(Protocol):
+    """Counts what is stored, and says what else may be."""
+
+    def count(self, location: str, size: int, blobs: int) -> None:
+        """So many more bytes and blobs are at a location; fewer if negative."""
+
+    def room(self, location: str, replaced: int | None) -> tuple[int, str] | None:
+        """The most bytes of a blob there, and the prefix whose quota says so; None: no limit.
+
+        ``replaced`` is the size of the one that is there. Raises QuotaExceeded.
+        """
+
+    def claim(self, blob_id: int, location: str, size: int, replaced: int | None) -> None:
+        """Keep room for a blob that is on its way to the disk. Raises QuotaExceeded."""
+
+    def unclaim(self, blob_id: int) -> None:
+        """The blob is counted, or will never be."""
+
+
 class Lifecycle(Protocol):
     """The life of a provider, as the daemon directs it."""
 

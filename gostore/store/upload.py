@@ -17,7 +17,6 @@ from gostore.errors import (
     DigestMismatch,
     NoSpace,
     StoreError,
-    TooLarge,
     as_store_error,
 )
 from gostore.store.admission import Ticket, too_many_uploads
@@ -147,7 +146,7 @@ class Upload:
         self._size += len(data)
         limit = self._ticket.max_size
         if limit is not None and self._size > limit:
-            self._fail(TooLarge(limit))
+            self._fail(self._ticket.too_large)
             return
         self._pieces.append(data)
         if self._waits and len(self._pieces) >= _MANY_PIECES:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.access.grants import Verb
+from gostore.access.quotas import Quota
 from gostore.access.rules import parse_expiry, parse_rules
 from gostore.ini import BadFile
 
@@ -58,6 +59,25 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual([grant.line for grant in nightly.grants], [12, 13])
         self.assertEqual(rules.lines, {"anonymous": 2, "alice": 5, "nightly": 9})
         self.assertEqual(set(rules.principals()), {"anonymous", "alice", "nightly"})
+
+    def test_quotas(self) -> None:
+        """A quota has bytes, and perhaps a number of blobs."""
+        text = "[anonymous]\n[quota]\na/ = 500GiB 10000  # each\nb = 1 KB\nc/d: 0 3\n"
+        self.assertEqual(
+            parse_rules(text, "x").quotas,
+            (Quota("a/", 500 << 30, 10000, 3), Quota("b", 1000, None, 4), Quota("c/d", 0, 3, 5)),
+        )
+        for line, reason in (
+            ("a/ = much", "x, line 3: a/: 'much' is not a size such as 65536, 64K or 64KiB, and"),
+            ("a/ = ", "x, line 3: a/: '' is not a size"),
+            ("a/ = 5 x", "x, line 3: a/: '5 x' is not a size"),
+            ("../ = 5", "x, line 3: no location begins with '../'"),
+            ("/ = 5", "x, line 3: no location begins with '/'"),
+            (1025 * "a" + " = 5", "x, line 3: no location begins with"),
+            (" = 5", "x, line 3: neither a setting nor a comment"),
+            ("a = 5\na = 6", "x, line 4: a is set twice"),
+        ):
+            self.assertIn(reason, refused(f"[anonymous]\n[quota]\n{line}\n"))
 
     def test_nobody(self) -> None:
         """Without [anonymous], nobody may do anything without credentials."""

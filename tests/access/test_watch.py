@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.access.grants import Verb
 from gostore.access.passwords import NoBcrypt
+from gostore.access.rules import Rules
 from gostore.access.watch import POLL, Watch
 from gostore.ini import BadFile
 from tests.access.test_passwords import without_bcrypt
@@ -85,10 +86,22 @@ class WatchTests(SynchronousTestCase):
     def test_reload(self) -> None:
         """A reload that somebody asks for says in one line what came of it."""
         watch = self.watch()
-        self.assertEqual(watch.reload(), "access file: 0 users, 0 tokens")
+        self.assertEqual(watch.reload(), "access file: 0 users, 0 tokens, 0 quotas")
         self.write("oops\n")
         self.assertIn("line 1: no [anonymous] line above it", watch.reload())
         self.assertEqual(self.allowed(watch), ["read"])
+
+    def test_changed(self) -> None:
+        """Others learn of new rules, and of nothing else."""
+        watch = self.watch()
+        heard: list[Rules] = []
+        watch.changed = heard.append
+        self.write("oops\n")
+        self.clock.advance(POLL)
+        self.assertEqual(heard, [])
+        self.write(READ + "[quota]\na/ = 5\n")
+        self.clock.advance(POLL)
+        self.assertEqual([quota.size for quota in heard[0].quotas], [5])
 
     def test_start(self) -> None:
         """A file that is bad when the daemon starts is refused."""

@@ -18,6 +18,7 @@ from gostore.access.passwords import is_password
 from gostore.access.tokens import digest_of
 from gostore.commands import access
 from gostore.commands.main import main
+from tests.e2e.daemon import FIXTURES
 
 TEXT = f"""\
 # All of us.
@@ -61,7 +62,7 @@ class AccessTests(SynchronousTestCase):
     def run_it(self, *arguments: str, typed: str = "", asks_file: bool = False) -> Done:
         """Run `gostore access`; ``typed`` is what comes on stdin."""
         file = [str(self.path)] if asks_file else ["--access", str(self.path)]
-        at = 1 if asks_file or arguments[0] in ("list", "grant") else 2
+        at = 1 if asks_file or arguments[0] in ("list", "grant", "quota") else 2
         out, err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdin", self.typed(typed))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -214,6 +215,20 @@ class AccessTests(SynchronousTestCase):
         self.assertEqual(self.path.read_text(), "[anonymous]\ngrant = read\n")
         done = self.run_it("grant", "bob", "read")
         self.assertEqual((done.status, done.err), (2, "gostore: nobody in FILE is called bob\n"))
+
+    def test_quota(self) -> None:
+        """A quota is set, and changed; all are shown, and with a directory what is used of them."""
+        self.assertEqual(self.run_it("quota", "a/", "1KiB", "5"), Done(0, "", ""))
+        self.assertEqual(self.run_it("quota", "foo", "2KiB"), Done(0, "", ""))
+        self.assertEqual(self.run_it("quota", "a/", "3KiB", "7"), Done(0, "", ""))
+        self.assertEqual(self.run_it("quota").out, "a/: 3072 bytes, 7 blobs\nfoo: 2048 bytes\n")
+        self.assertIn("[quota]\na/ = 3KiB 7\nfoo = 2KiB\n", self.path.read_text())
+        done = self.run_it("quota", "--dir", str(FIXTURES / "go-data"))
+        used = "a/: 0 of 3072 bytes, 0 of 7 blobs\nfoo: [0-9]+ of 2048 bytes, [0-9]+ blobs\n"
+        self.assertRegex(done.out, used)
+        self.assertIn("1 token, 2 quotas", self.ask("check").out)
+        for arguments in (["a/"], ["a/", "much"], ["../", "5"], ["--dir", "x", "a/", "5"]):
+            self.assertEqual(self.run_it("quota", *arguments).status, 2)
 
     def test_bad_file(self) -> None:
         """A file that does not load is changed by nothing, and told of with its line."""

@@ -149,17 +149,17 @@ def test_revoked(guarded: Daemon, rules: Path) -> None:
     """A token that is revoked is refused within seconds, on an open connection too."""
     client = guarded.connect()
 
-    def post(location: str) -> int:
-        client.request("POST", f"/store/backups/{location}", b"x", APPEND)
+    def delete() -> int:
+        client.request("DELETE", "/store/backups/a", headers=APPEND)
         answer = client.getresponse()
         answer.read()
         return answer.status
 
-    assert post("0") == 204
+    # Its token may not do this, but is somebody's.
+    assert delete() == 403
     used = client.sock
     write(rules, TEXT[: TEXT.index("[token")])
-    numbers = iter(range(1, 100_000))
-    eventually(lambda: post(str(next(numbers))) == 401, "it is refused")
+    eventually(lambda: delete() == 401, "it is refused")
     assert client.sock is used
 
 
@@ -317,6 +317,42 @@ def test_fail2ban(guarded: Daemon) -> None:
     found = [match["host"] for line in guarded.log if (match := pattern.search(line))]
     assert found == ["127.0.0.1"]
     assert "gst_wrong" not in guarded.said
+
+
+def test_quota(make_daemon: Make, rules: Path) -> None:
+    """A write beyond a quota is 507, before its body; a new quota counts what is there."""
+    write(rules, TEXT + "[quota]\nbackups/ = 100 2\n")
+    daemon = make_daemon("--access", str(rules)).start()
+    assert daemon.ask("POST", "backups/a", b"x" * 60, APPEND).status == 204
+    answer = daemon.ask("POST", "backups/b", b"x" * 41, APPEND)
+    assert (answer.status, b"the quota of backups/" in answer.body) == (507, True)
+    with socket.create_connection((daemon.host, daemon.port), PATIENCE) as client:
+        client.sendall(
+            b"POST /store/backups/b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n"
+            b"Expect: 100-continue\r\nAuthorization: Bearer gst_append\r\n\r\n"
+        )
+        assert client.recv(1000).startswith(b"HTTP/1.1 507")
+    chunks = iter([b"x" * 30, b"x" * 30])
+    connection = daemon.connect()
+    connection.request("POST", "/store/backups/b", chunks, APPEND, encode_chunked=True)
+    assert connection.getresponse().status == 507
+    assert daemon.ask("PUT", "backups/a", b"x" * 100, ALICE).status == 200
+    assert daemon.ask("POST", "other", b"x" * 1000, ALICE).status == 204
+    write(rules, TEXT + "[quota]\nother = 1500\n")
+    daemon.wait_for("Read the access file: 1 users, 1 tokens, 1 quotas")
+    assert daemon.ask("POST", "backups/b", b"x" * 41, APPEND).status == 204
+    assert daemon.ask("POST", "other2", b"x" * 501, ALICE).status == 507
+    assert daemon.ask("POST", "other2", b"x" * 500, ALICE).status == 204
+    connection = daemon.connect()
+    connection.request("GET", "/metrics", headers=ALICE)
+    metrics = connection.getresponse().read()
+    assert b'gostore_quota_limit_bytes{prefix="other"} 1500.0\n' in metrics
+    assert b'gostore_quota_used_bytes{prefix="other"} 1500.0\n' in metrics
+    daemon.stop()
+    daemon.start()
+    assert daemon.ask("POST", "other3", b"x", ALICE).status == 507
+    assert daemon.ask("DELETE", "other", None, ALICE).status == 200
+    assert daemon.ask("POST", "other3", b"x", ALICE).status == 204
 
 
 NGINX = """

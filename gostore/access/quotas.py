@@ -1,0 +1,120 @@
+"""Quotas: how much may be stored below a prefix, and how much is. Pure.
+
+What is stored is counted as the maps of the store change. A write that is on its way to the disk
+has a claim, so that several of them at once do not get past a quota together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import define, frozen
+
+from gostore.errors import QuotaExceeded
+
+
+@frozen
+class Quota:
+    """The most bytes, and blobs if not None, that may be stored below a prefix."""
+
+    prefix: str
+    size: int
+    count: int | None = None
+    line: int = 0
+
+
+@define
+class Usage:
+    """A quota, the bytes and blobs that are stored below its prefix, and those that are claimed."""
+
+    quota: Quota
+    size: int = 0
+    count: int = 0
+    claimed_size: int = 0
+    claimed_count: int = 0
+
+    def room(self, replaced: int | None) -> int:
+        """The most bytes of one more blob, or of one in place of so many. Raises QuotaExceeded."""
+        quota = self.quota
+        count = self.count + self.claimed_count
+        if replaced is None and quota.count is not None and count >= quota.count:
+            raise QuotaExceeded(quota.prefix)
+        room = quota.size - self.size - self.claimed_size
+        # A blob that is no larger than the one it replaces always fits.
+        room = room if replaced is None else max(room + replaced, replaced)
+        if room < 0:
+            raise QuotaExceeded(quota.prefix)
+        return room
+
+
+class Quotas:
+    """Counts what is below the prefix of each quota, and says what else may be."""
+
+    def __init__(self, quotas: Iterable[Quota] = ()) -> None:
+        self._usages = {quota.prefix: Usage(quota) for quota in quotas}
+        self._claims: dict[int, tuple[list[Usage], int, int]] = {}
+        self._lengths: list[int] = []
+        self._measure()
+
+    def change(self, quotas: Iterable[Quota], sizes_below: Callable[[str], Iterable[int]]) -> None:
+        """Go by other quotas. ``sizes_below`` gives the sizes of all blobs below a new prefix."""
+        usages: dict[str, Usage] = {}
+        for quota in quotas:
+            usage = self._usages.get(quota.prefix)
+            if usage is None:
+                sizes = list(sizes_below(quota.prefix))
+                usage = Usage(quota, sum(sizes), len(sizes))
+            usage.quota = quota
+            usages[quota.prefix] = usage
+        self._usages = usages
+        self._measure()
+
+    def usages(self) -> list[Usage]:
+        """Each quota with what is used of it."""
+        return list(self._usages.values())
+
+    def count(self, location: str, size: int, blobs: int) -> None:
+        """So many more bytes and blobs are stored at a location; fewer if negative."""
+        for usage in self._of(location):
+            usage.size += size
+            usage.count += blobs
+
+    def room(self, location: str, replaced: int | None) -> tuple[int, str] | None:
+        """The most bytes of a blob, and by the quota of which prefix; None if there is no limit.
+
+        ``replaced`` is the size of the blob that the location has. Raises QuotaExceeded.
+        """
+        rooms = [(usage.room(replaced), usage.quota.prefix) for usage in self._of(location)]
+        return min(rooms) if rooms else None
+
+    def claim(self, blob_id: int, location: str, size: int, replaced: int | None) -> None:
+        """Keep room for a blob of this size until it is counted, or `unclaim`.
+
+        Raises QuotaExceeded.
+        """
+        room = self.room(location, replaced)
+        if room is None:
+            return
+        if size > room[0]:
+            raise QuotaExceeded(room[1])
+        usages = self._of(location)
+        more, blobs = size - (replaced or 0), int(replaced is None)
+        for usage in usages:
+            usage.claimed_size += more
+            usage.claimed_count += blobs
+        self._claims[blob_id] = usages, more, blobs
+
+    def unclaim(self, blob_id: int) -> None:
+        """The blob is counted, or will never be."""
+        usages, more, blobs = self._claims.pop(blob_id, ((), 0, 0))
+        for usage in usages:
+            usage.claimed_size -= more
+            usage.claimed_count -= blobs
+
+    def _of(self, location: str) -> list[Usage]:
+        """The quotas of a location. Each is found by one look, however many there are."""
+        found = (self._usages.get(location[:length]) for length in self._lengths)
+        return [usage for usage in found if usage is not None]
+
+    def _measure(self) -> None:
+        self._lengths = sorted({len(prefix) for prefix in self._usages})

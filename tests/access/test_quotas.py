@@ -1,0 +1,101 @@
+"""Tests for gostore.access.quotas: what is counted, and what fits."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.access.quotas import Quota, Quotas
+from gostore.errors import QuotaExceeded
+
+LOCATIONS = ["a/1", "a/2", "a/b/1", "a/b/2", "c"]
+
+
+class QuotasTests(SynchronousTestCase):
+    """Quotas alone."""
+
+    def test_room(self) -> None:
+        """The tightest quota of a location counts, and the room of what is replaced is free."""
+        quotas = Quotas([Quota("a/", 100), Quota("a/b/", 10)])
+        self.assertIsNone(quotas.room("c", None))
+        self.assertEqual(quotas.room("a/x", None), (100, "a/"))
+        self.assertEqual(quotas.room("a/b/x", None), (10, "a/b/"))
+        quotas.count("a/y", 95, 1)
+        self.assertEqual(quotas.room("a/b/x", None), (5, "a/"))
+        self.assertEqual(quotas.room("a/y", 95), (100, "a/"))
+
+    def test_count(self) -> None:
+        """A quota may limit the number of blobs: replacing one needs no more."""
+        quotas = Quotas([Quota("a/", 100, 1)])
+        quotas.count("a/x", 10, 1)
+        self.assertRaises(QuotaExceeded, quotas.room, "a/y", None)
+        self.assertEqual(quotas.room("a/x", 10), (100, "a/"))
+
+    def test_over(self) -> None:
+        """Where more is stored than a quota has, what makes nothing larger still fits."""
+        quotas = Quotas([Quota("a/", 100)])
+        quotas.count("a/x", 300, 1)
+        self.assertRaises(QuotaExceeded, quotas.room, "a/y", None)
+        self.assertEqual(quotas.room("a/x", 50), (50, "a/"))
+        quotas.claim(1, "a/x", 50, 50)
+        self.assertRaises(QuotaExceeded, quotas.claim, 2, "a/x", 51, 50)
+
+    def test_claims(self) -> None:
+        """What is claimed has no room for others, until it is counted or given up."""
+        quotas = Quotas([Quota("a/", 100, 3)])
+        quotas.claim(1, "a/x", 60, None)
+        self.assertEqual(quotas.room("a/y", None), (40, "a/"))
+        self.assertRaises(QuotaExceeded, quotas.claim, 2, "a/y", 41, None)
+        quotas.claim(2, "a/y", 40, None)
+        quotas.unclaim(1)
+        quotas.unclaim(1)
+        self.assertEqual(quotas.room("a/x", None), (60, "a/"))
+
+    def test_change(self) -> None:
+        """Other quotas count from what is there; those that stay keep their count and claims."""
+        quotas = Quotas([Quota("a/", 100)])
+        quotas.count("a/x", 10, 1)
+        quotas.claim(1, "a/y", 20, None)
+        sizes = {"c": [5, 6]}
+        quotas.change([Quota("a/", 50), Quota("c", 20)], lambda prefix: sizes[prefix])
+        self.assertEqual(quotas.room("a/z", None), (20, "a/"))
+        self.assertEqual(quotas.room("c/x", None), (9, "c"))
+        quotas.unclaim(1)
+        self.assertEqual(quotas.room("a/z", None), (40, "a/"))
+        quotas.change([], lambda prefix: [])
+        self.assertIsNone(quotas.room("a/z", None))
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(LOCATIONS), st.integers(0, 40), st.booleans()), max_size=30
+        )
+    )
+    def test_never_exceeded(self, writes: list[tuple[str, int, bool]]) -> None:
+        """Whatever is written, replaced and given up: sums are right, and within the quotas."""
+        limits = [Quota("a/", 100, 3), Quota("a/b/", 50), Quota("", 130)]
+        quotas = Quotas(limits)
+        blobs: dict[str, int] = {}
+        for number, (location, size, lasts) in enumerate(writes):
+            replaced = blobs.get(location)
+            try:
+                quotas.claim(number, location, size, replaced)
+            except QuotaExceeded:
+                after = {**blobs, location: size}
+                self.assertTrue(any(exceeded(limit, after) for limit in limits))
+                continue
+            quotas.unclaim(number)
+            if lasts:
+                quotas.count(location, size - (replaced or 0), int(replaced is None))
+                blobs[location] = size
+            for usage in quotas.usages():
+                below = [size for at, size in blobs.items() if at.startswith(usage.quota.prefix)]
+                self.assertEqual((usage.size, usage.count), (sum(below), len(below)))
+                self.assertEqual((usage.claimed_size, usage.claimed_count), (0, 0))
+                self.assertFalse(exceeded(usage.quota, blobs))
+
+
+def exceeded(quota: Quota, blobs: dict[str, int]) -> bool:
+    """Whether blobs are more than a quota has."""
+    below = [size for location, size in blobs.items() if location.startswith(quota.prefix)]
+    return sum(below) > quota.size or (quota.count is not None and len(below) > quota.count)

@@ -1,0 +1,108 @@
+"""A store whose ledger has quotas: what is refused, when, and what is counted."""
+
+from __future__ import annotations
+
+import errno
+
+from gostore.access.quotas import Quota, Quotas
+from gostore.errors import NoSpace, QuotaExceeded
+from gostore.store.interface import Details
+from tests.store.doubles import FakeBody
+from tests.store.support import LARGE, StoreCase
+
+
+class QuotaTests(StoreCase):
+    """At most 100 bytes and 3 blobs below a/."""
+
+    def setUp(self) -> None:
+        """Open the store again, with quotas."""
+        super().setUp()
+        self.quotas = Quotas([Quota("a/", 100, 3)])
+        self.open(ledger=self.quotas)
+
+    def used(self) -> tuple[int, int, int]:
+        """Bytes, blobs, and bytes claimed."""
+        [usage] = self.quotas.usages()
+        return usage.size, usage.count, usage.claimed_size
+
+    def test_counted(self) -> None:
+        """Creates, replacements and deletes are counted, and so is what a start finds."""
+        self.store_blob("a/1", b"x" * 60)
+        self.store_blob("a/1", b"x" * 50)
+        self.store_blob("a/2", b"x" * 10)
+        self.store_blob("b", b"x" * 500)
+        self.assertEqual(self.used(), (60, 2, 0))
+        self.wait(self.store.delete("a/2"))
+        self.assertEqual(self.used(), (50, 1, 0))
+        self.quotas = Quotas([Quota("a/", 100)])
+        self.open(ledger=self.quotas)
+        self.assertEqual(self.used(), (50, 1, 0))
+
+    def test_announced(self) -> None:
+        """A body that is announced to be too large is refused before any of it is asked for."""
+        self.store_blob("a/1", b"x" * 60)
+        body = FakeBody(length=41, complete=False)
+        error = self.fails(self.store.create("a/2", body, Details()), QuotaExceeded)
+        self.assertEqual(str(error), "There is no room for this in the quota of a/")
+        self.assertIsInstance(error, NoSpace)
+        self.assertEqual(body.delivered, 0)
+        self.store_blob("a/2", b"x" * 40)
+        self.store_blob("a/1", b"x" * 60)
+
+    def test_chunked(self) -> None:
+        """A body of unknown length is refused as soon as it is too large."""
+        body = FakeBody(b"x" * 60, length=None, complete=False)
+        created = self.store.create("a/1", body, Details())
+        self.workers.run_all()
+        self.assertNoResult(created)
+        body.sink.received(b"x" * 41)
+        self.fails(created, QuotaExceeded)
+        self.assertEqual(self.used(), (0, 0, 0))
+
+    def test_number(self) -> None:
+        """A blob too many is refused, however small."""
+        for number in range(3):
+            self.store_blob(f"a/{number}", b"")
+        self.fails(self.store.create("a/x", FakeBody(b""), Details()), QuotaExceeded)
+        self.store_blob("a/0", b"x")
+        self.wait(self.store.delete("a/1"))
+        self.store_blob("a/x", b"")
+
+    def test_exact_at_commit(self) -> None:
+        """Of several bodies that fit one by one, only those are committed that fit together."""
+        bodies = [FakeBody(b"x" * 60, length=None, complete=False) for _ in range(3)]
+        created = [
+            self.store.create(f"a/{number}", body, Details()) for number, body in enumerate(bodies)
+        ]
+        for body in bodies:
+            body.sink.finished()
+        self.workers.run_all()
+        self.successResultOf(created[0])
+        for each in created[1:]:
+            self.failureResultOf(each, QuotaExceeded)
+        self.assertEqual(self.used(), (60, 1, 0))
+
+    def test_failed_commit(self) -> None:
+        """What a failed write has claimed is free again."""
+        body = FakeBody(b"x" * 60, length=None, complete=False)
+        created = self.store.create("a/1", body, Details())
+        body.sink.failed("gone")
+        self.workers.run_all()
+        self.failureResultOf(created)
+        self.assertEqual(self.used(), (0, 0, 0))
+        for kind in ("mkdir", "write", "writev", "pwrite"):
+            self.disk.fail(kind, errno.ENOSPC)
+        self.fails(self.store.create("a/1", FakeBody(b"x" * 60), Details()), NoSpace)
+        self.assertEqual(self.used(), (0, 0, 0))
+
+    def test_damaged(self) -> None:
+        """A damaged blob counts until it is replaced or deleted."""
+        self.quotas.change([Quota("a/", 1 << 20)], self.store.index.sizes_below)
+        blob = self.store_blob("a/1", LARGE)
+        (self.directory / str(blob.id) / "data.raw").write_bytes(b"x")
+        self.open(ledger=(quotas := Quotas([Quota("a/", 1 << 20)])))
+        self.quotas = quotas
+        self.assertEqual(self.used(), (len(LARGE), 1, 0))
+        self.assertEqual(list(self.store.index.sizes_below("a/")), [len(LARGE)])
+        self.store_blob("a/1", b"x")
+        self.assertEqual(self.used(), (1, 1, 0))
