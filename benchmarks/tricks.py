@@ -198,7 +198,7 @@ TRICKS = (
     Trick(
         "Small writes share one flush, of the redo journal",
         POST.name,
-        (("volume.commit", "self._journaled = journaled", "self._journaled = False"),),
+        (("volume.backlog", "self._journaled = journaled", "self._journaled = False"),),
     ),
     Trick(
         "What the reactor reads in one turn shares a flush",

@@ -26,6 +26,9 @@ WAITING_ALONE = 1024 * 1024
 #: With fewer uploads than this in progress, each may hold more memory.
 _FEW = 8
 
+#: What the smallest file takes of a disk, and the smallest directory.
+_BLOCK = 4096
+
 #: The seconds after which a caller who was refused for lack of room may try again.
 _RETRY_AFTER = 1
 
@@ -159,6 +162,10 @@ class Admission:
         if room is not None and (most is None or room[0] < most):
             ticket.max_size, ticket._quota = room
         return ticket
+
+    def take_room(self, size: int) -> None:
+        """Count what a blob of so many bytes takes: blocks of its own, a record, a directory."""
+        self.free -= -(-size // _BLOCK) * _BLOCK + 2 * _BLOCK
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:

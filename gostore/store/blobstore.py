@@ -194,8 +194,7 @@ class BlobStore:
         with suppress(ReadOnly):  # it is logged
             self._volume.check()
         await self.garbage.finish()
-        with suppress(OutcomeUnknown):  # as above
-            await self._workers.commits.run(self._volume.protocol.forget_journal)
+        await self._workers.commits.run(self._volume.backlog.finish)
         await self._recording.finish()
 
     def close(self) -> None:
@@ -409,12 +408,13 @@ class BlobStore:
             self._generation += 1
             now = self._time_at(location)
             blob.finish_writing(now, received.size, received.sha256, self._generation)
-            return Commit(blob, received.data)
+            replaced = self.index.blob(location)
+            return Commit(blob, received.data, None if replaced is None else replaced.id)
 
         def switch() -> tuple[Committed, bool]:
             committed = blob.committed()
             previous = self.index.put(committed)
-            self.admission.free -= committed.size
+            self.admission.take_room(committed.size)
             if isinstance(previous, Committed):
                 self._reader.files.forget(previous.id)
                 self.garbage.add_replaced(previous, committed.id)

@@ -26,6 +26,12 @@ from gostore.volume.volume import Volume
 
 T = TypeVar("T")
 
+#: Seconds without a commit after which the applier makes the files of small changes.
+REST = 0.015
+
+#: Under load it begins after so many times that, and goes on with what has waited twice as long.
+_PATIENCE = 20
+
 #: How many changes are made durable together.  With more, each of them waits longer than the
 #: sharing saves.
 BATCH = 64
@@ -54,6 +60,11 @@ class Committer:
         self._first = self._flushed_from = 0.0
         self._flushing = False
         self._checkpointing = False
+        self._applying = False
+        #: How many batches there were, and how many when the timer was set; -1: it is not.
+        self._flushes = 0
+        self._seen = -1
+        self._looks = 0
 
     @property
     def busy(self) -> set[str]:
@@ -138,13 +149,55 @@ class Committer:
             else:
                 self._switch(turn)
             self._enter(turn.location)
-        if self._volume.protocol.checkpoint_due and not self._checkpointing:
+        backlog = self._volume.backlog
+        if backlog.is_checkpoint_due and not self._checkpointing:
             self._checkpointing = True
             self.measured.checkpoints += 1
-            self._workers.chores.run(self._volume.protocol.checkpoint).addBoth(self._checkpointed)
+            self._workers.chores.run(backlog.checkpoint).addBoth(self._checkpointed)
+        if backlog.is_apply_due:
+            self._apply(backlog.apply_due)
+        self._flushes += 1
         self._flushing = bool(self._ready)
         if self._ready:
             self._flush()
+        self._look_later()
+
+    # -- the files behind ---------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        """See after a while whether there is time to make files."""
+        if self._seen < 0 and self._volume.backlog.applier.waits:
+            self._seen = self._flushes
+            self._clock.callLater(REST, self._look)
+
+    def _look(self) -> None:
+        at_rest = self._seen == self._flushes and not self._flushing
+        self._seen = -1
+        if at_rest:
+            self._apply(self._volume.backlog.apply)
+            return
+        self._looks += 1
+        if self._looks % _PATIENCE == 0:
+            self._volume.backlog.mark_overdue()
+        if not self._flushing:
+            self._look_later()
+
+    def _apply(self, work: Callable[[], None]) -> None:
+        if not self._applying:
+            self._applying = True
+            self._workers.ongoing.begin()
+            self._workers.commits.run(work).addBoth(self._applied)
+
+    def _applied(self, result: Failure | None) -> None:
+        self._applying = False
+        self._workers.ongoing.end(None)
+        backlog = self._volume.backlog
+        if isinstance(result, Failure):
+            self._volume.directory.give_up(f"a write failed: {type(result.value).__name__}")
+        if backlog.applier.waits and not (
+            self._flushing or backlog.applier.obstacle or self._volume.broken
+        ):
+            self._apply(backlog.apply)
 
     def _switch(self, turn: _Turn) -> None:
         try:

@@ -5,6 +5,7 @@ The daemon's collector asks for a run, and volume.collect does it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -45,6 +46,8 @@ class Garbage:
         self._dead_at: dict[str, dict[int, None]] = {}
         #: The recorded times of deleted blobs, until they are collected and those seconds past.
         self._deleted_at: dict[str, int] = {}
+        #: Dead blobs that have never had files, each after the number of a batch at its end.
+        self._unwritten: deque[tuple[int, int]] = deque()
         self._stages: set[int] = set()
         #: How many blobs and stages the runs have removed.
         self.collected = 0
@@ -84,7 +87,9 @@ class Garbage:
 
     def add_deleted(self, blob: Committed) -> None:
         """Take in a blob that was deleted, and remember its time for the next one there."""
-        self.add(Dead(blob.id, blob.location, blob.generation))
+        if not self._is_unwritten(blob):
+            written = self._volume.backlog.journal.written
+            self.add(Dead(blob.id, blob.location, blob.generation, batch=written))
         self._deleted_at[blob.location] = blob.modified
         if len(self._deleted_at) > _REMEMBERED:
             del self._deleted_at[next(iter(self._deleted_at))]
@@ -93,11 +98,31 @@ class Garbage:
         """Return the recorded time of a blob that was deleted at a location not long ago."""
         return self._deleted_at.get(location)
 
+    def _is_unwritten(self, blob: Committed) -> bool:
+        """Say whether a dead blob has never had files; then only its id is kept for a while.
+
+        A start that finds its batch in the journal knows blobs by their ids alone.
+        """
+        backlog = self._volume.backlog
+        if not backlog.applier.forget(blob.id):
+            return False
+        self._unwritten.append((backlog.journal.written, blob.id))
+        self._release_unwritten()
+        return True
+
+    def _release_unwritten(self) -> None:
+        recorded = self._volume.backlog.journal.recorded_synced
+        while self._unwritten and self._unwritten[0][0] <= recorded:
+            self._ids.release(self._unwritten.popleft()[1])
+
     # -- retiring -----------------------------------------------------------------------------
 
     def add_replaced(self, blob: Committed, by: int) -> None:
         """Take in a blob that another has replaced; have it marked soon, with others."""
-        self.add(Dead(blob.id, blob.location, blob.generation, by))
+        if self._is_unwritten(blob):
+            return
+        written = self._volume.backlog.journal.written
+        self.add(Dead(blob.id, blob.location, blob.generation, by, written))
         self._replaced.append((blob, by))
         if not (self._retiring or self._stopping):
             self._retiring = True
@@ -163,12 +188,19 @@ class Garbage:
 
     async def _collect(self, dead: Sequence[Dead]) -> int | None:
         stages = self.stages
+        journal = self._volume.backlog.journal
         await self._workers.chores.run(self._checkpoint)
-        if dead:
+        if dead or self._unwritten:
             await self._workers.commits.run(self._tell_journal)
+            self._release_unwritten()
+        # The files of later ones may be there, and not flushed, or about to be made.
+        dead = [one for one in dead if one.batch <= journal.synced]
         collected, free = await self._workers.chores.run(self._collect_in_worker, dead, stages)
         self._forget(collected)
         self.collected += len(collected.ids)
+        if self._volume.backlog.applier.obstacle is not None:
+            # There may be room now.
+            await self._workers.commits.run(self._volume.backlog.retry)
         for blob_id in collected.ids:
             # A run may remove a deleted blob before the maps show the deletion. Then the blob is
             # dead only after this, and the next run finds it gone.
@@ -199,7 +231,7 @@ class Garbage:
 
     def _checkpoint(self) -> None:
         with suppress(OutcomeUnknown):  # it is logged, and collect then leaves the blobs alone
-            self._volume.protocol.checkpoint()
+            self._volume.backlog.checkpoint()
 
     def _tell_journal(self) -> None:
         """Record that a start need not look in the journal for what is about to be removed.
@@ -207,7 +239,7 @@ class Garbage:
         A start would judge rightly by a whole journal, but the deletion's batch may be damaged.
         """
         try:
-            self._volume.protocol.record_checkpoint()
+            self._volume.backlog.record_checkpoint()
         except OutcomeUnknown:
             pass  # as above
         except OSError as error:

@@ -194,6 +194,9 @@ class Reader:
         if not self._index.is_current(blob):
             # Its id may be another's by now, and so may the file found by that id.
             return fail(NotFound(blob.location))
+        data = self.volume.backlog.applier.data_of(blob.id)
+        if data is not None:
+            return succeed(SmallContent(data))
         if blob.size > SMALL_BLOB:
             return self.files.use(blob).addCallbacks(
                 lambda file: FileContent(self, blob, file),
@@ -270,6 +273,8 @@ class Reader:
         blob = self._index.blob(location)
         if blob is None:
             raise NotFound(location)
+        if self.volume.backlog.applier.data_of(blob.id) is not None:
+            return  # it is on its way to its files
         files = self.workers.files
         try:
             # Opened anew, to see that it is still there under its name.

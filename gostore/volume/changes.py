@@ -31,10 +31,14 @@ class Stage:
 
 @frozen(eq=False)
 class Commit:
-    """Make a blob exist: its finished record, and its bytes or the stage that holds them."""
+    """Make a blob exist: its finished record, and its bytes or the stage that holds them.
+
+    ``replaces`` is the id of the blob that its location has, None if it has none.
+    """
 
     blob: Blob
     data: bytes | Stage
+    replaces: int | None = None
 
 
 @frozen(eq=False)

@@ -25,13 +25,15 @@ log = Logger()
 class Dead:
     """A committed blob to collect: where to look, and its place among the blobs of its location.
 
-    ``replaced_by`` is the id of its successor, None if it was deleted.
+    ``replaced_by`` is the id of its successor, None if it was deleted. It may be collected when the
+    journal's ``batch`` is in its files.
     """
 
     id: int
     location: str
     generation: int
     replaced_by: int | None = None
+    batch: int = 0
 
 
 @define

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from attrs import define
 from twisted.logger import Logger
 
 from gostore import statefile
 from gostore.blob import Blob, Committed, State
-from gostore.errors import BadRecord, Busy, DiskFailed, ReadOnly, StoreError, as_store_error
+from gostore.errors import (
+    BadRecord,
+    Busy,
+    DiskFailed,
+    NoSpace,
+    ReadOnly,
+    StoreError,
+    as_store_error,
+)
+from gostore.volume.applier import INODES, room_of
+from gostore.volume.backlog import Backlog
 from gostore.volume.changes import Change, Commit, Delete, Discard, Stage
 from gostore.volume.directory import (
     DATA,
@@ -27,7 +37,7 @@ from gostore.volume.directory import (
 )
 from gostore.volume.disk import NOT_REGULAR
 from gostore.volume.journal.format import Entry
-from gostore.volume.journal.journal import Journal, NothingWritten
+from gostore.volume.journal.journal import NothingWritten
 from gostore.volume.trash import Trash
 
 #: How a step fails that finds something else than what the step before has left.
@@ -64,6 +74,11 @@ class _Attempt:
         return isinstance(self.change, Delete)
 
     @property
+    def is_delete(self) -> bool:
+        """Whether it takes no room: a deletion must always be possible."""
+        return isinstance(self.change, Delete)
+
+    @property
     def entry(self) -> Entry:
         """What the journal holds of it."""
         change = self.change
@@ -77,16 +92,12 @@ class WriteProtocol:
     """Carries out changes in one data directory, durably."""
 
     def __init__(
-        self, directory: Directory, trash: Trash, now: Callable[[], int], *, journaled: bool
+        self, directory: Directory, trash: Trash, backlog: Backlog, now: Callable[[], int]
     ) -> None:
-        """``journaled`` says whether small changes go by the redo journal."""
         self._directory = directory
         self._trash = trash
+        self._backlog = backlog
         self._now = now
-        self._journaled = journaled
-        self.journal = Journal(directory.disk, -1)
-        #: The number of the newest batch of the journal whose renames are done.
-        self._renamed = 0
 
     def carry_out(self, changes: Sequence[Change]) -> list[StoreError | None]:
         """Carry out the changes, durably; say of each why it is not done, None if it is.
@@ -103,101 +114,110 @@ class WriteProtocol:
     def _carry_out(self, attempts: Sequence[_Attempt]) -> None:
         try:
             self._directory.check()
-            self._check_journal()
+            self._backlog.check_journal()
         except ReadOnly as error:
             _fail(attempts, error)
             return
         together = len(attempts) > 1 and self._directory.syncfs_trusted
-        if self._journaled and self._directory.syncfs_trusted and self._open_journal():
+        if self._backlog.is_open():
             self._commit_small([attempt for attempt in attempts if attempt.is_small])
             attempts = [attempt for attempt in attempts if not attempt.is_small]
             if attempts and not self._record_checkpoint(attempts):
                 return
         if attempts:
             self._commit_each(attempts, together=together)
+            for commit in _good(attempts):
+                if isinstance(commit.change, Commit) and commit.change.replaces is not None:
+                    self._backlog.applier.supersede(commit.change.replaces)
+            self._backlog.applier.pass_to(self._backlog.journal.written)
 
     # -- small changes, by the journal --------------------------------------------------------
 
     def _commit_small(self, attempts: Sequence[_Attempt]) -> None:
         """Make small changes durable by one flush, of the redo journal.
 
-        The journal comes before the renames. So whatever a crash leaves torn under a plain number
-        is in the journal, to be written again.
+        Their files are for the applier: whatever a crash leaves torn under a plain number is in the
+        journal, to be written again.
         """
         for attempt in attempts:
-            attempt.take(self._prepare, attempt, sync=False)
-        good = _good(attempts)
+            attempt.take(self._write_record, attempt)
         try:
-            try:
-                if good:
-                    self._append([attempt.entry for attempt in good])
-            except NothingWritten as error:
-                _fail(good, as_store_error(error))
-                good = []
-            for attempt in good:
-                attempt.take(self._rename, attempt.change)
-            self._renamed = self.journal.written
-            failed = [each for each in attempts if isinstance(each.change, Delete) and each.error]
-            # What could not be renamed is not done, and no start may find it in the journal.
-            if failed or len(_good(good)) < len(good):
-                self.forget_journal()
-                self._delete_without_tombstones(failed)
+            self._see_to_room(attempts)
+            good = _good(attempts)
+            if not self._append_changes(good):
+                # The journal keeps some room for deletions alone.
+                deletes = [attempt for attempt in good if attempt.is_delete]
+                if len(deletes) == len(good) or not self._append_changes(deletes):
+                    self._delete_anyhow(deletes)
         except OutcomeUnknown as unknown:
             _fail(attempts, DiskFailed(str(unknown)))
 
-    def _check_journal(self) -> None:
-        """Raise ReadOnly if somebody has removed the journal: no start would find what it holds."""
-        if self._journaled and self.journal.is_removed():
-            with suppress(OutcomeUnknown):
-                self.checkpoint()
-            reason = "a file of the redo journal has been removed"
-            raise ReadOnly(self._directory.give_up(reason))
-
-    def _open_journal(self) -> bool:
-        """Have the journal ready; without one, small changes are flushed as large ones are."""
+    def _append_changes(self, attempts: Sequence[_Attempt]) -> bool:
+        """Append changes to the journal; False if there is no room: then all but deletes fail."""
         try:
-            self.journal.open()
-        except (OSError, MemoryError) as error:
-            # A small disk, or a full one. A second try would cost as much as the journal does.
-            self._do_without_journal(error)
-        return self._journaled
+            if attempts:
+                self._backlog.append([attempt.entry for attempt in attempts])
+        except NothingWritten as error:
+            _fail((each for each in attempts if not each.is_delete), as_store_error(error))
+            return False
+        for attempt in attempts:
+            self._hand_on(attempt)
+        # Only now: a checkpoint in another thread goes by it.
+        self._backlog.applier.pass_to(self._backlog.journal.written)
+        return True
 
-    def _do_without_journal(self, error: OSError | MemoryError) -> None:
-        self._journaled = False
-        log.warn(
-            "No room for a journal ({error}): small blobs are stored more slowly",
-            error=as_store_error(error),
-        )
+    def _see_to_room(self, attempts: Sequence[_Attempt]) -> None:
+        """Refuse new blobs for whose files, and those that wait, the disk has no room now."""
+        commits = [attempt for attempt in _good(attempts) if not attempt.is_delete]
+        if not commits:
+            return
+        if self._backlog.applier.obstacle is not None:
+            self._backlog.apply()
+        obstacle = self._backlog.applier.obstacle
+        if obstacle is None:
+            try:
+                obstacle = None if self._has_room(commits) else NoSpace()
+            except OSError as error:
+                obstacle = as_store_error(error)
+        if obstacle is not None:
+            _fail(commits, obstacle)
 
-    def _append(self, entries: Sequence[Entry]) -> None:
-        """Append a batch to the journal; raises OutcomeUnknown or NothingWritten."""
-        if not self.journal.fits(entries):
-            if not self.journal.may_turn:
-                self.checkpoint()
-            self._directory.break_if_failing(Journal.turn, self.journal)
-        self._directory.break_if_failing(self.journal.append, entries)
-        if not entries:
-            self._renamed = self.journal.written
+    def _has_room(self, commits: Sequence[_Attempt]) -> bool:
+        """Say whether the disk has room for new blobs beside those that have no files yet."""
+        disk, applier = self._directory.disk, self._backlog.applier
+        wanted = sum(room_of(commit.entry) for commit in commits)
+        if disk.free(self._directory.root)[0] < applier.room + wanted:
+            return False
+        inodes = disk.free_inodes(self._directory.root)
+        return inodes is None or inodes >= applier.inodes + INODES * len(commits)
 
-    def checkpoint(self) -> None:
-        """Flush what the journal made durable to its own files; raises OutcomeUnknown.
+    def _hand_on(self, attempt: _Attempt) -> None:
+        """Let the applier make the files of a change that the journal has."""
+        match attempt.change:
+            case Commit() as commit:
+                self._backlog.applier.commit(
+                    attempt.entry, self._backlog.journal.written, commit.replaces
+                )
+            case Delete() as delete:
+                entry = attempt.entry
+                self._backlog.applier.delete(
+                    entry, self._backlog.journal.written, delete.blob, delete.elders
+                )
 
-        Another thread may commit meanwhile: this covers what is renamed by now.
-        """
-        renamed = self._renamed
-        if renamed > self.journal.synced:
-            self._directory.sync_all()
-            self.journal.advance(renamed)
-
-    @property
-    def checkpoint_due(self) -> bool:
-        """Whether commits will soon have to wait for a `checkpoint`."""
-        return not self.journal.may_turn
+    def _delete_anyhow(self, deletes: Sequence[_Attempt]) -> None:
+        """Delete though the journal cannot be written; raises OutcomeUnknown."""
+        try:
+            if deletes:
+                self._backlog.forget_journal()
+        except NothingWritten as error:
+            _fail(deletes, as_store_error(error))
+        else:
+            self._delete_without_tombstones(deletes)
 
     def _record_checkpoint(self, attempts: Sequence[_Attempt]) -> bool:
         """Record the last checkpoint before these changes; if that fails, they fail."""
         try:
-            self.record_checkpoint()
+            self._backlog.record_checkpoint()
         except OutcomeUnknown as unknown:
             _fail(attempts, DiskFailed(str(unknown)))
             return False
@@ -205,45 +225,6 @@ class WriteProtocol:
             _fail(attempts, as_store_error(error))
             return False
         return True
-
-    def record_checkpoint(self) -> None:
-        """Write the last checkpoint into the journal, if it is not there.
-
-        This comes before any change that the journal does not hold. After a checkpoint an id may be
-        collected and reused. Recovery could not replay a delete of the old blob against the new
-        one. Raises OutcomeUnknown or NothingWritten.
-        """
-        if self.journal.synced > self.journal.recorded_synced:
-            self._append([])
-
-    def forget_journal(self) -> None:
-        """See that a start brings back nothing from the journal; raises OutcomeUnknown.
-
-        Before a change that must not be undone by what the journal holds, and at the end.
-        """
-        self.checkpoint()
-        if self.journal.recorded_synced < self.journal.written:
-            try:
-                self._append([])
-            except NothingWritten as error:
-                raise OutcomeUnknown(self._directory.break_for(error)) from error
-
-    def flush_redone(self) -> None:
-        """Flush what recovery did again; only then may the journal forget it, and does.
-
-        Raises OutcomeUnknown.
-        """
-        self._directory.sync_all()
-        self._directory.sync_root()
-        self._renamed = self.journal.synced = self.journal.written
-        if self._journaled and self._directory.syncfs_trusted and self._open_journal():
-            try:
-                self._append([])
-                return
-            except NothingWritten as error:
-                self._do_without_journal(error)
-        self.journal.remove()
-        self._renamed = 0
 
     # -- changes that are flushed to their own files ------------------------------------------
 
@@ -260,7 +241,7 @@ class WriteProtocol:
                 # The failed write may be one that only the journal holds, or one of an upload that
                 # is still coming. No later syncfs can tell, for the kernel reports a failure once.
                 # The upload's own fsync can.
-                if self.journal.written:
+                if self._backlog.journal.written:
                     self._directory.break_for(error)
                 self._directory.syncfs_trusted = False
                 _fail(attempts, as_store_error(error))
@@ -281,27 +262,34 @@ class WriteProtocol:
             self._delete_without_tombstones([each for each in deletes if each.error is not None])
             for attempt in attempts:
                 if isinstance(attempt.change, Discard):
-                    self.forget_journal()
-                    attempt.take(self._put_away, attempt.change.names, attempt.change.newest)
+                    attempt.take(self._discard, attempt.change)
         except OutcomeUnknown as unknown:
             _fail(attempts, DiskFailed(str(unknown)))
 
     # -- the steps ----------------------------------------------------------------------------
 
-    def _prepare(self, attempt: _Attempt, *, sync: bool) -> None:
-        """Write everything of a change but the rename that makes it true."""
+    def _write_record(self, attempt: _Attempt) -> None:
+        """Say what the state file of a change will hold."""
         match attempt.change:
             case Commit() as commit:
                 attempt.record = statefile.dump(commit.blob)
-                with _unless_changed():
-                    self._prepare_blob(commit, attempt.record, sync=sync)
             case Delete() as delete:
                 blob = self._record_of(delete.blob)
                 # It may be one already: by a rename that was reported as failed, or by hand.
                 if blob.state is not State.FAILURE:
                     blob.delete(self._now(), delete.origin)
                 attempt.record = statefile.dump(blob)
-                self._directory.write_state_tmp(str(blob.id), attempt.record, sync=sync)
+
+    def _prepare(self, attempt: _Attempt, *, sync: bool) -> None:
+        """Write everything of a change but the rename that makes it true."""
+        self._write_record(attempt)
+        match attempt.change:
+            case Commit() as commit:
+                with _unless_changed():
+                    self._prepare_blob(commit, attempt.record, sync=sync)
+            case Delete() as delete:
+                name = str(delete.blob.id)
+                self._directory.write_state_tmp(name, attempt.record, sync=sync)
 
     def _prepare_blob(self, commit: Commit, record: bytes, *, sync: bool) -> None:
         name = stage_name(commit.blob.id)
@@ -320,6 +308,9 @@ class WriteProtocol:
 
     def _record_of(self, committed: Committed) -> Blob:
         """Read a committed blob's record, or make one of what the maps know if it is lost."""
+        state = self._backlog.applier.state_of(committed.id)
+        if state is not None:
+            return statefile.parse(state, committed.id)
         try:
             return self._directory.read_record(str(committed.id), committed.id)
         except (OSError, BadRecord) as error:
@@ -339,37 +330,17 @@ class WriteProtocol:
         with self._directory.flushing(str(delete.blob.id)):
             self._rename(delete)
 
+    def _discard(self, discard: Discard) -> None:
+        self._backlog.forget_journal()
+        self._trash.put_away(discard.names, discard.newest)
+
     def _delete_without_tombstones(self, attempts: Sequence[_Attempt]) -> None:
         for attempt in attempts:
             assert isinstance(attempt.change, Delete)
             attempt.error = None
             blob = attempt.change.blob
             names = [str(blob_id) for blob_id in (*attempt.change.elders, blob.id)]
-            attempt.take(self._put_away, names, blob.generation)
-
-    def _put_away(self, names: Sequence[str], newest: int) -> None:
-        """Put directories into the trash, the last only when the others are durably there.
-
-        An elder may have been collected since, and its id given to a blob that is younger than
-        ``newest``: that one stays. Raises OutcomeUnknown, or OSError while the last name still
-        stands.
-        """
-        *elders, last = names
-        for group in (elders, [last]):
-            for name in group:
-                blob_id = int(name) if name.isdecimal() else None
-                if blob_id is None or not self._is_younger(blob_id, newest):
-                    self._trash.put_or_unlink(name, blob_id)
-            # Even if there was none to move: the collector may have moved it, and not synced yet.
-            if group:
-                self._directory.sync_root()
-
-    def _is_younger(self, blob_id: int, generation: int) -> bool:
-        """Whether an id is that of a blob that was committed after a generation."""
-        try:
-            return self._directory.read_record(str(blob_id), blob_id).generation > generation
-        except (OSError, BadRecord):
-            return False
+            attempt.take(self._trash.put_away, names, blob.generation)
 
 
 @contextmanager

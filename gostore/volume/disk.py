@@ -170,6 +170,12 @@ class Disk:
         return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
     @staticmethod
+    def free_inodes(dir_fd: int) -> int | None:
+        """Return how many inodes are free to us; None where the file system has no such limit."""
+        found = os.fstatvfs(dir_fd)
+        return found.f_favail if found.f_files else None
+
+    @staticmethod
     def lock(dir_fd: int) -> None:
         """Take the exclusive lock on an open directory, or raise BlockingIOError at once."""
         fcntl.flock(dir_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from contextlib import suppress
 
 from twisted.logger import Logger
 
-from gostore.errors import is_no_space, strerror_of
+from gostore.errors import BadRecord, is_no_space, strerror_of
 from gostore.text import Repeats
 from gostore.volume.directory import FILES, QUARANTINE, STATE, TIE, TRASH, Directory
 
@@ -57,6 +58,30 @@ class Trash:
         None if it is not there.
         """
         return self._rename_away(name, QUARANTINE, TIE if tie else "", None)
+
+    def put_away(self, names: Sequence[str], newest: int) -> None:
+        """Put directories into the trash, the last only when the others are durably there.
+
+        An elder may have been collected since, and its id given to a blob that is younger than
+        ``newest``: that one stays. Raises OutcomeUnknown, or OSError while the last name still
+        stands.
+        """
+        *elders, last = names
+        for group in (elders, [last]):
+            for name in group:
+                blob_id = int(name) if name.isdecimal() else None
+                if blob_id is None or not self._is_younger(blob_id, newest):
+                    self.put_or_unlink(name, blob_id)
+            # Even if there was none to move: the collector may have moved it, and not synced yet.
+            if group:
+                self._directory.sync_root()
+
+    def _is_younger(self, blob_id: int, generation: int) -> bool:
+        """Whether an id is that of a blob that was committed after a generation."""
+        try:
+            return self._directory.read_record(str(blob_id), blob_id).generation > generation
+        except (OSError, BadRecord):
+            return False
 
     def _rename(self, name: str, target: str) -> None:
         """Rename a directory, or its files if it is one of a lower layer of overlayfs."""

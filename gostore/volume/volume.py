@@ -19,6 +19,7 @@ from gostore import statefile
 from gostore.blob import Blob, Committed
 from gostore.errors import ReadOnly, VolumeInUse, VolumeUnusable, strerror_of
 from gostore.text import LAST_TIME, wall_clock
+from gostore.volume.backlog import Backlog
 from gostore.volume.changes import Stage, Sync
 from gostore.volume.commit import WriteProtocol
 from gostore.volume.directory import (
@@ -72,7 +73,8 @@ class Volume:
         self.directory = Directory(self.disk)
         self.trash = Trash(self.directory)
         is_journaled = sync is Sync.JOURNAL
-        self.protocol = WriteProtocol(self.directory, self.trash, now, journaled=is_journaled)
+        self.backlog = Backlog(self.directory, self.trash, journaled=is_journaled)
+        self.protocol = WriteProtocol(self.directory, self.trash, self.backlog, now)
         self._journal_size = journal_size
         self._may_make = make
         self._made = False
@@ -123,7 +125,7 @@ class Volume:
 
     def _open_root(self, *, lock: bool) -> None:
         self.directory.open(self.path)
-        self.protocol.journal = Journal(self.disk, self.directory.root, self._journal_size)
+        self.backlog.journal = Journal(self.disk, self.directory.root, self._journal_size)
         if lock:
             self.disk.lock(self.directory.root)
 
@@ -164,7 +166,7 @@ class Volume:
         With ``unmake``, remove the directory if `open` made it and it is still empty.
         """
         try:
-            self.protocol.journal.close()
+            self.backlog.journal.close()
         finally:
             self.directory.close()
             if unmake and self._made:
@@ -199,11 +201,15 @@ class Volume:
     @property
     def journal_fill(self) -> float:
         """The share of the redo journal that is written, from 0 to 1; 0 without one."""
-        return self.protocol.journal.fill
+        return self.backlog.journal.fill
 
     def free(self) -> tuple[int, int]:
-        """Return (bytes free, bytes in all) of the file system."""
-        return self.disk.free(self.directory.root)
+        """Return (bytes free, bytes in all) of the file system.
+
+        What small changes will take that have no files yet is not free.
+        """
+        free, total = self.disk.free(self.directory.root)
+        return max(0, free - self.backlog.applier.room), total
 
     # -- staging ------------------------------------------------------------------------------
 

@@ -185,8 +185,8 @@ def read_record(directory: Path) -> Record:
         text = (directory / STATE).read_text(encoding="utf-8")
     except NotADirectoryError as error:
         raise FileNotFoundError(directory) from error
-    if not text and directory.name.startswith(".new-"):
-        # Only a stage is written in place: this one is made right now.
+    if not text:
+        # In a new directory it is written in place: it is made right now.
         raise FileNotFoundError(directory)
     head, _, *log = text.splitlines()
     location = json.loads(base64.b64decode(head.partition(":")[2], validate=True))["location"]

@@ -79,8 +79,8 @@ class Rig:
         self.allowed[location] = [after]
 
     def settle(self) -> bool:
-        """Wait until the daemon is dead, or has collected all it has to; return if it is dead."""
-        eventually(lambda: self.hit() or not self.leftovers(), "dead or done")
+        """Wait until the daemon is dead, or has made and collected all it has to; say if dead."""
+        eventually(lambda: self.hit() or self.is_done(), "dead or done")
         if not self.hit():
             return False
         eventually(lambda: not self.daemon.running, "death")
@@ -107,10 +107,22 @@ class Rig:
             got = answer.body if answer.status == 200 else None
             assert got in contents, f"{when}: {location} is {got and got[:20]!r}"
             self.allowed[location] = [got]
-        eventually(lambda: not self.leftovers(), f"{when}: nothing left over")
-        kept = sorted(record.location for record in self.daemon.records().values())
-        live = sorted(name for name, [content] in self.allowed.items() if content is not None)
-        assert kept == live, when
+        eventually(self.is_done, f"{when}: every blob has its files, and nothing is left over")
+
+    def is_done(self) -> bool:
+        """Whether every blob that lives has its files, behind the answers, and no other."""
+        try:
+            kept = sorted(
+                (record.location, (self.daemon.directory / name / "data.raw").read_bytes())
+                for name, record in self.daemon.records().items()
+            )
+        except (OSError, ValueError):
+            return False
+        contents = self.allowed.items()
+        live = [
+            (name, each[0]) for name, each in contents if len(each) == 1 and each[0] is not None
+        ]
+        return kept == sorted(live) and not self.leftovers()
 
 
 @pytest.fixture
@@ -237,10 +249,13 @@ def ruin(directory: Path, daemon: Daemon) -> dict[str, list[Content]]:
     shutil.copytree(FIXTURES / "go-data", directory)
     daemon.start()
     assert daemon.ask("POST", "replaced", b"old").status == 204
+    places = lambda: {each.location for each in daemon.records().values()}  # noqa: E731
+    eventually(lambda: "replaced" in places(), "the files of the blob")
     daemon.clean()
     elder = next(name for name, each in daemon.records().items() if each.location == "replaced")
     shutil.copytree(directory / elder, directory.parent / "elder")
     assert daemon.ask("PUT", "replaced", b"new").status == 200
+    eventually(lambda: elder not in daemon.names(), "the elder to be collected")
     daemon.clean()
     assert daemon.stop() == 0
     # As if it had died before the old blob was marked.

@@ -76,8 +76,13 @@ def calls_of(trace: str, directory: Path) -> list[Call]:
     return [call for _, call in sorted(found, key=lambda one: one[0])]
 
 
-def traced(daemon: Daemon, trace: Path, method: str, location: str, body: bytes | None) -> str:
-    """Send one request and return the trace of what the daemon did for it."""
+def traced(
+    daemon: Daemon, trace: Path, method: str, location: str, body: bytes | None, behind: str
+) -> str:
+    """Send one request and return the trace of what the daemon did for it.
+
+    ``behind`` is what a call after the answer looks like, up to which it goes; "" for none.
+    """
     before = trace.stat().st_size
     # In one piece: a small body that comes after its head takes the way of a large one.
     head = f"{method} /store/{location} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -87,14 +92,16 @@ def traced(daemon: Daemon, trace: Path, method: str, location: str, body: bytes 
         answer = connection.recv(4096)
     assert re.match(rb"HTTP/1\.1 20[04] ", answer), answer
     # strace writes a line when the call has ended; the client may see the answer earlier.
-    return eventually(lambda: _until_answer(trace, before), "the answer in the trace")
+    return eventually(lambda: _until_answer(trace, before, behind), "the answer in the trace")
 
 
-def _until_answer(trace: Path, before: int) -> str:
+def _until_answer(trace: Path, before: int, behind: str) -> str:
     with trace.open(encoding="utf-8", errors="replace") as file:
         file.seek(before)
         text = file.read()
     answer = re.search(r"^.*(send\w+|write)\(.*HTTP/1\.1 20.*\n", text, re.MULTILINE)
+    if answer and behind:
+        answer = re.compile(f"^.*{behind}.*\n", re.MULTILINE).search(text, answer.end())
     return text[: answer.end()] if answer else ""
 
 
@@ -135,19 +142,22 @@ FILES = [
     (REVEAL, ("fsync", "^[0-9]+<ROOT>$")),
     (("fsync", "^[0-9]+<ROOT>$"), ANSWER),
 ]
-#: A record that is on the disk in the journal is written again by recovery.
+#: What is on the disk in the journal is written by recovery, if nobody has done it before. So its
+#: files are made behind the answer: new ones, in a new directory.
 JOURNAL = [
-    *STAGE,
     (APPEND, JOURNAL_LASTS),
-    (JOURNAL_LASTS, REVEAL),
+    (JOURNAL_LASTS, ANSWER),
+    (ANSWER, ("mkdir.*", '"ID"')),
+    (("mkdir.*", '"ID"'), ("openat2?", r'"ID/data\.raw".*O_CREAT\|O_EXCL')),
+    (("openat2?", r'"ID/data\.raw"'), ("openat2?", r'"ID/blob_state\.base64\.json".*O_EXCL')),
 ]
 DELETE = [
-    # The tombstone takes the record's place as a whole, before anybody is told.
+    # The tombstone takes the record's place as a whole.
     (("openat2?", r'"ID/blob_state\.base64\.json\.tmp".*O_EXCL'), MARK),
-    (MARK, ANSWER),
 ]
 DELETE_FILES = [
     *DELETE,
+    (MARK, ANSWER),
     ((FLUSH, r"<ID/blob_state\.base64\.json\.tmp>"), MARK),
     (MARK, ("fsync", "<ID>$")),
     (("fsync", "<ID>$"), ANSWER),
@@ -155,8 +165,12 @@ DELETE_FILES = [
 DELETE_JOURNAL = [
     *DELETE,
     (APPEND, JOURNAL_LASTS),
-    (JOURNAL_LASTS, MARK),
+    (JOURNAL_LASTS, ANSWER),
+    (ANSWER, MARK),
 ]
+#: The last call that is made behind the answer, if files are.
+MADE = r'openat2?\(.*/blob_state\.base64\.json".*O_EXCL'
+MARKED = r'rename.*[</"]ID[>/].*blob_state\.base64\.json\.tmp"'
 
 
 def hold(calls: list[Call], rules: list[Rule], blob_id: str) -> None:
@@ -188,11 +202,12 @@ def test_order(
     wrapper = ["strace", "-D", "-f", "-y", "-s", "64", "-e", f"trace={CALLS}", "-o", str(trace)]
     daemon = make_daemon("--gc-interval", "3600", "--sync", sync, wrapper=wrapper).start()
     directory = (tmp_path / "data").resolve()
-    posted = calls_of(traced(daemon, trace, "POST", "foo", bytes(size)), directory)
+    made, marked = MADE if commit is JOURNAL else "", MARKED if sync == "journal" else ""
+    posted = calls_of(traced(daemon, trace, "POST", "foo", bytes(size), made), directory)
     [old] = (name for name in daemon.names() if name.isdecimal())
     hold(posted, commit, old)
 
-    put = calls_of(traced(daemon, trace, "PUT", "foo", b"2" * size), directory)
+    put = calls_of(traced(daemon, trace, "PUT", "foo", b"2" * size, made), directory)
     # The old blob is marked by the collector, which is not to come in this test.
     [new] = {name for name in daemon.names() if name.isdecimal()} - {old}
     hold(put, commit, new)
@@ -200,4 +215,5 @@ def test_order(
     answered = first(put, *ANSWER)
     assert not [call for call in put[:answered] if re.search(rf'["<]{old}[/">]', call.arguments)]
 
-    hold(calls_of(traced(daemon, trace, "DELETE", "foo", None), directory), delete, new)
+    gone = traced(daemon, trace, "DELETE", "foo", None, marked.replace("ID", new))
+    hold(calls_of(gone, directory), delete, new)

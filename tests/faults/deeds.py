@@ -91,6 +91,7 @@ class Life(World):
     def try_stop(self) -> None:
         """Stop as the daemon does."""
         self.stopped = True
+        self.workers.lazy = False
         ended: list[object] = []
         self.store.stop().addBoth(ended.append)
         self.workers.drain()
@@ -282,14 +283,54 @@ def _litter(life: Life) -> None:
     life.abandon("d")
 
 
+def _leave_behind(life: Life) -> None:
+    """Let there be no files yet of what is new, replaced, deleted with and without an elder."""
+    _warm(life)
+    life.workers.lazy = True
+    for verb, location in (
+        (POST, "d"),
+        (PUT, "d"),
+        (PUT, "a"),
+        (PUT, "b"),
+        (DELETE, "b"),
+        (DELETE, "e"),
+        (POST, "f"),
+        (DELETE, "f"),
+    ):
+        life.request(verb, location)
+
+
+def _hurry(act: Callable[[Life], object]) -> Callable[[Life], None]:
+    """Do something while nothing holds the applier up."""
+
+    def hurried(life: Life) -> None:
+        life.workers.lazy = False
+        act(life)
+
+    return hurried
+
+
 REQUESTS = (
     *_verbs(),
     Deed("requests at once", _at_once(SMALL), _warm),
     Deed("large requests at once", _at_once(MIDDLING), _warm, rank=(FILE, COMMIT, CHORE)),
 )
 
+#: What is done with blobs that have no files yet, and to give them some.
+BEHIND = (
+    Deed("applying", _hurry(Life.apply), _leave_behind),
+    Deed("applying and a collection", _hurry(Life.collect), _leave_behind),
+    Deed("applying at a stop", Life.try_stop, _leave_behind),
+    Deed("POST behind others", _hurry(_requesting(POST, "f")), _leave_behind),
+    Deed("PUT, staged, of what has no files", _requesting(PUT, "d", MIDDLING), _leave_behind),
+    Deed("DELETE of what has no files", _requesting(DELETE, "d"), _leave_behind),
+    Deed("DELETE of what has no files, but an elder", _requesting(DELETE, "a"), _leave_behind),
+    Deed("GET of what has no files", lambda life: life.look("d"), _leave_behind),
+)
+
 DEEDS = (
     *REQUESTS,
+    *BEHIND,
     Deed("DELETE of what is damaged", _requesting(DELETE, "a"), _damage),
     Deed("PUT over what is damaged", _requesting(PUT, "a"), _damage),
     Deed("collection", Life.collect, _litter),

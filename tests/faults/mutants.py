@@ -177,19 +177,17 @@ MUTANTS = (
         "GET, large",
     ),
     _mutant(
-        "a rename that failed is done at the next start",
-        "volume.commit",
-        "            if failed or len(_good(good)) < len(good):\n",
-        "            if failed:\n",
+        "a full disk behind an answer makes the store read-only",
+        "volume.applier",
+        "    {errno.ENOSPC, errno.EDQUOT, ",
+        "    {",
         "POST, in memory",
     ),
     _mutant(
-        "a rename that failed makes the store read-only",
-        "volume.commit",
-        "            for attempt in good:\n"
-        "                attempt.take(self._rename, attempt.change)\n",
-        "            for attempt in good:\n"
-        "                self._directory.break_if_failing(self._rename, attempt.change)\n",
+        "what could not be made is left in its own way",
+        "volume.applier",
+        "        disk.rmdir(name, dir_fd=root)\n",
+        "",
         "POST, in memory",
     ),
     _mutant(

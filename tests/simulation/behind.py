@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from tests.simulation.explorer import (
     APPLY,
     COLLECT,
+    FILLED,
     FULL,
+    MADE,
     RESTART,
     ROOM,
     WAIT,
@@ -64,7 +66,7 @@ def unapplied(explorer: Explorer) -> None:
         for elders in ELDERS
         for script in sensible(elders, steps, 1, 2, 3)
         for late in (False, True)
-        if script[0] not in (APPLY, COLLECT, RESTART)
+        if script[0] not in (APPLY, COLLECT)
     ]
     for script, late in explorer.some(cases):
         explorer.script(script, lazy=True, late=late)
@@ -137,7 +139,7 @@ def no_room_behind(explorer: Explorer) -> None:
 
     Deletions go on; when there is room again, everything does.
     """
-    full = ((PUT, "a"), (DELETE, "a"), (POST, "b"), (PUT, "c"), (DELETE, "c"), COLLECT, RESTART)
+    full = ((PUT, "a"), (DELETE, "a"), (POST, "b"), (PUT, "c"), (DELETE, "c"), COLLECT)
     heads = ((), ((PUT, "a"),), ((PUT, "a"), (POST, "b")), ((POST, "b"), (DELETE, "b")))
     after: Script = (ROOM, WAIT, APPLY, COLLECT, (PUT, "c"))
     for elders, head, script in explorer.some(
@@ -150,6 +152,35 @@ def no_room_behind(explorer: Explorer) -> None:
         explorer.script(tried, lazy=True, late=True)
         if (DELETE, "c") not in script:
             explorer.script((*tried, *after), lazy=True, late=True)
+
+
+def room_by_deleting(explorer: Explorer) -> None:
+    """Another program takes the room for what was answered: deletions give it back.
+
+    What is deleted has files, or has none; the applier goes on by itself, and so do writes.
+    """
+    leads: tuple[Script, ...] = (
+        ((POST, "b", BLOCKS), APPLY),
+        ((POST, "b", STAGED), (PUT, "b", BLOCKS), APPLY),
+        ((POST, "b"), APPLY, (PUT, "b", BLOCKS), APPLY),
+    )
+    heads: tuple[Script, ...] = (
+        ((POST, "a"),),
+        ((POST, "a"), (PUT, "c")),
+        ((POST, "a"), APPLY, (PUT, "a")),
+    )
+    deletions: tuple[Script, ...] = (
+        ((DELETE, "b"),),
+        ((DELETE, "b"), (DELETE, "c")),
+        ((DELETE, "c"), (DELETE, "b")),
+        (COLLECT, (DELETE, "b")),
+    )
+    tails = ((COLLECT,), (COLLECT, WAIT, COLLECT, MADE), (RESTART, COLLECT, WAIT, COLLECT, MADE))
+    for lead, head, deletion, tail in explorer.some(
+        itertools.product(leads, heads, deletions, tails)
+    ):
+        script = ((POST, "c"), *lead, *head, FILLED, APPLY, *deletion, *tail)
+        explorer.script(script, lazy=True, late=True)
 
 
 def beside_the_applier(explorer: Explorer) -> None:
@@ -211,6 +242,7 @@ BEHIND_TRIALS = (
     given_again,
     large_and_small,
     no_room_behind,
+    room_by_deleting,
     beside_the_applier,
     read_meanwhile,
     overtaken_reads,

@@ -432,6 +432,11 @@ class SimulatedDisk(Disk):
         assert isinstance(one, Directory)
         self.inodes[number] = one.changed(gone, come, inode)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether something may not find room."""
+        return self.full or self.room is not None
+
     def _allocate(self, blocks: int) -> None:
         full = self.room is not None and blocks and used(self.tree) + blocks > self.room
         if self.full or full:
@@ -632,9 +637,13 @@ class SimulatedDisk(Disk):
         entries = self._entries(self._opened(dir_fd).inode)
         return [(name, self.is_directory(inode)) for name, inode in entries.items()]
 
+    def free_inodes(self, dir_fd: int) -> int | None:  # type: ignore[override]
+        return None
+
     def free(self, dir_fd: int) -> tuple[int, int]:  # type: ignore[override]
         self._call("free", dir_fd)
-        return (0 if self.full else _ROOM), 2 * _ROOM
+        free = _ROOM if self.room is None else (self.room - used(self.tree)) * BLOCK
+        return (0 if self.full else max(0, free)), 2 * _ROOM
 
     def random(self, size: int) -> bytes:
         return bytes(range(1, size + 1))  # the same each time, as all here is

@@ -29,6 +29,8 @@ _MODULES = (
     "volume.journal.journal",
     "volume.directory",
     "volume.trash",
+    "volume.applier",
+    "volume.backlog",
     "volume.commit",
     "volume.volume",
     "volume.digests",
@@ -225,8 +227,8 @@ MUTANTS = (
     Mutant(
         "a tombstone is not synced",
         "volume.commit",
-        "self._directory.write_state_tmp(str(blob.id), attempt.record, sync=sync)",
-        "self._directory.write_state_tmp(str(blob.id), attempt.record, sync=False)",
+        "self._directory.write_state_tmp(name, attempt.record, sync=sync)",
+        "self._directory.write_state_tmp(name, attempt.record, sync=False)",
         trials.short_scripts,
     ),
     Mutant(
@@ -253,21 +255,21 @@ MUTANTS = (
     ),
     Mutant(
         "a delete without a tombstone is not synced",
-        "volume.commit",
+        "volume.trash",
         "            if group:\n                self._directory.sync_root()\n",
         "",
         trials.full_disk,
     ),
     Mutant(
         "without a tombstone a blob goes together with its elders",
-        "volume.commit",
+        "volume.trash",
         "        for group in (elders, [last]):\n",
         "        for group in ([*elders, last],):\n",
         trials.full_disk,
     ),
     Mutant(
         "without a tombstone a blob goes before its elders",
-        "volume.commit",
+        "volume.trash",
         "        for group in (elders, [last]):\n",
         "        for group in ([last], elders):\n",
         trials.full_disk,
@@ -445,66 +447,60 @@ JOURNAL_MUTANTS = (
         trials.long_scripts,
     ),
     _journal(
-        "renames come before the journal",
+        "files come before the journal",
         "volume.commit",
-        "                    self._append([attempt.entry for attempt in good])\n",
-        "                    for attempt in good:\n"
-        "                        self._rename(attempt.change)\n"
-        "                    self._append([attempt.entry for attempt in good])\n"
-        "                    good = []\n",
+        "                self._backlog.append([attempt.entry for attempt in attempts])\n",
+        "                for attempt in attempts:\n"
+        "                    self._hand_on(attempt)\n"
+        "                self._backlog.apply()\n"
+        "                self._backlog.append([attempt.entry for attempt in attempts])\n"
+        "                attempts = []\n",
         trials.long_scripts,
     ),
     _journal(
         "the journal turns without a checkpoint",
-        "volume.commit",
+        "volume.backlog",
         "                self.checkpoint()\n            self._directory.break_if_failing(Journal",
-        "                self.journal.synced = self._renamed\n"
+        "                self.journal.synced = self.journal.turns_at\n"
         "            self._directory.break_if_failing(Journal",
         trials.queued,
     ),
     _journal(
         "a checkpoint flushes nothing",
-        "volume.commit",
+        "volume.backlog",
         "            self._directory.sync_all()\n            self.journal.advance",
         "            self.journal.advance",
     ),
     _journal(
-        "the journal is not forgotten before a delete without a tombstone",
-        "volume.commit",
-        "< len(good):\n                self.forget_journal()\n",
-        "< len(good):\n",
-        trials.full_disk,
-    ),
-    _journal(
         "the journal is forgotten without a batch that says so",
-        "volume.commit",
-        "        if self.journal.recorded_synced < self.journal.written:\n            try:\n",
-        "        if False:\n            try:\n",
-        trials.full_disk,
+        "volume.backlog",
+        "        if self.journal.recorded_synced < self.journal.written:\n",
+        "        if False:\n",
+        trials.found_damaged,
     ),
     _journal(
         "the journal is forgotten without a checkpoint",
-        "volume.commit",
+        "volume.backlog",
         "        self.checkpoint()\n"
         "        if self.journal.recorded_synced < self.journal.written:\n",
-        "        self.journal.synced = self._renamed\n"
+        "        self.journal.synced = self.journal.written\n"
         "        if self.journal.recorded_synced < self.journal.written:\n",
-        trials.full_disk,
+        trials.found_damaged,
     ),
     _journal(
         "the journal is not forgotten before something is discarded",
         "volume.commit",
-        "                    self.forget_journal()\n                    attempt.take(",
-        "                    attempt.take(",
+        "        self._backlog.forget_journal()\n        self._trash.put_away(discard",
+        "        self._trash.put_away(discard",
         trials.found_damaged,
-        more=(("if self.journal.synced > self.journal.recorded_synced:", "if False:"),),
+        more=(("            self._backlog.record_checkpoint()\n", "            pass\n"),),
     ),
     _journal(
         "what was done again is not flushed",
-        "volume.commit",
+        "volume.backlog",
         "        self._directory.sync_all()\n"
-        "        self._directory.sync_root()\n        self._renamed",
-        "        self._renamed",
+        "        self._directory.sync_root()\n        self.applier.pass_to",
+        "        self.applier.pass_to",
         after=Sync.FILES,
     ),
     _journal(
@@ -565,7 +561,7 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "the journal is not told before a staged blob is committed",
-        "volume.commit",
+        "volume.backlog",
         "if self.journal.synced > self.journal.recorded_synced:",
         "if False:",
         trials.numbers,
@@ -588,9 +584,11 @@ JOURNAL_MUTANTS = (
     _journal(
         "no room is made for what is torn",
         "volume.recovery.repair",
-        "(_collect_early, _shrink_journal)",
-        "()",
+        "    _collect_early(volume, found)\n    if _is_restored(volume, entry):\n        return\n"
+        "    if found.journal_damage is None and volume.backlog.postpone(entry):\n",
+        "    if False:\n",
         trials.full_disk,
+        more=(("    volume.backlog.journal.shrink()\n", ""),),
     ),
     _journal(
         "only the oldest entry of a blob is done again",
@@ -602,38 +600,38 @@ JOURNAL_MUTANTS = (
     _journal(
         "a tombstone is not in the journal",
         "volume.commit",
-        "self._append([attempt.entry for attempt in good])",
-        "self._append([each.entry for each in good if isinstance(each.change, Commit)])",
+        "self._backlog.append([attempt.entry for attempt in attempts])",
+        "self._backlog.append([each.entry for each in attempts if not each.is_delete])",
         trials.long_scripts,
     ),
     _journal(
         "what was done again is not flushed before the journal says that it was",
-        "volume.commit",
+        "volume.backlog",
         "        self._directory.sync_all()\n"
-        "        self._directory.sync_root()\n        self._renamed",
-        "        self._renamed",
+        "        self._directory.sync_root()\n        self.applier.pass_to",
+        "        self.applier.pass_to",
     ),
     _journal(
-        "a checkpoint covers what is renamed while it lasts",
-        "volume.commit",
-        "self.journal.advance(renamed)",
-        "self.journal.advance(self._renamed)",
+        "a checkpoint covers what is applied while it lasts",
+        "volume.backlog",
+        "self.journal.advance(applied)",
+        "self.journal.advance(self.applier.applied)",
         trials.checkpoints,
         is_long=True,
     ),
     _journal(
         "a checkpoint counts before it is done",
-        "volume.commit",
-        "            self._directory.sync_all()\n            self.journal.advance(renamed)\n",
-        "            self.journal.advance(renamed)\n            self._directory.sync_all()\n",
+        "volume.backlog",
+        "            self._directory.sync_all()\n            self.journal.advance(applied)\n",
+        "            self.journal.advance(applied)\n            self._directory.sync_all()\n",
         trials.checkpoints,
         is_long=True,
     ),
     _journal(
-        "what is not renamed yet counts as renamed",
-        "volume.commit",
-        "            for attempt in good:\n",
-        "            self._renamed = self.journal.written\n            for attempt in good:\n",
+        "what is not applied yet counts as applied",
+        "volume.applier",
+        "self.applied = written if oldest is None else oldest.batch - 1",
+        "self.applied = written",
         trials.checkpoints,
         is_long=True,
     ),
@@ -655,7 +653,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "a file is begun anew before the journal says that it may be",
         "volume.journal.journal",
-        "        if self._newest[1 - self._turn] > self.recorded_synced:\n",
+        "        if self.turns_at > self.recorded_synced:\n",
         "        if False:\n",
         trials.queued,
     ),
@@ -676,7 +674,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is not told of what is collected",
         "store.garbage",
-        "            self._volume.protocol.record_checkpoint()\n",
+        "            self._volume.backlog.record_checkpoint()\n",
         "            pass\n",
         trials.spoilt,
     ),
@@ -724,13 +722,13 @@ JOURNAL_MUTANTS = (
     _journal(
         "nothing is flushed before a blob is quarantined",
         "volume.recovery.repair",
-        "    volume.protocol.checkpoint()\n    name = volume.trash.quarantine",
+        "    volume.backlog.checkpoint()\n    name = volume.trash.quarantine",
         "    name = volume.trash.quarantine",
         trials.found_damaged,
     ),
     _journal(
         "a delete without a tombstone is not synced, with a journal",
-        "volume.commit",
+        "volume.trash",
         "            if group:\n                self._directory.sync_root()\n",
         "",
         trials.found_damaged,
@@ -738,7 +736,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "a collection makes no checkpoint",
         "store.garbage",
-        "            self._volume.protocol.checkpoint()\n",
+        "            self._volume.backlog.checkpoint()\n",
         "            pass\n",
         trials.numbers,
     ),

@@ -200,6 +200,11 @@ class World:
         """Why the volume may not be written any more, if so."""
         return None if self.store is None else self.volume.broken
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is in the journal and in no file yet."""
+        return self.store is not None and self.volume.backlog.applier.waits
+
     def start(self) -> World:
         """Open the store as the daemon does, some seconds after whatever came before."""
         if isinstance(self.disk, SimulatedDisk):  # the trials of faults have a real one
@@ -297,6 +302,11 @@ class World:
 
     def apply(self) -> None:
         """Let the files be made of all that has been answered."""
+        for _ in range(2):  # a timer that finds something new waits again
+            due = [function for function in self.workers.waiting if function.__name__ == "_look"]
+            for function in due:
+                self.workers.waiting.remove(function)
+                function()
         self._hurry()
         self.drain()
 

@@ -36,7 +36,11 @@ class GarbageTests(SynchronousTestCase):
         self.now = 0
         self.workers = CollectedWorkers()
         self.ids = Ids()
-        volume: Any = SimpleNamespace(broken=None, now=lambda: self.now)
+        self.journal = SimpleNamespace(written=0, synced=0, recorded_synced=0)
+        self.unwritten: set[int] = set()
+        applier = SimpleNamespace(obstacle=None, forget=self.unwritten.__contains__)
+        backlog = SimpleNamespace(journal=self.journal, applier=applier)
+        volume: Any = SimpleNamespace(broken=None, now=lambda: self.now, backlog=backlog)
         self.garbage = Garbage(volume, self.workers, self.ids, PromptClock())
 
     def collect(self, collected: Collected) -> None:

@@ -80,6 +80,7 @@ class VolumeCase(SynchronousTestCase):
         change = self.change(blob_id, location, data)
         (error,) = self.volume.protocol.carry_out([change])
         self.assertIsNone(error)
+        self.volume.backlog.apply()
         return change.blob
 
     def delete(self, blob: Blob, elders: Sequence[int] = ()) -> None:
@@ -87,6 +88,7 @@ class VolumeCase(SynchronousTestCase):
         change = Delete(blob.committed(), elders)
         (error,) = self.volume.protocol.carry_out([change])
         self.assertIsNone(error)
+        self.volume.backlog.apply()
 
     def file(self, *names: str) -> str:
         """A path in the data directory."""

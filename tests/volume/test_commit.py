@@ -18,6 +18,7 @@ from gostore.errors import (
 from gostore.volume.changes import Commit, Delete, Discard, Sync
 from gostore.volume.collect import collect
 from gostore.volume.directory import DATA, STATE
+from gostore.volume.journal.format import NAMES
 from gostore.volume.recovery.repair import repair
 from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
@@ -71,17 +72,13 @@ class CommitTests(VolumeCase):
 
     def test_never_onto_something(self) -> None:
         """A rename onto a directory that holds something fails that blob, and harms nobody."""
-        for sync, trusted in ((Sync.FILES, False), (Sync.JOURNAL, True)):
-            self.volume.close()
-            self.disk.trusted = trusted
-            self.volume = self.open(sync)
-            self.put("7", b"photo", "a.jpg")
-            changes = [self.change(7, "a"), self.change(8 + trusted, "b")]
-            errors = self.volume.protocol.carry_out(changes)
-            self.assertIsInstance(errors[0], Busy)
-            self.assertEqual((errors[1], self.volume.broken), (None, None))
-            self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
-            self.assertTrue(self.volume.trash.remove(".new-7"))
+        self.put("7", b"photo", "a.jpg")
+        changes = [self.change(7, "a"), self.change(8, "b")]
+        errors = self.volume.protocol.carry_out(changes)
+        self.assertIsInstance(errors[0], Busy)
+        self.assertEqual((errors[1], self.volume.broken), (None, None))
+        self.assertEqual(os.listdir(self.file("7")), ["a.jpg"])
+        self.assertTrue(self.volume.trash.remove(".new-7"))
 
     def test_removed_by_hand(self) -> None:
         """A stage that somebody removes is no fault of the disk; the next try may do."""
@@ -377,11 +374,23 @@ class NoMemoryTests(VolumeCase):
 
     def test_preparing(self) -> None:
         """A change that cannot be prepared is not done; the others of its batch are."""
-        self.disk.before("mkdir", no_memory, name=".new-1")
-        changes = [self.change(number, f"b{number}") for number in (1, 2)]
+        blob = self.commit(1, "b1")
+        self.disk.before("pread", no_memory, name=f"1/{STATE}")
+        changes = [Delete(blob.committed(), []), self.change(2, "b2")]
         errors = self.volume.protocol.carry_out(changes)
         self.assertEqual([type(error) for error in errors], [Busy, type(None)])
         self.assertIsNone(self.volume.broken)
+
+    def test_applying(self) -> None:
+        """What there is no memory for is made when there is."""
+        self.disk.before("mkdir", no_memory)
+        (error,) = self.volume.protocol.carry_out([self.change(1, "a")])
+        self.assertIsNone(error)
+        self.volume.backlog.apply()
+        self.assertEqual(self.names(), [*NAMES])
+        self.assertIsInstance(self.volume.backlog.applier.obstacle, Busy)
+        self.commit(2, "b")
+        self.assertEqual(self.names(), [*NAMES, "1", "2"])
 
     def test_no_journal(self) -> None:
         """Without memory for a journal blobs are stored without one."""

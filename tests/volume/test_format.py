@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.volume import commit
+from gostore.volume import backlog, commit
 from gostore.volume.journal import format as journal_format
 from gostore.volume.journal import journal
 from gostore.volume.journal.format import (
@@ -79,10 +79,11 @@ class RuleTests(SynchronousTestCase):
             for _, rule in rules:
                 [mutant] = re.findall('"([^"]+)"', " ".join(rule.split()))
                 self.assertIn(mutant, [each.name for each in JOURNAL_MUTANTS])
-                names = re.findall(r"`(?:(WriteProtocol|Journal)\.)?([a-z_]+)`(?=[;)])", rule)
+                names = re.findall(
+                    r"`(?:(WriteProtocol|Backlog|Journal)\.)?([a-z_]+)`(?=[;)])", rule
+                )
                 self.assertTrue(names, rule)
                 for owner, name in names:
-                    found = {"WriteProtocol": commit.WriteProtocol, "Journal": journal.Journal}.get(
-                        owner, journal_format
-                    )
+                    owners = (commit.WriteProtocol, backlog.Backlog, journal.Journal)
+                    found = {each.__name__: each for each in owners}.get(owner, journal_format)
                     self.assertTrue(hasattr(found, name), name)

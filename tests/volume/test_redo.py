@@ -15,6 +15,7 @@ from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE, OutcomeUnknown
 from gostore.volume.disk import UnsyncedDisk
 from gostore.volume.journal.format import NAMES, SIZE
+from gostore.volume.journal.journal import NothingWritten
 from gostore.volume.recovery.findings import Damage, Findings
 from gostore.volume.recovery.repair import quarantine, repair
 from gostore.volume.recovery.scan import scan
@@ -58,15 +59,19 @@ class RedoTests(VolumeCase):
         os.truncate(self.file(*names), 0)
 
     def test_one_flush(self) -> None:
-        """A batch costs one fdatasync: after all files are written, before any is in place."""
+        """A batch costs one fdatasync, and nothing else before its changes are durable."""
         self.commit(1, "a", b"1")
         self.disk.clear()
         changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
         self.volume.protocol.carry_out(changes)
-        flushes = ("fsync", "fdatasync", "syncfs")
-        self.assertEqual(self.disk.trace(*flushes), ["fdatasync .journal-0"])
-        trace = self.disk.trace("writev", "fdatasync", "rename")
-        self.assertEqual(trace[-3:], ["fdatasync .journal-0", *self.disk.trace("rename")])
+        self.assertEqual(self.disk.trace(), ["pwrite .journal-0", "fdatasync .journal-0"])
+        self.disk.clear()
+        self.volume.backlog.apply()
+        made = [
+            f"mkdir {n} open {n}/{DATA} writev {n}/{DATA} open {n}/{STATE} writev {n}/{STATE}"
+            for n in (2, 3)
+        ]
+        self.assertEqual(" ".join(self.disk.trace()), " ".join(made))
 
     def test_whole(self) -> None:
         """After a mere kill -9 there is nothing to do again."""
@@ -226,8 +231,8 @@ class RedoTests(VolumeCase):
     def test_checkpoint(self) -> None:
         """After a checkpoint, and a later batch that tells of it, nothing is done again."""
         self.commit(1, "a", b"data")
-        self.volume.protocol.checkpoint()
-        self.volume.protocol.forget_journal()
+        self.volume.backlog.checkpoint()
+        self.volume.backlog.forget_journal()
         self.crash()
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart().live, {})
@@ -290,7 +295,7 @@ class RedoTests(VolumeCase):
     def test_deleted_on_a_full_disk(self) -> None:
         """A lost tombstone is not written again: what it stands above is taken away instead."""
         self.commit(1, "a", b"older")
-        self.volume.protocol.forget_journal()
+        self.volume.backlog.forget_journal()
         for lost in (False, True):
             old = self.commit(2, "a", b"old")
             blob = self.commit(3, "a", b"data")
@@ -355,19 +360,49 @@ class RedoTests(VolumeCase):
         self.fill()
         self.disk.before("ftruncate", self.disk.heal, nth=2)
         self.disk.room = (0, 1 << 30)
-        self.assertEqual(self.restart().live, {"a": blob.committed()})
+        self.assertEqual(self.restart(Sync.FILES).live, {"a": blob.committed()})
         self.assertEqual(self.data(1), b"data")
         self.assertEqual(self.names(), ["1"])
 
+    def test_served_from_the_journal(self) -> None:
+        """What finds no room at a start is served from the journal, which keeps it until it has."""
+        blob = self.commit(1, "a", b"data")
+        other = self.commit(2, "b", b"other")
+        for _ in range(2):
+            self.crash()
+            self.truncate("1", DATA)
+            if os.path.exists(self.file("2")):
+                shutil.rmtree(self.file("2"))
+            self.fill()
+            with capturedLogs() as logged:
+                found = self.restart()
+            said = [formatEvent(event) for event in logged]
+            self.assertIn("no room to write blob 1 again; it is served from the journal", said[0])
+            self.assertEqual(found.live, {"a": blob.committed(), "b": other.committed()})
+            applier = self.volume.backlog.applier
+            self.assertEqual((applier.data_of(1), applier.data_of(2)), (b"data", b"other"))
+            (error,) = self.volume.protocol.carry_out([self.change(3, "c")])
+            self.assertIsInstance(error, NoSpace)
+            self.assertRaises(NothingWritten, self.volume.backlog.forget_journal)
+            self.put("1", b"", DATA)
+        self.volume.trash.remove("1")
+        self.delete(other)
+        self.disk.heal()
+        self.commit(3, "c", b"x")
+        self.assertEqual((self.data(1), self.data(3)), (b"data", b"x"))
+        self.volume.backlog.forget_journal()
+        self.crash()
+        self.assertEqual(sorted(self.restart().live), ["a", "c"])
+
     def test_no_room_at_all(self) -> None:
-        """If there is no room even then there is no start, but a reason, and nothing is lost."""
+        """Without a journal to serve it from there is no start, but a reason; nothing is lost."""
         blob = self.commit(1, "a", b"data")
         other = self.commit(2, "b", b"other")
         self.crash()
         self.truncate("1", DATA)
         self.truncate("2", DATA)
         self.fill()
-        error = self.assertRaises(VolumeUnusable, self.restart)
+        error = self.assertRaises(VolumeUnusable, self.restart, Sync.FILES)
         self.assertIn("no room to write blob 1 again", str(error))
         self.volume.close()
         self.disk.heal()
@@ -417,7 +452,7 @@ class RedoTests(VolumeCase):
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart(Sync.FILES).live, {"a": blob.committed()})
         self.assertEqual(os.listdir(self.path), ["1"])
-        self.volume.protocol.forget_journal()
+        self.volume.backlog.forget_journal()
         self.assertEqual(os.listdir(self.path), ["1"])
 
     def test_append_fails(self) -> None:
@@ -448,11 +483,11 @@ class RedoTests(VolumeCase):
         """A failed flush of the files is never tried again, and the journal forgets nothing."""
         blob = self.commit(1, "a", b"data")
         self.disk.fail("syncfs", errno.EIO)
-        self.assertRaises(OutcomeUnknown, self.volume.protocol.checkpoint)
+        self.assertRaises(OutcomeUnknown, self.volume.backlog.checkpoint)
         self.assertIsNotNone(self.volume.broken)
         self.disk.clear()
-        self.assertRaises(OutcomeUnknown, self.volume.protocol.checkpoint)
-        self.assertRaises(OutcomeUnknown, self.volume.protocol.forget_journal)
+        self.assertRaises(OutcomeUnknown, self.volume.backlog.checkpoint)
+        self.assertRaises(OutcomeUnknown, self.volume.backlog.forget_journal)
         self.assertEqual(self.disk.calls, [])
         self.crash()
         shutil.rmtree(self.file("1"))
@@ -466,7 +501,7 @@ class RedoTests(VolumeCase):
         errors = self.volume.protocol.carry_out(changes)
         self.assertTrue(all(errors))
         self.assertIsNotNone(self.volume.broken)
-        self.assertRaises(OutcomeUnknown, self.volume.protocol.forget_journal)
+        self.assertRaises(OutcomeUnknown, self.volume.backlog.forget_journal)
         self.crash()
         shutil.rmtree(self.file("1"))
         self.assertEqual(self.restart().live, {"a": blob.committed()})
@@ -476,7 +511,7 @@ class RedoTests(VolumeCase):
         old = self.commit(1, "a", b"old")
         blob = self.commit(2, "a", b"data")
         self.delete(blob, [old.id])
-        self.volume.protocol.checkpoint()
+        self.volume.backlog.checkpoint()
         for name in ("1", "2"):
             shutil.rmtree(self.file(name))
         later = self.stage(2, "b")
@@ -502,25 +537,21 @@ class RedoTests(VolumeCase):
         self.crash()
         self.assertEqual(self.restart().live, {"a": blob.committed()})
 
-    def test_staging_fails(self) -> None:
-        """A blob that cannot be written is refused alone; the rest of the batch is durable."""
+    def test_applying_fails(self) -> None:
+        """What finds no room behind the answer is in the journal; a start makes it."""
         self.commit(1, "a", b"data")
-        self.disk.fail("mkdir", errno.ENOSPC)
-        changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (2, 3)]
-        errors = self.volume.protocol.carry_out(changes)
-        self.assertEqual([error is None for error in errors], [False, True])
-        self.crash()
-        self.assertEqual(sorted(self.restart().live), ["a", "b3"])
-
-    def test_rename_fails(self) -> None:
-        """What cannot be renamed after the flush is not done, and no start does it again."""
-        self.disk.fail("rename", errno.ENOSPC)
-        changes = [Commit(self.blob(number, f"b{number}", b"x"), b"x") for number in (1, 2)]
-        errors = self.volume.protocol.carry_out(changes)
-        self.assertIsInstance(errors[0], NoSpace)
-        self.assertEqual((errors[1], self.volume.broken), (None, None))
-        self.crash()
-        self.assertEqual(list(self.restart().live), ["b2"])
+        for call in ("mkdir", "open", "writev"):
+            number = self.generation + 1
+            self.disk.fail(call, errno.ENOSPC)
+            change = Commit(self.blob(number, f"b{number}", b"x"), b"x")
+            (error,) = self.volume.protocol.carry_out([change])
+            self.assertIsNone(error)
+            self.volume.backlog.apply()
+            self.assertEqual(self.names(), [*NAMES, *map(str, range(1, number))])
+            self.assertIsInstance(self.volume.backlog.applier.obstacle, NoSpace)
+            self.crash()
+            self.assertIn(f"b{number}", self.restart().live)
+            self.assertEqual(self.data(number), b"x")
 
     def test_tombstone_rename_fails(self) -> None:
         """A tombstone that cannot be renamed is done without."""
@@ -577,7 +608,7 @@ class RedoTests(VolumeCase):
         """The journal remembers the location of a blob that may not be read: it is damaged."""
         self.commit(1, "a", b"data")
         other = self.commit(2, "b", b"other")
-        self.volume.protocol.forget_journal()
+        self.volume.backlog.forget_journal()
         self.crash()
         self.disk.fail("open", errno.EACCES, name=f"1/{STATE}", times=FOR_EVER)
         with capturedLogs() as logged:
@@ -600,7 +631,7 @@ class RedoTests(VolumeCase):
         self.commit(3, "b", b"gone")
         gone = self.commit(4, "b", b"last")
         self.delete(gone, [3])
-        self.volume.protocol.forget_journal()
+        self.volume.backlog.forget_journal()
         shutil.rmtree(self.file("4"))
         self.crash()
         for name in ("1", "3"):

@@ -1,9 +1,9 @@
 """The redo journal: its files, its bytes, and the rules that make it a proof.
 
-A small change is written to its files as ever, unsynced. Its record and its bytes are appended
-here, and one ``fdatasync`` makes a whole batch of changes durable, before the rename that commits
-each of them. The journal does not replace the files: a start writes again what lives, what the
-journal holds and the directory lacks or has torn (recovery/). Then the journal forgets it.
+The record and the bytes of a small change are appended here, and one ``fdatasync`` makes a whole
+batch of changes durable. The applier makes their files later, unsynced. The journal does not
+replace the files: a start writes what lives, what the journal holds and the directory lacks or has
+torn (recovery/). Then the journal forgets it.
 
 **The files.** Two files take turns, ``.journal-0`` and ``.journal-1``. Each is allocated once, so
 that an append changes no metadata. Each begins with a block that has its title, written before any
@@ -35,19 +35,20 @@ that a batch on the disk has. Always recorded_synced <= synced <= written.
 
 **The rules.** Each has the code that keeps it, and a mutant of tests/simulation that breaks it:
 
-J1. A batch is durable before any of its changes is renamed. So what a crash leaves torn under a
-    plain number is in the journal. `WriteProtocol._commit_small`; "renames come before the
+J1. A batch is durable before any file of its changes is made. So what a crash leaves torn under a
+    plain number is in the journal. `WriteProtocol._append_changes`; "files come before the
     journal".
 J2. A batch begins only after the one before it is durable, and shares no block with it. So a crash
     can tear the newest batch alone. `Journal._put`; "a batch of the journal is not synced".
 J3. Above ``recorded_synced`` no batch is missing. A gap means that the disk has damaged a batch,
     or has not kept what it flushed; the start is refused. `Journal.read`; "a batch that is missing
     is not missed".
-J4. ``synced`` grows to a number only after a ``syncfs`` that began after the last rename of that
-    batch. `WriteProtocol.checkpoint`; "a checkpoint flushes nothing".
+J4. ``synced`` grows to a number only after a ``syncfs`` that began when every change of the batches
+    up to this one had its files, or had been overtaken by a durable change that leaves nothing
+    below it to come back. `Backlog.checkpoint`; "a checkpoint flushes nothing".
 J5. ``synced`` is recorded before anything relies on it: before a file is begun anew
     (`Journal.turn`), and before a change that the journal does not hold, since that may give an id
-    away a second time. `WriteProtocol.record_checkpoint`; "the journal is not told before a staged
+    away a second time. `Backlog.record_checkpoint`; "the journal is not told before a staged
     blob is committed".
 J6. Once there is a batch, each file has a title and a batch, unless a mark says why not: the very
     first batch is an empty one in the other file. So a missing, emptied or shortened file is seen

@@ -35,6 +35,9 @@ from gostore.volume.journal.format import (
 #: The journal is made only where this many times its size is free.
 _SHARE = 4
 
+#: This share of a file is kept for deletions while nothing can be synced.
+_DELETIONS = 16
+
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -233,9 +236,12 @@ class Journal:
     def fits(self, entries: Sequence[Entry]) -> bool:
         """Whether the batch fits in the file whose turn it is.
 
-        Until the other file is synced, this keeps one block free for the batch that will record it.
+        Until the other file is synced, this keeps one block free for the batch that will record it,
+        and some for deletions: these have to be possible when a full disk lets nothing be synced.
         """
         left = 0 if self.may_turn else BLOCK
+        if left and any(entry.data is not None for entry in entries):
+            left += self._size // _DELETIONS // BLOCK * BLOCK
         return self._offset + size_of_batch(entries) + left <= self._size
 
     @property
@@ -246,12 +252,22 @@ class Journal:
     @property
     def may_turn(self) -> bool:
         """Whether all is synced that is in the other file."""
-        return self._newest[1 - self._turn] <= self.synced
+        return self.turns_at <= self.synced
+
+    @property
+    def turns_at(self) -> int:
+        """The number up to which batches must be synced before the other file is begun anew."""
+        return self._newest[1 - self._turn]
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of the file whose turn it is has been used."""
+        return self._offset * 2 >= self._size
 
     def turn(self) -> None:
         """Go on in the other file, from its start; raises what `append` does."""
         assert self.may_turn
-        if self._newest[1 - self._turn] > self.recorded_synced:
+        if self.turns_at > self.recorded_synced:
             # A start must know that it need not miss what is about to be written over (J5).
             self.append([])
         self._turn = 1 - self._turn
@@ -342,6 +358,17 @@ class Journal:
                         self._disk.unlink(name, dir_fd=self._root)
             raise
         self._fds, self._key, self._titled = fds, key, [True, True]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether batches can be appended to the files as `read` has found them."""
+        try:
+            if not self._stale and all(self._titled):
+                self.open()
+                return not self._made
+        except OSError:
+            pass
+        return False
 
     def _start_over(self) -> None:
         """Remove the old files: beside a new one they would seem to be wanted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from gostore.errors import BadRecord, VolumeUnusable, strerror_of
+from gostore.errors import BadRecord, VolumeUnusable, is_no_space, strerror_of
 from gostore.volume.directory import DATA, READ, STATE, DataDamaged, check_data, stage_name
 from gostore.volume.disk import NOT_REGULAR
 from gostore.volume.journal.format import Entry
@@ -15,7 +15,7 @@ from gostore.volume.volume import Volume
 def read_journal(volume: Volume) -> list[Entry]:
     """Return what the journal has; raises VolumeUnusable if it cannot be read."""
     try:
-        return volume.protocol.journal.read()
+        return volume.backlog.journal.read()
     except NotAJournal as error:  # somebody put something in its place
         raise VolumeUnusable(volume.shown_path, str(error)) from error
     except OSError as error:
@@ -69,8 +69,9 @@ def _clear(volume: Volume, name: str) -> None:
     try:
         volume.trash.put(name)
     except OSError as error:
-        # A lower layer of overlayfs; the journal has what this removes.
-        if error.errno != errno.EXDEV or not volume.trash.remove(name):
+        # A lower layer of overlayfs, or no room for a name; the journal has what this removes.
+        is_stuck = error.errno == errno.EXDEV or is_no_space(error)
+        if not is_stuck or not volume.trash.remove(name):
             raise
 
 

@@ -115,8 +115,8 @@ def _redo(volume: Volume, found: Findings) -> None:
         _restore(volume, found, entry)
     if found.journal_damage is not None:
         log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
-    if volume.protocol.journal.written or found.journal_damage is not None:
-        volume.protocol.flush_redone()
+    if volume.backlog.journal.written or found.journal_damage is not None:
+        volume.backlog.flush_redone()
         if found.undone:
             log.info("Journal: {count} blobs written again", count=len(found.undone))
     elif found.obsolete:
@@ -124,25 +124,37 @@ def _redo(volume: Volume, found: Findings) -> None:
 
 
 def _restore(volume: Volume, found: Findings, entry: Entry) -> None:
-    """Write a blob again; on a full disk, make room first."""
-    for make_room in (_collect_early, _shrink_journal):
-        try:
-            restore(volume, entry)
-            return
-        except OSError as error:
-            if not is_no_space(error):
-                raise
-        make_room(volume, found)
+    """Write a blob again; on a full disk, make room first, or leave it to the applier."""
+    if _is_restored(volume, entry):
+        return
+    _collect_early(volume, found)
+    if _is_restored(volume, entry):
+        return
+    if found.journal_damage is None and volume.backlog.postpone(entry):
+        log.error(
+            "There is no room to write blob {id} again; it is served from the journal",
+            id=entry.blob_id,
+        )
+        return
+    # Give back the room behind the journal's batches: it is good for this one start, then.
+    volume.backlog.journal.shrink()
+    if not _is_restored(volume, entry):
+        reason = (
+            f"there is no room to write blob {entry.blob_id} again, which a crash has torn;"
+            " the journal has it, so make some and start again"
+        )
+        raise VolumeUnusable(volume.shown_path, reason)
+
+
+def _is_restored(volume: Volume, entry: Entry) -> bool:
+    """Write a blob again; False if there is no room."""
     try:
         restore(volume, entry)
     except OSError as error:
         if not is_no_space(error):
             raise
-        reason = (
-            f"there is no room to write blob {entry.blob_id} again, which a crash has torn;"
-            " the journal has it, so make some and start again"
-        )
-        raise VolumeUnusable(volume.shown_path, reason) from error
+        return False
+    return True
 
 
 def _collect_early(volume: Volume, found: Findings) -> None:
@@ -151,11 +163,6 @@ def _collect_early(volume: Volume, found: Findings) -> None:
     collected = collect(volume, found.dead)
     found.dead = [dead for dead in found.dead if dead not in collected.blobs]
     found.ids.difference_update(collected.ids)
-
-
-def _shrink_journal(volume: Volume, _found: Findings) -> None:
-    """Give back the room behind the journal's batches: it is good for this one start, then."""
-    volume.protocol.journal.shrink()
 
 
 def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
@@ -188,7 +195,7 @@ def _log_pending_stage(volume: Volume, name: str) -> None:
 def quarantine(volume: Volume, damage: Damage) -> None:
     """Quarantine a blob that was found damaged while it was being served."""
     # Its record goes on to stand for its location. Under its new name no journal restores it.
-    volume.protocol.checkpoint()
+    volume.backlog.checkpoint()
     name = volume.trash.quarantine(damage.name)
     if name is not None:
         damage.name = name

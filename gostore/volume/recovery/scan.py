@@ -112,7 +112,7 @@ class Scan:
         """Look at everything, and decide."""
         # The newest entry only: a blob may have been deleted after it was committed.
         self._undone = {entry.blob_id: entry for entry in read_journal(self._volume)}
-        self._findings.journal_damage = self._volume.protocol.journal.damage
+        self._findings.journal_damage = self._volume.backlog.journal.damage
         names = dict(self._volume.directory.entries())
         if not self._afresh:
             self._trust_records(names)
@@ -310,7 +310,7 @@ class Scan:
     def _recall(self, blob_id: int) -> Committed | None:
         """Say what a blob is by what is left in the journal's files; None if that is not sure."""
         if self._recalled is None:
-            self._recalled = self._volume.protocol.journal.recall()
+            self._recalled = self._volume.backlog.journal.recall()
         entry = self._recalled.get(blob_id)
         if entry is None or entry.data is None:
             return None

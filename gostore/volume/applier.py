@@ -1,0 +1,240 @@
+"""The applier: makes the files of small changes, behind the answers to their requests.
+
+The redo journal has the changes already, so nothing here is flushed, staged or renamed into place:
+a crash leaves a torn directory at worst, and a start makes it again. A blob that is replaced or
+deleted before its turn comes never gets any files. The thread that commits runs it, between the
+batches. So no change is both committed and applied at once.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
+
+from attrs import define
+from twisted.logger import Logger
+
+from gostore.blob import Committed
+from gostore.errors import StoreError, as_store_error
+from gostore.volume.directory import DATA, STATE, Directory, OutcomeUnknown
+from gostore.volume.journal.format import BLOCK, Entry, in_blocks
+from gostore.volume.trash import Trash
+
+#: Failures that pass: the change stays in memory and in the journal until there is room for it.
+_PASSING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
+)
+
+#: A blob's directory, its bytes and its record.
+INODES = 3
+
+#: How many changes are applied before waiting batches get their turn.
+AT_ONCE = 64
+
+log = Logger()
+
+
+@define(eq=False)
+class _Work:
+    """What is to be made of one change; ``batch`` is the number of the journal's batch."""
+
+    entry: Entry
+    batch: int
+    #: If it deletes a blob: the generation, the ids of its elders, and whether it has a directory.
+    generation: int = 0
+    elders: Sequence[int] = ()
+    stands: bool = False
+    #: Whether its directory is there, and not whole.
+    begun: bool = False
+
+
+def room_of(entry: Entry) -> int:
+    """Return how many bytes of the disk the directory of a change takes, and its files."""
+    return BLOCK + in_blocks(len(entry.state)) + in_blocks(len(entry.data or b""))
+
+
+class Applier:
+    """The changes that are in the journal alone, and their way to the directory.
+
+    All but `data_of`, `forget` and the figures is for the thread that commits.
+    """
+
+    def __init__(self, directory: Directory, trash: Trash) -> None:
+        self._directory = directory
+        self._trash = trash
+        #: By the blob's id, in the order of the commits.
+        self._work: dict[int, _Work] = {}
+        #: The bytes of blobs that have no files yet, for those who read them.
+        self._data: dict[int, bytes] = {}
+        #: Blobs that never get files, until the reactor has heard of it.
+        self._unwritten: set[int] = set()
+        #: All changes of the batches up to this one are in the directory.
+        self.applied = 0
+        #: How many bytes of the disk the waiting changes will take.
+        self.room = 0
+        #: Why nothing can be applied now; it may pass.
+        self.obstacle: StoreError | None = None
+        #: What the system called it last.
+        self.errno = errno.ENOSPC
+
+    # -- for the reactor ----------------------------------------------------------------------
+
+    def data_of(self, blob_id: int) -> bytes | None:
+        """Return the bytes of a current blob; None: it has its files."""
+        return self._data.get(blob_id)
+
+    def forget(self, blob_id: int) -> bool:
+        """A blob has been replaced or deleted; say whether it has nothing on the disk."""
+        self._data.pop(blob_id, None)
+        if blob_id not in self._unwritten:
+            return False
+        self._unwritten.discard(blob_id)
+        return True
+
+    @property
+    def inodes(self) -> int:
+        """How many inodes the waiting changes will take."""
+        return INODES * len(self._work)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to apply."""
+        return bool(self._work)
+
+    # -- what the journal has -----------------------------------------------------------------
+
+    def commit(self, entry: Entry, batch: int, replaces: int | None) -> None:
+        """Take in a new blob that a batch has made durable, in place of another."""
+        assert entry.data is not None
+        if replaces is not None:
+            self.supersede(replaces)
+        self._data[entry.blob_id] = entry.data
+        self._add(_Work(entry, batch))
+
+    def supersede(self, blob_id: int) -> None:
+        """A blob is durably replaced: without files it needs none any more."""
+        work = self._drop(blob_id)
+        if work is None:
+            return
+        if work.begun:
+            with suppress(OSError, MemoryError):
+                self._unmake(work)
+        if not work.begun:
+            self._unwritten.add(blob_id)
+
+    def delete(self, entry: Entry, batch: int, blob: Committed, elders: Sequence[int]) -> None:
+        """Take in a deletion that a batch has made durable.
+
+        A deleted blob that has no files gets a tombstone only if its elders may have some: one of
+        them would come back when the journal has forgotten the deletion.
+        """
+        work = self._drop(blob.id)
+        stands = work is None or work.begun
+        if stands or elders:
+            self._add(_Work(entry, batch, blob.generation, elders, stands))
+        else:
+            self._unwritten.add(blob.id)
+
+    def state_of(self, blob_id: int) -> bytes | None:
+        """Return the record of a blob that has no files yet."""
+        work = self._work.get(blob_id)
+        return None if work is None else work.entry.state
+
+    def pass_to(self, written: int) -> None:
+        """Note how far the directory is, where ``written`` is the newest batch."""
+        oldest = next(iter(self._work.values()), None)
+        self.applied = written if oldest is None else oldest.batch - 1
+
+    def _add(self, work: _Work) -> None:
+        self._work[work.entry.blob_id] = work
+        self.room += room_of(work.entry)
+
+    def _drop(self, blob_id: int) -> _Work | None:
+        work = self._work.pop(blob_id, None)
+        if work is not None:
+            self.room -= room_of(work.entry)
+        return work
+
+    # -- making files -------------------------------------------------------------------------
+
+    def apply(self, up_to: int, at_most: int = AT_ONCE) -> None:
+        """Make the files of changes, oldest first, of batches up to a number.
+
+        An obstacle that may pass stops it, and is noted. Raises OutcomeUnknown if the disk fails.
+        """
+        self.obstacle = None
+        for work in list(islice(self._work.values(), at_most)):
+            if work.batch > up_to:
+                break
+            if self._directory.broken is not None:
+                raise OutcomeUnknown(self._directory.broken)
+            try:
+                self._make(work)
+            except (OSError, MemoryError) as error:
+                if isinstance(error, OSError) and error.errno not in _PASSING:
+                    raise OutcomeUnknown(self._why_broken(work, error)) from error
+                self.obstacle = as_store_error(error)
+                self.errno = (isinstance(error, OSError) and error.errno) or errno.ENOMEM
+                self._make_room()
+                return
+            self._drop(work.entry.blob_id)
+            if work.entry.data is not None:
+                self._data.pop(work.entry.blob_id, None)
+
+    def _why_broken(self, work: _Work, error: OSError) -> str:
+        if error.errno == errno.EEXIST:
+            reason = f"{work.entry.blob_id} stands where a blob belongs, and is not gostore's"
+            return self._directory.give_up(reason)
+        return self._directory.break_for(error, "a write")
+
+    def _make_room(self) -> None:
+        """Put away what is deleted, without tombstones: the collector removes it then.
+
+        It may be all the room that those before it will ever get. Raises OutcomeUnknown.
+        """
+        for work in [each for each in self._work.values() if each.entry.data is None]:
+            with suppress(OSError, MemoryError):  # the next try comes to it again
+                self._put_away(work)
+                self._drop(work.entry.blob_id)
+
+    def _make(self, work: _Work) -> None:
+        entry = work.entry
+        name = str(entry.blob_id)
+        if work.stands:
+            self._bury(name, work)
+            return
+        if work.begun:
+            self._unmake(work)
+        self._directory.make(name)
+        work.begun = True
+        try:
+            if entry.data is not None:
+                self._directory.write(f"{name}/{DATA}", entry.data, sync=False)
+            self._directory.write(f"{name}/{STATE}", entry.state, sync=False)
+        except (OSError, MemoryError):
+            with suppress(OSError, MemoryError):  # then the next try begins with it
+                self._unmake(work)
+            raise
+
+    def _unmake(self, work: _Work) -> None:
+        """Remove a directory that was begun: it is made again, or not at all."""
+        disk, root, name = self._directory.disk, self._directory.root, str(work.entry.blob_id)
+        for file in (DATA, STATE):
+            with suppress(FileNotFoundError):
+                disk.unlink(f"{name}/{file}", dir_fd=root)
+        disk.rmdir(name, dir_fd=root)
+        work.begun = False
+
+    def _bury(self, name: str, work: _Work) -> None:
+        """Put a tombstone in place of a blob's record; without room, put its directory away."""
+        try:
+            self._directory.write_state_tmp(name, work.entry.state, sync=False)
+            self._directory.put_state_in_place(name)
+        except (OSError, MemoryError):
+            self._put_away(work)
+
+    def _put_away(self, work: _Work) -> None:
+        names = [str(blob_id) for blob_id in (*work.elders, work.entry.blob_id)]
+        self._trash.put_away(names, work.generation)

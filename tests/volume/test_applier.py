@@ -1,0 +1,269 @@
+"""Tests for gostore.volume.applier: what is made behind the answers, and what never is."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from attrs import evolve
+from twisted.logger import capturedLogs, formatEvent
+
+from gostore.blob import State
+from gostore.errors import NoSpace, ReadOnly, StoreError
+from gostore.volume.changes import Change, Commit, Delete, Sync
+from gostore.volume.collect import Dead, collect
+from gostore.volume.directory import DATA, STATE
+from gostore.volume.journal.format import BLOCK, NAMES, Entry
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.repair import repair
+from gostore.volume.volume import Volume
+from tests.store.doubles import FOR_EVER
+from tests.volume.support import VolumeCase
+
+
+class ApplierTests(VolumeCase):
+    """A volume whose changes are in its journal before they are in its files."""
+
+    trusted = True
+
+    def open(self, sync: Sync = Sync.JOURNAL) -> Volume:
+        """The volume as a start finds it."""
+        return super().open(sync)
+
+    def write(self, *changes: Change) -> list[StoreError | None]:
+        """Carry changes out; nothing is applied."""
+        return self.volume.protocol.carry_out(changes)
+
+    def replacement(self, blob_id: int, location: str, replaces: int) -> Commit:
+        """The commit of a small blob in place of another."""
+        return evolve(self.change(blob_id, location), replaces=replaces)
+
+    def directories(self) -> list[str]:
+        """What lies there beside the journal."""
+        return [name for name in self.names() if name not in NAMES]
+
+    def recover(self) -> Findings:
+        """Crash, and start again."""
+        found = self.restart()
+        repair(self.volume, found)
+        return found
+
+    def test_behind(self) -> None:
+        """A blob is read from memory until its files are made, and they hold what was committed."""
+        applier = self.volume.backlog.applier
+        self.assertEqual(self.write(self.change(1, "a"), self.change(2, "b", b"")), [None, None])
+        self.assertEqual(self.directories(), [])
+        self.assertEqual((applier.data_of(1), applier.data_of(2)), (b"data", b""))
+        self.disk.clear()
+        self.volume.backlog.apply()
+        self.assertEqual(self.disk.trace("fsync", "fdatasync", "syncfs", "rename"), [])
+        self.assertEqual((self.data(1), self.data(2)), (b"data", b""))
+        self.assertEqual((applier.data_of(1), applier.waits), (None, False))
+        self.assertFalse(applier.forget(1))
+
+    def test_replaced(self) -> None:
+        """What is replaced before it has files never gets any, and is read until that is shown."""
+        applier = self.volume.backlog.applier
+        self.write(self.change(1, "a"))
+        self.write(self.replacement(2, "a", 1))
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["2"])
+        self.assertEqual(applier.data_of(1), b"data")
+        self.assertTrue(applier.forget(1))
+        self.assertIsNone(applier.data_of(1))
+        self.assertFalse(applier.forget(2))
+
+    def test_replaced_by_a_large_one(self) -> None:
+        """A large blob has its files when it is committed, and what it replaces needs none."""
+        self.write(self.change(1, "a"))
+        stage = self.volume.stage(self.start(2, "a"))
+        self.volume.write(stage, [b"large"])
+        blob = self.finish(stage.blob, b"large")
+        self.assertEqual(self.write(Commit(blob, stage, 1)), [None])
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["2"])
+        self.assertTrue(self.volume.backlog.applier.forget(1))
+
+    def test_deleted(self) -> None:
+        """What is deleted before it has files leaves nothing, if it had no elders."""
+        change = self.change(1, "a")
+        self.write(change)
+        self.write(Delete(change.blob.committed(), []))
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), [])
+        self.assertTrue(self.volume.backlog.applier.forget(1))
+        self.volume.backlog.forget_journal()
+        self.assertEqual(self.recover().live, {})
+
+    def test_deleted_above_an_elder(self) -> None:
+        """Above an elder with files it leaves a tombstone: the journal will not tell for ever."""
+        self.commit(1, "a")
+        change = self.replacement(2, "a", 1)
+        self.write(change)
+        self.write(Delete(change.blob.committed(), [1]))
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1", "2"])
+        self.assertEqual(os.listdir(self.file("2")), [STATE])
+        self.assertIs(self.volume.directory.read_record("2", 2).state, State.FAILURE)
+        self.assertFalse(self.volume.backlog.applier.forget(2))
+        self.volume.backlog.forget_journal()
+        self.assertEqual(self.recover().live, {})
+
+    def test_checkpoint(self) -> None:
+        """A checkpoint covers what is applied, and no batch of which something waits."""
+        backlog = self.volume.backlog
+        self.commit(1, "a")
+        backlog.checkpoint()
+        synced = backlog.journal.synced
+        self.write(self.change(2, "b"), self.change(3, "c"))
+        backlog.applier.apply(backlog.journal.written, at_most=1)
+        backlog.applier.pass_to(backlog.journal.written)
+        backlog.checkpoint()
+        self.assertEqual((self.directories(), backlog.journal.synced), (["1", "2"], synced))
+        backlog.apply()
+        backlog.checkpoint()
+        self.assertEqual(backlog.journal.synced, backlog.journal.written)
+
+    def test_overdue(self) -> None:
+        """What has waited for two looks may wait no longer; what is newer may."""
+        backlog = self.volume.backlog
+        self.write(self.change(1, "a"))
+        backlog.mark_overdue()
+        self.assertFalse(backlog.is_apply_due)
+        self.write(self.change(2, "b"))
+        backlog.mark_overdue()
+        self.assertTrue(backlog.is_apply_due)
+        backlog.apply_due()
+        self.assertEqual(self.directories(), ["1"])
+        self.assertFalse(backlog.is_apply_due)
+
+    def test_room(self) -> None:
+        """What has no files yet takes its room already, in whole blocks."""
+        self.disk.room = (100 * BLOCK, 200 * BLOCK)
+        self.volume.backlog.journal.open = lambda: None
+        before = self.volume.free()[0]
+        applier = self.volume.backlog.applier
+        applier.commit(self._entry(1, b"x" * (BLOCK + 1)), 1, None)
+        self.assertEqual(before - self.volume.free()[0], 4 * BLOCK)
+        applier.supersede(1)
+        self.assertEqual(self.volume.free()[0], before)
+
+    def _entry(self, blob_id: int, data: bytes) -> Entry:
+        return Entry(blob_id, b"state", data)
+
+    def test_no_room(self) -> None:
+        """Without room for a blob's files it is refused before it is in the journal."""
+        self.commit(1, "a")
+        self.disk.room = (2 * BLOCK, 200 * BLOCK)
+        gone = self.change(2, "b")
+        self.assertIsInstance(self.write(gone)[0], NoSpace)
+        self.disk.room = (3 * BLOCK, 200 * BLOCK)
+        self.assertEqual(self.write(gone), [None])
+
+    def test_no_room_behind(self) -> None:
+        """What finds none all the same is read, and made later; meanwhile only deletions go on."""
+        old = self.commit(1, "a")
+        change = self.change(2, "b")
+        for kind in ("mkdir", "open", "writev"):
+            self.disk.fail(kind, errno.ENOSPC, times=FOR_EVER)
+        self.write(change)
+        for _ in range(2):
+            self.volume.backlog.apply()
+            self.assertEqual(self.directories(), ["1"])
+        self.assertEqual(self.volume.backlog.applier.data_of(2), b"data")
+        later = self.change(3, "c")
+        refused, deleted = self.write(later, Delete(old.committed(), []))
+        self.assertIsInstance(refused, NoSpace)
+        self.assertIsNone(deleted)
+        self.assertIsNone(self.volume.broken)
+        self.disk.heal()
+        self.assertEqual(self.write(later), [None])
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1", "2", "3"])
+        self.assertEqual(sorted(self.recover().live), ["b", "c"])
+
+    def test_begun(self) -> None:
+        """What was begun, and could not even be taken back, is made again or taken back later."""
+        for number, then in enumerate((None, "replace", "delete")):
+            change = self.change(2 * number, "a")
+            self.write(change)
+            self.disk.fail("open", errno.EMFILE, name=STATE, times=FOR_EVER)
+            self.disk.fail("unlink", errno.EMFILE, times=FOR_EVER)
+            self.volume.backlog.apply()
+            self.volume.backlog.apply()
+            self.assertEqual(self.directories(), [str(change.blob.id)])
+            self.assertIsNone(self.volume.broken)
+            self.disk.heal()
+            if then == "replace":
+                self.write(self.replacement(2 * number + 1, "a", change.blob.id))
+            elif then == "delete":
+                self.write(Delete(change.blob.committed(), []))
+            self.volume.backlog.apply()
+            found = self.recover()
+            self.assertEqual("a" in found.live, then != "delete")
+            collect(self.volume, found.dead)
+            if then != "delete":
+                self.assertEqual(self.directories(), [str(found.live["a"].id)])
+                self.delete_all(found)
+            self.assertEqual(self.directories(), [])
+
+    def delete_all(self, found: Findings) -> None:
+        """Delete what lives, and collect it."""
+        blob = found.live["a"]
+        self.write(Delete(blob, []))
+        self.volume.backlog.apply()
+        collect(self.volume, [Dead(blob.id, "a", blob.generation)])
+
+    def test_tail(self) -> None:
+        """While nothing can be applied the journal keeps room that only deletions may use."""
+        blobs = [self.change(number, f"b{number}", bytes(60_000)) for number in range(400)]
+        self.write(*blobs[:2])
+        self.disk.fail("mkdir", errno.ENOSPC, times=FOR_EVER)
+        refused = 0
+        for change in blobs[2:]:
+            self.volume.backlog.applier.obstacle = None  # as if nobody had tried
+            refused += self.write(change) != [None]
+        self.assertGreater(refused, 50)
+        deletes = [self.write(Delete(change.blob.committed(), [])) for change in blobs[2:100]]
+        self.assertEqual(deletes, [[None]] * 98)
+        self.disk.heal()
+        self.volume.backlog.forget_journal()
+        self.assertEqual(len(self.recover().live), 400 - refused - 98)
+
+    def test_something_in_the_way(self) -> None:
+        """Nothing is written over or through what has the name; the blob is read from memory."""
+        for number, put in enumerate((os.mkdir, lambda path: os.symlink("/tmp", path))):
+            name = str(number)
+            self.write(self.change(number, "a"))
+            put(self.file(name))
+            with capturedLogs():
+                self.volume.backlog.apply()
+            reason = f"{name} stands where a blob belongs, and is not gostore's"
+            self.assertEqual(self.volume.broken, reason)
+            self.assertEqual(self.volume.backlog.applier.data_of(number), b"data")
+            self.assertEqual(os.path.islink(self.file(name)), bool(number))
+            self.assertFalse(os.path.exists(self.file(name, DATA)))
+            self.assertIsInstance(self.write(self.change(9, "b"))[0], ReadOnly)
+            os.unlink(self.file(name)) if number else os.rmdir(self.file(name))
+            self.assertEqual(list(self.recover().live), ["a"])
+
+    def test_disk_fails(self) -> None:
+        """A disk that fails makes the volume read-only, and the next start makes the files."""
+        for number, kind in enumerate(("mkdir", "open", "writev", "close")):
+            self.write(self.change(number, f"b{number}"))
+            self.disk.fail(kind, errno.EIO)
+            with capturedLogs() as logged:
+                self.volume.backlog.apply()
+            self.assertEqual(formatEvent(logged[-1]), f"Read-only until a restart: {self.broken}")
+            self.assertEqual(self.broken, "a write failed: EIO")
+            self.assertEqual(self.volume.backlog.applier.data_of(number), b"data")
+            self.disk.clear()
+            self.volume.backlog.apply()
+            self.assertEqual(self.disk.calls, [], "nothing is tried again")
+            self.assertIn(f"b{number}", self.recover().live)
+            self.assertEqual(self.data(number), b"data")
+
+    @property
+    def broken(self) -> str | None:
+        """Why nothing may be written."""
+        return self.volume.broken
