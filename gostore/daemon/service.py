@@ -13,6 +13,7 @@ twistd forks after it. Stopping goes the other way, one step after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from attrs import asdict, fields
@@ -30,6 +31,7 @@ from gostore.access.quotas import Quotas
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
+from gostore.daemon.filesystem import shortcoming
 from gostore.daemon.greeting import greeting, url, warnings
 from gostore.daemon.line_file import CannotOpen, LineFile
 from gostore.daemon.listener import CannotListen, Listener, make_endpoint
@@ -44,6 +46,7 @@ from gostore.ini import BadFile
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Lifecycle, Summary
 from gostore.store.workers import Workers
+from gostore.volume.changes import Sync
 from gostore.volume.volume import Volume
 from gostore.web.access_log import log_answer
 from gostore.web.answer_cache import AnswerCache
@@ -91,6 +94,8 @@ class Daemon(MultiService):
         self._opened = False
         self._listener = listener
         self._listener.setServiceParent(self)
+        #: Gives a warning about the disk, or "".
+        self.caution: Callable[[], str] = lambda: ""
         #: Gives a line about what it does now.
         self.status: Callable[[], str] = lambda: ""
         #: What a start has found.
@@ -159,6 +164,8 @@ class Daemon(MultiService):
         for listener in [each for each in self._background if isinstance(each, Listener)]:
             for address in listener.addresses:
                 log.info("Metrics at {url}/metrics", url=url(address))
+        if caution := self.caution():
+            log.warn("{line}", line=caution)
         for line in warnings(addresses) if self.settings.access is None else ():
             log.warn("{line}", line=line)
 
@@ -284,6 +291,8 @@ def build(
         )
 
     daemon.status = status
+    if settings.sync is not Sync.NONE:
+        daemon.caution = partial(shortcoming, settings.dir)
 
     def tune(new: Settings) -> None:
         daemon.settings = new

@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import ANY_PORT, Daemon, eventually, run_twistd
+from tests.e2e.mounts import tmpfs
 
 
 def refused(arguments: list[str], cwd: Path) -> str:
@@ -97,6 +98,16 @@ def test_warnings(make_daemon: Make) -> None:
     daemon.launch("-s", "tcp:0", "--sync", "none")
     daemon.wait_for("There is no authentication")
     assert "Nothing is flushed" in daemon.said
+
+
+def test_file_system(make_daemon: Make, tmp_path: Path) -> None:
+    """A file system that cannot keep the promise is named at the start, in one line."""
+    with tmpfs(tmp_path / "disk", "size=64m") as disk:
+        daemon = make_daemon(directory=disk / "data").start()
+        daemon.wait_for(
+            f"{disk}/data is on tmpfs: it is in memory, and lost when the machine stops"
+        )
+        daemon.close()
 
 
 def test_unix_socket(make_daemon: Make, tmp_path: Path) -> None:
