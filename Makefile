@@ -145,6 +145,8 @@ $(VENV)/.test: $(VENV)/.lint
 	@.ci/have ip iproute2
 	@.ci/have bindfs
 	@.ci/have logrotate
+	@.ci/have caddy
+	@.ci/have haproxy
 	@.ci/have promtool prometheus
 	@touch $@
 

@@ -55,6 +55,7 @@ setup(
         ("share/gostore", ["tap.conf"]),
         ("share/gostore/examples", files_in("examples")),
         ("share/gostore/examples/prometheus", files_in("examples/prometheus")),
+        ("share/gostore/examples/proxies", files_in("examples/proxies")),
     ],
     options={"build": {"build_base": SCRATCH}, "egg_info": {"egg_base": SCRATCH}},
     install_requires=[
