@@ -25,6 +25,9 @@ log = Logger()
 POLL = 5.0
 """Seconds between two looks at the file."""
 
+Run = Callable[..., Deferred[Any]]
+"""Runs a function in a thread, with arguments."""
+
 THREADS = 2
 """How many passwords are compared at a time. There are other things to do with a processor."""
 
@@ -34,11 +37,12 @@ class Watch(Service):
 
     The constructor reads it; raises BadFile and NoBcrypt. Later a file that cannot be used changes
     nothing: the rules stay as they are, and ``error`` says why, in one line, until it is good
-    again.
+    again. ``run`` runs a function in a thread; by default in one of its own.
     """
 
-    def __init__(self, path: str, reactor: Any) -> None:
+    def __init__(self, path: str, reactor: Any, run: Run | None = None) -> None:
         self.setName("access")
+        self._run: Run = self._run_in_thread if run is None else run
         #: Called with the rules whenever they have changed.
         self.changed: Callable[[Rules], None] = lambda rules: None
         self.error = ""
@@ -71,19 +75,25 @@ class Watch(Service):
         self._pool.stop()
 
     def reload(self) -> str:
-        """Read the file. Returns what came of it, in one line."""
+        """Read the file now if it has changed, or was bad; say in a phrase what came of it."""
+        if not self._look_at_file() and not self.error:
+            return ""
         try:
-            self._look_at_file()
-            rules = self._read()
+            return self._take(self._read())
         except Exception as error:
-            self.error = str(error)
-            log.error("The access file cannot be used, the old rules stay: {error}", error=error)
-            return f"access file: {self.error}"
+            return self._keep(error)
+
+    def _take(self, rules: Rules) -> str:
+        """Go by the rules that were read."""
         self.error = ""
         self.door.change(rules)
         self.changed(rules)
-        log.info("Read the access file: {found}", found=_found(rules))
         return f"access file: {_found(rules)}"
+
+    def _keep(self, error: Exception) -> str:
+        """Go by the rules that are in force."""
+        self.error = str(error)
+        return f"access file: {self.error}"
 
     def _read(self) -> Rules:
         rules = read_rules(self._path)
@@ -100,15 +110,27 @@ class Watch(Service):
             self._seen = (error.errno or 0,)
         return self._seen != before
 
-    def _look(self) -> None:
-        if self._look_at_file():
-            self.reload()
+    def _look(self) -> Deferred[None] | None:
+        """Read the file in a thread if it has changed: a long one takes a second of CPU time."""
+        return Deferred.fromCoroutine(self._follow()) if self._look_at_file() else None
+
+    async def _follow(self) -> None:
+        try:
+            rules = await self._run(self._read)
+        except Exception as error:
+            self._keep(error)
+            log.error("The access file cannot be used, the old rules stay: {error}", error=error)
+        else:
+            log.info("Read the {found}", found=self._take(rules))
 
     def _forget(self) -> None:
         self.door.forget()
 
     def _compare(self, password: bytes, hashed: bytes) -> Deferred[bool]:
-        return deferToThreadPool(self._reactor, self._pool, is_password, password, hashed)
+        return self._run(is_password, password, hashed)
+
+    def _run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._pool, function, *arguments)
 
 
 def _found(rules: Rules) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from attrs import frozen
 from twisted.logger import Logger
 
 log = Logger()
@@ -22,6 +23,29 @@ class Reloadable(Protocol):
 
         Raises CannotReload, and changes nothing then.
         """
+
+
+class Watched(Protocol):
+    """A part that keeps what it had where it cannot take in what is new, and then has an error."""
+
+    error: str
+
+    def reload(self) -> str:
+        """See Reloadable; a failure is in ``error``."""
+
+
+@frozen
+class Rereading:
+    """A watched part as the others are: it raises CannotReload."""
+
+    part: Watched
+
+    def reload(self) -> str:
+        """See Reloadable."""
+        change = self.part.reload()
+        if self.part.error:
+            raise CannotReload(change)
+        return change
 
 
 def reload_all(parts: Sequence[Reloadable]) -> None:

@@ -37,7 +37,7 @@ from gostore.daemon.line_file import CannotOpen, LineFile
 from gostore.daemon.listener import CannotListen, Listener, make_endpoint
 from gostore.daemon.metrics import Sources, exposition
 from gostore.daemon.process import share_of_files
-from gostore.daemon.reloading import Reloadable
+from gostore.daemon.reloading import Reloadable, Rereading
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
 from gostore.daemon.tuning import Tuning
@@ -273,7 +273,7 @@ def build(
     daemon = Daemon(settings, store, listener, reactor, refuse)
     if watch is not None:
         daemon.add_background(watch)
-        daemon.parts.append(watch)
+        daemon.parts.append(Rereading(watch))
     if settings.metrics is not None:
         daemon.add_background(make_metrics_listener(settings.metrics, metrics, settings, reactor))
     sources.factory, sources.log, sources.access = factory, access_log, watch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,7 +38,7 @@ class WatchTests(SynchronousTestCase):
 
     def watch(self) -> Watch:
         """Watch the file."""
-        watch = Watch(str(self.path), self.clock)
+        watch = Watch(str(self.path), self.clock, maybeDeferred)
         watch.startService()
         self.addCleanup(watch.stopService)
         return watch
@@ -84,12 +85,16 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual((watch.error, self.allowed(watch)), ("", ["list"]))
 
     def test_reload(self) -> None:
-        """A reload that somebody asks for says in one line what came of it."""
+        """A reload that somebody asks for says in a phrase what came of it; "" if nothing did."""
         watch = self.watch()
-        self.assertEqual(watch.reload(), "access file: 0 users, 0 tokens, 0 quotas")
+        self.assertEqual(watch.reload(), "")
         self.write("oops\n")
         self.assertIn("line 1: no [anonymous] line above it", watch.reload())
         self.assertEqual(self.allowed(watch), ["read"])
+        self.assertIn("line 1: no [anonymous] line above it", watch.reload())
+        self.write(READ.replace("read", "list"))
+        self.assertEqual(watch.reload(), "access file: 0 users, 0 tokens, 0 quotas")
+        self.assertEqual(self.allowed(watch), ["list"])
 
     def test_changed(self) -> None:
         """Others learn of new rules, and of nothing else."""

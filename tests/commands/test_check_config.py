@@ -44,3 +44,14 @@ def test_key_of_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().err
     assert said.startswith(f"gostore: {own}, line 2: listen: 'ssl:443:")
     assert "Certificate public and private keys do not match" in said
+
+
+def test_access_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The access file that a configuration names is checked, too."""
+    rules, own = tmp_path / "access.conf", tmp_path / "own.conf"
+    own.write_text(f"[gostore]\naccess = {rules}\n")
+    rules.write_text("[anonymous]\ngrant = read\n")
+    assert cli.main(["check-config", str(own)]) == 0
+    rules.write_text("[anonymous]\ngrant = raed\n")
+    assert cli.main(["check-config", str(own)]) == 2
+    assert f"{rules}, line 2: unknown verb 'raed'" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -183,6 +184,23 @@ def test_bad_reload(guarded: Daemon, rules: Path) -> None:
     write(rules, TEXT.replace("backups/", "other/"))
     eventually(lambda: ready()[0] == 200, "it is ready")
     assert status(guarded, "POST", "backups/b", APPEND) == 403
+
+
+def test_sighup(guarded: Daemon, rules: Path) -> None:
+    """SIGHUP has the file read at once, and the log says in one line what came of it."""
+    write(rules, TEXT.replace("grant = all", "grant = list"))
+    guarded.send(signal.SIGHUP)
+    guarded.wait_for("Reloaded: .*access file: 1 users, 1 tokens, 0 quotas")
+    assert status(guarded, "GET", "a", ALICE) == 403
+    write(rules, "oops\n")
+    guarded.send(signal.SIGHUP)
+    guarded.wait_for(
+        r"Reloaded: .*not reloaded: access file: .*line 1: no \[anonymous\] line above"
+    )
+    assert status(guarded, "GET", "a", ALICE) == 403
+    for _ in range(100):
+        guarded.send(signal.SIGHUP)
+        assert status(guarded, "POST", "backups/a", APPEND) in (204, 409)
 
 
 @pytest.mark.parametrize(
