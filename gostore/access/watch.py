@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from threading import Thread, get_native_id
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -18,6 +19,7 @@ from gostore.access.door import REMEMBERED_FOR, Door
 from gostore.access.file import others_may_read, read_rules, seen
 from gostore.access.passwords import is_password, require_bcrypt
 from gostore.access.rules import Rules
+from gostore.errors import Stopping
 from gostore.text import printable
 
 log = Logger()
@@ -25,11 +27,23 @@ log = Logger()
 POLL = 5.0
 """Seconds between two looks at the file."""
 
+NICENESS = 10
+"""How far these threads stand back. With much more no login gets through on a busy machine."""
+
 Run = Callable[..., Deferred[Any]]
 """Runs a function in a thread, with arguments."""
 
 THREADS = 2
 """How many passwords are compared at a time. There are other things to do with a processor."""
+
+
+class NiceThread(Thread):
+    """A thread that gets little of the processor while others want it: the reactor, most of all."""
+
+    def run(self) -> None:
+        """Run it."""
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+        super().run()
 
 
 class Watch(Service):
@@ -46,10 +60,14 @@ class Watch(Service):
         #: Called with the rules whenever they have changed.
         self.changed: Callable[[Rules], None] = lambda rules: None
         self.error = ""
+        self._is_ending = False
         self._path = path
         self._reactor = reactor
         self._seen: tuple[int, ...] = ()
         self._pool = ThreadPool(0, THREADS, "passwords")
+        self._pool.threadFactory = NiceThread
+        # The pool would not stop without an answer for everybody who waits in it.
+        self._places = DeferredSemaphore(THREADS)
         self._loops = [LoopingCall(self._look), LoopingCall(self._forget)]
         for loop in self._loops:
             loop.clock = reactor
@@ -67,8 +85,12 @@ class Watch(Service):
                 "Everybody on this machine may read {path} (chmod o-r)", path=printable(self._path)
             )
 
+    def give_up(self) -> None:
+        """Let nobody wait for a password any longer: the daemon stops."""
+        self._is_ending = True
+
     def stopService(self) -> None:
-        """Look no more. Waits for the passwords that are being compared."""
+        """Look no more. Waits for the passwords that are being compared, and for no others."""
         super().stopService()
         for loop in self._loops:
             loop.stop()
@@ -127,6 +149,11 @@ class Watch(Service):
         self.door.forget()
 
     def _compare(self, password: bytes, hashed: bytes) -> Deferred[bool]:
+        return self._places.run(self._compare_now, password, hashed)
+
+    def _compare_now(self, password: bytes, hashed: bytes) -> Deferred[bool]:
+        if self._is_ending:
+            raise Stopping()
         return self._run(is_password, password, hashed)
 
     def _run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:

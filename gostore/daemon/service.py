@@ -86,6 +86,8 @@ class Daemon(MultiService):
         self.settings = settings
         #: What SIGHUP reloads.
         self.parts: list[Reloadable] = list(listener.certificates)
+        #: Called at a stop, so that no request waits longer than it has to.
+        self.giving_up: list[Callable[[], object]] = []
         #: The files that requests are logged to.
         self._logs: list[LineFile] = []
         self._store = store
@@ -184,6 +186,7 @@ class Daemon(MultiService):
             await deferLater(self._clock, delay)
         steps: list[Callable[[], object]] = [
             self._listener.stopService,
+            *self.giving_up,
             lambda: Deferred.fromCoroutine(self._finish_requests()),
             *(service.stopService for service in (*self._background, *self._logs)),
             self._store.stop,
@@ -274,6 +277,7 @@ def build(
     if watch is not None:
         daemon.add_background(watch)
         daemon.parts.append(Rereading(watch))
+        daemon.giving_up.append(watch.give_up)
     if settings.metrics is not None:
         daemon.add_background(make_metrics_listener(settings.metrics, metrics, settings, reactor))
     sources.factory, sources.log, sources.access = factory, access_log, watch

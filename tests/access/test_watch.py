@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from pathlib import Path
+from threading import get_native_id
+from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.access.grants import Verb
 from gostore.access.passwords import NoBcrypt
 from gostore.access.rules import Rules
-from gostore.access.watch import POLL, Watch
+from gostore.access.watch import NICENESS, POLL, NiceThread, Watch
 from gostore.ini import BadFile
 from tests.access.test_passwords import without_bcrypt
 
@@ -115,6 +118,38 @@ class WatchTests(SynchronousTestCase):
         self.write(f"[user a]\npassword = $2y$05${53 * 'a'}\n")
         without_bcrypt(self)
         self.assertRaises(NoBcrypt, Watch, str(self.path), self.clock)
+
+    def test_few_at_a_time(self) -> None:
+        """Two passwords are compared at a time, and the next when one of them is."""
+        self.write(f"[user a]\npassword = $2y$05${53 * 'a'}\n")
+        running: list[Deferred[Any]] = []
+
+        def run(*_: object) -> Deferred[Any]:
+            running.append(Deferred())
+            return running[-1]
+
+        watch = Watch(str(self.path), self.clock, run)
+        for number in range(5):
+            value = b"Basic " + b64encode(b"a:%d" % number)
+            watch.door.ask(watch.door.key_of(value), value, None).addErrback(lambda _: None)
+        self.assertEqual(len(running), 2)
+        running[0].callback(False)
+        self.assertEqual(len(running), 3)
+        watch.give_up()
+        running[1].callback(False)
+        self.assertEqual(len(running), 3, "nobody waits any longer")
+
+    def test_nice(self) -> None:
+        """A thread that compares passwords stands back behind all others."""
+        found: list[int] = []
+
+        def look() -> None:
+            found.append(os.getpriority(os.PRIO_PROCESS, get_native_id()))
+
+        thread = NiceThread(target=look)
+        thread.start()
+        thread.join()
+        self.assertEqual(found, [NICENESS])
 
     def test_mode(self) -> None:
         """The log warns if everybody may read the file."""
