@@ -13,6 +13,7 @@ from tests.simulation.explorer import (
     COLLECT,
     FILLED,
     FULL,
+    LEFT,
     MADE,
     RESTART,
     ROOM,
@@ -20,7 +21,7 @@ from tests.simulation.explorer import (
     Explorer,
     Script,
 )
-from tests.simulation.world import BLOCKS, DELETE, POST, PUT, SMALL, STAGED
+from tests.simulation.world import BLOCKS, DELETE, JOURNAL_SIZE, POST, PUT, SMALL, STAGED
 from tests.store.doubles import CHORE, COMMIT, FILE
 
 #: What ``a`` may have on the disk: nothing, one version, two, and one whose elder never had files.
@@ -30,6 +31,9 @@ ELDERS: tuple[Script, ...] = (
     ((POST, "a"), APPLY, (PUT, "a"), APPLY),
     ((POST, "a"), (PUT, "a"), APPLY),
 )
+
+#: So large that a few deletions have room in the journal when nothing can be synced.
+_WITH_A_TAIL = 16 * JOURNAL_SIZE
 
 _RANKS = ((COMMIT, FILE, CHORE), (FILE, CHORE, COMMIT), (CHORE, FILE, COMMIT))
 
@@ -63,9 +67,9 @@ def unapplied(explorer: Explorer) -> None:
     steps = ((POST, "a"), (PUT, "a"), (DELETE, "a"), COLLECT, APPLY, RESTART)
     cases = [
         ((*elders, *script), late)
+        for late in (True, False)
         for elders in ELDERS
         for script in sensible(elders, steps, 1, 2, 3)
-        for late in (False, True)
         if script[0] not in (APPLY, COLLECT)
     ]
     for script, late in explorer.some(cases):
@@ -73,7 +77,10 @@ def unapplied(explorer: Explorer) -> None:
 
 
 def switched(explorer: Explorer) -> None:
-    """The journal begins its files anew, behind what was deleted or replaced without files."""
+    """The journal begins its files anew, behind what was deleted or replaced without files.
+
+    What that had replaced is not marked.
+    """
     heads = (
         ((PUT, "a"), (DELETE, "a")),
         ((PUT, "a"), (PUT, "a"), (DELETE, "a")),
@@ -93,7 +100,7 @@ def switched(explorer: Explorer) -> None:
     ):
         put = ((PUT, "c"),)
         lead = ((POST, "c"), *elders, *head, *between)
-        explorer.script((*lead, *put * later, *then), lazy=True)
+        explorer.script((*lead, *put * later, *then), lazy=True, late=True)
 
 
 def given_again(explorer: Explorer) -> None:
@@ -154,6 +161,25 @@ def no_room_behind(explorer: Explorer) -> None:
             explorer.script((*tried, *after), lazy=True, late=True)
 
 
+def started_full(explorer: Explorer) -> None:
+    """A start finds no room for what only the journal has: it is served, and lasts all the same."""
+    heads: tuple[Script, ...] = (
+        ((PUT, "a"), (POST, "b")),
+        ((POST, "b"), (PUT, "a"), (DELETE, "b")),
+        ((POST, "b"), (PUT, "b"), (PUT, "a")),
+    )
+    steps = ((DELETE, "a"), (DELETE, "b"), (DELETE, "c"), (PUT, "c"), COLLECT, RESTART)
+    explorer.make_journal(_WITH_A_TAIL)
+    for elders, head, script in explorer.some(
+        itertools.product(ELDERS[1:3], heads, itertools.product(steps, repeat=2))
+    ):
+        lead = ((POST, "c"), *elders, *head)
+        if is_sensible((*lead, *script)):
+            start = (*lead, FULL, APPLY, RESTART)
+            explorer.script((*start, *script), lazy=True, late=True)
+            explorer.script((*start, *script, ROOM, COLLECT, MADE), lazy=True, late=True)
+
+
 def room_by_deleting(explorer: Explorer) -> None:
     """Another program takes the room for what was answered: deletions give it back.
 
@@ -176,11 +202,30 @@ def room_by_deleting(explorer: Explorer) -> None:
         (COLLECT, (DELETE, "b")),
     )
     tails = ((COLLECT,), (COLLECT, WAIT, COLLECT, MADE), (RESTART, COLLECT, WAIT, COLLECT, MADE))
+    explorer.make_journal(_WITH_A_TAIL)
     for lead, head, deletion, tail in explorer.some(
         itertools.product(leads, heads, deletions, tails)
     ):
         script = ((POST, "c"), *lead, *head, FILLED, APPLY, *deletion, *tail)
         explorer.script(script, lazy=True, late=True)
+
+
+def room_is_counted(explorer: Explorer) -> None:
+    """What is accepted has room on the disk, with all that waits for its files."""
+    requests = ((POST, "a"), (POST, "b"), (PUT, "c"), (PUT, "c", BLOCKS))
+    for left, script in explorer.some(
+        itertools.product(range(4, 24, 3), itertools.permutations(requests, 3))
+    ):
+        explorer.script(((POST, "c"), APPLY, (LEFT, left), *script, APPLY, MADE), lazy=True)
+
+
+def room_for_deletions(explorer: Explorer) -> None:
+    """However full the journal is when the disk is, too, there is room in it for deletions."""
+    explorer.make_journal(4 * JOURNAL_SIZE)
+    for pair in explorer.some(range(8, 24, 2)):
+        for filled in (pair, pair + 1):
+            lead = ((POST, "a"), (POST, "c"), APPLY, (POST, "b"), *((PUT, "c"),) * filled)
+            explorer.script((*lead, FULL, APPLY, (DELETE, "a")), lazy=True, late=True)
 
 
 def beside_the_applier(explorer: Explorer) -> None:
@@ -242,7 +287,10 @@ BEHIND_TRIALS = (
     given_again,
     large_and_small,
     no_room_behind,
+    started_full,
     room_by_deleting,
+    room_is_counted,
+    room_for_deletions,
     beside_the_applier,
     read_meanwhile,
     overtaken_reads,

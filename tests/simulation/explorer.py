@@ -54,7 +54,9 @@ FULL = ("full", "")
 ROOM = ("room", "")
 #: Another program takes all the room that there is now.
 FILLED = ("filled", "")
-#: The applier has had a turn, and everything has files.
+#: Another program leaves so many blocks, which is the second part.
+LEFT = "left"
+#: The applier has done what it was asked to, and everything has files.
 MADE = ("made", "")
 STEPS = (*itertools.product((POST, PUT, DELETE), LOCATIONS[:2]), COLLECT, RESTART)
 
@@ -562,8 +564,10 @@ class Explorer:
             world.disk.full = step == FULL
         elif step == FILLED:
             world.disk.room = used(world.disk.tree)
+        elif step[0] == LEFT:
+            world.disk.room = used(world.disk.tree) + step[1]
         elif step == MADE:
-            world.apply()
+            world.go_on()
             if world.waits:
                 raise Violation("there is room, and something has no files")
         else:

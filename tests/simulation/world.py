@@ -50,8 +50,8 @@ DAMAGED = b"damaged"
 #: The answers that mean "not applied".
 REFUSALS = (AlreadyExists, NotFound, NoIds, NoSpace, ReadOnly)
 
-#: The job that makes files of what the journal holds, behind the answers.
-APPLY = "apply"
+#: The jobs that make files of what the journal holds, behind the answers.
+APPLYING = ("apply", "apply_due")
 
 #: The wall clock stands still, so that the same deeds leave the same bytes on the disk.
 NOW = 1_800_000_000 * 1_000_000_000
@@ -118,7 +118,7 @@ class SimulatedWorkers(ManualWorkers):
             job
             for job in self.jobs
             if (job.room == FILE or job.room not in self.busy)
-            and not (self.lazy and job.name == APPLY)
+            and not (self.lazy and job.name in APPLYING)
         ]
         if not free:
             return None
@@ -307,6 +307,11 @@ class World:
             for function in due:
                 self.workers.waiting.remove(function)
                 function()
+        self._hurry()
+        self.drain()
+
+    def go_on(self) -> None:
+        """Let the applier do what it has been asked to."""
         self._hurry()
         self.drain()
 

@@ -1,0 +1,125 @@
+"""The store with one thing taken away of the journal first, and the files behind."""
+
+from __future__ import annotations
+
+from gostore.volume.changes import Sync
+from tests.simulation import behind
+from tests.simulation.mutants import Mutant
+from tests.simulation.trials import Trial
+
+
+def _journal(
+    name: str,
+    module: str,
+    old: str,
+    new: str,
+    trial: Trial,
+    *,
+    more: tuple[tuple[str, str], ...] = (),
+    is_long: bool = False,
+) -> Mutant:
+    return Mutant(name, module, old, new, trial, more, sync=Sync.JOURNAL, is_long=is_long)
+
+
+BEHIND_MUTANTS: tuple[Mutant, ...] = (
+    _journal(
+        "what is deleted without files leaves no tombstone above its elders",
+        "volume.applier",
+        "        if stands or elders:\n",
+        "        if stands:\n",
+        behind.switched,
+    ),
+    _journal(
+        "a checkpoint passes what has no files",
+        "volume.applier",
+        "        self.applied = written if oldest is None else oldest.batch - 1\n",
+        "        self.applied = written\n",
+        behind.unapplied,
+    ),
+    _journal(
+        "what died is collected before the journal has its files",
+        "store.garbage",
+        "        dead = [one for one in dead if one.batch <= journal.synced]\n",
+        "",
+        behind.given_again,
+    ),
+    _journal(
+        "the bytes are forgotten before the files are made",
+        "volume.applier",
+        "                self._make(work)\n",
+        "                self._data.pop(work.entry.blob_id, None)\n"
+        "                self._make(work)\n"
+        "                self._data[work.entry.blob_id] = b''\n",
+        behind.read_meanwhile,
+    ),
+    _journal(
+        "a blob is looked for in its files alone",
+        "store.reading",
+        "        data = self.volume.backlog.applier.data_of(blob.id)\n",
+        "        data = None\n",
+        behind.read_meanwhile,
+    ),
+    _journal(
+        "what finds no room is dropped",
+        "volume.applier",
+        "                self._make_room()\n",
+        "                self._make_room()\n                self._drop(work.entry.blob_id)\n",
+        behind.no_room_behind,
+    ),
+    _journal(
+        "deletions wait behind what finds no room",
+        "volume.applier",
+        "                self._make_room()\n",
+        "",
+        behind.room_by_deleting,
+    ),
+    _journal(
+        "nobody tries again when there is room",
+        "store.garbage",
+        "            self._volume.backlog.retry()\n",
+        "            pass\n",
+        behind.room_by_deleting,
+    ),
+    _journal(
+        "what has no files yet takes no room",
+        "volume.commit",
+        "free < self._backlog.applier.room + wanted",
+        "free < wanted",
+        behind.room_is_counted,
+    ),
+    _journal(
+        "the journal keeps no room for deletions",
+        "volume.journal.journal",
+        "            left += self._size // _DELETIONS // BLOCK * BLOCK\n",
+        "            pass\n",
+        behind.room_for_deletions,
+    ),
+    _journal(
+        "a blob that replaces leaves what it replaces to be made",
+        "volume.applier",
+        "            self.supersede(replaces)\n",
+        "            pass\n",
+        behind.unapplied,
+    ),
+    _journal(
+        "the journal is forgotten before its files are made",
+        "volume.backlog",
+        "        self.drain(self.journal.written)\n        self.checkpoint()\n",
+        "        self.checkpoint()\n        self.journal.synced = self.journal.written\n",
+        behind.unapplied,
+    ),
+    _journal(
+        "a start forgets what it finds no room for",
+        "volume.backlog",
+        "        if self.applier.waits:\n            return\n",
+        "",
+        behind.no_room_behind,
+    ),
+    _journal(
+        "what a start finds no room for counts as the newest",
+        "volume.backlog",
+        "        self.applier.commit(entry, self.journal.synced + 1, None)\n",
+        "        self.applier.commit(entry, self.journal.written, None)\n",
+        behind.started_full,
+    ),
+)
