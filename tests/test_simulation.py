@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
 from tests.simulation import behind, records, trials
+from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.explorer import Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
 from tests.simulation.world import Violation
@@ -156,6 +157,26 @@ class JournalTests(SynchronousTestCase):
         """On a full disk what was answered lasts, reads and deletions go on, and room helps."""
         self.explore(behind.no_room_behind, 101)
 
+    def test_started_full(self) -> None:
+        """A start serves what it finds no room for, and it lasts."""
+        self.explore(behind.started_full, 40)
+
+    def test_room_by_deleting(self) -> None:
+        """Where another program takes the room, deletions give it back, and all goes on."""
+        self.explore(behind.room_by_deleting, 40)
+
+    def test_room_is_counted(self) -> None:
+        """What is accepted has room for its files, with all that waits."""
+        self.explore(behind.room_is_counted, 84, 5)
+
+    def test_room_for_deletions(self) -> None:
+        """However full the journal is when the disk is, it has room for a deletion."""
+        self.explore(behind.room_for_deletions, 2, 5)
+
+    def test_collected_early(self) -> None:
+        """A collection takes nothing that the journal needs, and no number."""
+        self.explore(behind.collected_early, 2)
+
     def test_beside_the_applier(self) -> None:
         """The collector and other requests may come at any call of the applier."""
         self.explore(behind.beside_the_applier, 72, 5)
@@ -174,11 +195,11 @@ class MutantTests(SynchronousTestCase):
 
     def test_apply(self) -> None:
         """Every mutant can be made."""
-        for mutant in ALL_MUTANTS:
+        for mutant in (*ALL_MUTANTS, *BEHIND_MUTANTS):
             mutant.load()
 
 
-@pytest.mark.parametrize("mutant", ALL_MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", (*ALL_MUTANTS, *BEHIND_MUTANTS), ids=lambda mutant: mutant.name)
 def test_caught(mutant: Mutant) -> None:
     """The trials can fail: the store with any one thing taken away violates its promise."""
     if mutant.is_long and not SOAK:

@@ -184,6 +184,13 @@ MUTANTS = (
         "POST, in memory",
     ),
     _mutant(
+        "whatever fails behind an answer may pass",
+        "volume.applier",
+        "                if isinstance(error, OSError) and error.errno not in _PASSING:\n",
+        "                if False:\n",
+        "applying",
+    ),
+    _mutant(
         "what could not be made is left in its own way",
         "volume.applier",
         "        disk.rmdir(name, dir_fd=root)\n",

@@ -10,6 +10,7 @@ from twisted.logger import globalLogBeginner
 
 from gostore.volume.changes import Sync
 from tests.simulation.behind import BEHIND_TRIALS
+from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.records import RECORD_TRIALS
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     wrong = _explore(runs, options)
     if not options.no_mutants:
-        wrong += try_all(ALL_MUTANTS)
+        wrong += try_all((*ALL_MUTANTS, *BEHIND_MUTANTS))
     return 1 if wrong else 0
 
 

@@ -122,6 +122,13 @@ def given_again(explorer: Explorer) -> None:
         explorer.script(script, shape=shape, mixed=True, lazy=True)
 
 
+def collected_early(explorer: Explorer) -> None:
+    """What is deleted is collected while the journal may not forget it, and its number drawn."""
+    for applied, puts in explorer.some(itertools.product(((), (APPLY,)), range(2, 6))):
+        lead = ((POST, "c"), (POST, "a"), *applied, (DELETE, "a"), COLLECT, (POST, "b"))
+        explorer.script((*lead, *((PUT, "c"),) * puts), lazy=True)
+
+
 def large_and_small(explorer: Explorer) -> None:
     """Large and small blobs at one location, in any order, and deletions over both."""
     steps = (
@@ -222,8 +229,8 @@ def room_is_counted(explorer: Explorer) -> None:
 def room_for_deletions(explorer: Explorer) -> None:
     """However full the journal is when the disk is, too, there is room in it for deletions."""
     explorer.make_journal(4 * JOURNAL_SIZE)
-    for pair in explorer.some(range(8, 24, 2)):
-        for filled in (pair, pair + 1):
+    for some in explorer.some((range(20, 24), range(8, 20))):
+        for filled in some:
             lead = ((POST, "a"), (POST, "c"), APPLY, (POST, "b"), *((PUT, "c"),) * filled)
             explorer.script((*lead, FULL, APPLY, (DELETE, "a")), lazy=True, late=True)
 
@@ -285,6 +292,7 @@ BEHIND_TRIALS = (
     unapplied,
     switched,
     given_again,
+    collected_early,
     large_and_small,
     no_room_behind,
     started_full,
