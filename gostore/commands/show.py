@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 
-from gostore.blob import MAX_ID, Blob
+from gostore.blob import MAX_ID, Blob, State
 from gostore.commands.terminal import GOOD, argument, read_directory
 from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
+from gostore.statefile import parse
 from gostore.text import escape, format_time
 from gostore.volume.directory import QUARANTINE, TIE, stage_name
 from gostore.volume.recovery.findings import Findings
-from gostore.volume.recovery.scan import scan
+from gostore.volume.recovery.scan import journaled, scan
 from gostore.volume.volume import Volume
+
+#: Instead of the name of a directory that does not have all of a blob yet.
+IN_THE_JOURNAL = "none yet: it is in the redo journal"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +48,16 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
     """Return lines about the blob with an id, or in a quarantine of this name, or at a location.
 
     With ``location``, ``wanted`` is a location, whatever it looks like. If a blob or a stage has
-    the id, this reads its record alone, else every record. If only quarantined blobs have the id,
-    this shows all of them: a store may use an id again, and the names do not tell the newest.
+    the id, this reads its record and the journal, else every record. If only quarantined blobs have
+    the id, this shows all of them: a store may use an id again, and the names do not tell the
+    newest.
     Raises NotFound, NoBlobs, BadRecord, or VolumeUnusable.
     """
     volume.look(lock=False)
     try:
         blob_id = None if location else _read_id(wanted)
-        if (name := _find_id(volume, blob_id)) is not None:
-            return _describe(name, volume.directory.read_record(name))
+        if lines := _show_id(volume, blob_id):
+            return lines
         found = scan(volume)
         if not (found.ids or found.live or found.quarantined):
             raise NoBlobs(volume.shown_path)
@@ -72,6 +77,24 @@ def _read_id(wanted: str) -> int | None:
     if not (wanted.isascii() and wanted.isdecimal()) or int(wanted) > MAX_ID:
         return None
     return int(wanted)
+
+
+def _show_id(volume: Volume, blob_id: int | None) -> list[str]:
+    """Show the blob or the stage with an id, if there is one.
+
+    The journal is asked, too: the directory may lack what was stored or deleted a moment ago.
+    """
+    if blob_id is None:
+        return []
+    name = _find_id(volume, blob_id)
+    blob = None if name is None else volume.directory.read_record(name)
+    entry = journaled(volume).get(blob_id)
+    if entry is not None:
+        newer = parse(entry.state, blob_id)
+        is_behind = newer.state is State.FAILURE and blob is not None and blob.state is State.OK
+        if blob is None or newer.generation > (blob.generation or 0) or is_behind:
+            return _describe(IN_THE_JOURNAL, newer)
+    return [] if name is None or blob is None else _describe(name, blob)
 
 
 def _find_id(volume: Volume, blob_id: int | None) -> str | None:
@@ -104,7 +127,10 @@ def _find_location(found: Findings, wanted: str) -> str:
 
 
 def _show_found(volume: Volume, found: Findings, name: str) -> list[str]:
-    """Show a directory that a scan found, perhaps a quarantined one."""
+    """Show a directory that a scan found, perhaps a quarantined one or one that is to be made."""
+    undone = {str(entry.blob_id): entry for entry in found.undone}
+    if name in undone:
+        return _describe(IN_THE_JOURNAL, parse(undone[name].state))
     if not name.startswith(QUARANTINE):
         return _describe(name, volume.directory.read_record(name))
     try:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 from gostore.commands.show import show
 from gostore.errors import NoBlobs, NotFound
+from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
+from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.volume import Volume
 from tests.commands import test_fsck
-from tests.store.doubles import FakeBody
+from tests.store.doubles import FakeBody, InlineWorkers, PromptClock
+
+
+class Patient(PromptClock):
+    """A clock that keeps what is to be done later."""
+
+    def callLater(self, seconds: float, function: Callable[..., Any]) -> None:
+        if not seconds:
+            function()
 
 
 class ShowTests(test_fsck.SpoiledTestCase):
@@ -30,6 +42,25 @@ class ShowTests(test_fsck.SpoiledTestCase):
             self.assertIn(text, shown)
         newest, oldest = shown.index("Blob Data WR Complete!"), shown.index("Blob Created & Saved!")
         self.assertLess(newest, oldest)
+
+    def test_in_the_journal(self) -> None:
+        """What is stored, replaced or deleted, and has no files yet, is shown from the journal."""
+        volume = Volume(str(self.path), sync=Sync.JOURNAL)
+        store = BlobStore(volume, InlineWorkers(), Patient(), reserve=0)
+        store.open()
+        store.start()
+        new = self.successResultOf(store.create("new", FakeBody(b"new"), Details()))
+        for wanted in ("new", str(new.id)):
+            shown = self.show(wanted)
+            self.assertIn("location    new\n", shown)
+            self.assertIn("none yet: it is in the redo journal", shown)
+        replaced, _ = self.successResultOf(store.put("a", FakeBody(b"newer"), Details()))
+        self.assertIn(f"Blob {replaced.id}\n", self.show("a"))
+        self.successResultOf(store.delete("b"))
+        self.assertIn("Failure", self.show(str(self.ids["b"])))
+        volume.backlog.retry()
+        self.assertIn(f"directory   {new.id}\n", self.show("new"))
+        store.close()
 
     def test_escaped(self) -> None:
         """What could move a terminal's cursor is shown as text."""

@@ -80,6 +80,14 @@ def look_twice(reader: Callable[..., T], *arguments: object) -> T:
     return look(reader, *arguments)
 
 
+def journaled(volume: Volume) -> dict[int, Entry]:
+    """Return the newest entry of each blob that may be in the journal alone, by its id.
+
+    Raises VolumeUnusable if the journal cannot be read.
+    """
+    return {entry.blob_id: entry for entry in read_journal(volume)}
+
+
 def scan(volume: Volume, *, afresh: bool = False) -> Findings:
     """Read the whole directory and decide what lives; nothing is changed.
 
@@ -111,7 +119,7 @@ class Scan:
     def run(self) -> Findings:
         """Look at everything, and decide."""
         # The newest entry only: a blob may have been deleted after it was committed.
-        self._undone = {entry.blob_id: entry for entry in read_journal(self._volume)}
+        self._undone = journaled(self._volume)
         self._findings.journal_damage = self._volume.backlog.journal.damage
         names = dict(self._volume.directory.entries())
         if not self._afresh:
