@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from gostore.errors import NotFound
+from gostore.errors import NotFound, ReadOnly
 from gostore.store.blobstore import BlobStore
 from gostore.store.committer import REST
 from gostore.store.interface import Details, Summary
@@ -90,6 +93,49 @@ class BehindTests(StoreCase):
         self.successResultOf(putting)
         self.failureResultOf(self.store.content(old), NotFound)
         self.assertEqual(self.read("a"), b"new")
+
+    def everything(self) -> list[tuple[str, object]]:
+        """All that lies in the directory but what is gostore's own, links not followed."""
+        found: list[tuple[str, object]] = []
+        for path in Path(self.directory).rglob("*"):
+            if path.is_symlink():
+                found.append((path.name, os.readlink(path)))
+            elif path.is_file() and not path.name.startswith("."):
+                found.append((path.name, path.read_bytes()))
+        return sorted(found)
+
+    def come_upon(self, put: Callable[[Path], object]) -> None:
+        """Let the applier find something at `<id>`: it is left alone, and nothing more is stored.
+
+        What has no files is read all the same.
+        """
+        blob = self.store_blob("a", b"data")
+        put(self.directory / str(blob.id))
+        before = self.everything()
+        self.elapse()
+        self.assertIn("stands where a blob belongs", str(self.volume.broken))
+        self.assertEqual(self.everything(), before)
+        self.assertRaises(ReadOnly, self.store.check_health)
+        self.assertEqual(self.read("a"), b"data")
+
+    def test_directory_in_the_way(self) -> None:
+        """A directory of somebody's is not written into."""
+
+        def put(path: Path) -> None:
+            path.mkdir()
+            (path / "photo.jpg").write_bytes(b"mine")
+
+        self.come_upon(put)
+
+    def test_file_in_the_way(self) -> None:
+        """A file of somebody's is not overwritten."""
+        self.come_upon(lambda path: path.write_bytes(b"mine"))
+
+    def test_link_in_the_way(self) -> None:
+        """A link is not followed."""
+        (self.directory / "elsewhere").mkdir()
+        self.come_upon(lambda path: path.symlink_to("elsewhere"))
+        self.assertEqual(list((self.directory / "elsewhere").iterdir()), [])
 
     def test_id_of_the_unwritten(self) -> None:
         """The id of a blob without files is free when a batch has recorded that its own is done."""
