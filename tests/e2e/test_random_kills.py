@@ -7,6 +7,7 @@ answer across all the restarts (tests/linearizability.py).
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -17,9 +18,9 @@ from tests.e2e.daemon import SOAK, Daemon, eventually
 from tests.e2e.storm import CLIENTS, LOCATIONS, Clients, verdicts
 from tests.linearizability import DONE
 
-SEED = 20261126
+SEED = int(os.environ.get("GOSTORE_SEED", "20261126"))
 #: How often the daemon is started, and so ended.
-LIVES = 300 if SOAK else 8
+LIVES = int(os.environ.get("GOSTORE_LIVES", "300" if SOAK else "8"))
 #: How many writes are acknowledged before it is, at the least.
 WRITES = 10
 
