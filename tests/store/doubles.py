@@ -479,6 +479,9 @@ class FaultyDisk(Disk):
         found = self._call("free", (dir_fd,), {})
         return self.room or found
 
+    def free_inodes(self, dir_fd: int) -> int | None:  # type: ignore[override]
+        return self.under.free_inodes(dir_fd)
+
     def _add(self, fault: Fault) -> Fault:
         self.faults.append(fault)
         return fault
