@@ -89,8 +89,8 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
     _journal(
         "what has no files yet takes no room",
         "volume.commit",
-        "free < self._backlog.applier.room + wanted",
-        "free < wanted",
+        "        if disk.free(self._directory.root)[0] < applier.room + wanted:\n",
+        "        if disk.free(self._directory.root)[0] < wanted:\n",
         behind.room_is_counted,
     ),
     _journal(

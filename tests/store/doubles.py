@@ -496,7 +496,7 @@ class FaultyDisk(Disk):
         name = os.fsdecode(first)
         # What is looked up in a blob's open directory is called as if it were looked up from above.
         below = arguments[1] if kind == "lstat" else keywords.get("dir_fd")
-        if above := self.descriptors.get(below, ""):
+        if above := self.descriptors.get(-1 if below is None else below, ""):
             name = f"{above}/{name}"
         return Call(kind, name, created=bool(flags & os.O_CREAT))
 
