@@ -593,8 +593,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "only the oldest entry of a blob is done again",
         "volume.recovery.scan",
-        "for entry in read_journal(self._volume)}",
-        "for entry in reversed(read_journal(self._volume))}",
+        "for entry in read_journal(volume)}",
+        "for entry in reversed(read_journal(volume))}",
         trials.long_scripts,
     ),
     _journal(
