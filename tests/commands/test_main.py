@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -189,7 +190,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command has a help of its own, and stands in that of gostore."""
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    assert f"    {command} " in capsys.readouterr().out
+    assert re.search(rf"^    {command}\s", capsys.readouterr().out, re.MULTILINE)
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: gostore {command} [-h] ")

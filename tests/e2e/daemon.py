@@ -120,6 +120,17 @@ class Daemon(TrialDaemon):
                 continue  # none, or collected while we looked
         return found
 
+    def place(self, location: str) -> Path:
+        """The directory of a new blob. A small one has its files soon after its answer."""
+
+        def look() -> list[Path]:
+            found = self.records().items()
+            is_it = (location, "OK")
+            return [self.directory / name for name, it in found if (it.location, it.state) == is_it]
+
+        [place] = eventually(look, f"the files of {location}")
+        return place
+
     def leftovers(self) -> set[str]:
         """The names of what is not a blob that exists: stages, trash, the dead, whatever."""
         living = {name: each for name, each in self.records().items() if each.state == "OK"}

@@ -55,6 +55,15 @@ def check(example: tuple[str, str], here: Path, url: str, **env: str) -> None:
     assert all(same) and len(got) == len(wanted), f"{command}{done.stdout.decode()}"
 
 
+def is_right(example: tuple[str, str], here: Path, url: str) -> bool:
+    """Whether a command prints what is shown, by now."""
+    try:
+        check(example, here, url)
+    except AssertionError:
+        return False
+    return True
+
+
 def environment(here: Path, more: Mapping[str, str]) -> dict[str, str]:
     """What a command finds around it: nothing of ours."""
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(here), **more}

@@ -74,6 +74,8 @@ def test_directory_removed(make_daemon: Make) -> None:
         assert daemon.ask("POST", location, body).status == 204
     assert daemon.ask("GET", "small").status == 200
     assert daemon.ask("PUT", "other", b"new").status == 200
+    logs = lambda: [each.log[-1] for each in daemon.records().values()]  # noqa: E731
+    eventually(lambda: any("Updated" in log for log in logs()), "the files behind the answers")
     shutil.rmtree(daemon.directory)
     for location in ("small", "large", "other"):
         answer = daemon.ask("GET", location)

@@ -94,6 +94,7 @@ def test_cable(make_daemon: Make, cable: Cable) -> None:
     alone = daemon.sockets()
     assert daemon.ask("POST", "old", b"old").status == 204
     assert daemon.ask("POST", "big", bytes(32 * MIB)).status == 204
+    eventually(lambda: len(daemon.records()) == 2, "the files behind the answers")
     daemon.clean()
     names = daemon.names()
     clients = [cable.connect(daemon.port) for _ in range(12)]

@@ -103,8 +103,8 @@ def test_a_file_comes_back_as_it_was_sent(daemon: Daemon, tmp_path: Path) -> Non
 def test_the_state_file_is_for_people(daemon: Daemon) -> None:
     """``cat`` of the state file shows the blob's log, newest first."""
     asked = curl("--request", "POST", daemon.store("foo"), "--data", "1")
-    (name,) = daemon.names()
-    text = (daemon.directory / name / STATE).read_text()
+    place = daemon.place("foo")
+    text = (place / STATE).read_text()
     head, empty, *log = text.splitlines()
     assert head.startswith("BLOB_BASE64_")
     assert empty == ""
@@ -114,19 +114,19 @@ def test_the_state_file_is_for_people(daemon: Daemon) -> None:
         "Pending - Starting Data WR",
         f"OK - Blob Created & Saved! ({asked.headers['x-request-id']})",
     ]
-    assert (daemon.directory / name / "data.raw").read_bytes() == b"1"
+    assert (place / "data.raw").read_bytes() == b"1"
 
 
 def test_a_deleted_blob_leaves_the_disk(make_daemon: Make) -> None:
     """A DELETE marks the blob Failure, and within the interval of the collector it is gone."""
     daemon = make_daemon("--gc-interval", "3600").start()
     curl("--request", "POST", daemon.store("foo"), "--data", "1")
-    (name,) = daemon.names()
+    name = daemon.place("foo").name
     deleted = curl("--request", "DELETE", daemon.store("foo"))
     assert deleted.status == 200
     # Until the collector comes the record says so.
     said = f"Failure - Deleted! ({deleted.headers['x-request-id']})"
-    assert daemon.records()[name].log[0] == said
+    eventually(lambda: daemon.records()[name].log[0] == said, "it is marked")
     assert daemon.stop() == 0
     daemon.start("--gc-interval", "1")
     eventually(lambda: not daemon.names(), "foo is collected by the first run")
@@ -141,9 +141,9 @@ def test_a_replaced_blob_leaves_the_disk(make_daemon: Make) -> None:
     """A PUT makes a new blob, and marks the old one Failure, naming the new one."""
     daemon = make_daemon("--gc-interval", "3600").start()
     curl("--request", "POST", daemon.store("foo"), "--data", "1")
-    (old,) = daemon.names()
+    old = daemon.place("foo").name
     replaced = curl("--request", "PUT", daemon.store("foo"), "--data", "2")
-    (new,) = daemon.names() - {old}
+    (new,) = eventually(lambda: daemon.records().keys() - {old}, "the files of the new one")
     said = f"Failure - Deleted! Replaced by {new}"
     eventually(lambda: daemon.records()[old].log[0] == said, "the old blob is marked")
     by = replaced.headers["x-request-id"]

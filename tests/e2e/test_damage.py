@@ -12,7 +12,7 @@ import pytest
 
 from gostore.volume.directory import DATA
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import STATE, Daemon, eventually, read_record
+from tests.e2e.daemon import STATE, eventually, read_record
 
 SIZES = (1000, 300_000)
 
@@ -42,13 +42,6 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def directory(daemon: Daemon, location: str) -> Path:
-    """The directory of a blob that exists."""
-    records = daemon.records().items()
-    [name] = [name for name, each in records if (each.location, each.state) == (location, "OK")]
-    return daemon.directory / name
-
-
 @pytest.mark.parametrize("before", [False, True], ids=["while it runs", "before it starts"])
 def test_data(make_daemon: Make, before: bool) -> None:
     """Rows 62, 64, 65, 69: the scrub, or the start, finds it; 500 until a write or a delete."""
@@ -60,7 +53,7 @@ def test_data(make_daemon: Make, before: bool) -> None:
     if before:
         assert daemon.stop() == 0
     for location, _, name in places:
-        DAMAGES[name](directory(daemon, location) / "data.raw")
+        DAMAGES[name](daemon.place(location) / "data.raw")
     if before:
         daemon.start()
     for number, (location, _, name) in enumerate(places):
@@ -84,10 +77,10 @@ def test_link(make_daemon: Make, tmp_path: Path, size: int) -> None:
     bodies = {name: name.encode() * size for name in ("read", "replaced", "deleted")}
     for location, body in bodies.items():
         assert daemon.ask("POST", location, body).status == 204
-    for name, record in daemon.records().items():
-        moved = tmp_path / record.location
-        (daemon.directory / name).rename(moved)
-        (daemon.directory / name).symlink_to(moved)
+    for location in bodies:
+        place = daemon.place(location)
+        place.rename(tmp_path / location)
+        place.symlink_to(tmp_path / location)
     assert daemon.ask("GET", "read").status == 500
     assert daemon.ask("PUT", "replaced", b"new").status == 200
     assert daemon.ask("DELETE", "deleted").status == 200
@@ -111,7 +104,7 @@ def test_cut_while_sent(make_daemon: Make) -> None:
     connection = daemon.connect()
     connection.request("GET", "/store/a")
     response = connection.getresponse()
-    os.truncate(directory(daemon, "a") / "data.raw", 0)
+    os.truncate(daemon.place("a") / "data.raw", 0)
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         response.read()
     connection.close()
@@ -132,7 +125,7 @@ def test_state_files(make_daemon: Make) -> None:
         assert daemon.ask("POST", f"x{number}", b"x").status == 204
     assert daemon.ask("POST", "good", b"good").status == 204
     assert daemon.stop() == 0
-    files = [directory(daemon, f"x{number}") / STATE for number in range(30)]
+    files = [daemon.place(f"x{number}") / STATE for number in range(30)]
     for number, file in enumerate(files):
         whole = file.read_bytes()
         at = whole.index(b"\n") * number // 30
@@ -153,7 +146,7 @@ def test_out_of_reach(make_daemon: Make, tmp_path: Path) -> None:
     for location in ("closed", "good"):
         assert daemon.ask("POST", location, location.encode()).status == 204
     assert daemon.stop() == 0
-    closed = directory(daemon, "closed")
+    closed = daemon.place("closed")
     closed.chmod(0)
     try:
         daemon.start()

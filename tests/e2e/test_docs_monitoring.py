@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Make
-from tests.e2e.pages import DOCS, check, examples
+from tests.e2e.daemon import eventually
+from tests.e2e.pages import DOCS, check, examples, is_right
 
 PAGE = (DOCS / "monitoring.md").read_text(encoding="utf-8")
 
@@ -25,7 +27,11 @@ def test_every_command(make_daemon: Make, tmp_path: Path) -> None:
     options = OPTIONS.replace("/tmp", str(tmp_path)).split()
     daemon = make_daemon(*options, directory=tmp_path / "blobs").start()
     for command, shown in EXAMPLES:
-        check((command.replace("/tmp", str(tmp_path)), shown), tmp_path, daemon.url)
+        example = (command.replace("/tmp", str(tmp_path)), shown)
+        if "tail " in command:
+            # The files are written behind the answers.
+            eventually(partial(is_right, example, tmp_path, daemon.url), command)
+        check(example, tmp_path, daemon.url)
 
 
 def test_the_page_is_read() -> None:

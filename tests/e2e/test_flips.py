@@ -57,6 +57,8 @@ def flip(file: Path, at: int) -> None:
 
 def flip_data(daemon: Daemon, blobs: Blobs, at: list[int]) -> None:
     """Change a bit of each blob, at one place each."""
+    there = lambda: files(daemon, "data.raw").keys() >= blobs.keys()  # noqa: E731
+    eventually(there, "the files behind the answers")
     raw = files(daemon, "data.raw")
     for location, place in zip(blobs, at, strict=True):
         flip(raw[location], place)
@@ -122,7 +124,7 @@ def test_state_files(make_daemon: Make, how: str) -> None:
     """
     daemon = make_daemon("--scrub-rate", "0").start()
     [sample] = stored(daemon, "sample", 17, 1)
-    size = files(daemon, STATE)[sample].stat().st_size
+    size = (daemon.place(sample) / STATE).stat().st_size
     step = 1 if SOAK else 8
     blobs = stored(daemon, how, 17, len(range(0, size, step)))
     assert daemon.stop() == 0

@@ -51,8 +51,7 @@ def test_no_output(make_daemon: Make, tmp_path: Path, where: str) -> None:
     assert ask(connection, "DELETE", "/store/0").status == 200
     assert ask(connection, "GET", "/store/9").body == b"9"
     # A log line of the worst kind goes nowhere, too.
-    [damaged] = [name for name, one in daemon.records().items() if one.location == "8"]
-    (daemon.directory / damaged / "data.raw").write_bytes(b"other bytes")
+    (daemon.place("8") / "data.raw").write_bytes(b"other bytes")
     assert ask(connection, "GET", "/store/8").status == 500
     assert ask(connection, "GET", "/store/large").body == bytes(1 << 20)
     connection.close()
@@ -85,8 +84,7 @@ def test_what_is_logged(daemon: Daemon) -> None:
     """82: what a client sends is escaped in the log, and starts no line of its own there."""
     location = "a\u2028\u0085\u202eb"
     assert daemon.ask("POST", quote(location), b"data").status == 204
-    [name] = daemon.records()
-    (daemon.directory / name / "data.raw").write_bytes(b"other")
+    (daemon.place(location) / "data.raw").write_bytes(b"other")
     assert daemon.ask("GET", quote(location)).status == 500
     line = daemon.wait_for("Blob .* is damaged")
     assert r"a\u2028\x85\u202eb" in line

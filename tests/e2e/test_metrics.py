@@ -124,15 +124,12 @@ def test_store(make_daemon: Make) -> None:
     assert after["process_open_fds"] > 3 and after["process_resident_memory_bytes"] > 1 << 20
     assert any(name.startswith("python_gc_") for name in after)
     # Damage is found when the blob is read.
-    [damaged] = [name for name, each in daemon.records().items() if each.location == "c"]
-    (daemon.directory / damaged / "data.raw").write_bytes(b"x" * 1000)
+    (daemon.place("c") / "data.raw").write_bytes(b"x" * 1000)
     daemon.ask("GET", "c")
     assert daemon.stop() == 0
     daemon.start("--gc-interval", "0.2", "--scrub-pause", "0.5")
     assert samples(daemon)[found] == 1
-    found_now = daemon.records().items()
-    [other] = [name for name, one in found_now if (one.location, one.state) == ("a", "OK")]
-    (daemon.directory / other / "data.raw").write_bytes(b"y" * 500)
+    (daemon.place("a") / "data.raw").write_bytes(b"y" * 500)
     runs = named("gostore_collector_runs_total", outcome="success")
     eventually(lambda: samples(daemon)[runs] > 1, "the collector runs")
     last = "gostore_scrub_last_round_timestamp_seconds"

@@ -155,8 +155,7 @@ def test_json_log(make_daemon: Make, tmp_path: Path) -> None:
     log = tmp_path / "its.log"
     daemon = make_daemon("--log-format", "json").start_with_log(log)
     assert daemon.ask("POST", "a", b"data").status == 204
-    [name] = daemon.names()
-    (daemon.directory / name / "data.raw").write_bytes(b"other")
+    (daemon.place("a") / "data.raw").write_bytes(b"other")
     assert daemon.ask("GET", "a").status == 500
     assert daemon.stop() == 0
     events = [json.loads(line) for line in log.open()]
