@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.internet.endpoints import serverFromString
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -46,6 +47,17 @@ class ReloadTests(SynchronousTestCase):
         with (self.here / "cert.pem").open("ab") as file:
             file.write(more)
         self.assertIn("is a new one", self.context.reload())
+
+    def test_weak(self) -> None:
+        """A key that OpenSSL finds too weak is refused when it is read, not at each connection."""
+        own = Authority("localhost", leaf=True, key=rsa.generate_private_key(65537, 1024))
+        (self.here / "key.pem").write_bytes(own.private)
+        (self.here / "cert.pem").write_bytes(own.certificate)
+        before = self.context.getContext()
+        with self.assertRaises(CannotReload) as caught:
+            self.context.reload()
+        self.assertIn("key too small", str(caught.exception))
+        self.assertIs(self.context.getContext(), before)
 
     def test_bad(self) -> None:
         """What is no certificate, does not fit its key, or is gone keeps the old one in use."""

@@ -8,6 +8,7 @@ import random
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -22,8 +23,10 @@ from tests.e2e.daemon import PATIENCE, Daemon, ask
 class Authority:
     """A key and its certificate, from an authority or by itself."""
 
-    def __init__(self, name: str, issuer: Authority | None = None, *, leaf: bool = False) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(
+        self, name: str, issuer: Authority | None = None, *, leaf: bool = False, key: Any = None
+    ) -> None:
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         by = issuer or self
         now = datetime.datetime.now(datetime.timezone.utc)
