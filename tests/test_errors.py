@@ -30,6 +30,7 @@ SENTENCES = [
     ),
     (errors.TooMuchMetadata(9), "More than 9 bytes of header fields are to be kept"),
     (errors.NoSpace(), "There is no space left to store this"),
+    (errors.QuotaExceeded("logs/"), "There is no room for this in the quota of logs/"),
     (errors.NoIds(), "There is no free id left to store this under"),
     (errors.Busy("Too many uploads", 2), "Too many uploads"),
     (errors.ReadOnly("an fsync failed"), "The store is read-only: an fsync failed"),
