@@ -108,9 +108,8 @@ def test_link(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.ask("POST", "after", bytes(MIB)).status == 204
     assert daemon.ask("PUT", "before", b"2").status == 200
     assert daemon.ask("GET", "before").body == b"2"
-    eventually(
-        lambda: len(set(os.listdir(first)) - {*JOURNAL, RECORDS}) == 2, "the old one is collected"
-    )
+    found = lambda: ["Updated" in each.log[-1] for each in daemon.records().values()]  # noqa: E731
+    eventually(lambda: sorted(found()) == [False, True], "the old one is collected, the new there")
     assert daemon.stop() == 0
     assert os.listdir(second) == []
     assert len(set(os.listdir(first)) - {*JOURNAL, RECORDS}) == 2

@@ -197,10 +197,16 @@ def test_expect(proxied: Proxied) -> None:
     with socket.create_connection(("127.0.0.1", proxied.port), PATIENCE) as client:
         head = "POST /blobs/store/a HTTP/1.1\r\nHost: blobs.example.com\r\nContent-Length: 4\r\n"
         client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
-        said = client.recv(1000)
-        if said.startswith(b"HTTP/1.1 100 "):
-            client.sendall(b"data")
-            said = client.recv(1000)
+        reader = client.makefile("rb")
+        said = reader.readline()
+        # Caddy passes gostore's own on, too, perhaps.
+        for number in range(2):
+            if said.startswith(b"HTTP/1.1 100 "):
+                if not number:
+                    client.sendall(b"data")
+                while reader.readline() != b"\r\n":
+                    pass
+                said = reader.readline()
         assert said.startswith(b"HTTP/1.1 204 ")
 
 
