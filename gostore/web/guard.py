@@ -101,11 +101,15 @@ def _may(principal: Principal, verb: Verb, location: str | None) -> bool:
     return principal.may_somewhere(verb) if verb is Verb.LIST else principal.may(verb, "")
 
 
+def _doing(verb: Verb) -> str:
+    return "read the metrics" if verb is Verb.METRICS else f"{verb.value} this"
+
+
 def refused(principal: Principal, verb: Verb) -> Refusal:
     """The refusal of what a principal may not do: 401 if the client could say who it is, or 403."""
     if principal.kind == ANONYMOUS:
-        return Refusal(401, f"Without credentials nobody may {verb.value} this", _CHALLENGE)
-    return Refusal(403, f"{principal.name} may not {verb.value} this")
+        return Refusal(401, f"Without credentials nobody may {_doing(verb)}", _CHALLENGE)
+    return Refusal(403, f"{principal.name} may not {_doing(verb)}")
 
 
 def _refuse(failure: Failure) -> Failure:

@@ -9,13 +9,14 @@ from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.access.door import Door
+from gostore.access.grants import Verb
 from gostore.access.rules import parse_rules
 from gostore.access.throttle import MOST
 from gostore.access.tokens import digest_of
 from gostore.errors import Damaged
 from gostore.web.answer_cache import AnswerCache
 from gostore.web.dispatch import Dispatcher
-from gostore.web.guard import Guard
+from gostore.web.guard import Guard, refused
 from gostore.web.routes.blobs import Blobs
 from tests.store.memory_store import MemoryStore
 from tests.web.fake_request import FakeBody, FakeRequest
@@ -125,6 +126,13 @@ class GuardTests(GuardCase):
         )
         self.assertEqual(self.ask("append", "POST", "/store/b").code, 403)
         self.assertEqual(self.ask("nothing", "GET", "/store/").code, 403)
+
+    def test_the_metrics(self) -> None:
+        """A refusal of the metrics is a sentence, although metrics is no verb of English."""
+        self.assertEqual(
+            refused(self.door.anonymous, Verb.METRICS).text,
+            "Without credentials nobody may read the metrics",
+        )
 
     def test_refused_before_the_body(self) -> None:
         """A refusal takes nothing of the body."""
