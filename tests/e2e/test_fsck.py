@@ -108,6 +108,7 @@ def test_journal_damaged(make_daemon: Make) -> None:
     daemon = make_daemon().start()
     for location in ("first", "second", "third"):
         assert daemon.ask("POST", location, location.encode()).status == 204
+    eventually(lambda: len(daemon.records()) == 3, "the files behind the answers")
     daemon.kill()
     with open(daemon.directory / ".journal-0", "r+b") as journal:
         at = mmap.mmap(journal.fileno(), 0).find(b"second")

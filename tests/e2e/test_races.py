@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from gostore.commands.trial_daemon import Answer
-from tests.e2e.daemon import SOAK, Daemon, ask
+from tests.e2e.daemon import SOAK, Daemon, ask, eventually
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ def test_one_creates(daemon: Daemon, method: str, condition: dict[str, str], los
         got = daemon.ask("GET", location)
         assert got.body == b"%d" % winner * 1000
         assert got.headers["ETag"] == answers[winner].headers["ETag"]
+    eventually(lambda: len(daemon.records()) > turn, "the files behind the answers")
     daemon.clean()
     assert len(daemon.records()) == turn + 1
 

@@ -202,7 +202,7 @@ MUTANTS = (
         "volume.directory",
         "                is_done = done()\n",
         "                is_done = False\n",
-        "POST, in memory",
+        "POST, staged",
     ),
     _mutant(
         "a rename onto something that stands is taken to be done",

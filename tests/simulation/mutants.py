@@ -734,11 +734,12 @@ JOURNAL_MUTANTS = (
         trials.found_damaged,
     ),
     _journal(
-        "a collection makes no checkpoint",
+        "a collection neither makes a checkpoint nor asks what one has covered",
         "store.garbage",
         "            self._volume.backlog.checkpoint()\n",
         "            pass\n",
         trials.numbers,
+        more=(("        dead = [one for one in dead if one.batch <= journal.synced]\n", ""),),
     ),
 )
 
