@@ -417,6 +417,9 @@ MUTANTS = (
 )
 
 
+_ASKS = "        if self.broken is not None:\n            raise OutcomeUnknown(self.broken)\n"
+
+
 def _journal(
     name: str,
     module: str,
@@ -637,10 +640,18 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "batches are written after a sync has failed",
-        "volume.commit",
-        "            self._directory.check()\n",
-        "            pass\n",
+        "volume.directory",
+        "        if self.broken is not None:\n            raise ReadOnly(self.broken)\n",
+        "",
         trials.failing_syncs,
+        # Each flush asks, too.
+        more=(
+            (
+                f"{_ASKS}        try:\n            call(what)\n",
+                "        try:\n            call(what)\n",
+            ),
+            (f"another thread's syncfs.\n{_ASKS}", "another thread's syncfs.\n"),
+        ),
     ),
     _journal(
         "a failed sync is tried again",
