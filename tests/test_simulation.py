@@ -60,7 +60,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_failing_syncs(self) -> None:
         """What was answered before a sync failed survives, and nothing is committed after it."""
-        self.explore(trials.failing_syncs, 144)
+        self.explore(trials.failing_syncs, 288)
 
     def test_recorded(self) -> None:
         """A record cache from an earlier life brings nothing back, and hides nothing."""
