@@ -98,7 +98,8 @@ class Quotas:
         if size > room[0]:
             raise QuotaExceeded(room[1])
         usages = self._of(location)
-        more, blobs = size - (replaced or 0), int(replaced is None)
+        # What a smaller blob frees is no room before it is committed: it may fail.
+        more, blobs = max(size - (replaced or 0), 0), int(replaced is None)
         for usage in usages:
             usage.claimed_size += more
             usage.claimed_count += blobs

@@ -52,6 +52,16 @@ class QuotasTests(SynchronousTestCase):
         quotas.unclaim(1)
         self.assertEqual(quotas.room("a/x", None), (60, "a/"))
 
+    def test_smaller(self) -> None:
+        """What a smaller blob will free has room for others only when it is counted."""
+        quotas = Quotas([Quota("a/", 100)])
+        quotas.count("a/x", 100, 1)
+        quotas.claim(1, "a/x", 10, 100)
+        self.assertRaises(QuotaExceeded, quotas.claim, 2, "a/y", 90, None)
+        quotas.unclaim(1)
+        quotas.count("a/x", -90, 0)
+        quotas.claim(2, "a/y", 90, None)
+
     def test_change(self) -> None:
         """Other quotas count from what is there; those that stay keep their count and claims."""
         quotas = Quotas([Quota("a/", 100)])
