@@ -143,7 +143,12 @@ class Body:
         if self._taken:
             raise RuntimeError("the body was taken before")
         self._taken = True
-        if self._reason is None and not self.complete:
+        if self.complete:
+            # Nothing more of it is in the socket.
+            self._sink = sink
+            self.flow()
+            return
+        if self._reason is None:
             self._inlet.body_wanted()
         self._sink = sink
         self.flow()
@@ -189,6 +194,13 @@ class Body:
             self.trailer = framing.trailer
         return end
 
+    def fill(self, data: bytes) -> None:
+        """Take in a body of announced length, not empty, that is here in one piece."""
+        self.started = self.complete = True
+        self._framing = None
+        self.size = self._kept = len(data)
+        self._pieces.append(data)
+
     def _keep(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._kept += len(piece)
@@ -211,8 +223,21 @@ class Body:
             return
         self._flowing = True
         try:
-            while self._flow_once(sink):
-                pass
+            while not self._settled:
+                if self._reason is not None:
+                    self._settled = True
+                    sink.failed(self._reason)
+                elif self._paused:
+                    break
+                elif self._pieces:
+                    piece = self._pieces.popleft()
+                    self._kept -= len(piece)
+                    sink.received(piece)
+                elif self.complete:
+                    self._settled = True
+                    sink.finished()
+                else:
+                    break
         except Exception:
             log.failure("The sink of a request body raised an exception")
             knows_the_end, self._settled = self._settled, True
@@ -227,22 +252,3 @@ class Body:
             self._flowing = False
             if self._settled:
                 self._sink = None
-
-    def _flow_once(self, sink: Sink) -> bool:
-        """Call the sink once; return whether there may be more for it."""
-        if self._settled:
-            return False
-        if self._reason is not None:
-            self._settled = True
-            sink.failed(self._reason)
-        elif self._paused:
-            return False
-        elif self._pieces:
-            piece = self._pieces.popleft()
-            self._kept -= len(piece)
-            sink.received(piece)
-            return True
-        elif self.complete:
-            self._settled = True
-            sink.finished()
-        return False

@@ -211,7 +211,7 @@ class Connection(protocol.Protocol):
         self._answered = False
         self._teller.begin(request)
         body = request.body
-        if body.complete:
+        if body.complete or self._heads.fill(body):
             self.deadline.at = NEVER
         elif self._heads.unread:
             self._feed(body, *self._heads.take())
@@ -344,7 +344,8 @@ class Connection(protocol.Protocol):
         if self._keep_alive:
             if not self._output.blocked:
                 self.deadline.set(self._limits.idle_timeout)
-            self._advance()
+            if self._heads.unread or self._waits or not self._input.is_open:
+                self._advance()
         elif request.body.complete and not self._heads.unread:
             self._close()
         else:

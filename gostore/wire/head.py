@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote_from_bytes
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gostore.wire.limits import MAX_BODY, Limits
 
@@ -32,6 +32,9 @@ _LINE_START = re.compile(rb"((?:" + TOKEN + rb")?) ?([!-~\x80-\xff]*)")
 # Every registered method is in upper case (RFC 9110 section 9.1). The application decides what to
 # do about one that it does not know.
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
+PLAIN_LINE = re.compile(rb"(DELETE|GET|HEAD|POST|PUT) (/[!-\"$->@-~]*) HTTP/1\.1")
+"""Most request lines are like this one, whose target is a path without a query."""
+
 _MAX_METHOD = 32
 _FIELDS = re.compile(rb"(?:" + FIELD_LINE + rb")*")
 _DIGITS = re.compile(rb"[0-9]{1,32}")
@@ -105,8 +108,19 @@ class Headers:
         """Whether every field has one of these (lower-case) names."""
         return names.issuperset(self._joined)
 
+    def with_length(self, length: bytes) -> Headers:
+        """The same fields with another Content-Length; they share what is parsed of them."""
+        name = b"content-length"
+        pairs = [(key, length if key == name else value) for key, value in self._pairs]
+        other = Headers(pairs, {**self._joined, name: length})
+        other._parsed = self._parsed
+        return other
+
     def parsed(self, parser: Callable[[Headers], T]) -> T:
-        """Return what `parser` makes of the fields. It is called once, and again if it raised."""
+        """Return what `parser` makes of the fields. It is called once, and again if it raised.
+
+        It may look whether there is a Content-Length, and not how long that is: see `with_length`.
+        """
         try:
             value: T = self._parsed[parser]
         except KeyError:
@@ -132,6 +146,10 @@ class Fields:
     length: int | None
     keep_alive: bool
     expect: bool
+
+    def with_length(self, length: bytes) -> Fields:
+        """The same fields, which have no Expect, with another Content-Length."""
+        return evolve(self, headers=self.headers.with_length(length), length=int(length))
 
 
 # A higher minor version is served as the highest that is spoken here (RFC 9110 section 2.5).

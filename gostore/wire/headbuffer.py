@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from gostore.wire.body import Body
 from gostore.wire.head import (
     CRLF,
+    PLAIN_LINE,
     Fields,
     ProtocolError,
     bad_line,
@@ -20,11 +22,20 @@ from gostore.wire.limits import Limits
 # may still get its LF.
 _NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?![\n]|\Z)")
 
+# A field that differs from upload to upload where all others are the same.
+_LENGTH = re.compile(rb"(?:\A|\n)content-length:[ \t]*([0-9]{1,18})\r\n", re.IGNORECASE)
+
 Head = tuple[str, bytes, str, str, tuple[int, int], Fields]
 """Method, target, path, query, version and fields of a request, as Request has them."""
 
 
+Block = tuple[tuple[int, int], bytes]
+"""The version and the field lines of a head."""
+
 _AROUND_URI = len(b"GET  HTTP/1.1")
+_MOST_DIGITS = 18
+# No field lines begin and end like this.
+_NOWHERE = (b"\n", b"\n")
 
 
 class HeadBuffer:
@@ -36,6 +47,7 @@ class HeadBuffer:
     """
 
     __slots__ = (
+        "_around_length",
         "_block",
         "_fields",
         "_limits",
@@ -61,13 +73,15 @@ class HeadBuffer:
         self.has_begun = False
         self.takes_any_host = False
         # The field lines of the last head and what they said: the next is often the same.
-        self._block: tuple[tuple[int, int], bytes] | None = None
+        self._block: Block | None = None
         self._fields: Fields
         # The same with the end of the head, how long a line before that may be, and where in
         # `unread` the repetition ends that `repeated_line` has found.
         self._repeated = b""
-        self._repeated_line = 0
+        self._repeated_line = -1
         self._repeated_end = 0
+        # The field lines before and after the value of Content-Length.
+        self._around_length = _NOWHERE
 
     def feed(self, data: bytes) -> None:
         """Add what the client sent."""
@@ -80,6 +94,16 @@ class HeadBuffer:
     def next_head(self) -> Head | None:
         """Read one head; None when its end has not come. Raises ProtocolError."""
         unread, start = self.unread, self._position
+        line_end = unread.find(CRLF, start)
+        if line_end - start <= self._repeated_line and unread.startswith(
+            self._repeated, line_end + 2
+        ):
+            match = PLAIN_LINE.fullmatch(unread, start, line_end)
+            if match is not None:
+                method, target = match.groups()
+                self._go_on_at(line_end + 2 + len(self._repeated))
+                path = target.decode("ascii")
+                return method.decode("ascii"), target, path, "", (1, 1), self._fields
         # One empty line before a request is forgiven (RFC 9112 section 2.2).
         if not self._skipped_line and unread.startswith(CRLF, start):
             self._skipped_line = True
@@ -95,15 +119,46 @@ class HeadBuffer:
             raise too_large(limits)
         block = (version, unread[line_end + 2 : end + 2])
         if block != self._block:
-            self._fields = read_fields(block[1], version, limits, self.takes_any_host)
-            self._block = block
-            self._repeated = block[1] + CRLF
-            self._repeated_line = min(
-                limits.max_head_size - len(block[1]), limits.max_uri_size + _AROUND_URI
+            self._fields = self._with_other_length(block) or read_fields(
+                block[1], version, limits, self.takes_any_host
             )
+            self._learn(block)
         path, query = split_target(method, target, self.takes_any_host)
         self._go_on_at(end + 4)
         return method.decode("ascii"), target, path, query, version, self._fields
+
+    def _with_other_length(self, block: Block) -> Fields | None:
+        """The fields of a block that is the last one but for its Content-Length, if it is."""
+        before, after = self._around_length
+        version, lines = block
+        end = len(lines) - len(after)
+        length = lines[len(before) : end]
+        if (
+            self._block is not None
+            and version == self._block[0]
+            and lines.startswith(before)
+            and lines.endswith(after)
+            and length.isdigit()
+            and len(length) <= _MOST_DIGITS
+        ):
+            return self._fields.with_length(length)
+        return None
+
+    def _learn(self, block: Block) -> None:
+        """Remember the field lines of a head. The next one may have the same."""
+        version, lines = self._block = block
+        limits = self._limits
+        self._repeated = lines + CRLF
+        self._repeated_line = -1
+        if version == (1, 1):
+            self._repeated_line = min(
+                limits.max_head_size - len(lines), limits.max_uri_size + _AROUND_URI
+            )
+        # Whether a client waits for 100 (Continue) depends on the length.
+        length = None if b"expect" in self._fields.headers else _LENGTH.search(lines)
+        self._around_length = _NOWHERE
+        if length is not None:
+            self._around_length = lines[: length.start(1)], lines[length.end(1) :]
 
     def repeated_line(self) -> bytes | None:
         """The request line of the next head, if that has the same field lines as the last one.
@@ -157,6 +212,16 @@ class HeadBuffer:
             raise ProtocolError(400, "A control character or a bare CR or LF in the request head")
         if size > limits.max_head_size:
             raise too_large(limits)
+
+    def fill(self, body: Body) -> bool:
+        """Give the body of the last head its bytes, if its length is known and all are here."""
+        unread, start = self.unread, self._position
+        if body.length is None or start + body.length > len(unread):
+            return False
+        end = start + body.length
+        self._go_on_at(end)
+        body.fill(unread[start:end])
+        return True
 
     def take(self) -> tuple[bytes, int]:
         """Give away what follows the last head: bytes, and where in them it starts."""

@@ -19,6 +19,11 @@ class Input:
         # Whether the client has closed its side.
         self.has_ended = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the socket is read, and its end has not come."""
+        return self.is_read and not self.has_ended
+
     def read(self, is_read: bool) -> None:
         """Read the socket, or leave it alone."""
         if is_read is not self.is_read:
