@@ -185,17 +185,6 @@ TRICKS = (
         ),
     ),
     Trick(
-        "A route needs no Deferred of its own (POST)",
-        POST.name,
-        (
-            (
-                "web.dispatch",
-                "return _step(None, route(",
-                "return Deferred.fromCoroutine(route(",
-            ),
-        ),
-    ),
-    Trick(
         "Small writes share one flush, of the redo journal",
         POST.name,
         (("volume.backlog", "self._journaled = journaled", "self._journaled = False"),),

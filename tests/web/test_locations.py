@@ -16,6 +16,7 @@ from gostore.web.fields.locations import (
     directory_of,
     parse_query,
     reference,
+    reference_to_itself,
 )
 
 
@@ -123,6 +124,18 @@ class DecodeLocationTests(SynchronousTestCase):
     def test_colon(self) -> None:
         """A colon in the first segment makes no scheme of it (4.2)."""
         self.assertEqual(urljoin("http://a/store/", reference("a:b", "")), "http://a/store/a%3Ab")
+
+    @given(st.lists(st.sampled_from([*"a~_.-/%:+&<", "./", "%41", "%2F", "%c3%a9", "b.c"])))
+    def test_to_itself(self, parts: list[str]) -> None:
+        """A reference from a path to its own location is the same by the short way."""
+        raw = "".join(parts)
+        try:
+            location = decode_location(raw)
+        except Refusal:
+            return
+        path = STORE + raw
+        found = reference_to_itself(path, location)
+        self.assertEqual(found, reference(location, directory_of(path)))
 
     @given(st.text())
     def test_anything(self, raw: str) -> None:

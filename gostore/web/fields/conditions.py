@@ -93,7 +93,7 @@ class Conditions:
         ``missing`` and ``present`` say whether a missing and a present blob are judged. If one
         is not, the request fails anyway, and then its conditions are ignored (13.2.1).
         """
-        if self == _NONE:
+        if self is _NONE or self == _NONE:
             return None
         return Precondition(
             self.if_match, self.if_none_match, self.if_unmodified_since, missing, present

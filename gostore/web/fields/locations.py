@@ -81,6 +81,13 @@ def reference(location: str, directory: str) -> str:
     return rest.translate(_ENCODED) if rest.isascii() else quote(rest, safe="/")
 
 
+def reference_to_itself(path: str, location: str) -> str:
+    """The relative reference from a raw path to the location that it names."""
+    if path[len(STORE) :] == location and _PLAIN.fullmatch(location):
+        return location[location.rfind("/") + 1 :]
+    return reference(location, directory_of(path))
+
+
 def parse_query(query: str) -> dict[str, str]:
     """The parameters of a query, as a form would send them: ``+`` is a space.
 

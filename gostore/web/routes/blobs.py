@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import evolve
 from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from gostore import errors
 from gostore.access.grants import Principal, Verb
@@ -14,7 +16,7 @@ from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
 from gostore.web.fields.digests import announced_digests, late_digests
-from gostore.web.fields.locations import directory_of, reference
+from gostore.web.fields.locations import reference_to_itself
 from gostore.web.fields.ranges import Span, multipart, spans_of
 from gostore.web.fields.representation import (
     Representation,
@@ -61,38 +63,34 @@ class Blobs:
 
     @app.route("/store/<path:location>", methods=["POST"])
     @asks(Verb.CREATE)
-    @eager
-    async def create(self, request: Request, location: str) -> Answer:
+    def create(self, request: Request, location: str) -> Deferred[Answer]:
         """Store a new blob: 204, or 409 if the location has one."""
         details = self._details(request, location)
         precondition = request.headers.parsed(Conditions.of).precondition(present=False)
-        blob = await self._store.create(location, body_of(request), details, precondition)
-        return _created(blob, request)
+        created = self._store.create(location, body_of(request), details, precondition)
+        return created.addCallback(_created, request)
 
     @app.route("/store/<path:location>", methods=["PUT"])
     @asks(Verb.REPLACE, Verb.CREATE)
-    @eager
-    async def replace(self, request: Request, location: str) -> Answer:
+    def replace(self, request: Request, location: str) -> Answer | Deferred[Answer]:
         """Replace a blob: 200, or 404 if there is none."""
         details = self._details(request, location)
         conditions = request.headers.parsed(Conditions.of)
         creates = self._put_creates or conditions.creates
         principal: Principal | None = request.principal
         if principal is not None and not principal.may(Verb.REPLACE, location):
-            return await self._put_new(request, location, details, creates)
+            return self._put_new(request, location=location, details=details, creates=creates)
         body = body_of(request)
         may_create = principal is None or principal.may(Verb.CREATE, location)
         precondition = conditions.precondition(missing=may_create)
         if creates and may_create:
-            blob, is_new = await self._store.put(location, body, details, precondition)
-            return _created(blob, request) if is_new else _replaced(blob)
-        try:
-            return _replaced(await self._store.replace(location, body, details, precondition))
-        except errors.NotFound as error:
-            if principal is not None and not may_create:
-                raise refused(principal, Verb.CREATE) from None
-            raise _creates_nothing(error) from None
+            put = self._store.put(location, body, details, precondition)
+            return put.addCallback(_put, request)
+        replaced = self._store.replace(location, body, details, precondition)
+        may_not_create = None if may_create else principal
+        return replaced.addCallbacks(_replaced, _not_replaced, errbackArgs=(may_not_create,))
 
+    @eager
     async def _put_new(
         self, request: Request, location: str, details: Details, creates: bool
     ) -> Answer:
@@ -196,12 +194,27 @@ def _creates_nothing(error: errors.NotFound) -> Refusal:
 
 
 def _created(blob: Committed, request: Request) -> Answer:
-    location = reference(blob.location, directory_of(request.path))
+    location = reference_to_itself(request.path, blob.location)
     return Answer(204, {**etag_header(blob), b"location": location.encode("ascii")})
 
 
 def _replaced(blob: Committed) -> Answer:
     return Answer(200, etag_header(blob))
+
+
+def _put(result: tuple[Committed, bool], request: Request) -> Answer:
+    blob, is_new = result
+    return _created(blob, request) if is_new else _replaced(blob)
+
+
+def _not_replaced(failure: Failure, principal: Principal | None) -> Failure:
+    """Say why a PUT fails that finds nothing: because of what ``principal`` may not, if given."""
+    error = failure.value
+    if not isinstance(error, errors.NotFound):
+        return failure
+    if principal is not None:
+        raise refused(principal, Verb.CREATE) from None
+    raise _creates_nothing(error) from None
 
 
 async def _sent(
