@@ -46,6 +46,7 @@ from binascii import a2b_base64, a2b_hex, b2a_base64, b2a_hex
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from json.encoder import encode_basestring as _quote
 
 from gostore.blob import LOG_LENGTH, MAX_ID, Blob, Committed, State, Transition, check_text
 from gostore.errors import BadRecord
@@ -71,7 +72,7 @@ _MAX_NUMBER = 2**63 - 1
 _CRAMPED_MESSAGE = 100
 
 _STATES = {state.value: state for state in State}
-_TITLES = {state: state.title for state in State}
+_TITLES = {state.value: state.title for state in State}
 _EPOCH = datetime(1970, 1, 1)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?"
@@ -121,16 +122,20 @@ def dump(blob: Blob) -> bytes:
 
 
 def _dump(blob: Blob, log: list[Transition]) -> bytes:
-    times = [format_time(entry.when) for entry in log]
-    entries = ",".join(
-        f'{{"status":{{"code":{entry.state.value},"msg":{_to_json(entry.message)}}},'
-        f'"timestamp":"{time}"}}'
-        for entry, time in zip(log, times, strict=True)
-    )
+    entries, lines = [], []
+    for entry in log:
+        time = format_time(entry.when)
+        # `value` is a property in Python, this an attribute.
+        code = entry.state._value_
+        entries.append(
+            f'{{"status":{{"code":{code},"msg":{_quote(entry.message)}}},"timestamp":"{time}"}}'
+        )
+        lines.append(f"{time[:19]}Z - {_TITLES[code]} - {escape(entry.message)}\n")
+    lines.reverse()
     # Member by member: this takes half the time of a dict and its encoder.
     members = [
-        f'{{"id":{blob.id},"location":{_to_json(blob.location)},"options":{{"map":null}},'
-        f'"status":{{"log":[{entries}],"index":{len(log) % LOG_LENGTH}}},"UpdateMU":{{}},'
+        f'{{"id":{blob.id},"location":{_quote(blob.location)},"options":{{"map":null}},'
+        f'"status":{{"log":[{",".join(entries)}],"index":{len(log) % LOG_LENGTH}}},"UpdateMU":{{}},'
         f'"generation":{blob.generation}'
     ]
     if blob.size is not None:
@@ -140,16 +145,12 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
     if blob.created is not None:
         members.append(f'"created":"{format_time(blob.created)}"')
     if blob.content_type is not None:
-        members.append(f'"contentType":{_to_json(blob.content_type)}')
+        members.append(f'"contentType":{_quote(blob.content_type)}')
     if blob.metadata:
         members.append(f'"metadata":{_to_json(blob.metadata)}')
     text = (",".join(members) + "}").encode("utf-8")
     checksum = sha256(_HEAD + text).hexdigest().encode("ascii")
     encoded = b2a_base64(b'%s%s%s"}' % (text[:-1], _CHECKSUM, checksum))
-    lines = [
-        f"{time[:19]}Z - {_TITLES[entry.state]} - {escape(entry.message)}\n"
-        for entry, time in zip(reversed(log), reversed(times), strict=True)
-    ]
     return b"%s%s\n%s" % (_HEAD, encoded, "".join(lines).encode("utf-8"))
 
 

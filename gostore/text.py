@@ -63,6 +63,7 @@ def escape(message: str) -> str:
     )
 
 
+@lru_cache(maxsize=64)
 def format_time(when: int) -> str:
     """Write nanoseconds since the epoch as RFC 3339 in UTC, the fraction as short as Go has it.
 

@@ -42,6 +42,8 @@ class _Work:
 
     entry: Entry
     batch: int
+    #: How many bytes of the disk it will take.
+    room: int
     #: If it deletes a blob: the generation, the ids of its elders, and whether it has a directory.
     generation: int = 0
     elders: Sequence[int] = ()
@@ -111,7 +113,7 @@ class Applier:
         if replaces is not None:
             self.supersede(replaces)
         self._data[entry.blob_id] = entry.data
-        self._add(_Work(entry, batch))
+        self._add(_Work(entry, batch, room_of(entry)))
 
     def supersede(self, blob_id: int) -> None:
         """A blob is durably replaced: without files it needs none any more."""
@@ -133,7 +135,7 @@ class Applier:
         work = self._drop(blob.id)
         stands = work is None or work.begun
         if stands or elders:
-            self._add(_Work(entry, batch, blob.generation, elders, stands))
+            self._add(_Work(entry, batch, room_of(entry), blob.generation, elders, stands))
         else:
             self._unwritten.add(blob.id)
 
@@ -149,12 +151,12 @@ class Applier:
 
     def _add(self, work: _Work) -> None:
         self._work[work.entry.blob_id] = work
-        self.room += room_of(work.entry)
+        self.room += work.room
 
     def _drop(self, blob_id: int) -> _Work | None:
         work = self._work.pop(blob_id, None)
         if work is not None:
-            self.room -= room_of(work.entry)
+            self.room -= work.room
         return work
 
     # -- making files -------------------------------------------------------------------------
@@ -210,9 +212,14 @@ class Applier:
         self._directory.make(name)
         work.begun = True
         try:
-            if entry.data is not None:
-                self._directory.write(f"{name}/{DATA}", entry.data, sync=False)
-            self._directory.write(f"{name}/{STATE}", entry.state, sync=False)
+            # Looked up once. It is the directory just made, and no link is followed.
+            above = self._directory.enter(name)
+            try:
+                if entry.data is not None:
+                    self._directory.write(DATA, entry.data, sync=False, above=above)
+                self._directory.write(STATE, entry.state, sync=False, above=above)
+            finally:
+                self._directory.disk.close(above)
         except (OSError, MemoryError):
             with suppress(OSError, MemoryError):  # then the next try begins with it
                 self._unmake(work)

@@ -57,6 +57,7 @@ class _Attempt:
     error: StoreError | None = None
     #: What its state file holds, once it is written.
     record: bytes = b""
+    _entry: Entry | None = None
 
     def take(self, step: Callable[..., None], *arguments: object, **keywords: object) -> None:
         """Take one step of the change, unless an earlier one failed."""
@@ -80,12 +81,15 @@ class _Attempt:
 
     @property
     def entry(self) -> Entry:
-        """What the journal holds of it."""
+        """What the journal holds of it, once its record is written."""
+        if self._entry is not None:
+            return self._entry
         change = self.change
         assert not isinstance(change, Discard)
         data = change.data if isinstance(change, Commit) else None
         assert not isinstance(data, Stage)
-        return Entry(change.blob.id, self.record, data)
+        self._entry = Entry(change.blob.id, self.record, data)
+        return self._entry
 
 
 class WriteProtocol:

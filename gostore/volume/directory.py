@@ -327,13 +327,14 @@ class Directory:
 
     # -- files --------------------------------------------------------------------------------
 
-    def create(self, path: str) -> int:
-        """Make a new file and return its descriptor."""
-        return self.disk.open(path, _CREATE, 0o666, dir_fd=self.root)
+    def create(self, path: str, above: int | None = None) -> int:
+        """Make a new file, in the open directory ``above`` or the root; return its descriptor."""
+        at = self.root if above is None else above
+        return self.disk.open(path, _CREATE, 0o666, dir_fd=at)
 
-    def write(self, path: str, data: bytes, *, sync: bool) -> None:
+    def write(self, path: str, data: bytes, *, sync: bool, above: int | None = None) -> None:
         """Make a new file of these bytes."""
-        fd = self.create(path)
+        fd = self.create(path, above)
         try:
             self.append(fd, [data])
             if sync:

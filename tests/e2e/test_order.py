@@ -169,7 +169,7 @@ DELETE_JOURNAL = [
     (ANSWER, MARK),
 ]
 #: The last call that is made behind the answer, if files are.
-MADE = r'openat2?\(.*/blob_state\.base64\.json".*O_EXCL'
+MADE = r'openat2?\(.*[/"]blob_state\.base64\.json".*O_EXCL'
 MARKED = r'rename.*[</"]ID[>/].*blob_state\.base64\.json\.tmp"'
 
 

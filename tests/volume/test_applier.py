@@ -148,6 +148,25 @@ class ApplierTests(VolumeCase):
         applier.supersede(1)
         self.assertEqual(self.volume.free()[0], before)
 
+    def test_link(self) -> None:
+        """A link that somebody puts in the place of a new directory is not followed."""
+        elsewhere = self.mktemp()
+        os.mkdir(elsewhere)
+        make = self.volume.directory.make
+
+        def make_link(name: str) -> None:
+            make(name)
+            os.rmdir(self.file(name))
+            os.symlink(os.path.abspath(elsewhere), self.file(name))
+
+        self.volume.directory.make = make_link
+        self.write(self.change(1, "a"))
+        self.volume.backlog.apply()
+        self.assertEqual(os.listdir(elsewhere), [])
+        self.assertEqual(self.volume.backlog.applier.data_of(1), b"data")
+        with self.assertRaises(ReadOnly):
+            self.volume.check()
+
     def _entry(self, blob_id: int, data: bytes) -> Entry:
         return Entry(blob_id, b"state", data)
 
