@@ -323,9 +323,9 @@ class PowerCuts(Trials):
 
     @staticmethod
     def share(modes: Sequence[Trials]) -> Iterator[tuple[Trials, Fault]]:
-        """Every third one, in each mode."""
+        """Every other one, in each mode."""
         for trials in modes:
-            for fault in itertools.islice(trials.faults(), 0, None, 3):
+            for fault in itertools.islice(trials.faults(), 0, None, 2):
                 yield trials, fault
 
 

@@ -474,6 +474,19 @@ class JournalTests(SynchronousTestCase):
         journal.remove()
         self.assertEqual(os.listdir(self.path), [])
 
+    def test_removal_torn_twice(self) -> None:
+        """A power cut may tear the one title at a removal, and the next one the other."""
+        self.open().append([entry(1)])
+        self.spoil(0, 20)
+        again = self.open(self.disk)
+        again.read()
+        self.disk.fail("fdatasync", errno.EIO, nth=2)
+        with self.assertRaises(OSError):
+            again.remove()
+        self.spoil(1, 20)
+        third = self.open()
+        self.assertEqual((third.read(), third.damage), ([], None))
+
     def test_other_size(self) -> None:
         """A batch is read whatever size its file would be given now."""
         journal = self.open()

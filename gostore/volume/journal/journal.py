@@ -220,8 +220,15 @@ class Journal:
             fd = self._disk.open(name, os.O_RDWR | _SAFELY, dir_fd=self._root)
             try:
                 title = title_of(self._disk.pread(fd, TITLE_SIZE, 0))
+                is_torn = title is None and bool(self._key) and mark == ENDED
+                if is_torn:
+                    title = Title(self._key, self._disk.fstat(fd).st_size)
                 if title is not None:
                     try:
+                        if is_torn:
+                            # A power cut has torn the first block when it got the mark before. If
+                            # the next one tears the other file's, one of them has to say it all.
+                            self._write(fd, title.as_bytes(), 0)
                         self._write(fd, title.as_bytes(mark), MARKS[mark])
                     except OSError as error:
                         raise NothingWritten(*error.args) from error
