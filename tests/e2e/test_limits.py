@@ -414,7 +414,8 @@ def test_too_little_memory(make_daemon: Make, kind: str) -> None:
 
     With memory again it stores again, and has nothing open of what failed.
     """
-    daemon = make_daemon("--gc-interval", "0.2").start()
+    # What had no memory to be closed is closed when it has been idle.
+    daemon = make_daemon("--gc-interval", "0.2", "--idle-timeout", "5").start()
     alone = daemon.sockets()
     assert daemon.ask("POST", "kept", b"kept").status == 204
     # What is mapped already is free to be used; that is less than what comes needs.

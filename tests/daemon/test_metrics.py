@@ -1,0 +1,46 @@
+"""Tests for what the metrics read from the rooms, without a daemon around them."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
+
+from gostore.daemon.collector import Collector
+from gostore.daemon.metrics import Sources
+from gostore.store.interface import Details
+from gostore.wire import HTTPFactory, Limits
+from tests.store.doubles import FakeBody
+from tests.store.support import StoreCase
+
+
+class MetricsTests(StoreCase):
+    """Counts a real store, and a factory that nobody has asked anything."""
+
+    def read(self, sources: Sources) -> dict[tuple[str, str], float]:
+        """What is measured, by the sample's name and its labels' values."""
+        return {
+            (sample.name, ",".join(sample.labels.values())): sample.value
+            for metric in sources.collect()
+            for sample in metric.samples
+        }
+
+    def test_blobs(self) -> None:
+        """Blobs are counted by state, and so are commits, runs and findings."""
+        summary = self.open()
+        collector = Collector(lambda: succeed(None), 5.0, Clock())
+        factory = HTTPFactory(lambda request: None, Limits(), Clock())
+        sources = Sources(self.store, self.volume, factory, collector, summary=lambda: summary)
+        self.store_blob("a", b"four")
+        self.store_blob("b", b"five!")
+        self.wait(self.store.delete("b"))
+        found = self.read(sources)
+        self.assertEqual(found["gostore_blobs", "ok"], 1)
+        self.assertEqual(found["gostore_blobs", "dead"], 1)
+        self.assertEqual(found["gostore_blob_bytes", ""], 4)
+        self.assertEqual(found["gostore_read_only", ""], 0)
+        self.assertEqual(found["gostore_commit_batch_changes_count", ""], 3)
+        self.assertEqual(found["gostore_recovery_findings", "restored"], 0)
+        self.assertEqual(found["gostore_connections", ""], 0)
+        self.store.stop()
+        self.assertEqual(self.read(sources)["gostore_read_only", ""], 1)
+        self.failureResultOf(self.store.put("c", FakeBody(b"1"), Details()))
