@@ -93,17 +93,13 @@ class HeadBuffer:
 
     def next_head(self) -> Head | None:
         """Read one head; None when its end has not come. Raises ProtocolError."""
+        line = self.repeated_line()
+        plain = None if line is None else PLAIN_LINE.fullmatch(line)
+        if plain is not None:
+            method, target = plain.groups()
+            self.skip_repeated()
+            return method.decode("ascii"), target, target.decode("ascii"), "", (1, 1), self._fields
         unread, start = self.unread, self._position
-        line_end = unread.find(CRLF, start)
-        if line_end - start <= self._repeated_line and unread.startswith(
-            self._repeated, line_end + 2
-        ):
-            match = PLAIN_LINE.fullmatch(unread, start, line_end)
-            if match is not None:
-                method, target = match.groups()
-                self._go_on_at(line_end + 2 + len(self._repeated))
-                path = target.decode("ascii")
-                return method.decode("ascii"), target, path, "", (1, 1), self._fields
         # One empty line before a request is forgiven (RFC 9112 section 2.2).
         if not self._skipped_line and unread.startswith(CRLF, start):
             self._skipped_line = True
