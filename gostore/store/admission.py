@@ -8,6 +8,7 @@ from gostore.errors import Busy, NoSpace, QuotaExceeded, StoreError, TooLarge
 from gostore.places import Places
 from gostore.store.interface import SMALL_BLOB, Body
 from gostore.store.workers import Workers
+from gostore.volume.journal.format import BLOCK, in_blocks
 from gostore.volume.volume import Volume
 
 #: Without a setting, this share of the file system stays free, and at least so many bytes.
@@ -25,9 +26,6 @@ WAITING_ALONE = 1024 * 1024
 
 #: With fewer uploads than this in progress, each may hold more memory.
 _FEW = 8
-
-#: What the smallest file takes of a disk, and the smallest directory.
-_BLOCK = 4096
 
 #: The seconds after which a caller who was refused for lack of room may try again.
 _RETRY_AFTER = 1
@@ -165,7 +163,7 @@ class Admission:
 
     def take_room(self, size: int) -> None:
         """Count what a blob of so many bytes takes: blocks of its own, a record, a directory."""
-        self.free -= -(-size // _BLOCK) * _BLOCK + 2 * _BLOCK
+        self.free -= in_blocks(size) + 2 * BLOCK
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:
