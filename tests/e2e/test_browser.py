@@ -103,12 +103,15 @@ def test_picture(logging_daemon: Daemon, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def evil() -> Iterator[tuple[int, dict[str, bytes]]]:
-    """The port of a site of somebody else, and its pages."""
+def reporting() -> Iterator[tuple[int, dict[str, bytes], list[str]]]:
+    """The port of a site, its pages, and what its pages report to it."""
     pages: dict[str, bytes] = {}
+    reports: list[str] = []
 
     class Site(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path.startswith("/report?"):
+                reports.append(self.path.partition("?")[2])
             page = pages.get(self.path, b"")
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
@@ -122,10 +125,17 @@ def evil() -> Iterator[tuple[int, dict[str, bytes]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
-    yield server.server_port, pages
+    yield server.server_port, pages, reports
     server.shutdown()
     serving.join(PATIENCE)
     server.server_close()
+
+
+@pytest.fixture
+def evil(reporting: tuple[int, dict[str, bytes], list[str]]) -> tuple[int, dict[str, bytes]]:
+    """The port of a site of somebody else, and its pages, which report nothing."""
+    port, pages, _ = reporting
+    return port, pages
 
 
 def test_page_of_another_site(
@@ -182,35 +192,6 @@ SCRIPT = """<script>
     await fetch("/report?" + found.join(","));
 })();
 </script>"""
-
-
-@pytest.fixture
-def reporting() -> Iterator[tuple[int, dict[str, bytes], list[str]]]:
-    """The port of a site, its pages, and what its pages report to it."""
-    pages: dict[str, bytes] = {}
-    reports: list[str] = []
-
-    class Site(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path.startswith("/report?"):
-                reports.append(self.path.partition("?")[2])
-            page = pages.get(self.path, b"")
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    yield server.server_port, pages, reports
-    server.shutdown()
-    serving.join(PATIENCE)
-    server.server_close()
 
 
 @pytest.mark.parametrize("allowed", [False, True])
