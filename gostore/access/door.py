@@ -35,6 +35,9 @@ MOST_REMEMBERED = 10_000
 MOST_WAITING = 32
 """The most passwords that wait for a thread, each for a quarter of a second."""
 
+WRONG, THROTTLED, BUSY = "wrong", "throttled", "busy"
+"""Why an attempt is refused: the credentials are nobody's, or nobody looks at them."""
+
 _RETRY_AFTER = 1
 
 #: The bytes of a digest by which its token is found.
@@ -88,6 +91,8 @@ class Door:
     ) -> None:
         self.rules = rules
         self.throttle = Throttle(seconds)
+        #: How many attempts were refused, by the reason.
+        self.refused = {WRONG: 0, THROTTLED: 0, BUSY: 0}
         self._compare = compare
         self._wall = wall
         self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=16)
@@ -152,6 +157,7 @@ class Door:
             waiting.append(answer)
             return answer
         if wait := self.throttle.wait(address):
+            self.refused[THROTTLED] += 1
             return fail(Throttled(wait))
         self.throttle.begin(address)
         self._asking[key] = [answer]
@@ -173,6 +179,7 @@ class Door:
         if credentials.user is None or not self._nobody:
             raise WrongCredentials()
         if len(self._asking) > MOST_WAITING:
+            self.refused[BUSY] += 1
             raise Busy("Too many passwords wait to be compared", _RETRY_AFTER)
         user = self.rules.users.get(credentials.user)
         hashed = self._nobody if user is None else user.password or self._nobody
@@ -191,6 +198,7 @@ class Door:
         else:
             outcome = found
         if isinstance(found, Failure) and found.check(WrongCredentials):
+            self.refused[WRONG] += 1
             # The fail2ban filter in examples/ looks for this line.
             log.warn("Authentication failed from {address}", address=address or "a Unix socket")
         else:

@@ -73,19 +73,28 @@ class Sources:
 
     def _store(self) -> Iterable[Metric]:
         figures, index, admission = self.store.figures(), self.store.index, self.store.admission
+        garbage = self.store.garbage
         blobs = GaugeMetricFamily(
             "gostore_blobs",
             "Blobs by state: ok, damaged (they answer 500), dead (they wait for the collector).",
             labels=["state"],
         )
-        for state, count in (
-            ("ok", figures.blobs),
-            ("damaged", figures.damaged),
-            ("dead", len(self.store.garbage.dead)),
+        sizes = GaugeMetricFamily(
+            "gostore_blob_bytes", "Bytes of the blobs, by state.", labels=["state"]
+        )
+        for state, count, size in (
+            ("ok", figures.blobs, index.bytes),
+            ("damaged", figures.damaged, index.damaged_bytes),
+            ("dead", len(garbage.dead), garbage.bytes),
         ):
             blobs.add_metric((state,), count)
-        yield blobs
-        yield _gauge("gostore_blob_bytes", "Bytes of the blobs that are ok.", index.bytes)
+            sizes.add_metric((state,), size)
+        yield from (blobs, sizes)
+        yield _gauge(
+            "gostore_oldest_dead_seconds",
+            "How long the dead blob has waited for the collector that has waited longest.",
+            garbage.age,
+        )
         yield _gauge("gostore_uploads", "Uploads in progress.", figures.uploads)
         yield _gauge(
             "gostore_upload_memory_bytes",
@@ -179,6 +188,14 @@ class Sources:
                 "1 if the access file cannot be used and the old rules are in force, else 0.",
                 int(bool(self.access.error)),
             )
+            refused = CounterMetricFamily(
+                "gostore_credentials_refused",
+                "Attempts that were wrong, came too often (throttled), or found no place (busy).",
+                labels=["reason"],
+            )
+            for reason, count in self.access.door.refused.items():
+                refused.add_metric((reason,), count)
+            yield refused
         if summary is not None:
             yield _gauge(
                 "gostore_recovery_seconds", "How long the start took to recover.", summary.seconds

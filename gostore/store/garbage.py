@@ -42,6 +42,10 @@ class Garbage:
         self._ids = ids
         self._clock = clock
         self._dead: dict[int, Dead] = {}
+        #: When each of them was taken in, the first one first.
+        self._since: dict[int, float] = {}
+        #: How many bytes they have.
+        self.bytes = 0
         #: The ids of the dead blobs of each location, in the order in which they died.
         self._dead_at: dict[str, dict[int, None]] = {}
         #: The recorded times of deleted blobs, until they are collected and those seconds past.
@@ -76,9 +80,18 @@ class Garbage:
         """Return the names of a location's quarantined directories that are to be removed."""
         return self._remains.get(location, set())
 
+    @property
+    def age(self) -> float:
+        """Seconds that the dead blob has been known that has waited longest; 0 if there is none."""
+        since = next(iter(self._since.values()), None)
+        return 0.0 if since is None else self._clock.seconds() - since
+
     def add(self, dead: Dead) -> None:
         """Take in a dead blob."""
+        self._take_out(dead.id)
         self._dead[dead.id] = dead
+        self._since[dead.id] = self._clock.seconds()
+        self.bytes += dead.size
         self._dead_at.setdefault(dead.location, {})[dead.id] = None
 
     def add_stage(self, blob_id: int) -> None:
@@ -89,7 +102,9 @@ class Garbage:
         """Take in a blob that was deleted, and remember its time for the next one there."""
         if not self._is_unwritten(blob):
             written = self._volume.backlog.journal.written
-            self.add(Dead(blob.id, blob.location, blob.generation, batch=written))
+            self.add(
+                Dead(blob.id, blob.location, blob.generation, batch=written, size=blob.size)
+            )
         self._deleted_at[blob.location] = blob.modified
         if len(self._deleted_at) > _REMEMBERED:
             del self._deleted_at[next(iter(self._deleted_at))]
@@ -122,7 +137,7 @@ class Garbage:
         if self._is_unwritten(blob):
             return
         written = self._volume.backlog.journal.written
-        self.add(Dead(blob.id, blob.location, blob.generation, by, written))
+        self.add(Dead(blob.id, blob.location, blob.generation, by, written, blob.size))
         self._replaced.append((blob, by))
         if not (self._retiring or self._stopping):
             self._retiring = True
@@ -215,17 +230,23 @@ class Garbage:
         trash.
         """
         for blob_id in {*collected.ids, *(dead.id for dead in collected.blobs)}:
-            dead = self._dead.pop(blob_id, None)
-            if dead is not None:
-                group = self._dead_at[dead.location]
-                del group[blob_id]
-                if not group:
-                    del self._dead_at[dead.location]
+            self._take_out(blob_id)
         self._stages.difference_update(collected.ids)
         second = self._volume.now() // SECOND
         for location, time in list(self._deleted_at.items()):
             if location not in self._dead_at and time // SECOND < second:
                 del self._deleted_at[location]
+
+    def _take_out(self, blob_id: int) -> None:
+        dead = self._dead.pop(blob_id, None)
+        if dead is None:
+            return
+        del self._since[blob_id]
+        self.bytes -= dead.size
+        group = self._dead_at[dead.location]
+        del group[blob_id]
+        if not group:
+            del self._dead_at[dead.location]
 
     # In a worker:
 

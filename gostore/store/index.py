@@ -134,8 +134,8 @@ class Index:
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
         #: How many locations have a damaged blob.
         self.damaged = 0
-        #: How many bytes the blobs have that are not damaged.
-        self.bytes = 0
+        #: How many bytes the blobs have that are not damaged, and the others.
+        self.bytes = self.damaged_bytes = 0
         #: How many blobs have been put here since the start.
         self.commits = 0
 
@@ -149,6 +149,7 @@ class Index:
         self._found.update(found.damaged)
         self.damaged = len(found.damaged)
         self.bytes = sum(blob.size for blob in found.live.values())
+        self.damaged_bytes = sum(damage.blob.size for damage in found.damaged.values())
         if self._ledger is not None:
             for location, blob in found.live.items():
                 self._ledger.count(location, blob.size, 1)
@@ -261,6 +262,7 @@ class Index:
             self.bytes -= previous.size
         elif previous is not None:
             self.damaged -= 1
+            self.damaged_bytes -= previous.blob.size
 
     def show_damage(self, damage: Damage) -> None:
         """Show that the blob of a location is damaged; its id stays reserved."""
@@ -269,6 +271,7 @@ class Index:
             self.bytes -= previous.size
         self._found[damage.blob.location] = damage
         self.damaged += 1
+        self.damaged_bytes += damage.blob.size
         self.ids.reserve(damage.blob.id)
 
     def next_location(self, after: str) -> str | None:

@@ -26,7 +26,7 @@ class Dead:
     """A committed blob to collect: where to look, and its place among the blobs of its location.
 
     ``replaced_by`` is the id of its successor, None if it was deleted. It may be collected when the
-    journal's ``batch`` is in its files.
+    journal's ``batch`` is in its files. ``size`` in bytes.
     """
 
     id: int
@@ -34,6 +34,7 @@ class Dead:
     generation: int
     replaced_by: int | None = None
     batch: int = 0
+    size: int = field(default=0, eq=False)
 
 
 @define

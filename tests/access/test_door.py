@@ -145,6 +145,7 @@ class DoorTests(SynchronousTestCase):
             done.callback(False)
         for each in asked:
             self.failureResultOf(each, WrongCredentials)
+        self.assertEqual(self.door.refused, {"wrong": MOST_WAITING, "throttled": 0, "busy": 1})
         self.assertNoResult(self.ask(basic("bob", "x"), "192.0.2.99"))
 
     def test_throttled(self) -> None:
@@ -157,6 +158,7 @@ class DoorTests(SynchronousTestCase):
             error = self.failureResultOf(self.ask(value), Throttled).value
             self.assertEqual(cast(Throttled, error).seconds, 60)
         self.assertEqual(self.compared, [])
+        self.assertEqual(self.door.refused, {"wrong": MOST, "throttled": 3, "busy": 0})
         self.assertEqual(self.known(alice), "alice")
         self.successResultOf(self.ask(b"Bearer gst_x", "192.0.2.2"))
         self.clock.advance(60)

@@ -36,7 +36,12 @@ class MetricsTests(StoreCase):
         found = self.read(sources)
         self.assertEqual(found["gostore_blobs", "ok"], 1)
         self.assertEqual(found["gostore_blobs", "dead"], 1)
-        self.assertEqual(found["gostore_blob_bytes", ""], 4)
+        self.assertEqual(found["gostore_blob_bytes", "ok"], 4)
+        self.assertEqual(found["gostore_blob_bytes", "dead"], 5)
+        self.assertEqual(found["gostore_blob_bytes", "damaged"], 0)
+        self.assertEqual(found["gostore_oldest_dead_seconds", ""], 0)
+        self.timer.time += 7
+        self.assertEqual(self.read(sources)["gostore_oldest_dead_seconds", ""], 7)
         self.assertEqual(found["gostore_read_only", ""], 0)
         self.assertEqual(found["gostore_commit_batch_changes_count", ""], 3)
         self.assertEqual(found["gostore_recovery_findings", "restored"], 0)

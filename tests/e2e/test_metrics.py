@@ -110,7 +110,9 @@ def test_store(make_daemon: Make) -> None:
     eventually(lambda: samples(daemon)[state("dead")] == 2, "two are dead")
     after = samples(daemon)
     assert [after[state(name)] for name in ("ok", "damaged", "dead")] == [2, 0, 2]
-    assert after["gostore_blob_bytes"] == 1500
+    sizes = [named("gostore_blob_bytes", state=name) for name in ("ok", "damaged", "dead")]
+    assert [after[size] for size in sizes] == [1500, 0, 2000]
+    assert after["gostore_oldest_dead_seconds"] > 0
     assert after["gostore_ids"] == 4 and after["gostore_ids_limit"] == 65536
     for name in ("batch_changes", "wait_seconds", "flush_seconds"):
         assert after[f"gostore_commit_{name}_count"] - before[f"gostore_commit_{name}_count"] == 5
@@ -140,6 +142,8 @@ def test_store(make_daemon: Make) -> None:
     eventually(lambda: samples(daemon)["gostore_scrub_damaged_total"] == 1, "it finds damage")
     assert samples(daemon)["gostore_scrub_bytes_total"] >= 500
     assert samples(daemon)[state("damaged")] == 2
+    assert [samples(daemon)[size] for size in sizes] == [0, 1500, 0]
+    assert samples(daemon)["gostore_oldest_dead_seconds"] == 0
     before = samples(daemon)
     # A large blob has files from the beginning.
     assert daemon.ask("POST", "d", bytes(100_000)).status == 204
@@ -239,11 +243,14 @@ def queries() -> list[str]:
     return [each.replace("$instance", ".+") for each in found]
 
 
-def test_known(make_daemon: Make) -> None:
+def test_known(make_daemon: Make, tmp_path: Path) -> None:
     """Every metric that an alert or the dashboard asks for is there."""
-    daemon = make_daemon("--access-log", "-").start()
+    file = tmp_path / "access"
+    file.write_text("[anonymous]\ngrant = all\n")
+    file.chmod(0o600)
+    daemon = make_daemon("--access-log", "-", "--access", str(file)).start()
     scrape(daemon)  # A request is counted when it has ended.
-    known = {re.sub(r"[{\[].*", "", name) for name in samples(daemon)} | {"gostore_access_file_bad"}
+    known = {re.sub(r"[{\[].*", "", name) for name in samples(daemon)}
     asked = " ".join([*queries(), (EXAMPLES / "alerts.yml").read_text()])
     names = set(re.findall(r"gostore_[a-z_]+", asked))
     assert len(names) > 20
@@ -253,7 +260,10 @@ def test_known(make_daemon: Make) -> None:
 @needs("prometheus")
 def test_prometheus(make_daemon: Make, tmp_path: Path) -> None:
     """A real Prometheus scrapes the daemon, and each query of the dashboard finds something."""
-    daemon = make_daemon().start()
+    file = tmp_path / "access"
+    file.write_text("[anonymous]\ngrant = all\n[quota]\n/ = 1MiB\n")
+    file.chmod(0o600)
+    daemon = make_daemon("--access", str(file)).start()
     assert daemon.ask("POST", "a", b"data").status == 204
     config = (EXAMPLES / "prometheus.yml").read_text().replace("15s", "1s")
     config = config.replace("127.0.0.1:7777", f"127.0.0.1:{daemon.port}")
@@ -311,6 +321,16 @@ def test_grant(make_daemon: Make, tmp_path: Path) -> None:
     file.write_text("[anonymous]\ngrant = read\n    metrics\n")
     eventually(lambda: ask(connection, "GET", "/metrics").status == 200, "the grant is read")
     assert samples(daemon)["gostore_access_file_bad"] == 0
+    wrong, throttled = (
+        named("gostore_credentials_refused_total", reason=reason)
+        for reason in ("wrong", "throttled")
+    )
+    assert (samples(daemon)[wrong], samples(daemon)[throttled]) == (0, 0)
+    for number in range(12):
+        headers = {"Authorization": f"Bearer gst_{number}"}
+        status = ask(connection, "GET", "/store/a", headers=headers).status
+        assert status == (401 if number < 10 else 429)
+    assert (samples(daemon)[wrong], samples(daemon)[throttled]) == (10, 2)
     file.write_text("[anonymous]\ngrant = nonsense\n")
     eventually(lambda: samples(daemon)["gostore_access_file_bad"] == 1, "the file is bad")
     connection.close()

@@ -41,7 +41,8 @@ class GarbageTests(SynchronousTestCase):
         applier = SimpleNamespace(obstacle=None, forget=self.unwritten.__contains__)
         backlog = SimpleNamespace(journal=self.journal, applier=applier)
         volume: Any = SimpleNamespace(broken=None, now=lambda: self.now, backlog=backlog)
-        self.garbage = Garbage(volume, self.workers, self.ids, PromptClock())
+        self.clock = PromptClock()
+        self.garbage = Garbage(volume, self.workers, self.ids, self.clock)
 
     def collect(self, collected: Collected) -> None:
         """Let a run come to this."""
@@ -63,6 +64,25 @@ class GarbageTests(SynchronousTestCase):
         self.assertEqual(self.garbage.dead_ids("b"), [])
         self.assertEqual(self.garbage.stages, [9])
         self.assertEqual(list(self.ids), [2])
+
+    def test_measures(self) -> None:
+        """The bytes of the dead are counted, and how long the oldest has waited."""
+        self.assertEqual((self.garbage.age, self.garbage.bytes), (0, 0))
+        old = Committed(1, "a", 1, 100, None, 5, None, None)
+        self.garbage.add_replaced(old, 2)
+        self.clock.time = 3
+        self.garbage.add_deleted(Committed(2, "a", 2, 10, None, 5, None, None))
+        self.clock.time = 4
+        self.assertEqual((self.garbage.age, self.garbage.bytes), (4, 110))
+        # Taken in once more, it is not counted twice.
+        self.garbage.add(Dead(2, "a", 2, size=10))
+        self.assertEqual((self.garbage.age, self.garbage.bytes), (4, 110))
+        self.collect(Collected(ids=[1]))
+        self.assertEqual((self.garbage.age, self.garbage.bytes), (0, 10))
+        self.clock.time = 6
+        self.assertEqual(self.garbage.age, 2)
+        self.collect(Collected(ids=[2]))
+        self.assertEqual((self.garbage.age, self.garbage.bytes), (0, 0))
 
     def test_deleted_at(self) -> None:
         """A deleted blob's time is known until the blob is collected and its second is past."""

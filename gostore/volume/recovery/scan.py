@@ -368,10 +368,14 @@ class Scan:
                         findings.suspects.append(Suspect(blob.id, rival.damage))
                     findings.damaged[location] = Damage(blob, rival.quarantined or str(blob.id))
                 case Fate.DEAD:
-                    findings.dead.append(Dead(blob.id, location, blob.generation))
+                    findings.dead.append(
+                        Dead(blob.id, location, blob.generation, size=blob.size)
+                    )
                 case Fate.REPLACED:
                     findings.unmarked.append((blob, winner.blob.id))
-                    findings.dead.append(Dead(blob.id, location, blob.generation, winner.blob.id))
+                    findings.dead.append(
+                        Dead(blob.id, location, blob.generation, winner.blob.id, size=blob.size)
+                    )
                 case Fate.OVERTAKEN:
                     findings.overtaken.append(blob.id)
                 case Fate.TIED:
