@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar
 
-from attrs import define
+from attrs import define, field
 
 _WAY_OUT = ": replace it (PUT) or delete it (DELETE)"
 """What to do about a location whose blob is damaged."""
@@ -20,7 +19,7 @@ _WAY_OUT = ": replace it (PUT) or delete it (DELETE)"
 class StoreError(Exception):
     """Anything the store refuses or fails to do; the base of all errors here."""
 
-    is_logged: ClassVar[bool] = False
+    is_logged: bool = False
     """Whether the log has it, with more to go by than a later message could say."""
 
 
@@ -64,8 +63,9 @@ class ConditionFailed(StoreError):
 class Damaged(StoreError):
     """The location's blob is on the disk, but differs from what was written."""
 
-    is_logged: ClassVar[bool] = True
     location: str
+    is_logged: bool = field(default=True, eq=False)
+    """False for whoever finds the damage: the log does not say yet who that was."""
 
     def __str__(self) -> str:
         return f"{self.location} is damaged{_WAY_OUT}"

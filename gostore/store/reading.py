@@ -314,7 +314,7 @@ class Reader:
                 return self._why_damaged(blob.location)
             gone = isinstance(error, FileNotFoundError)
             self._quarantine(blob, "it is gone" if gone else str(error))
-            return Failure(Damaged(blob.location))
+            return Failure(Damaged(blob.location, is_logged=False))
         if isinstance(error, (OSError, MemoryError)):
             return Failure(as_read_error(error))
         return failure

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from gostore.access.proxies import Proxies
 from gostore.errors import Damaged, DiskFailed
+from gostore.text import escape
 from gostore.web.answer_cache import AnswerCache, is_plain
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
@@ -142,16 +143,17 @@ class Dispatcher:
 def _refused(failure: Failure, request: Request) -> Answer:
     """The answer to a request that failed. What people should look into is logged."""
     refusal = refusal_of(failure.value)
-    if isinstance(failure.value, DiskFailed):
-        log.error(
-            "{method} {path!r} failed: {reason} ({id})",
-            method=request.method,
-            path=request.path,
-            reason=failure.value,
-            id=request.id.decode("ascii"),
-        )
-    # The store logs a damaged blob once, when it quarantines it.
-    elif refusal.code == 500 and not failure.check(Damaged):
+    if isinstance(failure.value, (DiskFailed, Damaged)):
+        # The store tells of damage once, and does not know who found it.
+        if not failure.value.is_logged:
+            log.error(
+                "{method} {path!r} failed: {reason} ({id})",
+                method=request.method,
+                path=request.path,
+                reason=escape(str(failure.value)),
+                id=request.id.decode("ascii"),
+            )
+    elif refusal.code == 500:
         _log_failure(failure, request)
     request.reason = refusal.text
     return refusal.answer

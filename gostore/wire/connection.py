@@ -313,7 +313,7 @@ class Connection(protocol.Protocol):
             self._output.write(head, rest)
             self.body_sent(len(rest))
         else:
-            self._output.stream(head, rest, bool(chunked))
+            self._output.stream(head, rest, bool(chunked), request.id)
 
     # What a source on its way tells (output.Sender).
 

@@ -79,9 +79,9 @@ class Output:
 
     # A source on its way (response.Outlet).
 
-    def stream(self, head: bytes, source: Source, is_chunked: bool) -> None:
-        """Write a head, and a source as far as the client takes it."""
-        self._sending = Sending(self, source, head, is_chunked)
+    def stream(self, head: bytes, source: Source, is_chunked: bool, name: bytes) -> None:
+        """Write a head, and a source as far as the client takes it; `name` is the request's id."""
+        self._sending = Sending(self, source, head, is_chunked, name.decode("ascii"))
         self._sending.pump()
 
     @property

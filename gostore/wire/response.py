@@ -268,6 +268,7 @@ class Sending:
     __slots__ = (
         "_due",
         "_head",
+        "_id",
         "_is_chunked",
         "_left",
         "_length",
@@ -281,9 +282,16 @@ class Sending:
     )
 
     def __init__(
-        self, outlet: Outlet, source: Source, head: bytes, is_chunked: bool = False
+        self,
+        outlet: Outlet,
+        source: Source,
+        head: bytes,
+        is_chunked: bool = False,
+        name: str = "",
     ) -> None:
+        """``name`` is the id of the request, for the log."""
         self._outlet = outlet
+        self._id = name
         self._source: Source | None = source
         self._next: Callable[[], object] = source.read
         if outlet.sends_files and isinstance(source, FileSource):
@@ -392,9 +400,11 @@ class Sending:
             return
         is_logged = getattr(failure.value, "is_logged", None)
         if is_logged is None:
-            log.failure("Reading a response body failed", failure)
+            log.failure("Reading a response body failed ({id})", failure, id=self._id)
         elif not is_logged:
-            log.error("Reading a response body failed: {error}", error=failure.value)
+            text = str(failure.value)
+            said = "Reading a response body failed: {error} ({id})"
+            log.error(said, error=text if text.isprintable() else ascii(text), id=self._id)
         self.stop()
         self._outlet.sending_failed(headless=bool(self._head))
 

@@ -88,6 +88,10 @@ def test_what_is_logged(daemon: Daemon) -> None:
     assert daemon.ask("GET", quote(location)).status == 500
     line = daemon.wait_for("Blob .* is damaged")
     assert r"a\u2028\x85\u202eb" in line
+    # Whoever finds it is named: by the id that the answer has.
+    path = quote(location)
+    said = rf"GET '/store/{path}' failed: a\\u2028\\x85\\u202eb is damaged.*\([0-9a-f-]{{36}}\)"
+    daemon.wait_for(said)
     assert daemon.ask("DELETE", quote(location)).status == 200
     assert not set(daemon.said) & set("\u2028\u0085\u202e\x1b")
 

@@ -94,7 +94,11 @@ class ErrorTests(WebCase):
         events: list[dict[str, object]] = []
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        for error, logged in ((errors.Damaged("foo"), 0), (errors.DiskFailed("EIO"), 1)):
+        for error, logged in (
+            (errors.Damaged("foo"), 0),
+            (errors.Damaged("foo", is_logged=False), 1),
+            (errors.DiskFailed("EIO"), 1),
+        ):
             self.store.failure = error
             for method, target in self.requests:
                 events.clear()

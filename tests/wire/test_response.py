@@ -686,10 +686,15 @@ class SendingTests(SynchronousTestCase):
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
         outlet = Outlet()
-        Sending(outlet, Stretches(5, fail(DiskFailed("EIO"))), b"head ").pump()
-        self.assertEqual(outlet.failed, [True])
-        [event] = said
-        self.assertEqual(formatEvent(event), f"Reading a response body failed: {DiskFailed('EIO')}")
+        for error in (DiskFailed("EIO"), Damaged("a\x85", is_logged=False)):
+            Sending(outlet, Stretches(5, fail(error)), b"head ", name="7f3a").pump()
+        self.assertEqual(outlet.failed, [True, True])
+        first, second = map(formatEvent, said)
+        wanted = f"Reading a response body failed: {DiskFailed('EIO')} (7f3a)"
+        self.assertEqual(first, wanted)
+        assert second is not None
+        self.assertIn(r"a\x85 is damaged", second)
+        self.assertTrue(second.endswith("(7f3a)"))
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_file_fails(self) -> None:
