@@ -277,6 +277,11 @@ def _requests(factory: HTTPFactory) -> Iterable[Metric]:
     refused.add_metric(("told",), tally.turned_away)
     refused.add_metric(("cut_off",), tally.cut_off)
     yield refused
+    yield _counter(
+        "gostore_tls_failures",
+        "Connections that TLS has ended: no common version, a certificate that is not trusted.",
+        factory.handshakes.failed,
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

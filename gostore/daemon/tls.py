@@ -8,17 +8,20 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IStreamServerEndpoint
+from zope.interface import implementer
 
 from gostore.daemon.parsers import endpoint_arguments
 from gostore.daemon.reloading import CannotReload
+from gostore.wire import openssl_reason
 
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 @define(eq=False)
 class TLSContext:
-    """The context factory of an endpoint. New connections get what was read last."""
+    """Gives an endpoint the TLS of its connections. New ones get what was read last."""
 
     _listen: str
     _options: Any
@@ -33,9 +36,11 @@ class TLSContext:
         endpoint._sslContextFactory = context  # type: ignore[attr-defined]
         return context
 
-    def getContext(self) -> Any:
-        """The context for one more connection."""
-        return self._options.getContext()
+    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
+        """The TLS of one more connection."""
+        from OpenSSL.SSL import Connection
+
+        return Connection(self._options.getContext(), None)
 
     def reload(self) -> str:
         """Read the files of the endpoint anew."""
@@ -44,7 +49,7 @@ class TLSContext:
             endpoint: Any = serverFromString(None, self._listen)
             options = endpoint._sslContextFactory
             _send_whole_chain(options, self._listen)
-            options.getContext()
+            options.getContext()  # Or OpenSSL would find a weak key at each connection.
         except Exception as error:  # whatever OpenSSL and the file system have
             raise CannotReload(f"the certificate of {self._listen} ({_reason(error)})") from error
         changed = _digests(options) != _digests(self._options)
@@ -62,9 +67,7 @@ def _digests(options: Any) -> list[bytes]:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    # OpenSSL's own errors are lists of triples, the last of which has the reason.
-    parts = [str(part) for triple in error.args if isinstance(triple, list) for part in triple[-1]]
-    return parts[-1] if parts else str(error) or type(error).__name__
+    return openssl_reason(error)
 
 
 def _send_whole_chain(options: Any, listen: str) -> None:

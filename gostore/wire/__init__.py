@@ -6,6 +6,7 @@ client's requests, one after another.
 
 from gostore.wire.body import Body, Sink
 from gostore.wire.factory import HTTPFactory
+from gostore.wire.handshakes import openssl_reason
 from gostore.wire.head import MAX_MEMBERS, TEXT, TOKEN, Headers
 from gostore.wire.limits import MAX_BODY, Limits
 from gostore.wire.request import Exchange, Find, Forwarded, Request
@@ -51,6 +52,7 @@ __all__ = [
     "json_line",
     "make_eager",
     "make_patient",
+    "openssl_reason",
     "response_head",
     "shorten_turns",
 ]

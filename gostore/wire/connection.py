@@ -127,7 +127,7 @@ class Connection(protocol.Protocol):
         self.deadline.at = NEVER
         self._heads.clear()
         self._cut_off()
-        self._teller.end()
+        self._teller.end(reason)
         request, self._request = self._request, None
         if request is not None and not request.body.complete:
             request.body.fail(f"Client went away after {request.body.progress}")

@@ -18,6 +18,7 @@ from twisted.internet.protocol import ServerFactory
 from zope.interface import implementer
 
 from gostore.wire.connection import Connection
+from gostore.wire.handshakes import Handshakes
 from gostore.wire.identity import identities
 from gostore.wire.limits import TICK, Limits, Ticks
 from gostore.wire.request import Exchange, Find, Request
@@ -55,6 +56,7 @@ class HTTPFactory(ServerFactory):
         self.stopping = False
         self.new_id = identities()
         self.tally = Tally()
+        self.handshakes = Handshakes(clock.seconds)
         # The time, to measure how long something takes.
         self.seconds: Callable[[], float] = clock.seconds
         self.ticks = Ticks()

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 from attrs import define, frozen
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from gostore.wire.body import Body
+from gostore.wire.handshakes import Handshakes
 from gostore.wire.head import Headers
 from gostore.wire.limits import Limits, Ticks
 from gostore.wire.response import Source
@@ -176,6 +178,7 @@ class Teller:
         "_begun",
         "_client",
         "_first",
+        "_handshakes",
         "_request",
         "_seconds",
         "_tally",
@@ -185,6 +188,7 @@ class Teller:
 
     def __init__(self, factory: Listening, client: IAddress) -> None:
         self._tally = factory.tally
+        self._handshakes = factory.handshakes
         self._answered = factory.answered
         # Whether anybody wants to know.
         self.is_heard = self._answered is not None
@@ -203,8 +207,9 @@ class Teller:
     def _begin_answer(self) -> None:
         self._first = self._seconds()
 
-    def end(self) -> None:
+    def end(self, reason: Failure) -> None:
         """The client is gone. Tell of a request that it was not answered."""
+        self._handshakes.ended(self._client, reason)
         if self._request is not None:
             self.tell(self._request, 0, 0, is_cut_off=True)
 
@@ -255,6 +260,7 @@ class Listening(Protocol):
     ticks: Ticks
     turns: Turns
     tally: Tally
+    handshakes: Handshakes
     stopping: bool
 
     @property

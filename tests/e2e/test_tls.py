@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import http.client
 import random
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -105,6 +106,22 @@ def test_protocols(secure: Daemon, tmp_path: Path) -> None:
         assert connection.sock.selected_alpn_protocol() == agreed
         assert ask(connection, "GET", "/healthz").status == 200
         connection.close()
+
+
+def test_failed_handshakes(secure: Daemon, tmp_path: Path) -> None:
+    """A handshake that fails is a line in the log and a figure, and the start warns of nothing."""
+    assert "Warning" not in secure.said
+    context = ssl.create_default_context()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        http.client.HTTPSConnection("localhost", secure.port, context=context).connect()
+    secure.wait_for(r"TLS with 127\.0\.0\.1 has failed: .*unknown ca")
+    with socket.create_connection(("127.0.0.1", secure.port), PATIENCE) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        while client.recv(1000):
+            pass
+    connection = connect(secure, tmp_path / "cert.pem")
+    assert b"gostore_tls_failures_total 2.0\n" in ask(connection, "GET", "/metrics").body
+    connection.close()
 
 
 @pytest.mark.parametrize(
