@@ -10,7 +10,7 @@ from gostore.access.file import read_rules
 from gostore.commands.terminal import CANNOT
 from gostore.daemon.parsers import absolute
 from gostore.daemon.settings import BadSetting, parse_config
-from gostore.ini import BadFile
+from gostore.ini import BadFile, read_ini
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +28,19 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         access = parse_config(text, parsed.file).get("access")
         if access is not None:
-            read_rules(absolute(str(access)))
-    except (BadSetting, BadFile, ValueError) as error:
+            _check_access(str(access), text, parsed.file)
+    except (BadSetting, BadFile) as error:
         print(f"gostore: {error}", file=sys.stderr)
         return CANNOT
     print(f"{parsed.file} is fine")
     return 0
+
+
+def _check_access(path: str, text: str, file: str) -> None:
+    """Read the access file that a configuration names. Raises BadFile, with the line that does."""
+    try:
+        read_rules(absolute(path))
+    except ValueError as error:
+        [section] = read_ini(text, file)
+        line = section.entries["access"].line
+        raise BadFile(file, line, f"access: {error}") from error

@@ -120,6 +120,8 @@ def make_endpoint(reactor: Any, listen: str) -> IStreamServerEndpoint:
     kind, _, given = endpoint_arguments(listen)
     if kind == "unix":
         return UnixEndpoint(reactor, listen)
+    if kind == "systemd":
+        return SystemdEndpoint(reactor, listen)
     if kind in ("tcp", "tcp4", "tcp6", "ssl") and "backlog" not in given:
         # Beyond Twisted's 50 the kernel drops connections, and clients try again after a second.
         listen += f":backlog={BACKLOG}"
@@ -127,6 +129,28 @@ def make_endpoint(reactor: Any, listen: str) -> IStreamServerEndpoint:
     if kind == "ssl":
         TLSContext.put_into(endpoint, listen)
     return endpoint
+
+
+@define(eq=False)
+@implementer(IStreamServerEndpoint)
+class SystemdEndpoint:
+    """A socket that systemd has given to this process; it is looked for when it is listened on."""
+
+    _reactor: Any
+    _listen: str
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Take the socket. Raises OSError if systemd has not given it."""
+        try:
+            endpoint = serverFromString(self._reactor, self._listen)
+        except LookupError as error:
+            given = os.environ.get("LISTEN_FDS", "none")
+            raise OSError(
+                f"it needs a socket from systemd, which has given this process {given}"
+                " (a .socket unit has the name of its .service)"
+            ) from error
+        listening: Deferred[IListeningPort] = endpoint.listen(protocolFactory)
+        return listening
 
 
 @define(eq=False)

@@ -200,11 +200,8 @@ def parse_listen(text: str) -> str:
         if isinstance(error, ModuleNotFoundError) and error.name == "OpenSSL":
             raise ValueError(f"{text!r} needs TLS: pip install 'gostore[tls]'") from error
         if isinstance(error, LookupError) and text.startswith("systemd:"):
-            raise ValueError(
-                f"{text!r} needs a socket from systemd, which has given this process"
-                f" {os.environ.get('LISTEN_FDS', 'none')}"
-                " (a .socket unit has the name of its .service)"
-            ) from error
+            # Systemd gives the socket to the daemon alone, and others read its settings, too.
+            return description
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{text!r} is nothing to listen on ({reason}); try tcp:7777 or 127.0.0.1:7777"

@@ -50,8 +50,20 @@ def test_access_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     """The access file that a configuration names is checked, too."""
     rules, own = tmp_path / "access.conf", tmp_path / "own.conf"
     own.write_text(f"[gostore]\naccess = {rules}\n")
+    assert cli.main(["check-config", str(own)]) == 2
+    said = f"gostore: {own}, line 2: access: {rules}: No such file or directory\n"
+    assert capsys.readouterr().err == said
     rules.write_text("[anonymous]\ngrant = read\n")
     assert cli.main(["check-config", str(own)]) == 0
     rules.write_text("[anonymous]\ngrant = raed\n")
     assert cli.main(["check-config", str(own)]) == 2
     assert f"{rules}, line 2: unknown verb 'raed'" in capsys.readouterr().err
+
+
+def test_systemd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A socket of systemd is fine, although only the daemon gets it."""
+    own = tmp_path / "own.conf"
+    own.write_text("[gostore]\nlisten = systemd:domain=INET:index=0\n")
+    assert cli.main(["check-config", str(own)]) == 0
+    own.write_text("[gostore]\nlisten = systemd:domain=INET\n")
+    assert cli.main(["check-config", str(own)]) == 2

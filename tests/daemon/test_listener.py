@@ -117,6 +117,20 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual([each[2] for each in memory.unixServers], [BACKLOG, 5])
 
 
+class SystemdTests(SynchronousTestCase):
+    """Sockets of systemd, which has given this process none."""
+
+    def test_none(self) -> None:
+        """A socket that systemd has not given is missed in words."""
+        for listen in ("systemd:domain=INET:index=0", "systemd:domain=UNIX:name=x.socket"):
+            endpoint = make_endpoint(MemoryReactorClock(), listen)
+            service = Listener([(listen, endpoint)], cast(HTTPFactory, Factory()))
+            with self.assertRaises(CannotListen) as caught:
+                service.privilegedStartService()
+            self.assertIn("it needs a socket from systemd", str(caught.exception))
+            self.assertFalse(caught.exception.unexpected)
+
+
 class UnixTests(SynchronousTestCase):
     """Unix sockets, on real ones."""
 

@@ -79,6 +79,12 @@ def test_socket_activation(tmp_path: Path) -> None:
                 return False  # The tool does not listen yet.
 
         eventually(first, "the first client starts the daemon and is served")
+        # The health check finds the socket, although nobody but the daemon has been given it.
+        command = [sys.executable, str(EXAMPLES / "healthcheck.py"), str(process.pid)]
+        asked = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=True
+        )
+        assert asked.stdout == f'tcp:{port}:interface=127.0.0.1: 200 "Ok!"\n'
         process.terminate()
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
     finally:
