@@ -131,7 +131,7 @@ class QuotaExceeded(NoSpace):
     prefix: str
 
     def __str__(self) -> str:
-        return f"There is no room for this in the quota of {self.prefix}"
+        return f"There is no room for this in the quota of {self.prefix or 'the whole store'}"
 
 
 @define

@@ -2,7 +2,8 @@
 
 It is what configparser reads with ``RawConfigParser``, which keeps no numbers: sections in
 brackets; names and values with "=" or ":" between them, each as it is written; an indented line
-goes on with the value above it; a comment, after "#" or ";", has a line of its own. Pure.
+goes on with the value above it; a comment, after "#" or ";", has a line of its own. Only here a
+name may stand in double quotes, and then have "=", ":" and whatever else in it. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from collections.abc import Iterator
 from attrs import define, field, frozen
 
 _SECTION = re.compile(r"\[(.+)\]")
-_ENTRY = re.compile(r"(.*?)\s*[=:]\s*(.*)")
+_ENTRY = re.compile(r'("(?:[^"\\]|\\.)*"|.*?)\s*[=:]\s*(.*)')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+#: Names that would be read as something else.
+_SPECIAL = re.compile(r'|["[#;\s].*|.*[=:].*|.*\s')
 
 _SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])(i?B)?|B)?", re.IGNORECASE)
 
@@ -88,6 +92,18 @@ def read_ini(text: str, file: str, expected: str = "section") -> list[Section]:
             raise BadFile(file, number, f"{name} is set twice")
         entry = entries[name] = Entry(name, number, [(number, value)] if value else [])
     return list(sections.values())
+
+
+def quoted(name: str) -> str:
+    """Write a name so that `unquoted` gives it back: in quotes only if it needs them."""
+    if not _SPECIAL.fullmatch(name):
+        return name
+    return '"{}"'.format(re.sub(r'(["\\])', r"\\\1", name))
+
+
+def unquoted(name: str) -> str:
+    """The name that is meant by one in quotes; any other means itself."""
+    return re.sub(r"\\(.)", r"\1", name[1:-1]) if _QUOTED.fullmatch(name) else name
 
 
 def _lines(text: str) -> Iterator[tuple[int, str, int]]:

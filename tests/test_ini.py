@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.ini import BadFile, read_ini
+from gostore.ini import BadFile, quoted, read_ini, unquoted
 
 TEXT = """\
 # one
@@ -69,6 +69,20 @@ class IniTests(SynchronousTestCase):
             with self.assertRaises(BadFile) as caught:
                 read_ini(text, "x")
             self.assertEqual(str(caught.exception), reason)
+
+    def test_quoted(self) -> None:
+        """A name in quotes has whatever there is in it; it is read as it was written."""
+        text = '[a]\n"b=c: [" = 5 = 6\n"d\\"e\\\\" : 7\n"f" g = 8\n'
+        [section] = read_ini(text, "x")
+        found = {unquoted(name): entry.value for name, entry in section.entries.items()}
+        self.assertEqual(found, {"b=c: [": "5 = 6", 'd"e\\': "7", '"f" g': "8"})
+        self.assertEqual(quoted("a/b c"), "a/b c")
+
+    @given(st.text(st.sampled_from('ab=:"\\[]#; /'), max_size=6))
+    def test_quoting(self, name: str) -> None:
+        """Every name can be written so that it is read as it is."""
+        [section] = read_ini(f"[a]\n{quoted(name)} = 1\n", "x")
+        self.assertEqual([unquoted(each) for each in section.entries], [name])
 
     @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
     def test_dialect(self, text: str) -> None:

@@ -6,7 +6,7 @@ A section is named as in its brackets: "user alice".
 from __future__ import annotations
 
 from gostore.access.rules import COMMENT
-from gostore.ini import Entry, Section, read_ini
+from gostore.ini import Entry, Section, quoted, read_ini, unquoted
 
 
 class NoSection(Exception):
@@ -34,16 +34,19 @@ def remove_section(text: str, name: str) -> str:
 
 
 def put_entry(text: str, name: str, key: str, value: str) -> str:
-    """Give a section an entry of one line, in place of the one that it has. Raises NoSection."""
+    """Give a section an entry of one line, in place of the one that it has. Raises NoSection.
+
+    The name of an entry is in quotes if it needs them.
+    """
     section = _section(text, name)
     lines = text.split("\n")
-    entry = section.entries.get(key)
+    entry = next((each for each in section.entries.values() if unquoted(each.name) == key), None)
     if entry is None:
-        lines[_end(section) : _end(section)] = _entry(key, [value], _indent(lines, section))
+        lines[_end(section) : _end(section)] = _entry(quoted(key), [value], _indent(lines, section))
     else:
         comment = COMMENT.search(entry.value)
         value += comment[0] if comment else ""
-        lines[entry.line - 1 : _last(entry)] = _entry(key, [value], _indent(lines, section))
+        lines[entry.line - 1 : _last(entry)] = _entry(entry.name, [value], _indent(lines, section))
     return "\n".join(lines)
 
 

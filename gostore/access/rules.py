@@ -17,6 +17,7 @@
 
     [quota]
     backups/ = 500GiB 10000          bytes, and perhaps the most blobs
+    "k=v/" = 1GiB                    in quotes, since it has a = or a : in it; "" is everything
 
 An error names the line, and never repeats what could be part of a secret.
 """
@@ -32,7 +33,7 @@ from attrs import evolve, field, frozen
 
 from gostore.access.grants import Grant, Principal, check_prefix, parse_grant
 from gostore.access.quotas import Quota
-from gostore.ini import BadFile, Entry, Section, parse_size, read_ini
+from gostore.ini import BadFile, Entry, Section, parse_size, quoted, read_ini, unquoted
 
 T = TypeVar("T")
 
@@ -99,8 +100,7 @@ def parse_rules(text: str, file: str) -> Rules:
         kind, _, name = section.name.partition(" ")
         name = name.strip()
         if section.name == QUOTA:
-            entries = section.entries.values()
-            rules = evolve(rules, quotas=tuple(_read(file, each, _quota, each) for each in entries))
+            rules = evolve(rules, quotas=_quotas(file, section))
             continue
         if section.name == ANONYMOUS:
             name = ANONYMOUS
@@ -179,6 +179,16 @@ def _required(file: str, section: Section, name: str) -> Entry:
     return entry
 
 
+def _quotas(file: str, section: Section) -> tuple[Quota, ...]:
+    quotas: dict[str, Quota] = {}
+    for entry in section.entries.values():
+        quota = _read(file, entry, _quota, entry)
+        if quota.prefix in quotas:  # once with quotes, and once without
+            raise BadFile(file, entry.line, f"{entry.name} is set twice")
+        quotas[quota.prefix] = quota
+    return tuple(quotas.values())
+
+
 def _grants(file: str, section: Section) -> tuple[Grant, ...]:
     entry = section.entries.get("grant")
     lines = [] if entry is None else entry.lines
@@ -227,15 +237,16 @@ def _expires(text: str) -> int:
 
 def parse_quota(text: str, prefix: str, line: int = 0) -> Quota:
     """Read the most bytes, and perhaps the most blobs: "500GiB", "1TB 10000". Raises ValueError."""
-    check_prefix(prefix)
+    if prefix:
+        check_prefix(prefix)
     match = _SIZE_AND_COUNT.fullmatch(text)
     try:
         size = parse_size(match[1] if match else "")
     except ValueError as error:
-        raise ValueError(f"{prefix}: {error}, and perhaps a number of blobs") from None
+        raise ValueError(f"{quoted(prefix)}: {error}, and perhaps a number of blobs") from None
     assert match is not None
     return Quota(prefix, size, int(match[2]) if match[2] else None, line)
 
 
 def _quota(text: str, entry: Entry) -> Quota:
-    return parse_quota(text, entry.name, entry.line)
+    return parse_quota(text, unquoted(entry.name), entry.line)

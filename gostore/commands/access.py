@@ -24,7 +24,7 @@ from gostore.access.rules import ANONYMOUS, QUOTA, Rules, check_name, parse_expi
 from gostore.access.tokens import digest_of, make_secret
 from gostore.blob import check_location
 from gostore.commands.terminal import BAD, CANNOT, GOOD, argument, read_directory
-from gostore.ini import BadFile
+from gostore.ini import BadFile, quoted
 from gostore.text import escape, printable
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
@@ -221,7 +221,7 @@ def quota(parsed: argparse.Namespace) -> int:
     def put(text: str) -> str:
         if edit.has_section(text, QUOTA):
             return edit.put_entry(text, QUOTA, parsed.prefix, limit)
-        return edit.add_section(text, QUOTA, {parsed.prefix: [limit]})
+        return edit.add_section(text, QUOTA, {quoted(parsed.prefix): [limit]})
 
     change(parsed.access, put)
     return GOOD
@@ -233,7 +233,7 @@ def _show_quotas(parsed: argparse.Namespace) -> int:
     for each in rules.quotas:
         below = [size for location, size in sizes.items() if location.startswith(each.prefix)]
         used = "" if parsed.dir is None else f"{sum(below)} of "
-        line = f"{each.prefix}: {used}{each.size} bytes"
+        line = f"{quoted(each.prefix)}: {used}{each.size} bytes"
         if each.count is not None:
             line += f", {'' if parsed.dir is None else f'{len(below)} of '}{each.count} blobs"
         elif parsed.dir is not None:

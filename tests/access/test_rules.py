@@ -67,7 +67,13 @@ class RulesTests(SynchronousTestCase):
             parse_rules(text, "x").quotas,
             (Quota("a/", 500 << 30, 10000, 3), Quota("b", 1000, None, 4), Quota("c/d", 0, 3, 5)),
         )
+        text = '[anonymous]\n[quota]\n"k=v: /" = 5\n"" = 9 1\n"a" = 1\n'
+        self.assertEqual(
+            parse_rules(text, "x").quotas,
+            (Quota("k=v: /", 5, None, 3), Quota("", 9, 1, 4), Quota("a", 1, None, 5)),
+        )
         for line, reason in (
+            ('"a" = 5\na = 6', "x, line 4: a is set twice"),
             ("a/ = much", "x, line 3: a/: 'much' is not a size such as 65536, 64K or 64KiB, and"),
             ("a/ = ", "x, line 3: a/: '' is not a size"),
             ("a/ = 5 x", "x, line 3: a/: '5 x' is not a size"),

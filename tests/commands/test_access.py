@@ -227,6 +227,11 @@ class AccessTests(SynchronousTestCase):
         used = "a/: 0 of 3072 bytes, 0 of 7 blobs\nfoo: [0-9]+ of 2048 bytes, [0-9]+ blobs\n"
         self.assertRegex(done.out, used)
         self.assertIn("1 token, 2 quotas", self.ask("check").out)
+        for size in ("1", "2"):
+            self.assertEqual(self.run_it("quota", "k=v/", size), Done(0, "", ""))
+            self.assertEqual(self.run_it("quota", "", size), Done(0, "", ""))
+        self.assertIn('"k=v/" = 2\n"" = 2\n', self.path.read_text())
+        self.assertTrue(self.run_it("quota").out.endswith('"k=v/": 2 bytes\n"": 2 bytes\n'))
         for arguments in (["a/"], ["a/", "much"], ["../", "5"], ["--dir", "x", "a/", "5"]):
             self.assertEqual(self.run_it("quota", *arguments).status, 2)
 
