@@ -6,11 +6,22 @@ has a claim, so that several of them at once do not get past a quota together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from attrs import define, frozen
 
 from gostore.errors import QuotaExceeded
+
+
+SLICE = 1000
+"""How many blobs are counted in a turn when a new quota needs to know what there is."""
+
+Behind = Callable[[str, str, int], Sequence[tuple[str, int]]]
+"""Gives blobs below a prefix, and behind a location: at most so many, as location and size."""
+
+Later = Callable[[Callable[[], None]], object]
+"""Calls a function in a later turn."""
 
 
 @frozen
@@ -25,13 +36,18 @@ class Quota:
 
 @define
 class Usage:
-    """A quota, the bytes and blobs that are stored below its prefix, and those that are claimed."""
+    """A quota, the bytes and blobs that are stored below its prefix, and those that are claimed.
+
+    A new quota counts what there is step by step, up to the location ``counted_to``, and limits
+    nothing until all is counted. Then that is None.
+    """
 
     quota: Quota
     size: int = 0
     count: int = 0
     claimed_size: int = 0
     claimed_count: int = 0
+    counted_to: str | None = None
 
     def room(self, replaced: int | None) -> int:
         """The most bytes of one more blob, or of one in place of so many. Raises QuotaExceeded."""
@@ -56,18 +72,30 @@ class Quotas:
         self._lengths: list[int] = []
         self._measure()
 
-    def change(self, quotas: Iterable[Quota], sizes_below: Callable[[str], Iterable[int]]) -> None:
-        """Go by other quotas. ``sizes_below`` gives the sizes of all blobs below a new prefix."""
-        usages: dict[str, Usage] = {}
+    def change(self, quotas: Iterable[Quota], behind: Behind, later: Later) -> None:
+        """Go by other quotas. What a new one has is counted in several turns if it is much."""
+        before = self._usages
+        self._usages = {}
         for quota in quotas:
-            usage = self._usages.get(quota.prefix)
-            if usage is None:
-                sizes = list(sizes_below(quota.prefix))
-                usage = Usage(quota, sum(sizes), len(sizes))
+            usage = before.get(quota.prefix) or Usage(quota, counted_to="")
             usage.quota = quota
-            usages[quota.prefix] = usage
-        self._usages = usages
+            self._usages[quota.prefix] = usage
         self._measure()
+        for prefix in self._usages.keys() - before.keys():
+            self._count_on(self._usages[prefix], behind, later)
+
+    def _count_on(self, usage: Usage, behind: Behind, later: Later) -> None:
+        prefix = usage.quota.prefix
+        if self._usages.get(prefix) is not usage or usage.counted_to is None:
+            return  # It is gone again.
+        found = behind(prefix, usage.counted_to, SLICE)
+        usage.size += sum(size for _, size in found)
+        usage.count += len(found)
+        if len(found) < SLICE:
+            usage.counted_to = None
+        else:
+            usage.counted_to = found[-1][0]
+            later(partial(self._count_on, usage, behind, later))
 
     def usages(self) -> list[Usage]:
         """Each quota with what is used of it."""
@@ -76,15 +104,17 @@ class Quotas:
     def count(self, location: str, size: int, blobs: int) -> None:
         """So many more bytes and blobs are stored at a location; fewer if negative."""
         for usage in self._of(location):
-            usage.size += size
-            usage.count += blobs
+            if usage.counted_to is None or location <= usage.counted_to:
+                usage.size += size
+                usage.count += blobs
 
     def room(self, location: str, replaced: int | None) -> tuple[int, str] | None:
         """The most bytes of a blob, and by the quota of which prefix; None if there is no limit.
 
         ``replaced`` is the size of the blob that the location has. Raises QuotaExceeded.
         """
-        rooms = [(usage.room(replaced), usage.quota.prefix) for usage in self._of(location)]
+        usages = [usage for usage in self._of(location) if usage.counted_to is None]
+        rooms = [(usage.room(replaced), usage.quota.prefix) for usage in usages]
         return min(rooms) if rooms else None
 
     def claim(self, blob_id: int, location: str, size: int, replaced: int | None) -> None:
@@ -93,11 +123,11 @@ class Quotas:
         Raises QuotaExceeded.
         """
         room = self.room(location, replaced)
-        if room is None:
-            return
-        if size > room[0]:
+        if room is not None and size > room[0]:
             raise QuotaExceeded(room[1])
         usages = self._of(location)
+        if not usages:
+            return
         # What a smaller blob frees is no room before it is committed: it may fail.
         more, blobs = max(size - (replaced or 0), 0), int(replaced is None)
         for usage in usages:

@@ -58,7 +58,7 @@ from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
 from gostore.web.routes.status import PROBES, Check, Status
-from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, shorten_turns
+from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, Turns, shorten_turns
 
 log = Logger()
 
@@ -243,7 +243,10 @@ def build(
         ledger=quotas,
     )
     if watch is not None and quotas is not None:
-        watch.changed = lambda rules: quotas.change(rules.quotas, store.index.sizes_below)
+        turns = Turns(reactor)
+        watch.changed = lambda rules: quotas.change(
+            rules.quotas, store.index.sizes_behind, turns.wait
+        )
     origins = settings.allow_origin
     browsers = Browsers(settings.hosts, None if origins is None else CrossOrigin(origins))
     answers = AnswerCache(settings.memory_cache, store)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 
 from sortedcontainers import SortedDict
 
@@ -203,12 +203,16 @@ class Index:
         if self._ledger is not None:
             self._ledger.unclaim(blob_id)
 
-    def sizes_below(self, prefix: str) -> Iterator[int]:
-        """The sizes of all blobs whose locations begin with a prefix, be they damaged since."""
-        for location in islice(self._found, self._found.bisect_left(prefix), None):
-            if not location.startswith(prefix):
-                return
-            yield self._size_at(location) or 0
+    def sizes_behind(self, prefix: str, location: str, most: int) -> list[tuple[str, int]]:
+        """Some locations that begin with a prefix and come after this one, each with its size.
+
+        Of a blob that is damaged it is the size that was committed. If there are fewer, they are
+        the last.
+        """
+        start = prefix if location < prefix else location
+        behind = self._found.irange(start, inclusive=(location < prefix, True))
+        below = takewhile(lambda at: at.startswith(prefix), islice(behind, most))
+        return [(at, self._size_at(at) or 0) for at in below]
 
     def _size_at(self, location: str) -> int | None:
         """The bytes of what was committed at a location last; None if nothing is."""

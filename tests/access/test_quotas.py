@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.access.quotas import Quota, Quotas
+from gostore.access.quotas import SLICE, Quota, Quotas
 from gostore.errors import QuotaExceeded
 
 LOCATIONS = ["a/1", "a/2", "a/b/1", "a/b/2", "c"]
+
+
+def later(work: Callable[[], None]) -> None:
+    """Do it now."""
+    work()
 
 
 class QuotasTests(SynchronousTestCase):
@@ -67,14 +74,59 @@ class QuotasTests(SynchronousTestCase):
         quotas = Quotas([Quota("a/", 100)])
         quotas.count("a/x", 10, 1)
         quotas.claim(1, "a/y", 20, None)
-        sizes = {"c": [5, 6]}
-        quotas.change([Quota("a/", 50), Quota("c", 20)], lambda prefix: sizes[prefix])
+        new = [Quota("a/", 50), Quota("c", 20)]
+        quotas.change(new, lambda *asked: {("c", "", SLICE): [("c/1", 5), ("c/2", 6)]}[asked], later)
         self.assertEqual(quotas.room("a/z", None), (20, "a/"))
         self.assertEqual(quotas.room("c/x", None), (9, "c"))
         quotas.unclaim(1)
         self.assertEqual(quotas.room("a/z", None), (40, "a/"))
-        quotas.change([], lambda prefix: [])
+        quotas.change([], lambda *asked: [], later)
         self.assertIsNone(quotas.room("a/z", None))
+
+    def test_slices(self) -> None:
+        """What a new quota has is counted in steps, right also if blobs come and go in between."""
+        blobs = {f"a/{number:05}": 1 for number in range(3 * SLICE)}
+        turns: list[Callable[[], None]] = []
+        quotas = Quotas()
+
+        def behind(prefix: str, location: str, most: int) -> list[tuple[str, int]]:
+            found = [each for each in sorted(blobs) if each > location and each.startswith(prefix)]
+            return [(each, blobs[each]) for each in found[:most]]
+
+        def put(location: str, size: int | None) -> None:
+            before = blobs.pop(location, None)
+            if size is not None:
+                blobs[location] = size
+            more = int(size is not None) - int(before is not None)
+            quotas.count(location, (size or 0) - (before or 0), more)
+
+        quotas.change([Quota("a/", 5 * SLICE)], behind, turns.append)
+        [usage] = quotas.usages()
+        self.assertEqual((usage.size, usage.count), (SLICE, SLICE))
+        # Until all is counted it limits nothing, but what is claimed then counts later.
+        quotas.claim(1, "a/x", 6 * SLICE, None)
+        quotas.unclaim(1)
+        quotas.claim(2, "a/y", 7, None)
+        put("a/00000", 10)
+        put("a/00001", None)
+        put("a/02000", None)
+        put("a/02001", 20)
+        put("a/00001x", 30)
+        put("a/02001x", 40)
+        while turns:
+            turns.pop()()
+        self.assertEqual((usage.size, usage.count), (sum(blobs.values()), len(blobs)))
+        self.assertEqual(quotas.room("a/z", None), (5 * SLICE - usage.size - 7, "a/"))
+        self.assertRaises(QuotaExceeded, quotas.claim, 3, "a/x", 6 * SLICE, None)
+
+    def test_slices_end(self) -> None:
+        """A quota that is gone before all is counted is counted no further."""
+        turns: list[Callable[[], None]] = []
+        quotas = Quotas()
+        quotas.change([Quota("a", 5)], lambda *asked: [("a", 1)] * SLICE, turns.append)
+        quotas.change([], lambda *asked: [], turns.append)
+        turns.pop()()
+        self.assertEqual(turns, [])
 
     @given(
         st.lists(

@@ -97,12 +97,24 @@ class QuotaTests(StoreCase):
 
     def test_damaged(self) -> None:
         """A damaged blob counts until it is replaced or deleted."""
-        self.quotas.change([Quota("a/", 1 << 20)], self.store.index.sizes_below)
+        behind = self.store.index.sizes_behind
+        self.quotas.change([Quota("a/", 1 << 20)], behind, lambda work: work())
         blob = self.store_blob("a/1", LARGE)
         (self.directory / str(blob.id) / "data.raw").write_bytes(b"x")
         self.open(ledger=(quotas := Quotas([Quota("a/", 1 << 20)])))
         self.quotas = quotas
         self.assertEqual(self.used(), (len(LARGE), 1, 0))
-        self.assertEqual(list(self.store.index.sizes_below("a/")), [len(LARGE)])
+        behind = self.store.index.sizes_behind
+        self.assertEqual(behind("a/", "", 9), [("a/1", len(LARGE))])
         self.store_blob("a/1", b"x")
         self.assertEqual(self.used(), (1, 1, 0))
+
+    def test_behind(self) -> None:
+        """Blobs below a prefix are given in slices, in order, and no others."""
+        for location in ("a", "a/1", "a/2", "a/3", "b"):
+            self.store_blob(location, b"x")
+        behind = self.store.index.sizes_behind
+        self.assertEqual(behind("a/", "", 2), [("a/1", 1), ("a/2", 1)])
+        self.assertEqual(behind("a/", "a/2", 2), [("a/3", 1)])
+        self.assertEqual(behind("a/", "a/3", 2), [])
+        self.assertEqual(len(behind("", "", 9)), 5)
