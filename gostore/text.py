@@ -54,6 +54,11 @@ def printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def counted(number: int, word: str) -> str:
+    """Say how many: "1 user", "2 users"."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def escape(message: str) -> str:
     """Keep a message on one line, and harmless in a terminal."""
     if message.isprintable():

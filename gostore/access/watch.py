@@ -20,7 +20,7 @@ from gostore.access.file import others_may_read, read_rules, seen
 from gostore.access.passwords import is_password, require_bcrypt
 from gostore.access.rules import Rules
 from gostore.errors import Stopping
-from gostore.text import printable
+from gostore.text import counted, printable
 
 log = Logger()
 
@@ -161,4 +161,7 @@ class Watch(Service):
 
 
 def _found(rules: Rules) -> str:
-    return f"{len(rules.users)} users, {len(rules.tokens)} tokens, {len(rules.quotas)} quotas"
+    return ", ".join(
+        counted(len(group), word)
+        for group, word in ((rules.users, "user"), (rules.tokens, "token"), (rules.quotas, "quota"))
+    )

@@ -25,7 +25,7 @@ from gostore.access.tokens import digest_of, make_secret
 from gostore.blob import check_location
 from gostore.commands.terminal import BAD, CANNOT, GOOD, argument, read_directory
 from gostore.ini import BadFile, quoted
-from gostore.text import escape, printable
+from gostore.text import counted, escape, printable
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
@@ -99,9 +99,9 @@ def check(parsed: argparse.Namespace) -> int:
         return BAD
     if any(user.password for user in rules.users.values()):
         require_bcrypt()
-    found = f"{_count(len(rules.users), 'user')}, {_count(len(rules.tokens), 'token')}"
+    found = f"{counted(len(rules.users), 'user')}, {counted(len(rules.tokens), 'token')}"
     if rules.quotas:
-        found += f", {_count(len(rules.quotas), 'quota')}"
+        found += f", {counted(len(rules.quotas), 'quota')}"
     print(f"{printable(parsed.access)} is good: {found}")
     for line in _doubts(parsed.access, rules):
         print(f"gostore: {line}", file=sys.stderr)
@@ -308,10 +308,6 @@ def _doubts(file: str, rules: Rules) -> Iterator[str]:
             yield f"{where}: {principal.name} has expired"
         elif not principal.grants and principal.name != ANONYMOUS:
             yield f"{where}: {principal.name} has no grant"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _shown(shown: Grant) -> str:

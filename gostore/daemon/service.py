@@ -252,7 +252,8 @@ def build(
     answers = AnswerCache(settings.memory_cache, store)
     checks: dict[str, Check] = {}
     if watch is not None:
-        checks["access"] = lambda: watch.error
+        # Anybody may ask. The log has the line of the file.
+        checks["access"] = lambda: watch.error and "the file has an error, which the log tells"
     lists = Lists(store, reactor, max_lists=settings.max_lists)
     blobs = Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms)
     sources = Sources(store, volume, quotas=quotas)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from gostore.web.answers import Answer
+from gostore.web.fields.representation import META
 from gostore.wire import Headers, PreparedFields, Request
 
 ANY = "*"
@@ -23,6 +24,7 @@ _EXPOSED = (
     b"Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, ETag, Link, Location,"
     b" Repr-Digest, Retry-After, Upload-Offset, WWW-Authenticate, X-Request-Id"
 )
+_EXPOSE = b"access-control-expose-headers"
 _NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,1000}")
 _POLICY = b"cross-origin-resource-policy"
 
@@ -46,6 +48,10 @@ class CrossOrigin:
             # Everybody may read, so everybody may embed, too.
             pairs = tuple((n, b"cross-origin") if n == _POLICY else (n, v) for n, v in pairs)
         more = self._fields(request.headers.get(b"origin"))
+        if (exposed := more.get(_EXPOSE)) is not None:
+            # "*" would not do for an answer with credentials.
+            names = [name.title() for name, _ in pairs if name.startswith(META)]
+            more[_EXPOSE] = b", ".join([exposed, *names])
         return Answer(answer.code, PreparedFields((*pairs, *more.items())), answer.body)
 
     def preflight(self, headers: Headers, allow: bytes) -> dict[bytes, bytes]:
@@ -71,13 +77,13 @@ class CrossOrigin:
             # Nobody's cookies or passwords: a browser sends them for no such answer.
             return {
                 b"access-control-allow-origin": b"*",
-                b"access-control-expose-headers": _EXPOSED,
+                _EXPOSE: _EXPOSED,
             }
         if origin is None or not self.allows(origin):
             return {b"vary": b"Origin"}
         return {
             b"access-control-allow-origin": origin,
             b"access-control-allow-credentials": b"true",
-            b"access-control-expose-headers": _EXPOSED,
+            _EXPOSE: _EXPOSED,
             b"vary": b"Origin",
         }

@@ -62,6 +62,14 @@ class CrossOriginTests(SynchronousTestCase):
             self.field(self.ask("GET", "/store/a"), "cross-origin-resource-policy"), ["same-origin"]
         )
 
+    def test_metadata(self) -> None:
+        """A page may read the metadata, whose names the client has chosen."""
+        self.store.add("m", b"data", metadata={"x-gostore-meta-color": "red"})
+        exposed = self.field(
+            self.ask("GET", "/store/m", ("Origin", PAGE)), "access-control-expose-headers"
+        )
+        self.assertTrue(exposed[0].endswith(", X-Gostore-Meta-Color"), exposed)
+
     def test_write(self) -> None:
         """A page of that origin may write, whatever Sec-Fetch-Site says; no other may."""
         cross = ("Sec-Fetch-Site", "cross-site")

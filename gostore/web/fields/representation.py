@@ -27,7 +27,8 @@ from gostore.wire import TEXT, TOKEN, Headers, PreparedFields
 _KEPT = frozenset(
     {b"content-encoding", b"content-language", b"content-disposition", b"cache-control"}
 )
-_META = b"x-gostore-meta-"
+META = b"x-gostore-meta-"
+"""How the names of fields begin that clients choose."""
 _OF_REQUESTS = frozenset({"max-stale", "min-fresh", "only-if-cached"})
 _TYPE_OF_CURL_DATA = "application/x-www-form-urlencoded"
 _FIELD_NAME = re.compile(TOKEN.decode("ascii"))
@@ -70,7 +71,7 @@ def kept_fields(headers: Headers) -> dict[str, str]:
     kept: dict[str, str] = {}
     size = sum(len(value) for value in headers.get_all(b"content-type"))
     for name, value in headers.items():
-        if name in _KEPT or name.startswith(_META):
+        if name in _KEPT or name.startswith(META):
             size += len(name) + len(value)
             key = name.decode("latin-1")
             text = value.decode("latin-1")
@@ -205,7 +206,7 @@ def _own_fields(blob: Committed) -> dict[bytes, bytes]:
         for name, value in blob.metadata.items():
             if _FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value):
                 key = name.encode("ascii")
-                if key.islower() and (key in _KEPT or key.startswith(_META)):
+                if key.islower() and (key in _KEPT or key.startswith(META)):
                     fields[key] = value.encode("latin-1")
     return fields
 
