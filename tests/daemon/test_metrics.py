@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import fail, succeed
 from twisted.internet.task import Clock
 
 from gostore.daemon.collector import Collector
@@ -49,3 +49,38 @@ class MetricsTests(StoreCase):
         self.store.stop()
         self.assertEqual(self.read(sources)["gostore_read_only", ""], 1)
         self.failureResultOf(self.store.put("c", FakeBody(b"1"), Details()))
+
+    def test_in_progress(self) -> None:
+        """What waits in memory, runs that fail, and connections that are too many are counted."""
+        self.open()
+        collector = Collector(lambda: fail(OSError()), 5.0, clock := Clock())
+        limits = Limits(max_connections=1, turned_away=1)
+        factory = HTTPFactory(lambda request: None, limits, Clock())
+        sources = Sources(self.store, self.volume, factory, collector)
+        before = self.read(sources)
+        created = self.store.create("a", FakeBody(b"four"), Details())
+        collector.startService()
+        clock.advance(5)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        for _ in range(4):
+            factory.buildProtocol(None)
+        factory.handshakes.failed += 1
+        self.store.committer.measured.checkpoints += 1
+        after = self.read(sources)
+        moved = {
+            name: after[name, label] - before[name, label]
+            for name, label in (
+                ("gostore_upload_memory_bytes", ""),
+                ("gostore_connections", ""),
+                ("gostore_checkpoints_total", ""),
+                ("gostore_tls_failures_total", ""),
+            )
+        }
+        self.assertEqual(set(moved.values()), {4, 2, 1})
+        self.assertEqual(after["gostore_collector_runs_total", "failure"], 1)
+        self.assertEqual(after["gostore_connections_refused_total", "told"], 1)
+        self.assertEqual(after["gostore_connections_refused_total", "cut_off"], 2)
+        self.wait(created)
+        self.assertEqual(self.read(sources)["gostore_upload_memory_bytes", ""], 0)
+        collector.stopService()
+        factory.stop(0)

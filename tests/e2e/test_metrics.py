@@ -199,6 +199,37 @@ def test_forms(make_daemon: Make) -> None:
     connection.close()
 
 
+def test_troubles(make_daemon: Make) -> None:
+    """A data directory that is away, a log on a full disk, and what a start finds are figures."""
+    daemon = make_daemon("--access-log", "/dev/full").start()
+    before = samples(daemon)
+    assert before["gostore_read_only"] == 0
+    away = daemon.directory.with_name("away")
+    daemon.directory.rename(away)
+    eventually(lambda: samples(daemon)["gostore_read_only"] == 1, "it refuses writes")
+    away.rename(daemon.directory)
+    eventually(lambda: samples(daemon)["gostore_read_only"] == 0, "it takes them again")
+    dropped = "gostore_access_log_dropped_total"
+    eventually(lambda: grown(daemon, before, dropped) > 0, "lines are dropped")
+    # 8 MiB are one half of the journal.
+    assert daemon.ask("POST", "a", b"data").status == 204
+    connection = daemon.connect()
+    for _ in range(300):
+        assert ask(connection, "PUT", "/store/a", bytes(60_000)).status == 200
+    connection.close()
+    eventually(lambda: grown(daemon, before, "gostore_checkpoints_total") > 0, "checkpoints")
+    assert daemon.stop() == 0
+    (daemon.directory / "photos").mkdir()
+    (daemon.directory / ".new-7").mkdir()
+    (daemon.directory / "8").mkdir()
+    (daemon.directory / "8" / "data.raw").write_bytes(b"?")
+    (daemon.directory / "8" / "blob_state.base64.json").write_bytes(b"?")
+    after = samples(daemon.start())
+    kinds = ("restored", "discarded", "quarantined", "foreign")
+    found = [after[named("gostore_recovery_findings", kind=kind)] for kind in kinds]
+    assert found == [1, 1, 1, 1]
+
+
 @needs("promtool")
 def test_promtool(make_daemon: Make) -> None:
     """promtool finds nothing to say of the names, the units and the texts."""
