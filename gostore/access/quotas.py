@@ -13,7 +13,6 @@ from attrs import define, frozen
 
 from gostore.errors import QuotaExceeded
 
-
 SLICE = 1000
 """How many blobs are counted in a turn when a new quota needs to know what there is."""
 

@@ -102,9 +102,7 @@ class Garbage:
         """Take in a blob that was deleted, and remember its time for the next one there."""
         if not self._is_unwritten(blob):
             written = self._volume.backlog.journal.written
-            self.add(
-                Dead(blob.id, blob.location, blob.generation, batch=written, size=blob.size)
-            )
+            self.add(Dead(blob.id, blob.location, blob.generation, batch=written, size=blob.size))
         self._deleted_at[blob.location] = blob.modified
         if len(self._deleted_at) > _REMEMBERED:
             del self._deleted_at[next(iter(self._deleted_at))]

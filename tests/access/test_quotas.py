@@ -75,7 +75,9 @@ class QuotasTests(SynchronousTestCase):
         quotas.count("a/x", 10, 1)
         quotas.claim(1, "a/y", 20, None)
         new = [Quota("a/", 50), Quota("c", 20)]
-        quotas.change(new, lambda *asked: {("c", "", SLICE): [("c/1", 5), ("c/2", 6)]}[asked], later)
+        quotas.change(
+            new, lambda *asked: {("c", "", SLICE): [("c/1", 5), ("c/2", 6)]}[asked], later
+        )
         self.assertEqual(quotas.room("a/z", None), (20, "a/"))
         self.assertEqual(quotas.room("c/x", None), (9, "c"))
         quotas.unclaim(1)

@@ -83,4 +83,3 @@ class MetricsTests(StoreCase):
         self.wait(created)
         self.assertEqual(self.read(sources)["gostore_upload_memory_bytes", ""], 0)
         collector.stopService()
-        factory.stop(0)

@@ -368,9 +368,7 @@ class Scan:
                         findings.suspects.append(Suspect(blob.id, rival.damage))
                     findings.damaged[location] = Damage(blob, rival.quarantined or str(blob.id))
                 case Fate.DEAD:
-                    findings.dead.append(
-                        Dead(blob.id, location, blob.generation, size=blob.size)
-                    )
+                    findings.dead.append(Dead(blob.id, location, blob.generation, size=blob.size))
                 case Fate.REPLACED:
                     findings.unmarked.append((blob, winner.blob.id))
                     findings.dead.append(
