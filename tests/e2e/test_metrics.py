@@ -292,7 +292,7 @@ def test_known(make_daemon: Make, tmp_path: Path) -> None:
 def test_prometheus(make_daemon: Make, tmp_path: Path) -> None:
     """A real Prometheus scrapes the daemon, and each query of the dashboard finds something."""
     file = tmp_path / "access"
-    file.write_text("[anonymous]\ngrant = all\n[quota]\n = 1MiB\n")
+    file.write_text('[anonymous]\ngrant = all\n[quota]\n"" = 1MiB\n')
     file.chmod(0o600)
     daemon = make_daemon("--access", str(file)).start()
     assert daemon.ask("POST", "a", b"data").status == 204
