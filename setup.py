@@ -76,10 +76,14 @@ setup(
         "users": ["bcrypt>=4.0"],
         # Progress and colours of the `gostore` command, which does without.
         "cli": ["rich>=13.0"],
+        # The client: its library, its commands, and what fsspec takes it for.
+        "client": ["click>=8.1", "fsspec>=2024.2", "requests>=2.31", "rich>=13.0", "treq>=24.9"],
         "test": [
             "bcrypt>=4.0",
+            "click>=8.1",
             "coverage>=7.10",
             "cryptography>=42",
+            "fsspec>=2024.2",
             "hypothesis>=6.100",
             "openapi-spec-validator>=0.7",
             "pytest>=8.0",
@@ -87,6 +91,7 @@ setup(
             "pytest-xdist>=3.2",
             "PyYAML>=6.0",
             "redbot>=2.0",
+            "requests>=2.31",
             "rich>=13.0",
             "schemathesis>=4.0",
             "treq>=24.9",
@@ -102,6 +107,7 @@ setup(
             "mypy>=1.11",
             "mypy-zope>=1.0.5",
             "ruff>=0.6",
+            "types-requests>=2.31",
         ],
     },
     classifiers=[
