@@ -20,6 +20,7 @@ from gostore.blob import Committed
 from gostore.commands.terminal import BAD, GOOD, read_directory, verifying
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
+from gostore.volume.changes import Sync
 from gostore.volume.collect import collect
 from gostore.volume.digests import check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
@@ -134,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Check, and print the report."""
-    volume = Volume(read_directory(parsed.dir), make=False)
+    volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
     with verifying() as tell:
         report = fsck(volume, mend=parsed.repair, tell=tell)
     if parsed.json:
@@ -262,11 +263,21 @@ def _report(found: Findings, report: Report) -> None:
 def _repair(volume: Volume, found: Findings, report: Report) -> None:
     unmoved = repair(volume, found)
     left = collect(volume, found.dead).left
+    # On a full disk the journal has kept what found no room; there may be some now.
+    volume.backlog.finish()
+    waiting = {
+        str(entry.blob_id)
+        for entry in found.undone
+        if volume.backlog.applier.state_of(entry.blob_id) is not None
+    }
     if volume.broken is not None:
         raise DiskFailed(volume.broken)
     for at, finding in enumerate(report.findings):
         if finding.kind.is_damage and (why := unmoved.get(finding.name)) is not None:
             longer = f"{finding.reason}; not quarantined: {why}"
+            report.findings[at] = evolve(finding, reason=longer, mends=False)
+        elif finding.kind is Kind.JOURNAL and finding.name in waiting:
+            longer = f"{finding.reason}, when there is room for it"
             report.findings[at] = evolve(finding, reason=longer, mends=False)
     for name, reason in left.items():
         _leave(report, name, volume.trash.trashed.get(name), reason)

@@ -74,6 +74,8 @@ class Backlog:
                 self.drain(self.journal.turns_at)
                 self.checkpoint()
             self._directory.break_if_failing(Journal.turn, self.journal)
+            # A start would not read what is behind the end of a file.
+            assert self.journal.fits(entries), "a batch is larger than a file of the journal"
         self._directory.break_if_failing(self.journal.append, entries)
         if not entries:
             self.applier.pass_to(self.journal.written)
@@ -186,7 +188,8 @@ class Backlog:
         if self.applier.waits:
             return
         self.journal.synced = self.journal.written
-        if self.is_open():
+        # Beside a file that has taken the place of a lost one, another loss would not be noticed.
+        if self.journal.damage is None and self.is_open():
             try:
                 self.append([])
                 return

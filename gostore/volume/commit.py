@@ -212,11 +212,20 @@ class WriteProtocol:
         """Delete though the journal cannot be written; raises OutcomeUnknown."""
         try:
             if deletes:
-                self._backlog.forget_journal()
+                self._forget_journal()
         except NothingWritten as error:
             _fail(deletes, as_store_error(error))
         else:
             self._delete_without_tombstones(deletes)
+
+    def _forget_journal(self) -> None:
+        """See that no start brings anything back from the journal, and make room for that."""
+        try:
+            self._backlog.forget_journal()
+        except NothingWritten:
+            # The room may be with what has been deleted before, and awaits the collector.
+            self._trash.empty()
+            self._backlog.forget_journal()
 
     def _record_checkpoint(self, attempts: Sequence[_Attempt]) -> bool:
         """Record the last checkpoint before these changes; if that fails, they fail."""

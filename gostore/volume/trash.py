@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from gostore.errors import BadRecord, is_no_space, strerror_of
 from gostore.text import Repeats
-from gostore.volume.directory import FILES, QUARANTINE, STATE, TIE, TRASH, Directory
+from gostore.volume.directory import FILES, NEW, QUARANTINE, STATE, TIE, TRASH, Directory
 
 log = Logger()
 
@@ -146,6 +146,18 @@ class Trash:
         self.repeats.forget(name)
         self.why_kept.pop(name, None)
         return True
+
+    def empty(self) -> None:
+        """Remove what is in the trash without waiting for the collector, who frees the ids.
+
+        Raises OutcomeUnknown.
+        """
+        # A stage may be another upload's by then; the other names are not given again.
+        names = [name for name in list(self.trashed) if not name.startswith(NEW)]
+        # What a crash brings back under its old name must be whole.
+        self._directory.sync_root()
+        for name in names:
+            self.remove(name)
 
     def _reason(self, name: str, error: OSError) -> str:
         with suppress(OSError):

@@ -16,6 +16,7 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
+from gostore.volume.journal.format import NAMES
 from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers, PromptClock
 
@@ -128,6 +129,54 @@ class FsckTests(SpoiledTestCase):
         self.assertEqual(self.fsck(mend=True).damage, [])
         self.assertEqual(self.fsck().findings, [])
         self.assertEqual(self.fsck().blobs, 4)
+
+    def test_full_disk(self) -> None:
+        """What a full disk has no room for stays in the journal, and the rest is repaired."""
+        disk = FaultyDisk(trusted=True)
+        repair = lambda: fsck(  # noqa: E731
+            Volume(str(self.path), disk=disk, sync=Sync.JOURNAL), mend=True
+        )
+        store = BlobStore(
+            Volume(str(self.path), disk=disk, sync=Sync.JOURNAL),
+            InlineWorkers(),
+            PromptClock(),
+            reserve=0,
+        )
+        store.open()
+        store.start()
+        blob = self.successResultOf(store.create("small", FakeBody(b"data"), Details()))
+        store.close()
+        (self.path / str(blob.id) / STATE).write_bytes(b"")
+        (self.directory("a") / DATA).write_bytes(b"b" * 100_000)
+        for kind in ("mkdir", "writev"):
+            disk.fail(kind, errno.ENOSPC, times=FOR_EVER)
+        for damaged in ([str(self.ids["a"])], []):
+            report = repair()
+            told = {each.name: (each.mends, each.reason) for each in report.findings}
+            reason = "to be written again from the journal, when there is room for it"
+            self.assertEqual(told[str(blob.id)], (False, reason))
+            self.assertEqual([each.name for each in report.damage if each.mends], damaged)
+        disk.heal()
+        told = {each.name: each.mends for each in repair().findings}
+        self.assertTrue(told[str(blob.id)])
+        self.assertEqual((self.path / str(blob.id) / DATA).read_bytes(), b"data")
+        self.assertNotIn(str(blob.id), [each.name for each in self.fsck().findings])
+
+    def test_lost_journal(self) -> None:
+        """After damage to the journal a repair leaves none, in which more would not be missed."""
+        for name in NAMES:
+            volume = Volume(str(self.path), disk=FaultyDisk(trusted=True), sync=Sync.JOURNAL)
+            store = BlobStore(volume, InlineWorkers(), PromptClock(), reserve=0)
+            store.open()
+            store.start()
+            self.successResultOf(store.put("small", FakeBody(b"data"), Details()))
+            store.close()
+            (self.path / name).unlink()
+            volume = Volume(str(self.path), disk=FaultyDisk(trusted=True), sync=Sync.JOURNAL)
+            [finding] = fsck(volume, mend=True).damage
+            self.assertEqual((finding.name, finding.mends), (".journal-*", True))
+            self.assertEqual([each for each in NAMES if (self.path / each).exists()], [])
+            self.assertEqual(self.fsck().damage, [])
 
     def test_dead(self) -> None:
         """What is dead is no damage; a repair removes it, and leaves alone what is not ours."""

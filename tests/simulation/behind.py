@@ -35,6 +35,9 @@ ELDERS: tuple[Script, ...] = (
 #: So large that a few deletions have room in the journal when nothing can be synced.
 _WITH_A_TAIL = 16 * JOURNAL_SIZE
 
+#: As large as the files of some small blobs.
+_BLOCKS = (30_000, True)
+
 _RANKS = ((COMMIT, FILE, CHORE), (FILE, CHORE, COMMIT), (CHORE, FILE, COMMIT))
 
 
@@ -235,6 +238,15 @@ def room_for_deletions(explorer: Explorer) -> None:
             explorer.script((*lead, FULL, APPLY, (DELETE, "a")), lazy=True, late=True)
 
 
+def beyond_the_tail(explorer: Explorer) -> None:
+    """When that room is used up, too, a deletion takes the room of what was deleted before it."""
+    explorer.make_journal(4 * JOURNAL_SIZE)
+    deletions: Script = ((DELETE, "b"), (DELETE, "c"), (DELETE, "a"), COLLECT, MADE)
+    for filled, done in explorer.some(itertools.product(range(12, 17), (2, 3, 5))):
+        lead = ((POST, "b", _BLOCKS), (POST, "c"), APPLY, (POST, "a"), *((PUT, "c"),) * filled)
+        explorer.script((*lead, FILLED, APPLY, *deletions[:done]), lazy=True, late=True)
+
+
 def beside_the_applier(explorer: Explorer) -> None:
     """The collector and another request run while the applier is held up at each of its calls."""
     heads = (
@@ -299,6 +311,7 @@ BEHIND_TRIALS = (
     room_by_deleting,
     room_is_counted,
     room_for_deletions,
+    beyond_the_tail,
     beside_the_applier,
     read_meanwhile,
     overtaken_reads,

@@ -8,10 +8,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from gostore import statefile
+from gostore.blob import LOCATION_BYTES, MAX_ID, MESSAGE_LENGTH, Blob
 from gostore.errors import NoSpace, ReadOnly
 from gostore.store.committer import BATCH, Committer
-from gostore.store.interface import Details
+from gostore.store.interface import MAX_METADATA, SMALL_BLOB, Details
+from gostore.text import LAST_TIME
 from gostore.volume.changes import Change, Discard
+from gostore.volume.journal.format import Entry
 from tests.store.doubles import COMMIT, FakeBody
 from tests.store.support import StoreCase
 
@@ -67,6 +71,23 @@ class CommitterTests(StoreCase):
         self.assertEqual(self.sizes(), [3])
         self.workers.run(COMMIT)
         self.assertEqual(self.committer.busy, set(), "nobody's turn is left")
+
+    def test_largest_batch(self) -> None:
+        """The largest batch there can be fits in a file of the journal, beside what it reserves."""
+        # What takes the most room in a record: JSON doubles a quote, and escapes a control.
+        blob = Blob(MAX_ID, '"' * LOCATION_BYTES, content_type='"')
+        name = "x-gostore-meta-a"
+        blob.metadata[name] = '"' * (MAX_METADATA - len(name) - 1)
+        blob.create(LAST_TIME, "\1" * MESSAGE_LENGTH)
+        blob.start_writing(LAST_TIME)
+        blob.finish_writing(LAST_TIME, SMALL_BLOB, bytes(32), 2**63 - 1)
+        entry = Entry(blob.id, statefile.dump(blob), bytes(SMALL_BLOB))
+        journal = self.volume.backlog.journal
+        self.addCleanup(journal.close)
+        journal.append([entry])
+        journal.turn()
+        self.assertFalse(journal.may_turn, "it keeps a block for a checkpoint")
+        self.assertTrue(journal.fits([entry] * BATCH))
 
     def test_turns_together(self) -> None:
         """Turns that several locations get by one flush share the next, too."""

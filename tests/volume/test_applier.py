@@ -249,6 +249,53 @@ class ApplierTests(VolumeCase):
         self.volume.backlog.forget_journal()
         self.assertEqual(len(self.recover().live), 400 - refused - 98)
 
+    def test_beyond_the_tail(self) -> None:
+        """When that is used up, too, a deletion takes the room of those before it at once."""
+        self.volume.close()
+        self.volume = Volume(
+            self.path, disk=self.disk, now=self.ticks, sync=Sync.JOURNAL, journal_size=32 * BLOCK
+        )
+        self.volume.open()
+        self.addCleanup(self.volume.close)
+        blobs = [self.commit(number, f"b{number}") for number in range(8)]
+        waiting = self.change(90, "waiting")
+        self.write(waiting)
+        self.disk.fail("mkdir", errno.ENOSPC, times=FOR_EVER)
+        number = 100
+        while not (refused := self.write(self.change(number, f"b{number}"))[0]):
+            self.volume.backlog.applier.obstacle = None  # as if nobody had tried
+            number += 1
+        self.assertIsInstance(refused, NoSpace)
+        # One file has a block for a checkpoint and two for deletions; then the trash has room.
+        self.disk.before("rmdir", self.disk.heal, nth=2, name=".trash-")
+        self.disk.clear()
+        for blob in blobs:
+            self.assertEqual(self.write(Delete(blob.committed(), [])), [None])
+        trashed = [call for call in self.disk.trace("rename", "rmdir", "fsync") if call[0] != "m"]
+        first = next(at for at, call in enumerate(trashed) if call.startswith("rmdir .trash-"))
+        self.assertEqual(trashed[first - 1], "fsync /")
+        self.volume.backlog.apply()
+        self.assertEqual(self.volume.backlog.applier.waits, False)
+        # The collector frees their ids, each once.
+        dead = [Dead(blob.id, blob.location, blob.generation) for blob in blobs]
+        self.assertEqual(sorted(collect(self.volume, dead).ids), list(range(8)))
+        found = self.recover()
+        self.assertEqual(len(found.live), 1 + number - 100)
+        self.assertIn("waiting", found.live)
+
+    def test_too_large(self) -> None:
+        """A batch that no file of the journal can hold is stored nowhere, and nothing after it."""
+        self.volume.close()
+        self.volume = Volume(
+            self.path, disk=self.disk, now=self.ticks, sync=Sync.JOURNAL, journal_size=8 * BLOCK
+        )
+        self.volume.open()
+        self.addCleanup(self.volume.close)
+        self.commit(1, "a", bytes(4 * BLOCK))
+        with self.assertRaises(AssertionError):
+            self.write(self.change(2, "b", bytes(7 * BLOCK)))
+        self.assertEqual(list(self.recover().live), ["a"])
+
     def test_something_in_the_way(self) -> None:
         """Nothing is written over or through what has the name; the blob is read from memory."""
         for number, put in enumerate((os.mkdir, lambda path: os.symlink("/tmp", path))):
