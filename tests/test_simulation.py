@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
-from tests.simulation import behind, records, trials
+from tests.simulation import behind, records, trials, unflushed
 from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.explorer import Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
@@ -173,6 +173,10 @@ class JournalTests(SynchronousTestCase):
         """However full the journal is when the disk is, it has room for a deletion."""
         self.explore(behind.room_for_deletions, 2, 5)
 
+    def test_beyond_the_tail(self) -> None:
+        """When that is used up, too, the next deletion takes the room of those before it."""
+        self.explore(behind.beyond_the_tail, 4, 5)
+
     def test_collected_early(self) -> None:
         """A collection takes nothing that the journal needs, and no number."""
         self.explore(behind.collected_early, 2)
@@ -188,6 +192,16 @@ class JournalTests(SynchronousTestCase):
     def test_overtaken_reads(self) -> None:
         """A read that is overtaken at any of its calls gets one version, or is told of another."""
         self.explore(behind.overtaken_reads, 13)
+
+
+class UnflushedTests(SynchronousTestCase):
+    """A store that flushes nothing."""
+
+    def test_unflushed(self) -> None:
+        """A kill loses nothing, and a power cut no start."""
+        explorer = Explorer(sync=Sync.NONE, share=1 if SOAK else 3)
+        unflushed.unflushed(explorer)
+        self.assertGreater(explorer.figures.lives, 10)
 
 
 class MutantTests(SynchronousTestCase):

@@ -91,6 +91,11 @@ class Disk:
     #: and is for whoever has seen that there is none, and expects one certain file.
     peek = staticmethod(os.lstat)
 
+    @property
+    def flushing(self) -> Disk:
+        """This disk; of one that flushes nothing, one that does."""
+        return self
+
     def open(
         self, name: bytes | str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     ) -> int:
@@ -224,6 +229,11 @@ class Disk:
 
 class UnsyncedDisk(Disk):
     """A disk that is told to flush nothing: for scratch data, which may be lost in a power cut."""
+
+    @property
+    def flushing(self) -> Disk:
+        """One for what must be flushed all the same."""
+        return Disk()
 
     @staticmethod
     def fsync(fd: object) -> None:

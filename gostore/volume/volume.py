@@ -72,10 +72,11 @@ class Volume:
         self.now = now
         self.directory = Directory(self.disk)
         self.trash = Trash(self.directory)
-        is_journaled = sync is Sync.JOURNAL
+        is_journaled = sync is not Sync.FILES
         self.backlog = Backlog(self.directory, self.trash, journaled=is_journaled)
         self.protocol = WriteProtocol(self.directory, self.trash, self.backlog, now)
         self._journal_size = journal_size
+        self._flushes = sync is not Sync.NONE
         self._may_make = make
         self._made = False
         #: Whether the kernel can open a file, and read it, on condition of not waiting for a disk.
@@ -125,7 +126,9 @@ class Volume:
 
     def _open_root(self, *, lock: bool) -> None:
         self.directory.open(self.path)
-        self.backlog.journal = Journal(self.disk, self.directory.root, self._journal_size)
+        self.backlog.journal = Journal(
+            self.disk, self.directory.root, self._journal_size, flushes=self._flushes
+        )
         if lock:
             self.disk.lock(self.directory.root)
 

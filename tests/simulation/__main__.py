@@ -15,6 +15,7 @@ from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bound
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.records import RECORD_TRIALS
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
+from tests.simulation.unflushed import unflushed
 from tests.simulation.world import Violation
 
 _MINUTES = 10
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *((Sync.JOURNAL, None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS, *BEHIND_TRIALS)),
         *((sync, None, trial) for sync in (Sync.FILES, Sync.JOURNAL) for trial in RECORD_TRIALS),
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
+        (Sync.NONE, None, unflushed),
     ]
     if options.trials:
         runs = [run for run in runs if run[2].__name__ in options.trials]

@@ -9,7 +9,7 @@ for it would be collected as ever.
 from __future__ import annotations
 
 from gostore.volume.changes import Sync
-from tests.simulation import behind
+from tests.simulation import behind, unflushed
 from tests.simulation.mutants import Mutant
 from tests.simulation.trials import Trial
 
@@ -25,6 +25,10 @@ def _journal(
     is_long: bool = False,
 ) -> Mutant:
     return Mutant(name, module, old, new, trial, more, sync=Sync.JOURNAL, is_long=is_long)
+
+
+def _unflushed(name: str, old: str, new: str) -> Mutant:
+    return Mutant(name, "volume.journal.journal", old, new, unflushed.unflushed, sync=Sync.NONE)
 
 
 BEHIND_MUTANTS: tuple[Mutant, ...] = (
@@ -120,5 +124,27 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
         "        self.applier.commit(entry, self.journal.synced + 1, None)\n",
         "        self.applier.commit(entry, self.journal.written, None)\n",
         behind.started_full,
+    ),
+    _journal(
+        "what has been deleted keeps its room until the collector comes",
+        "volume.commit",
+        "            self._trash.empty()\n",
+        "",
+        behind.beyond_the_tail,
+    ),
+    _unflushed(
+        "a journal that is not flushed looks like one that is",
+        "        if not self._flushes:\n",
+        "        if False:\n",
+    ),
+    _unflushed(
+        "a flushed journal goes on unflushed",
+        "        self._stale = self._stale or (bool(known) and unflushed is self._flushes)\n",
+        "",
+    ),
+    _unflushed(
+        "what says that nothing is flushed is not flushed",
+        "                self._disk.flushing.fsync(fd)\n",
+        "                self._disk.fsync(fd)\n",
     ),
 )

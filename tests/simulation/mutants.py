@@ -501,7 +501,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "what was done again is not flushed",
         "volume.backlog",
-        "        self._directory.sync_all()\n"
+        "        self._directory.break_if_failing("
+        "self._directory.disk.flushing.syncfs, self._directory.root)\n"
         "        self._directory.sync_root()\n        self.applier.pass_to",
         "        self.applier.pass_to",
         after=Sync.FILES,
@@ -537,7 +538,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "a mark is not flushed",
         "volume.journal.journal",
-        "(*error.args) from error\n                    self._disk.fdatasync(fd)\n",
+        "(*error.args) from error\n                    self._disk.flushing.fdatasync(fd)\n",
         "(*error.args) from error\n",
         after=Sync.FILES,
     ),
@@ -610,7 +611,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "what was done again is not flushed before the journal says that it was",
         "volume.backlog",
-        "        self._directory.sync_all()\n"
+        "        self._directory.break_if_failing("
+        "self._directory.disk.flushing.syncfs, self._directory.root)\n"
         "        self._directory.sync_root()\n        self.applier.pass_to",
         "        self.applier.pass_to",
     ),
@@ -712,7 +714,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal's names are not synced",
         "volume.journal.journal",
-        "            self._disk.fsync(self._root)\n            self._made = False\n",
+        "            self._disk.flushing.fsync(self._root)\n            self._made = False\n",
         "            self._made = False\n",
         trials.first_journal,
     ),

@@ -178,3 +178,5 @@ class DiskTests(SynchronousTestCase):
         for flush in (scratch.fsync, scratch.fdatasync, scratch.syncfs):
             flush(-1)
         self.assertIs(scratch.rename, Disk.rename)
+        # For what must be flushed all the same.
+        self.assertIs(scratch.flushing.fsync, os.fsync)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.disk import Disk
-from gostore.volume.journal.format import NAMES, SIZE, Entry
+from gostore.volume.journal.format import BLOCK, NAMES, SIZE, Entry
 from gostore.volume.journal.journal import Journal, NotAJournal, NothingWritten
 from tests.store.doubles import FOR_EVER, FaultyDisk
 
@@ -486,6 +486,33 @@ class JournalTests(SynchronousTestCase):
         self.spoil(1, 20)
         third = self.open()
         self.assertEqual((third.read(), third.damage), ([], None))
+
+    def test_unflushed(self) -> None:
+        """Of a journal that is not flushed a power cut may leave anything, and no start minds."""
+        root = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, root)
+        unflushed = lambda: Journal(self.disk, root, flushes=False)  # noqa: E731
+        journal = unflushed()
+        self.addCleanup(journal.close)
+        for number in range(4):
+            journal.append([entry(number)])
+        self.spoil(0, 2 * BLOCK)
+        for again in (unflushed(), self.open()):
+            wanted = [entry(number) for number in (0, 2, 3)]
+            self.assertEqual((again.read(), again.damage), (wanted, None))
+        # It does not go on as one that is flushed, nor the other way round.
+        again.synced = again.written
+        again.append([entry(5)])
+        for later, goes_on in ((self.open(), True), (unflushed(), False)):
+            self.addCleanup(later.close)
+            self.assertEqual(later.read(), [entry(5)])
+            self.assertEqual(later.goes_on, goes_on)
+        later.synced = later.written
+        later.append([entry(6)])
+        for last, goes_on in ((unflushed(), True), (self.open(), False)):
+            self.addCleanup(last.close)
+            self.assertEqual(last.read(), [entry(6)])
+            self.assertEqual(last.goes_on, goes_on)
 
     def test_other_size(self) -> None:
         """A batch is read whatever size its file would be given now."""

@@ -15,7 +15,8 @@ batch and never again::
     32 bytes  SHA-256 of the above
 
 A mark is a copy of the title with another first word: "gostoreE" at 1024 before the files are
-removed, when nothing in them is wanted any more; "gostoreC" at 2048 before the file is cut.
+removed, when nothing in them is wanted any more; "gostoreC" at 2048 before the file is cut;
+"gostoreU" at 3072 from the beginning, if no batch is flushed (``--sync none``).
 
 Then come batches, each at a multiple of 4 KiB::
 
@@ -55,6 +56,9 @@ J6. Once there is a batch, each file has a title and a batch, unless a mark says
     to be one. `Journal.append`; "a new file has no batch".
 J7. Only bytes with this journal's key and the right digest are a batch. No stored blob can hold
     one, for nobody is told the key. `batches_in`; "the digest of a batch is not checked".
+
+Where no batch is flushed, J1 to J4 hold after a kill and not after a power cut: it may leave any of
+the batches, and a start takes what there is.
 """
 
 from __future__ import annotations
@@ -73,10 +77,11 @@ SIZE = 8 * 1024 * 1024
 BLOCK = 4096
 KEY_SIZE = 16
 
-#: The marks: the files are about to be removed; this file is about to be cut.
+#: The marks: the files are about to be removed; this file is about to be cut; no batch is flushed.
 ENDED = b"gostoreE"
 CUT = b"gostoreC"
-MARKS = {ENDED: 1024, CUT: 2048}
+UNFLUSHED = b"gostoreU"
+MARKS = {ENDED: 1024, CUT: 2048, UNFLUSHED: 3072}
 """Where each mark is."""
 
 _MAGIC = b"gostoreJ"

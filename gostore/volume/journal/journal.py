@@ -22,6 +22,7 @@ from gostore.volume.journal.format import (
     NAMES,
     SIZE,
     TITLE_SIZE,
+    UNFLUSHED,
     Entry,
     Title,
     batches_in,
@@ -60,12 +61,14 @@ class Journal:
     `Disk`.
     """
 
-    def __init__(self, disk: Disk, root: int, size: int = SIZE) -> None:
+    def __init__(self, disk: Disk, root: int, size: int = SIZE, *, flushes: bool = True) -> None:
         """Describe the journal in the open directory ``root``; nothing is touched before `read`.
 
-        ``size`` in bytes is that of each of its files.
+        ``size`` in bytes is that of each of its files. ``flushes`` says whether the disk flushes a
+        batch when it is told to; if not, the files say so.
         """
         self._disk = disk
+        self._flushes = flushes
         self._root = root
         self._size = size
         self._fds: list[int] = []
@@ -104,8 +107,11 @@ class Journal:
         contents = [content or b"" for content in found]
         titles = [title_of(content) for content in contents]
         ended = any(is_marked(content, ENDED) for content in contents)
-        self._stale = halved or ended or any(is_marked(content, CUT) for content in contents)
+        unflushed = any(is_marked(content, UNFLUSHED) for content in contents)
         known = {title.key for title in titles if title is not None}
+        self._stale = halved or ended or any(is_marked(content, CUT) for content in contents)
+        # A journal is flushed from its first batch on, or it is not.
+        self._stale = self._stale or (bool(known) and unflushed is self._flushes)
         self.damage = None
         if len(known) == 1:
             (self._key,) = known
@@ -135,6 +141,9 @@ class Journal:
         if len(wanted) < self.written - self.synced:
             missing = next(n for n in range(self.synced + 1, self.written) if n not in batches)
             self.damage = f"batch {missing} of the redo journal is damaged, or was never written"
+        if unflushed:
+            # A power cut may have left any of it, and nobody was promised more.
+            self.damage = None
         for turn, chain in enumerate(chains):
             self._newest[turn] = max((batch.number for batch in chain), default=0)
             oldest = min(self.synced + 1, self.written)
@@ -208,7 +217,7 @@ class Journal:
         for name in NAMES:
             with suppress(FileNotFoundError):
                 self._disk.unlink(name, dir_fd=self._root)
-        self._disk.fsync(self._root)
+        self._disk.flushing.fsync(self._root)
         self._forget()
 
     def _mark(self, name: str, mark: bytes, size: int | None = None) -> None:
@@ -232,7 +241,7 @@ class Journal:
                         self._write(fd, title.as_bytes(mark), MARKS[mark])
                     except OSError as error:
                         raise NothingWritten(*error.args) from error
-                    self._disk.fdatasync(fd)
+                    self._disk.flushing.fdatasync(fd)
                 if size is not None:
                     self._disk.ftruncate(fd, size)
             finally:
@@ -294,8 +303,8 @@ class Journal:
         self.open()
         if self._made:
             for fd in self._fds:
-                self._disk.fsync(fd)
-            self._disk.fsync(self._root)
+                self._disk.flushing.fsync(fd)
+            self._disk.flushing.fsync(self._root)
             self._made = False
         if not any(self._newest):
             # If the other file were empty, nobody would miss it (J6).
@@ -339,7 +348,11 @@ class Journal:
         if self._stale:
             self._start_over()
         key = self._key or self._disk.random(KEY_SIZE)
-        title = Title(key, self._size).as_bytes().ljust(BLOCK, b"\0")
+        title = Title(key, self._size)
+        block = title.as_bytes()
+        if not self._flushes:
+            block = block.ljust(MARKS[UNFLUSHED], b"\0") + title.as_bytes(UNFLUSHED)
+        block = block.ljust(BLOCK, b"\0")
         fds: list[int] = []
         try:
             for name in NAMES:
@@ -350,7 +363,7 @@ class Journal:
                 self._check_room()
             for fd, titled, size in zip(fds, self._titled, sizes, strict=True):
                 if not titled:
-                    self._write(fd, title, 0)
+                    self._write(fd, block, 0)
                 # Written out, since a block that is only reserved changes metadata later.
                 for offset in range(max(size, BLOCK), self._size, 1 << 20):
                     self._write(fd, bytes(min(self._size - offset, 1 << 20)), offset)
