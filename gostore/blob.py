@@ -67,7 +67,8 @@ class Committed:
     There may be a million of these, so it stays small. ``size`` in bytes; ``sha256`` is 32 raw
     bytes, None if the Go server wrote the blob and gostore has not computed it yet; ``modified`` is
     the time of the newest transition in nanoseconds since the epoch; ``metadata`` has lower-case
-    header names, and is None when there is none.
+    header names, and is None when there is none. ``expires`` is the second since the epoch from
+    which on it is gone, None if it stays.
     """
 
     id: int
@@ -78,6 +79,7 @@ class Committed:
     modified: int
     content_type: str | None
     metadata: Mapping[str, str] | None
+    expires: int | None = None
 
 
 _NEW = frozenset({None})
@@ -92,6 +94,7 @@ _EDGES: Mapping[str, tuple[frozenset[State | None], State]] = {
     "start_writing": (frozenset({State.OK}), State.PENDING),
     "finish_writing": (frozenset({State.PENDING}), State.OK),
     "delete": (_ALIVE | _NEW, State.FAILURE),
+    "expire": (_ALIVE | _NEW, State.FAILURE),
     "replace": (_ALIVE | _NEW, State.FAILURE),
     "fail": (_ALIVE | _NEW, State.FAILURE),
     "recover": (frozenset({State.PENDING}), State.FAILURE),
@@ -104,7 +107,8 @@ class Blob:
 
     ``size`` in bytes and ``sha256`` (32 raw bytes) are None until the data is complete; the Go
     server never records them. ``created`` in nanoseconds since the epoch. ``metadata``
-    maps lower-case header names to values. ``log`` is oldest first, at most 16 long.
+    maps lower-case header names to values. ``log`` is oldest first, at most 16 long. ``expires`` is
+    that of Committed.
 
     Each verb takes the time in nanoseconds, appends one transition, and raises IllegalTransition,
     changing nothing, if the blob's state does not have that edge. ``origin`` tells people who asked
@@ -120,6 +124,7 @@ class Blob:
     content_type: str | None = None
     metadata: dict[str, str] = Factory(dict)
     log: list[Transition] = Factory(list)
+    expires: int | None = None
 
     @classmethod
     def of(cls, committed: Committed) -> Blob:
@@ -134,6 +139,7 @@ class Blob:
             committed.content_type,
             dict(committed.metadata or {}),
             [Transition(State.OK, "Blob Data WR Complete!", committed.modified)],
+            committed.expires,
         )
 
     @property
@@ -171,6 +177,10 @@ class Blob:
         """Somebody deleted it."""
         self._step("delete", now, _with_origin("Deleted!", origin))
 
+    def expire(self, now: int) -> None:
+        """Its time is over."""
+        self._step("expire", now, "Expired!")
+
     def replace(self, now: int, by: int) -> None:
         """The blob with the id ``by`` took its location."""
         self._step("replace", now, f"Deleted! Replaced by {by}")
@@ -200,6 +210,7 @@ class Blob:
             self.changed,
             self.content_type,
             self.metadata or None,
+            self.expires,
         )
 
     def _step(self, verb: str, now: int, message: str) -> None:

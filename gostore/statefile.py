@@ -19,6 +19,7 @@ The format is the Go server's; each server reads the directories of the other::
      "size": 17,                         bytes of data.raw
      "sha256": "<64 hex digits>",        of data.raw
      "created": "2026-11-22T11:01:42.19904024Z",
+     "expires": "2026-11-29T11:01:42Z",  the blob is gone from this second on
      "contentType": "text/plain",
      "metadata": {"x-gostore-meta-a": "b"},
      "checksum": "<64 hex digits>"}
@@ -64,7 +65,7 @@ _HEAD = _PREFIX + b"gostore1:"
 _CHECKSUM = b',"checksum":"'
 _CHECKSUM_BYTES = len(_CHECKSUM) + 64 + len('"}')
 _ADDED = frozenset(
-    {"generation", "size", "sha256", "created", "contentType", "metadata", "checksum"}
+    {"generation", "size", "sha256", "created", "expires", "contentType", "metadata", "checksum"}
 )
 
 _MAX_DEPTH = 48
@@ -73,6 +74,7 @@ _CRAMPED_MESSAGE = 100
 
 _STATES = {state.value: state for state in State}
 _TITLES = {state.value: state.title for state in State}
+_SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?"
@@ -95,7 +97,9 @@ _COMMITTED = re.compile(
     + rb'(?:\.(\d{1,9}))?Z"}\],"index":3},"UpdateMU":{},"generation":(0|[1-9]\d{0,18}),'
     rb'"size":(0|[1-9]\d{0,18}),"sha256":"([0-9a-f]{64})","created":'
     + _SECONDS
-    + rb'(?:\.\d{1,9})?Z"(?:,"contentType":"([^"\\\x00-\x1f]*)")?(?:,"metadata":({.*}))?',
+    + rb'(?:\.\d{1,9})?Z"(?:,"expires":'
+    + _SECONDS
+    + rb'Z")?(?:,"contentType":"([^"\\\x00-\x1f]*)")?(?:,"metadata":({.*}))?',
     re.DOTALL,
 )
 
@@ -144,6 +148,8 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
         members.append(f'"sha256":"{blob.sha256.hex()}"')
     if blob.created is not None:
         members.append(f'"created":"{format_time(blob.created)}"')
+    if blob.expires is not None:
+        members.append(f'"expires":"{format_time(blob.expires * _SECOND)}"')
     if blob.content_type is not None:
         members.append(f'"contentType":{_quote(blob.content_type)}')
     if blob.metadata:
@@ -182,9 +188,9 @@ def parse_committed(data: bytes, expected_id: int) -> Committed | None:
         match = _COMMITTED.fullmatch(text, 0, len(text) - _CHECKSUM_BYTES) if checked else None
         if match is None:
             return None
-        blob_id, location, *times, fraction, generation, size, digest, created, kind, metadata = (
-            match.groups()
-        )
+        groups = match.groups()
+        blob_id, location, *times, fraction = groups[:6]
+        generation, size, digest, created, expires, kind, metadata = groups[6:]
         name = location.decode("utf-8")
         newest = times[2]
         seconds = _parse_seconds(newest.decode("ascii"))
@@ -197,9 +203,10 @@ def parse_committed(data: bytes, expected_id: int) -> Committed | None:
             int(generation),
             int(size),
             a2b_hex(digest),
-            seconds * 1_000_000_000 + (int(fraction.ljust(9, b"0")) if fraction else 0),
+            seconds * _SECOND + (int(fraction.ljust(9, b"0")) if fraction else 0),
             sys.intern(kind.decode("utf-8")) if kind is not None else None,
             _metadata(_from_json(metadata.decode("utf-8"))) or None if metadata else None,
+            _parse_seconds(expires.decode("ascii")) if expires else None,
         )
     except (BadRecord, ValueError, RecursionError):
         return None
@@ -273,6 +280,7 @@ def _blob(record: dict[str, object], added: bool, expected_id: int | None) -> Bl
         _content_type(record["contentType"]) if "contentType" in record else None,
         _metadata(record["metadata"]) if "metadata" in record else {},
         log,
+        _parse_time(record["expires"]) // _SECOND if "expires" in record else None,
     )
 
 
@@ -397,5 +405,5 @@ def _parse_time(value: object) -> int:
     if sign is not None:
         offset = int(hours) * 3600 + int(minutes) * 60
         seconds -= offset if sign == "+" else -offset
-        format_time(seconds * 1_000_000_000)  # the zone must not move it out of the calendar
-    return seconds * 1_000_000_000 + (int(fraction.ljust(9, "0")) if fraction else 0)
+        format_time(seconds * _SECOND)  # the zone must not move it out of the calendar
+    return seconds * _SECOND + (int(fraction.ljust(9, "0")) if fraction else 0)

@@ -17,6 +17,7 @@ VERBS: dict[str, Callable[[Blob], None]] = {
     "start_writing": lambda blob: blob.start_writing(9),
     "finish_writing": lambda blob: blob.finish_writing(9, 5, DIGEST, 3),
     "delete": lambda blob: blob.delete(9),
+    "expire": lambda blob: blob.expire(9),
     "replace": lambda blob: blob.replace(9, 2422),
     "fail": lambda blob: blob.fail(9, "Client went away after 5 of 10 bytes"),
     "recover": lambda blob: blob.recover(9),
@@ -28,18 +29,21 @@ LEGAL: dict[State | None, dict[str, tuple[State, str]]] = {
         "create": (State.OK, "Blob Created & Saved!"),
         "update": (State.OK, "Blob Updated & Saved!"),
         "delete": (State.FAILURE, "Deleted!"),
+        "expire": (State.FAILURE, "Expired!"),
         "replace": (State.FAILURE, "Deleted! Replaced by 2422"),
         "fail": (State.FAILURE, "Client went away after 5 of 10 bytes"),
     },
     State.OK: {
         "start_writing": (State.PENDING, "Starting Data WR"),
         "delete": (State.FAILURE, "Deleted!"),
+        "expire": (State.FAILURE, "Expired!"),
         "replace": (State.FAILURE, "Deleted! Replaced by 2422"),
         "fail": (State.FAILURE, "Client went away after 5 of 10 bytes"),
     },
     State.PENDING: {
         "finish_writing": (State.OK, "Blob Data WR Complete!"),
         "delete": (State.FAILURE, "Deleted!"),
+        "expire": (State.FAILURE, "Expired!"),
         "replace": (State.FAILURE, "Deleted! Replaced by 2422"),
         "fail": (State.FAILURE, "Client went away after 5 of 10 bytes"),
         "recover": (State.FAILURE, "Found in Pending state during Restore - Deleting!"),
@@ -94,7 +98,7 @@ class EdgeTests(SynchronousTestCase):
                     before, (blob.log, blob.size, blob.sha256, blob.generation, blob.created)
                 )
                 refused += 1
-        self.assertEqual(refused, 3 + 4 + 3 + 8)
+        self.assertEqual(refused, 3 + 4 + 3 + 9)
 
     def test_pairs_of_states(self) -> None:
         """OK and Pending lead to each other, both to Failure, and nothing leaves Failure."""
@@ -163,13 +167,14 @@ class CommittedTests(SynchronousTestCase):
     def test_a_finished_blob(self) -> None:
         """Committed has everything but the log; the newest transition's time is its time."""
         blob = Blob(7, "a/b", content_type="text/plain", metadata={"x-gostore-meta-a": "b"})
+        blob.expires = 99
         blob.create(1)
         blob.start_writing(2)
         blob.finish_writing(3, 17, DIGEST, 12)
         self.assertEqual(blob.created, 1)
         self.assertEqual(
             blob.committed(),
-            Committed(7, "a/b", 12, 17, DIGEST, 3, "text/plain", {"x-gostore-meta-a": "b"}),
+            Committed(7, "a/b", 12, 17, DIGEST, 3, "text/plain", {"x-gostore-meta-a": "b"}, 99),
         )
 
     def test_no_metadata_is_none(self) -> None:
@@ -178,7 +183,7 @@ class CommittedTests(SynchronousTestCase):
 
     def test_a_blob_of_what_the_maps_kept(self) -> None:
         """A blob made of what the maps kept has a new one's log and says the same of itself."""
-        committed = Committed(7, "a/b", 12, 17, DIGEST, 3, "text/plain", {"a": "b"})
+        committed = Committed(7, "a/b", 12, 17, DIGEST, 3, "text/plain", {"a": "b"}, 99)
         blob = Blob.of(committed)
         self.assertEqual(blob.committed(), committed)
         blob.delete(9)

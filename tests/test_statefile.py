@@ -121,6 +121,7 @@ def finished(blob_id: int = 13342, location: str = "foo") -> Blob:
         location,
         content_type="text/plain",
         metadata={"x-gostore-meta-colour": "blue", "cache-control": "no-store"},
+        expires=NOW // 1_000_000_000 + 3600,
     )
     blob.create(NOW)
     blob.start_writing(NOW + 1000)
@@ -140,6 +141,7 @@ class FirstServerTests(SynchronousTestCase):
             self.assertEqual(" ".join(entry.state.title for entry in blob.log), states)
             self.assertEqual((blob.generation, blob.size, blob.sha256), (0, None, None))
             self.assertEqual((blob.created, blob.content_type, blob.metadata), (None, None, {}))
+            self.assertIsNone(blob.expires)
 
     def test_times_and_messages(self) -> None:
         """Times are whole nanoseconds, messages have Go's escapes undone."""
@@ -231,8 +233,12 @@ class DumpTests(SynchronousTestCase):
         record = record_of(dump(finished()))
         self.assertEqual(
             list(record)[5:],
-            ["generation", "size", "sha256", "created", "contentType", "metadata", "checksum"],
+            [
+                *("generation", "size", "sha256", "created"),
+                *("expires", "contentType", "metadata", "checksum"),
+            ],
         )
+        self.assertEqual(record["expires"], "2026-11-22T12:01:54Z")
         self.assertEqual((record["generation"], record["size"]), (7, 17))
         self.assertEqual(record["sha256"], DIGEST.hex())
         self.assertEqual(record["created"], "2026-11-22T11:01:54.267363372Z")
@@ -505,6 +511,9 @@ class BadRecordTests(SynchronousTestCase):
             {"created": "yesterday"},
             {"created": "2026-02-30T00:00:00Z"},
             {"created": None},
+            {"expires": "tomorrow"},
+            {"expires": 5},
+            {"expires": None},
             {"contentType": 5},
             {"contentType": "\ud800"},
             {"metadata": ["a"]},
@@ -769,6 +778,7 @@ blobs = st.builds(
     created=st.none() | times,
     content_type=st.none() | texts,
     metadata=metadatas,
+    expires=st.none() | st.integers(-62_135_596_800, 253_402_300_799),
     log=st.lists(st.builds(Transition, st.sampled_from(State), texts, times), max_size=16),
 )
 
@@ -822,6 +832,8 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(parse_committed(dump(blob), 13342), blob.committed())
         blob.metadata = {}
         blob.content_type = None
+        self.assertEqual(parse_committed(dump(blob), 13342), blob.committed())
+        blob.expires = None
         self.assertEqual(parse_committed(dump(blob), 13342), blob.committed())
         blob.delete(NOW)
         self.assertIsNone(parse_committed(dump(blob), 13342))

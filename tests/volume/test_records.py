@@ -64,6 +64,7 @@ class RecordsCase(RecoveryCase):
             if blob_id % 2:
                 blob.content_type = "text/plain"
                 blob.metadata = {"x-gostore-meta-a": "\u00e4\n"} if blob_id > 2 else {}
+                blob.expires = blob_id - 1
             change = Commit(self.finish(blob, b"data %d" % blob_id), b"data %d" % blob_id)
             self.assertEqual(self.volume.protocol.carry_out([change]), [None])
 

@@ -7,8 +7,8 @@ without the file, or with a damaged or foreign one, a start is slower and not di
 
     block   magic, the number of rows, the length of the body, SHA-256 of these and the body
     body    rows; the locations, each with a newline; the labels of the rows, as JSON
-    row     inode, ctime (ns) and size of the state file; id, generation, size, modified, sha256;
-            the index of its label, a list of content type and metadata
+    row     inode, ctime (ns) and size of the state file; id, generation, size, modified, expires,
+            sha256; the index of its label, a list of content type and metadata
 
 The rows are in the order of their locations, which makes both a start and the next writing cheap.
 A row is a fact about an inode, whatever happened since. So the file is never flushed, and rows of
@@ -35,9 +35,9 @@ from gostore.volume.directory import READ, RECORDS, RECORDS_TMP, STATE, Director
 #: The inode, the ctime in nanoseconds and the size of a state file.
 Stamp = tuple[int, int, int]
 
-_MAGIC = b"gostore records1"
+_MAGIC = b"gostore records2"
 _HEAD = struct.Struct("<16sII32s")
-_ROW = struct.Struct("<QqIIQQq32sH")
+_ROW = struct.Struct("<QqIIQQqq32sH")
 
 #: A block ends when it has so many rows, or so many bytes of locations and labels.
 _ROWS = 1024
@@ -48,6 +48,9 @@ _LONGEST = 2 * _BLOCK
 
 #: The times that fit into a row.
 _TIMES = range(-(2**63), 2**63)
+
+#: The row of a blob that does not expire. No record can hold that time.
+_NEVER = -(2**63)
 
 #: A file that changed so short a time before it was read may change again with the same ctime:
 #: that of some file systems counts seconds.
@@ -99,10 +102,11 @@ def _unpacked(count: int, body: bytes) -> Iterator[tuple[Committed, Stamp]]:
         for kind, metadata in json.loads(last)
     ]
     for row, location in zip(_ROW.iter_unpack(rows), locations, strict=True):
-        inode, changed, length, blob_id, generation, size, modified, digest, label = row
+        inode, changed, length, blob_id, generation, size, modified, expires, digest, label = row
         kind, metadata = labels[label]
+        until = None if expires == _NEVER else expires
         yield (
-            Committed(blob_id, location, generation, size, digest, modified, kind, metadata),
+            Committed(blob_id, location, generation, size, digest, modified, kind, metadata, until),
             (inode, changed, length),
         )
 
@@ -211,6 +215,7 @@ class RecordWriter:
                 blob.generation,
                 blob.size,
                 blob.modified,
+                _NEVER if blob.expires is None else blob.expires,
                 blob.sha256,
                 number,
             )
