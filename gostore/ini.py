@@ -19,6 +19,9 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 #: Names that would be read as something else.
 _SPECIAL = re.compile(r'|["[#;\s].*|.*[=:].*|.*\s')
 
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhdw]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
 _SIZE = re.compile(r"([0-9]{1,18})\s*(?:([KMGT])(i?B)?|B)?", re.IGNORECASE)
 
 
@@ -123,3 +126,11 @@ def parse_size(text: str) -> int:
     base = 1000 if unit is not None and unit.lower() == "b" else 1024
     power = "KMGT".index(prefix.upper()) + 1 if prefix else 0
     return int(number) * int(base**power)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration in seconds: 3600, 90s, 15m, 12h, 7d or 2w; fractions are allowed."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 90s, 15m, 12h or 7d")
+    return float(match[1]) * _SECONDS[match[2]]

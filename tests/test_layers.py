@@ -36,6 +36,7 @@ TOP: dict[str, set[str]] = {
     "text": set(),
     "ini": set(),
     "places": set(),
+    "prefixes": set(),
 }
 
 #: The modules by which other rooms enter a room.
@@ -62,6 +63,7 @@ DOORS: dict[str, set[str]] = {
         "web.cross_origin",
         "web.dispatch",
         "web.guard",
+        "web.lifetimes",
         "web.routes.blobs",
         "web.routes.lists",
         "web.routes.metrics",

@@ -164,6 +164,11 @@ class Sources:
             "Dead blobs and dropped uploads that were removed.",
             self.store.garbage.collected,
         )
+        yield _counter(
+            "gostore_expired",
+            "Blobs that were deleted because their time was over.",
+            self.store.index.expiry.expired,
+        )
         if scrubber is not None:
             yield _counter(
                 "gostore_scrub_bytes", "Bytes that the scrub has read.", scrubber.bytes_read

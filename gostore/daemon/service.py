@@ -278,6 +278,7 @@ def build(
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
     listener = Listener(endpoints, factory, browsers.listening_on)
     daemon = Daemon(settings, store, listener, reactor, refuse)
+    daemon.giving_up.append(store.stop_expiring)
     if watch is not None:
         daemon.add_background(watch)
         daemon.parts.append(Rereading(watch))

@@ -32,6 +32,8 @@ from gostore.errors import (
 from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
 from gostore.store.dates import time_after
+from gostore.store.deleting import Deleter
+from gostore.store.expiry import Expiry
 from gostore.store.garbage import Garbage
 from gostore.store.index import Index
 from gostore.store.interface import (
@@ -51,7 +53,7 @@ from gostore.store.reading import Reader
 from gostore.store.recording import Recording
 from gostore.store.upload import Received, Upload
 from gostore.store.workers import Workers
-from gostore.volume.changes import Change, Commit, Delete, Discard
+from gostore.volume.changes import Change, Commit
 from gostore.volume.directory import OutcomeUnknown
 from gostore.volume.recovery.findings import Damage, Findings
 from gostore.volume.recovery.repair import repair
@@ -90,7 +92,7 @@ class BlobStore:
         their way at a time, not counting those held in memory; ``max_open_files`` are kept open
         for the next reader; ``rng`` draws the ids; ``ledger`` counts what is stored.
         """
-        self.index = Index(id_bits, rng, ledger)
+        self.index = Index(id_bits, rng, ledger, Expiry(volume.now, clock.seconds))
         self.garbage = Garbage(volume, workers, self.index.ids, clock)
         self._recording = Recording(volume, workers, self.index, clock)
         self._volume = volume
@@ -99,6 +101,9 @@ class BlobStore:
         self.committer = Committer(volume, workers, clock)
         files = OpenFiles(volume, workers, self.index, max_open_files, clock)
         self._reader = Reader(volume, workers, self.index, self.committer, files)
+        self._deleter = Deleter(
+            self.index, self.committer, self.garbage, self._reader, lambda: self._generation
+        )
         self.admission = Admission(
             volume,
             workers,
@@ -185,6 +190,7 @@ class BlobStore:
     def stop(self) -> Deferred[None]:
         """Refuse new writes; finish those in progress; remove the stages of those that failed."""
         self._stopping = True
+        self._deleter.stop()
         self.garbage.stop()
         self._recording.stop()
         return Deferred.fromCoroutine(self._finish())
@@ -204,12 +210,16 @@ class BlobStore:
         self._volume.close(unmake=not self._started)
 
     def collect(self) -> Deferred[None]:
-        """Remove what is dead: one run, in a worker, over what this store has told of."""
-        return self.garbage.collect().addCallback(self._collected)
+        """Delete what is over, and remove what is dead: one run, over what this store knows of."""
+        return Deferred.fromCoroutine(self._collect())
 
-    def _collected(self, free: int | None) -> None:
-        if free is not None:
-            self.admission.free = free
+    async def _collect(self) -> None:
+        is_more = True
+        while is_more:
+            is_more = await self._deleter.expire()
+            free = await self.garbage.collect()
+            if free is not None:
+                self.admission.free = free
         self._recording.tick()
 
     @property
@@ -227,6 +237,10 @@ class BlobStore:
         if self._stopping:
             raise Stopping()
         self._volume.check(lately=lately)
+
+    def stop_expiring(self) -> None:
+        """Leave what is over to the next start: a run of the collector shall end soon."""
+        self._deleter.stop()
 
     def figures(self) -> Figures:
         """Count what there is."""
@@ -311,30 +325,9 @@ class BlobStore:
             return settled.addCallback(lambda _: self.delete(location, precondition, origin))
         try:
             self.check_health(lately=True)
-            self.index.check(location, precondition, exists=True)
+            return self._deleter.delete(location, precondition, origin)
         except Exception:
             return fail()
-
-        def decide() -> Change:
-            self.index.check(location, precondition, exists=True)
-            found = self.index.find(location)
-            assert found is not None  # or the check had failed
-            older = self.garbage.dead_ids(location)
-            remains = self.garbage.remains(location)
-            if isinstance(found, Committed) and not remains:
-                return Delete(found, older, origin)
-            # A quarantined directory would outlive a tombstone, which is collected.
-            last = str(found.id) if isinstance(found, Committed) else found.name
-            return Discard([*map(str, older), *remains, last], self._generation)
-
-        def switch() -> None:
-            self.garbage.forget_remains(location)
-            previous = self.index.remove(location)
-            if isinstance(previous, Committed):
-                self._reader.files.forget(previous.id)
-                self.garbage.add_deleted(previous)
-
-        return self._workers.ongoing.watch(self.committer.change(location, decide, switch))
 
     def _write(
         self,
@@ -400,6 +393,7 @@ class BlobStore:
         exists: bool | None,
     ) -> Deferred[tuple[Committed, bool]]:
         location = blob.location
+        is_new: list[bool] = []
 
         def decide() -> Change:
             self.index.check(location, precondition, exists)
@@ -408,8 +402,12 @@ class BlobStore:
             self._generation += 1
             now = self._time_at(location)
             blob.finish_writing(now, received.size, received.sha256, self._generation)
-            replaced = self.index.blob(location)
-            return Commit(blob, received.data, None if replaced is None else replaced.id)
+            if details.lifetime is not None:
+                blob.expires = details.lifetime.end(self._volume.now())
+            is_new.append(self.index.find(location) is None)
+            replaced = self.index.standing(location)
+            replaces = replaced.id if isinstance(replaced, Committed) else None
+            return Commit(blob, received.data, replaces)
 
         def switch() -> tuple[Committed, bool]:
             committed = blob.committed()
@@ -420,13 +418,13 @@ class BlobStore:
                 self.garbage.add_replaced(previous, committed.id)
             elif previous is not None:
                 self.garbage.add_remains(location, previous.name)
-            return committed, previous is None
+            return committed, is_new[-1]
 
         return self.committer.change(location, decide, switch)
 
     def _time_at(self, location: str) -> int:
         """Return the time to record for a new version of a location; see `time_after`."""
-        found = self.index.find(location)
+        found = self.index.standing(location)
         if found is None:
             last = self.garbage.deleted_at(location)
         else:

@@ -12,6 +12,7 @@ from sortedcontainers import SortedDict
 
 from gostore.blob import LOCATION_BYTES, Committed
 from gostore.errors import AlreadyExists, NoIds, NotFound
+from gostore.store.expiry import Expiry
 from gostore.store.interface import DamagedBlob, Entry, Ledger, Page, Precondition, Seek
 from gostore.volume.recovery.findings import Damage, Findings
 
@@ -25,6 +26,9 @@ _WIDEN_AT = 1 << (NARROW_BITS - 1)
 KEPT_FOR_REPLACING = 256
 
 _RANDOM_TRIES = 32
+
+#: So many blobs that are over may be passed over on one page: all of it is made in one go.
+_PASSED = 1000
 
 
 class Ids:
@@ -120,16 +124,21 @@ class Ids:
 
 
 class Index:
-    """What each location has, a blob or the damage to one, and the ids beside it."""
+    """What each location has, a blob or the damage to one, and the ids beside it.
+
+    A blob that is over stays here until it is deleted, and nobody finds it: `standing` has it.
+    """
 
     def __init__(
         self,
         id_bits: int | None = None,
         rng: random.Random | None = None,
         ledger: Ledger | None = None,
+        expiry: Expiry | None = None,
     ) -> None:
         """``id_bits`` and ``rng`` are those of `Ids`; ``ledger`` counts what is here."""
         self.ids = Ids(id_bits, rng)
+        self.expiry = Expiry() if expiry is None else expiry
         self._ledger = ledger
         self._found: SortedDict[str, Committed | Damage] = SortedDict()
         #: How many locations have a damaged blob.
@@ -147,6 +156,7 @@ class Index:
         self.ids.restore(found.ids, found.live.values())
         self._found.update(found.live)
         self._found.update(found.damaged)
+        self.expiry.restore(found.live.values())
         self.damaged = len(found.damaged)
         self.bytes = sum(blob.size for blob in found.live.values())
         self.damaged_bytes = sum(damage.blob.size for damage in found.damaged.values())
@@ -159,29 +169,37 @@ class Index:
     def __contains__(self, location: str) -> bool:
         return location in self._found
 
+    def standing(self, location: str) -> Committed | Damage | None:
+        """Return what a location has, be it over."""
+        found: Committed | Damage | None = self._found.get(location)
+        return found
+
     def find(self, location: str) -> Committed | Damage | None:
         """Return what a location has."""
         found: Committed | Damage | None = self._found.get(location)
+        if isinstance(found, Committed) and found.expires is not None:
+            return None if self.expiry.is_over(found) else found
         return found
 
     def blob(self, location: str) -> Committed | None:
         """Return the blob of a location; None if there is none, or a damaged one."""
         found = self._found.get(location)
-        return found if isinstance(found, Committed) else None
+        if not isinstance(found, Committed):
+            return None
+        return None if found.expires is not None and self.expiry.is_over(found) else found
 
     def version(self, location: str) -> Committed | None:
         """Return what was committed at a location last, be it damaged since; None if nothing is."""
-        found = self._found.get(location)
-        return found.blob if isinstance(found, Damage) else found
+        return _version(self.find(location))
 
     def check(self, location: str, precondition: Precondition | None, exists: bool | None) -> None:
         """Raise unless a location allows a write.
 
         ``exists`` is whether it must have a blob, be it damaged, or must have none; None: either.
         """
-        found = self._found.get(location)
+        found = self.find(location)
         if precondition is not None:
-            precondition.check(location, self.version(location))
+            precondition.check(location, _version(found))
         if exists is not None and exists is not (found is not None):
             if exists:
                 raise NotFound(location)
@@ -216,7 +234,7 @@ class Index:
 
     def _size_at(self, location: str) -> int | None:
         """The bytes of what was committed at a location last; None if nothing is."""
-        version = self.version(location)
+        version = _version(self._found.get(location))
         return None if version is None else version.size
 
     def blobs(self) -> Iterator[Committed]:
@@ -232,11 +250,13 @@ class Index:
     def is_current(self, blob: Committed) -> bool:
         """Say whether a blob is still the one of its location; a later one may have its id, too."""
         current = self._found.get(blob.location)
-        return current is blob or (
+        if current is not blob and not (
             isinstance(current, Committed)
             and current.id == blob.id
             and current.generation == blob.generation
-        )
+        ):
+            return False
+        return blob.expires is None or not self.expiry.is_over(blob)
 
     def put(self, blob: Committed) -> Committed | Damage | None:
         """Show a blob at its location; return what was there, whose id stays reserved."""
@@ -250,6 +270,7 @@ class Index:
         self.bytes += blob.size
         self._put_away(previous)
         self.ids.assign(blob)
+        self.expiry.add(blob)
         return previous
 
     def remove(self, location: str) -> Committed | Damage | None:
@@ -263,6 +284,7 @@ class Index:
     def _put_away(self, previous: Committed | Damage | None) -> None:
         if isinstance(previous, Committed):
             self.ids.reserve(previous.id)
+            self.expiry.discard(previous)
             self.bytes -= previous.size
         elif previous is not None:
             self.damaged -= 1
@@ -272,6 +294,7 @@ class Index:
         """Show that the blob of a location is damaged; its id stays reserved."""
         previous = self._found.get(damage.blob.location)
         if isinstance(previous, Committed):
+            self.expiry.discard(previous)
             self.bytes -= previous.size
         self._found[damage.blob.location] = damage
         self.damaged += 1
@@ -295,9 +318,10 @@ class Index:
 
         With a ``delimiter``, locations that share the same text up to the next one after the prefix
         are rolled up into one entry. The cost grows with the page, not with the store, nor with
-        what ``seek`` steps over.
+        what ``seek`` steps over. Where many blobs are over, a page may end early.
         """
         entries: list[Entry] = []
+        passed = 0
         locations = self._found.keys()
         at = max(self._found.bisect_left(prefix), self._found.bisect_right(after))
         if delimiter and after.endswith(delimiter) and len(after) > len(prefix):
@@ -315,9 +339,16 @@ class Index:
                 continue
             if len(entries) == limit:
                 return Page(entries, last)
+            found = self._found[location]
+            if isinstance(found, Committed) and self.expiry.is_over(found):
+                passed += 1
+                at += 1
+                if passed >= _PASSED and not (delimiter and location.endswith(delimiter)):
+                    # As the last entry it would stand for all that begins with it.
+                    return Page(entries, location)
+                continue
             cut = location.find(delimiter, len(prefix)) if delimiter else -1
             if cut < 0:
-                found = self._found[location]
                 entries.append(found if isinstance(found, Committed) else DamagedBlob(found.blob))
                 last = location
                 at += 1
@@ -330,3 +361,7 @@ class Index:
     def _behind(self, prefix: str) -> int:
         """Return the index of the first location behind all that begin with a prefix."""
         return int(self._found.bisect_left(prefix + "\U0010ffff" * (LOCATION_BYTES // 4 + 1)))
+
+
+def _version(found: Committed | Damage | None) -> Committed | None:
+    return found.blob if isinstance(found, Damage) else found

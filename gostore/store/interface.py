@@ -80,13 +80,29 @@ class Body(Protocol):
 
 
 @frozen
+class Lifetime:
+    """How long a blob stays: so many ``seconds`` from its commit on, or ``until`` a time.
+
+    That is the second since the epoch from which on the blob is gone.
+    """
+
+    seconds: int = 0
+    until: int | None = None
+
+    def end(self, now: int) -> int:
+        """The second from which on a blob is gone that is committed at ``now``, in nanoseconds."""
+        # Not a moment earlier than was asked for: there are no fractions.
+        return self.until if self.until is not None else -(-now // _NANOSECONDS) + self.seconds
+
+
+@frozen
 class Details:
     """What a caller says of a new blob besides its bytes.
 
     ``metadata`` maps lower-case header names to values; ``digests`` maps "md5", "sha256" or
     "sha512" to the raw digest that the body must have; ``late_digests`` has the names of those that
     may only come with its end. With ``keeps_metadata`` a new version has the type and the metadata
-    of the one before it, but for what is given here.
+    of the one before it, but for what is given here. Without a ``lifetime`` it stays.
     """
 
     content_type: str | None = None
@@ -94,6 +110,7 @@ class Details:
     digests: Mapping[str, bytes] = Factory(dict)
     late_digests: frozenset[str] = frozenset()
     keeps_metadata: bool = False
+    lifetime: Lifetime | None = None
 
     def labels(self, previous: Committed | None) -> tuple[str | None, dict[str, str]]:
         """The type and the metadata of a version that follows this one, or none.

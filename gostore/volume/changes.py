@@ -46,12 +46,14 @@ class Delete:
     """Make a blob not exist, for good.
 
     ``elders`` are the ids of superseded blobs of its location that may still be on the disk. They
-    would come back if this one were merely removed. ``origin`` is for the blob's log.
+    would come back if this one were merely removed. ``origin`` is for the blob's log, which says
+    that it has expired if it ``is_over``.
     """
 
     blob: Committed
     elders: Sequence[int]
     origin: str = ""
+    is_over: bool = False
 
 
 @frozen(eq=False)

@@ -290,7 +290,10 @@ class WriteProtocol:
                 blob = self._record_of(delete.blob)
                 # It may be one already: by a rename that was reported as failed, or by hand.
                 if blob.state is not State.FAILURE:
-                    blob.delete(self._now(), delete.origin)
+                    if delete.is_over:
+                        blob.expire(self._now())
+                    else:
+                        blob.delete(self._now(), delete.origin)
                 attempt.record = statefile.dump(blob)
 
     def _prepare(self, attempt: _Attempt, *, sync: bool) -> None:

@@ -21,8 +21,8 @@ MAX_AGE = 600
 """Seconds for which a browser need not ask again."""
 
 _EXPOSED = (
-    b"Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, ETag, Link, Location,"
-    b" Repr-Digest, Retry-After, Upload-Offset, WWW-Authenticate, X-Request-Id"
+    b"Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, ETag, Expires-At, Link,"
+    b" Location, Repr-Digest, Retry-After, Upload-Offset, WWW-Authenticate, X-Request-Id"
 )
 _EXPOSE = b"access-control-expose-headers"
 _NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,1000}")

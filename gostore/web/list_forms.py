@@ -88,6 +88,10 @@ def _modified(blob: Committed, now: int) -> str:
     return format_time(min(modified_of(blob), now) * NANOSECONDS)
 
 
+def _second(seconds: int) -> str:
+    return format_time(seconds * NANOSECONDS)
+
+
 def _etag(blob: Committed) -> str | None:
     """The ETag; None if the Go server wrote the blob and its digest has not been computed yet."""
     etag = etag_of(blob)
@@ -106,6 +110,8 @@ def _json_entry(entry: Entry, directory: str, now: int) -> str:
             "modified": _modified(blob, now),
             "content_type": blob.content_type or DEFAULT_TYPE,
         }
+        if blob.expires is not None:
+            members["expires"] = _second(blob.expires)
         if is_damaged:
             members["damaged"] = True
     return json_line(members)
@@ -114,7 +120,7 @@ def _json_entry(entry: Entry, directory: str, now: int) -> str:
 def _text_entry(entry: Entry, directory: str, now: int) -> str:
     """Columns separated by tabs, the location first; no location contains a tab.
 
-    Only a damaged blob has a sixth column, which says so.
+    Behind the fifth column a damaged blob has one that says so, and one that expires the time.
     """
     if isinstance(entry, str):
         return f"{_on_one_line(entry)}\n"
@@ -123,7 +129,8 @@ def _text_entry(entry: Entry, directory: str, now: int) -> str:
     return (
         f"{_on_one_line(blob.location)}\t{blob.size}\t{_etag(blob) or '-'}"
         f"\t{_modified(blob, now)}\t{_on_one_line(content_type)}"
-        f"{TAB + 'damaged' if is_damaged else ''}\n"
+        f"{TAB + 'damaged' if is_damaged else ''}"
+        f"{'' if blob.expires is None else f'{TAB}expires {_second(blob.expires)}'}\n"
     )
 
 
@@ -152,7 +159,8 @@ def _html_entry(entry: Entry, directory: str, now: int) -> str:
     return (
         f'<tr><td><a href="{href}"><bdi>{escape(blob.location)}</bdi></a>'
         f"<td>{blob.size}<td>{_modified(blob, now)}"
-        f"<td>{escape(blob.content_type or DEFAULT_TYPE)}{'<td>damaged' if is_damaged else ''}\n"
+        f"<td>{escape(blob.content_type or DEFAULT_TYPE)}{'<td>damaged' if is_damaged else ''}"
+        f"{'' if blob.expires is None else f'<td>expires {_second(blob.expires)}'}\n"
     )
 
 

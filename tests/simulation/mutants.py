@@ -41,6 +41,7 @@ _MODULES = (
     "volume.recovery.records",
     "volume.recovery.scan",
     "volume.recovery.repair",
+    "store.expiry",
     "store.index",
     "store.workers",
     "store.committer",
@@ -50,6 +51,7 @@ _MODULES = (
     "store.recording",
     "store.admission",
     "store.upload",
+    "store.deleting",
     "store.blobstore",
 )
 
@@ -291,9 +293,9 @@ MUTANTS = (
     ),
     Mutant(
         "elders are forgotten on a full disk",
-        "store.blobstore",
-        "return Delete(found, older, origin)",
-        "return Delete(found, [], origin)",
+        "store.deleting",
+        "return Delete(found, older, origin, is_over)",
+        "return Delete(found, [], origin, is_over)",
         trials.full_disk,
     ),
     Mutant(

@@ -87,6 +87,8 @@ class MemoryStore:
         #: What the writes and deletes said of who asked.
         self.origins: list[str] = []
         self.listed: list[tuple[str, str, str, int]] = []
+        #: The clock that blobs expire by.
+        self.now: Callable[[], int] = lambda: START
         self._kept: list[tuple[Deferred[Any], Any]] = []
         self._commits = 0
         self._max = max_blob_size
@@ -99,6 +101,7 @@ class MemoryStore:
         content_type: str | None = None,
         metadata: dict[str, str] | None = None,
         hashed: bool = True,
+        expires: int | None = None,
     ) -> Committed:
         """Commit a blob as if it had been uploaded."""
         self._commits += 1
@@ -111,6 +114,7 @@ class MemoryStore:
             START + (self._commits - 1) * SECOND + 123_456_789,
             content_type,
             metadata or None,
+            expires,
         )
         self.blobs[location] = (blob, MemoryContent(data))
         return blob
@@ -143,7 +147,7 @@ class MemoryStore:
         return self._answer(open)
 
     def read_now(self, location: str) -> tuple[Committed, bytes, float] | None:
-        found = self.blobs.get(location)
+        found = self._present(location)
         if self.holding or self.failure is not None or found is None:
             return None
         blob, content = found
@@ -152,8 +156,7 @@ class MemoryStore:
         return blob, content.data, self.good_for
 
     def is_current(self, blob: Committed) -> bool:
-        found = self.blobs.get(blob.location)
-        return found is not None and found[0] is blob
+        return self.current(blob.location) is blob
 
     def create(
         self, location: str, body: Any, details: Details, precondition: Precondition | None = None
@@ -219,6 +222,8 @@ class MemoryStore:
             for location, (blob, _) in self.blobs.items():
                 if listed and location.startswith(after):
                     continue
+                if self.current(location) is None:
+                    continue
                 if seek is not None and seek(location) != location:
                     continue
                 if location.startswith(prefix) and location.encode() > after.encode():
@@ -241,13 +246,20 @@ class MemoryStore:
     # How.
 
     def current(self, location: str) -> Committed | None:
-        found = self.blobs.get(location)
+        found = self._present(location)
         return None if found is None else found[0]
 
+    def _present(self, location: str) -> tuple[Committed, MemoryContent] | None:
+        found = self.blobs.get(location)
+        if found is None or (expires := found[0].expires) is None:
+            return found
+        return None if expires <= self.now() // SECOND else found
+
     def _find(self, location: str) -> tuple[Committed, MemoryContent]:
-        if location not in self.blobs:
+        found = self._present(location)
+        if found is None:
             raise NotFound(location)
-        return self.blobs[location]
+        return found
 
     def _answer(self, work: Callable[[], Any]) -> Deferred[Any]:
         try:
@@ -323,10 +335,12 @@ class MemoryUpload:
         except Exception as error:
             self._done.errback(error)
         else:
+            lifetime = self._details.lifetime
             blob = self._store.add(
                 self._location,
                 bytes(self._data),
                 content_type=content_type,
                 metadata=metadata,
+                expires=None if lifetime is None else lifetime.end(self._store.now()),
             )
             self._done.callback(blob)

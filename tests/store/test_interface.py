@@ -27,6 +27,7 @@ from gostore.store.interface import (
     SMALL_BLOB,
     Details,
     Lifecycle,
+    Lifetime,
     Precondition,
     Store,
     Summary,
@@ -34,8 +35,8 @@ from gostore.store.interface import (
     Versions,
 )
 from gostore.volume.volume import Volume
-from tests.store.doubles import FakeBody, InlineWorkers, PromptClock
-from tests.store.memory_store import MemoryStore
+from tests.store.doubles import SECOND, FakeBody, InlineWorkers, PromptClock, Ticks
+from tests.store.memory_store import START, MemoryStore
 
 ANY = Versions(any=True)
 
@@ -135,6 +136,12 @@ class PreconditionTests(SynchronousTestCase):
         Precondition(version(b"new"), judged_if_missing=False).check("a", None)
         Precondition(version(b"new"), judged_if_present=False).check("a", self.OLD)
 
+    def test_lifetime(self) -> None:
+        """A blob stays for as long as was asked, and for less than a second more."""
+        for now, end in ((0, 60), (1, 61), (SECOND, 61), (SECOND + 1, 62)):
+            self.assertEqual(Lifetime(60).end(now), end)
+        self.assertEqual(Lifetime(until=5).end(10 * SECOND), 5)
+
     def test_summary(self) -> None:
         """A start sums itself up in one line."""
         self.assertEqual(
@@ -147,6 +154,7 @@ class Suite:
     """What every provider does; `store` is one without blobs."""
 
     store: Any
+    clock: Ticks
 
     def write(self, verb: str, location: str, data: bytes, *rest: Any, **details: Any) -> Any:
         """Ask for a write of a body that is here."""
@@ -327,6 +335,65 @@ class Suite:
         page = self.successResultOf(self.store.list(delimiter="/", seek=seek))
         self.assertEqual(page.entries, ["b/"])
 
+    def test_expires(self) -> None:
+        """A blob is there until its second comes, and no verb finds it from then on."""
+        blob = self.made("a", lifetime=Lifetime(60))
+        self.assertEqual(blob.expires, START // SECOND + 60)
+        self.made("b")
+        self.clock.time = START + 60 * SECOND - 1
+        self.assertEqual(self.successResultOf(self.store.get("a")), blob)
+        content = self.successResultOf(self.store.content(blob))
+        self.assertTrue(self.store.is_current(blob))
+        self.refused("create", AlreadyExists)
+        self.clock.time += 1
+        self.failureResultOf(self.store.get("a"), NotFound)
+        self.failureResultOf(self.store.content(blob), NotFound)
+        self.assertFalse(self.store.is_current(blob))
+        self.assertIsNone(self.store.read_now("a"))
+        self.failureResultOf(self.store.delete("a"), NotFound)
+        self.refused("replace", NotFound)
+        self.refused("replace", ConditionFailed, Precondition(expected=version(b"data")))
+        (entry,) = self.successResultOf(self.store.list()).entries
+        self.assertEqual(entry.location, "b")
+        # Whoever has begun to read gets all of it.
+        data = content.read(0, 4)
+        found = self.successResultOf(data) if isinstance(data, Deferred) else data
+        self.assertEqual(found, b"data")
+        content.close()
+
+    def test_after_expiry(self) -> None:
+        """The location of a blob that is over is free, and nothing of that is kept for the next."""
+        details = {"content_type": "text/plain", "lifetime": Lifetime(60)}
+        for verb in ("create", "put"):
+            self.made(verb, **details)
+            self.clock.time += 60 * SECOND
+            new = self.successResultOf(self.write(verb, verb, b"new", keeps_metadata=True))
+            if verb == "put":
+                new, is_new = new
+                self.assertTrue(is_new)
+            self.assertEqual((new.content_type, new.expires), (None, None))
+            self.assertEqual(self.read(verb), b"new")
+
+    def test_expiry_anew(self) -> None:
+        """A new version expires as its own upload says, or not at all."""
+        self.made("a", lifetime=Lifetime(60))
+        until = START // SECOND + 90
+        for lifetime, expires in ((Lifetime(until=until), until), (None, None)):
+            details = {"lifetime": lifetime, "keeps_metadata": True}
+            blob = self.successResultOf(self.write("replace", "a", b"new", **details))
+            self.assertEqual(blob.expires, expires)
+        self.clock.time += 1000 * SECOND
+        self.assertEqual(self.read("a"), b"new")
+
+    def test_expired_by_the_commit(self) -> None:
+        """A PUT whose blob is over when its body is here replaces nothing."""
+        self.made("a", lifetime=Lifetime(60))
+        slow = FakeBody(complete=False, length=4)
+        replaced = self.store.replace("a", slow, Details())
+        self.clock.time += 60 * SECOND
+        slow.finish(b"slow")
+        self.failureResultOf(replaced, NotFound)
+
     def test_healthy(self) -> None:
         """A store in good health says nothing."""
         self.store.check_health()
@@ -337,7 +404,9 @@ class MemoryStoreTests(Suite, SynchronousTestCase):
 
     def setUp(self) -> None:
         """Have no blobs."""
+        self.clock = Ticks(START, step=0)
         self.store = MemoryStore(max_blob_size=self.limit)
+        self.store.now = self.clock
 
 
 class BlobStoreTests(Suite, SynchronousTestCase):
@@ -347,8 +416,9 @@ class BlobStoreTests(Suite, SynchronousTestCase):
         """Open an empty directory."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
+        self.clock = Ticks(START, step=0)
         self.store = BlobStore(
-            Volume(directory.name),
+            Volume(directory.name, now=self.clock),
             InlineWorkers(),
             PromptClock(),
             reserve=0,

@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.web.dispatch import Dispatcher
+from gostore.web.lifetimes import Lifetimes
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
@@ -21,9 +22,10 @@ def routes(
     put_creates: bool = False,
     stores_forms: bool = False,
     clock: IReactorTime | None = None,
+    lifetimes: Lifetimes | None = None,
 ) -> list[Routes]:
     """All the routes that a daemon has."""
-    blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms)
+    blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms, lifetimes=lifetimes)
     metrics = Metrics(lambda accept: (f"of {accept}\n".encode(), "text/plain; charset=utf-8"))
     return [blobs, Lists(store, clock), Status(store), metrics]
 

@@ -62,8 +62,8 @@ class Conditions:
         return cls(
             _versions(headers, b"if-match", weak=False),
             _versions(headers, b"if-none-match", weak=True),
-            _date(headers.get(b"if-modified-since")),
-            _date(headers.get(b"if-unmodified-since")),
+            read_date(headers.get(b"if-modified-since")),
+            read_date(headers.get(b"if-unmodified-since")),
         )
 
     @property
@@ -130,7 +130,8 @@ def _versions(headers: Headers, name: bytes, *, weak: bool) -> Versions | None:
     return Versions(frozenset(tags.as_set(include_weak=weak)), any=tags.star_tag)
 
 
-def _date(value: bytes | None) -> int | None:
+def read_date(value: bytes | None) -> int | None:
+    """The seconds since the epoch of an HTTP date (RFC 9110 section 5.6.7); None if it is none."""
     # A date has one comma at most. werkzeug reads the first of two dates.
     if value is None or len(value) > LONGEST_DATE or value.count(b",") > 1:
         return None

@@ -18,8 +18,9 @@ from gostore.errors import TooMuchMetadata
 from gostore.store.interface import MAX_METADATA
 from gostore.text import wall_seconds
 from gostore.web.answers import Refusal
-from gostore.web.fields.conditions import etag_of, modified_of
+from gostore.web.fields.conditions import END_OF_TIME, etag_of, modified_of
 from gostore.web.fields.digests import repr_digest
+from gostore.web.fields.lifetime import EXPIRES_AT
 from gostore.web.fields.safety import VARY, as_attachment, is_navigation, is_shown, safety_fields
 from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire import TEXT, TOKEN, Headers, PreparedFields
@@ -106,11 +107,16 @@ def _day(days: int) -> bytes:
     return date[: date.index(b" 00:00:00")]
 
 
-@lru_cache(maxsize=4096)
-def _last_modified(seconds: int) -> PreparedFields:
+def _date(seconds: int) -> bytes:
+    """A time as HTTP writes it."""
     days, rest = divmod(seconds, _SECONDS_A_DAY)
     time = b"%02d:%02d:%02d" % (rest // 3600, rest // 60 % 60, rest % 60)
-    return PreparedFields([(b"last-modified", b"%b %b GMT" % (_day(days), time))])
+    return b"%b %b GMT" % (_day(days), time)
+
+
+@lru_cache(maxsize=4096)
+def _last_modified(seconds: int) -> PreparedFields:
+    return PreparedFields([(b"last-modified", _date(seconds))])
 
 
 _RANGES = PreparedFields([(b"accept-ranges", b"bytes")])
@@ -199,7 +205,7 @@ def _own_fields(blob: Committed) -> dict[bytes, bytes]:
     """
     # A blob can be replaced at any time. Without this, caches guess how long they may keep it
     # (RFC 9111 section 4.2.2).
-    fields = {b"cache-control": b"no-cache", **etag_header(blob)}
+    fields = {b"cache-control": b"no-cache", **etag_header(blob), **lifetime_header(blob)}
     if blob.sha256 is not None:
         fields[b"repr-digest"] = repr_digest(blob.sha256)
     if blob.metadata is not None:
@@ -216,6 +222,13 @@ def etag_header(blob: Committed) -> dict[bytes, bytes]:
     etag = etag_of(blob)
     # Hex needs no escape.
     return {} if etag is None else {b"etag": b'"%b"' % etag.encode("ascii")}
+
+
+def lifetime_header(blob: Committed) -> dict[bytes, bytes]:
+    """The Expires-At field of a blob; empty if it stays."""
+    if blob.expires is None:
+        return {}
+    return {EXPIRES_AT: _date(min(max(blob.expires, 0), END_OF_TIME))}
 
 
 @define(eq=False)

@@ -16,6 +16,7 @@ from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
 from gostore.web.fields.digests import announced_digests, late_digests
+from gostore.web.fields.lifetime import lifetime_of
 from gostore.web.fields.locations import reference_to_itself
 from gostore.web.fields.ranges import Span, multipart, spans_of
 from gostore.web.fields.representation import (
@@ -26,9 +27,11 @@ from gostore.web.fields.representation import (
     keeps_metadata,
     kept_fields,
     kept_type,
+    lifetime_header,
 )
 from gostore.web.fields.types import type_of_name
 from gostore.web.guard import refused
+from gostore.web.lifetimes import Lifetimes
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -43,7 +46,7 @@ class Blobs:
     """Creates, replaces, deletes and reads the blobs of a store.
 
     With ``put_creates`` a plain PUT creates a blob where there is none. With ``stores_forms`` a
-    multipart/form-data body is stored as it is.
+    multipart/form-data body is stored as it is. ``lifetimes`` says how long new blobs stay.
     """
 
     app = Klein()
@@ -55,10 +58,12 @@ class Blobs:
         *,
         put_creates: bool = False,
         stores_forms: bool = False,
+        lifetimes: Lifetimes | None = None,
     ) -> None:
         self._store = store
         self._put_creates = put_creates
         self._stores_forms = stores_forms
+        self._lifetimes = lifetimes or Lifetimes()
         self._representations = RepresentationCache()
 
     @app.route("/store/<path:location>", methods=["POST"])
@@ -152,6 +157,9 @@ class Blobs:
     def _details(self, request: Request, location: str) -> Details:
         """What an upload says about its body; where it gives no type, the name may tell it."""
         details = request.headers.parsed(_details)
+        lifetime = self._lifetimes.settle(location, details.lifetime)
+        if lifetime is not details.lifetime:
+            details = evolve(details, lifetime=lifetime)
         if details.content_type is None:
             if not details.keeps_metadata and (found := type_of_name(location)) is not None:
                 return evolve(details, content_type=found)
@@ -177,8 +185,14 @@ def _details(headers: Headers) -> Details:
     if headers.get(b"content-range") is not None:
         text = "A part of a blob cannot be stored; send it whole, without Content-Range"
         raise Refusal(400, text)
-    digests, late = announced_digests(headers), late_digests(headers)
-    return Details(kept_type(headers), kept_fields(headers), digests, late, keeps_metadata(headers))
+    return Details(
+        kept_type(headers),
+        kept_fields(headers),
+        announced_digests(headers),
+        late_digests(headers),
+        keeps_metadata(headers),
+        lifetime_of(headers),
+    )
 
 
 def _spans(request: Request, blob: Committed) -> list[Span] | None:
@@ -195,11 +209,17 @@ def _creates_nothing(error: errors.NotFound) -> Refusal:
 
 def _created(blob: Committed, request: Request) -> Answer:
     location = reference_to_itself(request.path, blob.location)
-    return Answer(204, {**etag_header(blob), b"location": location.encode("ascii")})
+    return Answer(204, {**_told(blob), b"location": location.encode("ascii")})
 
 
 def _replaced(blob: Committed) -> Answer:
-    return Answer(200, etag_header(blob))
+    return Answer(200, _told(blob))
+
+
+def _told(blob: Committed) -> dict[bytes, bytes]:
+    """What the answer to a write says of the blob that it made."""
+    etag = etag_header(blob)
+    return etag if blob.expires is None else {**etag, **lifetime_header(blob)}
 
 
 def _put(result: tuple[Committed, bool], request: Request) -> Answer:

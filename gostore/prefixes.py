@@ -1,0 +1,39 @@
+"""A value for each location: by the longest prefix that has one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from attrs import Factory, field, frozen
+
+T = TypeVar("T")
+
+
+@frozen
+class ByPrefix(Generic[T]):
+    """``default``, but for the locations that begin with one of the ``prefixes``.
+
+    Each look costs as many steps as the prefixes have different lengths.
+    """
+
+    default: T
+    prefixes: Mapping[str, T] = Factory(dict)
+    _lengths: tuple[int, ...] = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        lengths = tuple(sorted({*map(len, self.prefixes)}, reverse=True))
+        object.__setattr__(self, "_lengths", lengths)
+
+    def of(self, location: str) -> T:
+        """Return the value of the longest prefix of a location, or the default."""
+        for length in self._lengths:
+            prefix = location[:length]
+            if prefix in self.prefixes:
+                return self.prefixes[prefix]
+        return self.default
+
+    @property
+    def values(self) -> list[T]:
+        """Every value that some location may have."""
+        return [self.default, *self.prefixes.values()]
