@@ -148,6 +148,7 @@ $(VENV)/.test: $(VENV)/.lint
 	@.ci/have caddy
 	@.ci/have haproxy
 	@.ci/have promtool prometheus
+	@.ci/have fail2ban-regex fail2ban
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.venv requirements/bench.txt

@@ -329,15 +329,28 @@ def test_attack(guarded: Daemon) -> None:
     assert guarded.said.count("Authentication failed from 127.0.0.1") == 10
 
 
-def test_fail2ban(guarded: Daemon) -> None:
-    """The filter in examples/ finds the address in the line of a failure, and in no other line."""
-    assert status(guarded, "GET", "a", {"Authorization": "Bearer gst_wrong"}) == 401
-    guarded.wait_for("Authentication failed")
-    [expression] = re.findall(r"^failregex = (.*)$", FILTER.read_text(), re.MULTILINE)
-    pattern = re.compile(expression.replace("<HOST>", r"(?P<host>\S+)"))
-    found = [match["host"] for line in guarded.log if (match := pattern.search(line))]
-    assert found == ["127.0.0.1"]
-    assert "gst_wrong" not in guarded.said
+@needs("fail2ban-regex")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_fail2ban(make_daemon: Make, rules: Path, tmp_path: Path, form: str) -> None:
+    """The filter in examples/ finds the line of a failure and no other: in a file, in the journal.
+
+    The journal of systemd has the line of the daemon behind a time, a host and a name of its own.
+    """
+    log = tmp_path / "its.log"
+    daemon = make_daemon("--access", str(rules), "--log-format", form).start_with_log(log)
+    assert status(daemon, "GET", "a", {"Authorization": "Bearer gst_wrong"}) == 401
+    eventually(lambda: "Authentication failed" in log.read_text(), "it is logged")
+    assert "gst_wrong" not in log.read_text()
+    lines = log.read_text().splitlines()
+    journal = tmp_path / "journal"
+    journal.write_text("".join(f"2026-11-30T11:02:07.9 a gostore[7]: {line}\n" for line in lines))
+    for file in (log, journal):
+        command = ["fail2ban-regex", "--out", "ip", str(file), str(FILTER)]
+        assert run(*command, cwd=tmp_path).split() == ["127.0.0.1"]
+        # fail2ban itself takes the time of the journal, and this program has only the file.
+        shown = run("fail2ban-regex", str(file), str(FILTER), cwd=tmp_path)
+        assert f"Lines: {len(lines)} lines, 0 ignored, 1 matched" in shown
+        assert (f"[{len(lines)}] ^" in shown) is (file is log)
 
 
 def test_quota(make_daemon: Make, rules: Path) -> None:
