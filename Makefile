@@ -7,7 +7,7 @@
 # make lint    ruff and mypy
 # make format  let ruff write the source as it should be
 # make fuzz    each fuzz target for TIME seconds (60); what is found is in .fuzz/
-# make bench   gostore beside what it was and its peers, in half an hour (ARGS=--quick: in three minutes)
+# make bench   gostore beside what it was and its peers, in 45 minutes (ARGS=--quick: in three minutes)
 # make lock    write requirements/*.txt anew, with the newest versions
 # make clean   remove whatever the others made; ./data stays
 
