@@ -190,6 +190,11 @@ TRICKS = (
         (("volume.backlog", "self._journaled = journaled", "self._journaled = False"),),
     ),
     Trick(
+        "A large body is hashed by one thread and written by another",
+        "PUT large",
+        (("store.upload", "if sum(map(len, pieces)) < _MUCH:", "if True:"),),
+    ),
+    Trick(
         "What the reactor reads in one turn shares a flush",
         POST.name,
         (

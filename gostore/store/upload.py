@@ -33,6 +33,9 @@ STAGE_AFTER = 0.05
 #: their bytes.
 _MANY_PIECES = 64
 
+#: So many bytes are hashed by one thread while another writes them: each takes half of the time.
+_MUCH = 256 * 1024
+
 #: A larger stage is synced before its commit, not with it: others must not wait for that.
 SEALED = 1024 * 1024
 
@@ -205,11 +208,20 @@ class Upload:
             self._give_up(self._failure)
         elif self._pieces or self._stage is None:
             pieces, self._pieces = self._pieces, []
-            self._start(self._workers.files.run(self._write, pieces))
+            self._start(self._keep(pieces))
         elif self._complete and self._size > SEALED and self._stage.fd >= 0:
             self._start(self._workers.files.run(self._volume.seal, self._stage))
         elif self._complete:
             self._done.callback(self._received(self._stage))
+
+    def _keep(self, pieces: list[bytes]) -> Deferred[None]:
+        """Hash and write some pieces; many bytes in two threads."""
+        files = self._workers.files
+        if sum(map(len, pieces)) < _MUCH:
+            return files.run(self._write, pieces)
+        hashed = files.run(self._hash, pieces)
+        written = files.run(self._append, pieces)
+        return written.addBoth(lambda result: hashed.addCallback(lambda _: result))
 
     def _start(self, work: Deferred[None]) -> None:
         self._working = True
@@ -263,12 +275,15 @@ class Upload:
     # In a worker:
 
     def _write(self, pieces: list[bytes]) -> None:
+        self._append(pieces)
+        self._hash(pieces)
+
+    def _append(self, pieces: list[bytes]) -> None:
         """Write the pieces, with room to spare."""
         if self._volume.free()[0] < self._ticket.reserve + sum(map(len, pieces)):
             raise NoSpace()
         if self._stage is None:
             self._stage = self._volume.stage(self.blob)
-        self._hash(pieces)
         self._volume.write(self._stage, pieces)
 
     def _hash(self, pieces: list[bytes]) -> None:

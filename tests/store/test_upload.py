@@ -137,6 +137,8 @@ class ArrivalTests(UploadCase):
     def test_sealed(self) -> None:
         """A large stage is synced before its commit, on the descriptor that wrote it."""
         stored = self.upload(FakeBody(b"x" * (SEALED + 1)))
+        self.assertEqual(self.workers.names(), ["_hash", "_append"])
+        self.workers.run(FILE)
         self.workers.run(FILE)
         self.assertEqual(self.workers.names(), ["seal"])
         self.workers.run(FILE)
@@ -229,6 +231,8 @@ class PauseTests(UploadCase):
         self.assertTrue(body.paused)
         self.workers.run(FILE)  # the stage, and the byte that was here when it was asked for
         self.assertTrue(body.paused, "as much as is allowed waits for the disk")
+        self.workers.run(FILE, at=1)
+        self.assertTrue(body.paused, "it is written, and not hashed")
         self.workers.run(FILE)
         self.assertFalse(body.paused)
         body.finish()
@@ -248,7 +252,7 @@ class PauseTests(UploadCase):
         body = FakeBody(b"x" * WAITING_ALONE, b"y" * WAITING_ALONE, complete=False, length=None)
         stored = self.upload(body)
         self.assertEqual((body.paused, body.pauses), (True, 1))
-        self.workers.run(FILE)
+        self.workers.run_all()
         self.assertFalse(body.paused)
         body.finish()
         self.assertEqual(self.wait(stored).size, 2 * WAITING_ALONE)
