@@ -220,10 +220,13 @@ class Blob:
             raise IllegalTransition(
                 self.id, "new" if current is None else current.title, target.title
             )
-        # A lone surrogate (an undecodable file name in a reason, say) has no UTF-8.
-        text = message[:MESSAGE_LENGTH].encode("utf-8", "replace").decode("utf-8")
+        text = message[:MESSAGE_LENGTH]
+        if not text.isascii():
+            # A lone surrogate (an undecodable file name in a reason, say) has no UTF-8.
+            text = text.encode("utf-8", "replace").decode("utf-8")
         self.log.append(Transition(target, text, now))
-        del self.log[:-LOG_LENGTH]
+        if len(self.log) > LOG_LENGTH:
+            del self.log[:-LOG_LENGTH]
 
 
 def _with_origin(message: str, origin: str) -> str:

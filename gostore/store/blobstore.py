@@ -51,7 +51,7 @@ from gostore.store.interface import (
 from gostore.store.openfiles import OpenFiles
 from gostore.store.reading import Reader
 from gostore.store.recording import Recording
-from gostore.store.upload import Received, Upload
+from gostore.store.upload import Received, Upload, is_whole, take_whole
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change, Commit
 from gostore.volume.directory import OutcomeUnknown
@@ -367,11 +367,15 @@ class BlobStore:
         else:
             blob.update(now, body.origin)
         blob.start_writing(now)
-        upload = Upload(self._volume, self._workers, self._clock, blob, ticket)
+        upload = None
         self._workers.ongoing.begin()  # until `_written`
         received: Received | Deferred[Received]
         try:
-            received = upload.receive(body, details)
+            if is_whole(body):
+                received = take_whole(body, details)
+            else:
+                upload = Upload(self._volume, self._workers, self._clock, blob, ticket)
+                received = upload.receive(body, details)
         except Exception:
             received = fail()
 
@@ -382,7 +386,7 @@ class BlobStore:
         stored = (
             commit(received) if isinstance(received, Received) else received.addCallback(commit)
         )
-        return stored.addBoth(self._written, upload, ticket)
+        return stored.addBoth(self._written, blob.id, ticket, upload)
 
     def _commit(
         self,
@@ -431,12 +435,13 @@ class BlobStore:
             last = (found.blob if isinstance(found, Damage) else found).modified
         return time_after(self._volume.now(), last)
 
-    def _written(self, result: T, upload: Upload, ticket: Ticket) -> T:
+    def _written(self, result: T, blob_id: int, ticket: Ticket, upload: Upload | None) -> T:
         """Let go of what the write took; the collector removes what a failed upload left."""
         ticket.release()
         if isinstance(result, Failure):
-            blob_id = upload.blob.id
             self.index.unclaim(blob_id)
-            dropped = self._workers.ongoing.watch(upload.drop(as_store_error(result.value)))
+            error = as_store_error(result.value)
+            dropped = succeed(None) if upload is None else upload.drop(error)
+            self._workers.ongoing.watch(dropped)
             dropped.addBoth(lambda _: self.garbage.add_stage(blob_id))
         return self._workers.ongoing.end(result)

@@ -56,6 +56,44 @@ class Received:
         return len(self.data) if isinstance(self.data, bytes) else 0
 
 
+class _Whole:
+    """Takes a body that is here, piece by piece."""
+
+    __slots__ = ("pieces", "reason")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.reason: str | None = None
+
+    def received(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
+        """All bytes were here. A body of announced length has no trailer."""
+
+    def failed(self, reason: str) -> None:
+        self.reason = reason
+
+
+def is_whole(body: Body) -> bool:
+    """Whether a body is here as a whole, small, and of announced length: most small ones are."""
+    return body.complete and body.length is not None and body.length <= SMALL_BLOB
+
+
+def take_whole(body: Body, details: Details) -> Received:
+    """Take a body that `is_whole`, in one step; raises what `Upload.receive` fails with."""
+    sink = _Whole()
+    body.deliver(sink)
+    if sink.reason is not None:
+        raise BodyFailed(sink.reason)
+    data = sink.pieces[0] if len(sink.pieces) == 1 else b"".join(sink.pieces)
+    sha256 = hashlib.sha256(data).digest()
+    for name, expected in details.digests.items():
+        if expected != (sha256 if name == "sha256" else hashlib.new(name, data).digest()):
+            raise DigestMismatch(name)
+    return Received(data, len(data), sha256)
+
+
 class Upload:
     """Receives the body of one new blob: into memory if it is small and here soon, else a stage."""
 

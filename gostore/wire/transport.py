@@ -97,12 +97,14 @@ class EagerServer(tcp.Server):
     def write(self, data: bytes) -> None:
         """Send what the socket takes. The rest waits for it, as ever."""
         if self._nothing_waits():
-            sent = self.writeSomeData(data)
-            # A broken connection is left for the reactor to find, where it can be reported.
-            if isinstance(sent, int) and sent:
-                data = data[sent:]
-                if not data:
-                    return
+            # Twisted's writeSomeData() makes a view of the bytes first.
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0  # full; or broken, which is for the reactor to find, and to report
+            if sent == len(data):
+                return
+            data = data[sent:]
         super().write(data)
 
     def send_file(self, fd: int, offset: int, length: int) -> int:
