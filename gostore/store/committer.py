@@ -29,8 +29,8 @@ T = TypeVar("T")
 #: Seconds without a commit after which the applier makes the files of small changes.
 REST = 0.015
 
-#: Under load it begins after so many times that, and goes on with what has waited twice as long.
-_PATIENCE = 20
+#: Under load it looks after so many times that what has waited too long: for a second at most.
+_PATIENCE = 15
 
 #: How many changes are made durable together.  With more, each of them waits longer than the
 #: sharing saves.
@@ -178,7 +178,7 @@ class Committer:
             return
         self._looks += 1
         if self._looks % _PATIENCE == 0:
-            self._volume.backlog.mark_overdue()
+            self._volume.backlog.look()
         if not self._flushing:
             self._look_later()
 

@@ -5,6 +5,7 @@ format.py has the rules (J1 to J7) that the code here keeps.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -16,6 +17,10 @@ from gostore.volume.directory import Directory, OutcomeUnknown
 from gostore.volume.journal.format import Entry
 from gostore.volume.journal.journal import Journal, NothingWritten
 from gostore.volume.trash import Trash
+
+#: What has waited for so many looks is made into files, also under load. At one look more commits
+#: wait for it.
+LOOKS = 4
 
 log = Logger()
 
@@ -32,9 +37,8 @@ class Backlog:
         self._journaled = journaled
         self.journal = Journal(directory.disk, -1)
         self.applier = Applier(directory, trash)
-        #: Changes of the batches up to this one have waited long enough for the applier.
-        self._overdue = 0
-        self._waiting_since = 0
+        #: What was the newest batch at each of the last looks, the oldest first.
+        self._waiting = deque([0] * (LOOKS + 1), LOOKS + 1)
 
     def check_journal(self) -> None:
         """Raise ReadOnly if somebody has removed the journal: no start would find what it holds."""
@@ -69,6 +73,10 @@ class Backlog:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Append a batch to the journal; raises OutcomeUnknown or NothingWritten."""
+        if self.applier.applied < self._waiting[0] and self.applier.obstacle is None:
+            # The applier is behind, however long it has had: let it catch up.
+            with suppress(NothingWritten, OutcomeUnknown):  # noted, or logged
+                self.drain(self._waiting[0])
         if not self.journal.fits(entries):
             if not self.journal.may_turn:
                 self.drain(self.journal.turns_at)
@@ -114,11 +122,11 @@ class Backlog:
     @property
     def _due(self) -> int:
         """The number of the batch up to which changes may not wait any longer."""
-        return max(self._overdue, self.journal.turns_at if self.journal.is_half_full else 0)
+        return max(self._waiting[1], self.journal.turns_at if self.journal.is_half_full else 0)
 
-    def mark_overdue(self) -> None:
-        """Say that what was waiting at the last call of this has waited long enough."""
-        self._overdue, self._waiting_since = self._waiting_since, self.journal.written
+    def look(self) -> None:
+        """See what waits for the applier: what has been seen `LOOKS` times may wait no longer."""
+        self._waiting.append(self.journal.written)
 
     def checkpoint(self) -> None:
         """Flush what the journal made durable to its own files; raises OutcomeUnknown.

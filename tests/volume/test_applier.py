@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from gostore.blob import State
 from gostore.errors import NoSpace, ReadOnly, StoreError
+from gostore.volume.backlog import LOOKS
 from gostore.volume.changes import Change, Commit, Delete, Sync
 from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE
@@ -125,17 +126,27 @@ class ApplierTests(VolumeCase):
         self.assertEqual(backlog.journal.synced, backlog.journal.written)
 
     def test_overdue(self) -> None:
-        """What has waited for two looks may wait no longer; what is newer may."""
+        """What has been seen often enough may wait no longer; what is newer may."""
         backlog = self.volume.backlog
         self.write(self.change(1, "a"))
-        backlog.mark_overdue()
-        self.assertFalse(backlog.is_apply_due)
+        backlog.look()
         self.write(self.change(2, "b"))
-        backlog.mark_overdue()
+        for _ in range(LOOKS - 1):
+            self.assertFalse(backlog.is_apply_due)
+            backlog.look()
         self.assertTrue(backlog.is_apply_due)
         backlog.apply_due()
         self.assertEqual(self.directories(), ["1"])
         self.assertFalse(backlog.is_apply_due)
+
+    def test_far_behind(self) -> None:
+        """Commits wait for an applier that has been behind for too long."""
+        self.write(self.change(1, "a"))
+        for _ in range(LOOKS + 1):
+            self.assertEqual(self.directories(), [])
+            self.volume.backlog.look()
+        self.write(self.change(2, "b"))
+        self.assertEqual(self.directories(), ["1"])
 
     def test_room(self) -> None:
         """What has no files yet takes its room already, in whole blocks."""
