@@ -190,6 +190,17 @@ TRICKS = (
         (("volume.backlog", "self._journaled = journaled", "self._journaled = False"),),
     ),
     Trick(
+        "Those who were answered together share the next flush",
+        POST.name,
+        (
+            (
+                "store.committer",
+                "if seen < len(self._ready) < self._expected and turns:",
+                "if False:",
+            ),
+        ),
+    ),
+    Trick(
         "A large body is hashed by one thread and written by another",
         "PUT large",
         (("store.upload", "if sum(map(len, pieces)) < _MUCH:", "if True:"),),
@@ -200,7 +211,7 @@ TRICKS = (
         (
             (
                 "store.committer",
-                "self._flushing = True\n                self._clock.callLater(0, self._flush)",
+                "self._flushing = True\n                self._clock.callLater(0, self._gather, 0)",
                 "self._flushing = True\n                self._flush()",
             ),
         ),

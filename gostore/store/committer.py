@@ -37,6 +37,10 @@ _PATIENCE = 15
 BATCH = 64
 
 
+#: For how many turns of the reactor a batch waits, at most, for more changes.
+TURNS = 4
+
+
 @define(eq=False)
 class _Turn:
     location: str
@@ -59,6 +63,8 @@ class Committer:
         self.measured = Commits()
         self._first = self._flushed_from = 0.0
         self._flushing = False
+        #: How many changes the last batch had.
+        self._expected = 0
         self._checkpointing = False
         self._applying = False
         #: How many batches there were, and how many when the timer was set; -1: it is not.
@@ -115,9 +121,8 @@ class Committer:
                 self._first = self._clock.seconds()
             self._ready.append((turn, change))
             if not self._flushing:
-                # Not at once: requests that the reactor has just read shall share the flush.
                 self._flushing = True
-                self._clock.callLater(0, self._flush)
+                self._clock.callLater(0, self._gather, 0)
             return
         del self._waiting[location]
 
@@ -125,7 +130,19 @@ class Committer:
         turn.done.callback(result)
         self._enter(turn.location)
 
+    def _gather(self, seen: int, turns: int = TURNS) -> None:
+        """Flush, unless more changes are about to come: they shall share the flush.
+
+        Those who were answered together ask again together. So as long as each turn of the reactor
+        brings another change, wait some turns for as many as the last batch had.
+        """
+        if seen < len(self._ready) < self._expected and turns:
+            self._clock.callLater(0, self._gather, len(self._ready), turns - 1)
+        else:
+            self._flush()
+
     def _flush(self) -> None:
+        self._expected = min(len(self._ready), BATCH)
         batch, self._ready = self._ready[:BATCH], self._ready[BATCH:]
         self._flushed_from = self._clock.seconds()
         self.measured.sizes.add(len(batch))
@@ -159,7 +176,7 @@ class Committer:
         self._flushes += 1
         self._flushing = bool(self._ready)
         if self._ready:
-            self._flush()
+            self._clock.callLater(0, self._gather, 0)
         self._look_later()
 
     # -- the files behind ---------------------------------------------------------------------

@@ -101,12 +101,12 @@ class SimulatedWorkers(ManualWorkers):
         self._looks += 1
         return 60.0 * self._looks
 
-    def callLater(self, seconds: float, function: Callable[[], None]) -> None:
+    def callLater(self, seconds: float, function: Callable[..., None], *arguments: object) -> None:
         """As the store's clock: call it now, or when the seconds are over."""
         if self.late and seconds:
             self.waiting.append(function)
         else:
-            function()
+            function(*arguments)
 
     def stop(self) -> None:
         """Run what is left, as threads do before they end."""

@@ -9,6 +9,7 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -52,11 +53,11 @@ class PromptClock:
         """The time, which stands still until a test moves it."""
         return self.time
 
-    def callLater(self, seconds: float, function: Callable[..., Any]) -> None:
+    def callLater(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
         if self.keeps(seconds):
-            self.kept.append((function, seconds))
+            self.kept.append((partial(function, *arguments), seconds))
         else:
-            function()
+            function(*arguments)
 
 
 class Draws(random.Random):

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from gostore import statefile
 from gostore.blob import LOCATION_BYTES, MAX_ID, MESSAGE_LENGTH, Blob
 from gostore.errors import NoSpace, ReadOnly
-from gostore.store.committer import BATCH, Committer
+from gostore.store.committer import BATCH, TURNS, Committer
 from gostore.store.interface import MAX_METADATA, SMALL_BLOB, Details
 from gostore.text import LAST_TIME
 from gostore.volume.changes import Change, Discard
@@ -97,6 +97,41 @@ class CommitterTests(StoreCase):
         self.assertEqual(self.sizes(), [2])
         self.workers.run(COMMIT)
         self.assertEqual(self.sizes(), [2])
+
+    def test_gathered(self) -> None:
+        """A flush waits for as many changes as the last had, while each turn brings some."""
+        self.timer.keeps = lambda seconds: not seconds
+
+        def turn(*locations: str) -> list[int]:
+            """A turn of the reactor; return the sizes of the flushes that wait after it."""
+            for location in locations:
+                self.change(location)
+            due, self.timer.kept = self.timer.kept, []
+            for function, _ in due:
+                function()
+            return self.sizes()
+
+        for location in ("a", "b", "c"):
+            self.change(location)
+        self.assertEqual(turn(), [3], "nobody was answered before, so nobody is waited for")
+        self.workers.run(COMMIT)
+        self.assertEqual(turn("a"), [], "of the three who were answered one has come again")
+        self.assertEqual(turn("b"), [], "and another")
+        self.assertEqual(turn("c"), [3])
+        self.workers.run(COMMIT)
+        self.assertEqual(turn("a"), [])
+        self.assertEqual(turn(), [1], "the others do not come")
+        self.workers.run(COMMIT)
+        self.assertEqual(turn("a"), [1])
+        waiting = [f"{number}" for number in range(BATCH)]
+        for location in waiting:
+            self.change(location)
+        self.workers.run(COMMIT)
+        self.assertEqual(turn(), [BATCH])
+        self.workers.run(COMMIT)
+        for location in waiting[:TURNS]:
+            self.assertEqual(turn(location), [])
+        self.assertEqual(turn("last"), [TURNS + 1], "however many may still come")
 
     def test_refused(self) -> None:
         """Who is refused in its turn costs no flush, and the next has its turn at once."""
