@@ -11,6 +11,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+MANUAL = "docs/gostore.1"
 
 
 def files_in(folder: str) -> list[str]:
@@ -53,6 +54,8 @@ setup(
     # Below the prefix of the installation, for people.
     data_files=[
         ("share/gostore", ["tap.conf"]),
+        # The image is built without the documents.
+        *([("share/man/man1", [MANUAL])] if (HERE / MANUAL).exists() else []),
         ("share/gostore/examples", files_in("examples")),
         ("share/gostore/examples/prometheus", files_in("examples/prometheus")),
         ("share/gostore/examples/proxies", files_in("examples/proxies")),

@@ -1,10 +1,11 @@
-"""The command line of ``gostore``: check a data directory, look into it, try the disk under it.
+"""The command line of ``gostore``: commands for a data directory, and those that ask a daemon.
 
-Each command is a module here with ``add_arguments(parser)`` and ``run(parsed)``, which returns the
-exit status. ``gostore`` imports only the one it is told to run.
+Each command for a directory is a module here with ``add_arguments(parser)`` and ``run(parsed)``,
+which returns the exit status. ``gostore`` imports only the one it is told to run. The commands that
+ask a daemon are the client's, in client/cli/, and need its libraries.
 
-The exit status is 0 if all is well, 1 if something is damaged or lost, 2 if it cannot be done, and
-141 if nobody reads the output.
+The exit status of a command for a directory is 0 if all is well, 1 if something is damaged or lost,
+2 if it cannot be done. The client has more (docs/client.md). 141: nobody reads the output.
 """
 
 from __future__ import annotations
@@ -29,7 +30,27 @@ COMMANDS = {
     "check-config": "say whether a configuration file would be accepted",
     "access": "edit and try out an access file: users, tokens, grants, quotas",
     "selftest": "kill -9 a daemon of its own on a disk, fill that, see that nothing is lost",
+    "completion": "print what a shell needs to complete these commands",
 }
+
+#: The commands that ask a daemon, as client/cli/ has them.
+ASKING = {
+    "put": "store files, or all of a directory, at a daemon",
+    "get": "fetch a blob, or all below a prefix",
+    "cat": "write blobs to stdout",
+    "ls": "list blobs",
+    "stat": "say what is known of a blob",
+    "rm": "delete blobs",
+    "sync": "make a prefix what a directory is, or the other way round",
+    "verify": "read blobs and compare them with their digests",
+    "open": "show a blob, or the list, in the browser",
+}
+
+#: In the environment when a shell asks what fits, as click's scripts for the shells have it.
+COMPLETES = "_GOSTORE_COMPLETE"
+
+#: What to install for them.
+_CLIENT = "pip install 'gostore[client]'"
 
 #: A shell's status for a program that SIGPIPE has ended.
 UNREAD = 128 + signal.SIGPIPE
@@ -58,7 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parsed, unknown = make_parser(arguments).parse_known_args(arguments)
+    try:
+        if COMPLETES in os.environ:
+            return _complete()
+        if _chosen(arguments) in ASKING:
+            program = import_module("gostore.client.cli.program")
+            asked: int = program.run(arguments)
+            return asked
+        parser = make_parser(arguments)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("gostore"):
+            raise
+        text = f"gostore {_chosen(arguments) or ''} needs {error.name}: {_CLIENT}"
+        print(f"gostore: {text}", file=sys.stderr)
+        return CANNOT
+    parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         # argparse would show the usage of gostore, not of the command.
         parsed.command.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -66,23 +101,48 @@ def _run(arguments: Sequence[str]) -> int:
     return status
 
 
+def _complete() -> int:
+    """Tell a shell what fits, of all commands and their options."""
+    completion = import_module("gostore.commands.completion")
+    found = {name: parser_of(name) for name in COMMANDS}
+    status: int = completion.answer(found)
+    return status
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Describe one of the commands for a directory."""
+    parser = argparse.ArgumentParser(prog=f"gostore {name}")
+    import_module(f"gostore.commands.{name.replace('-', '_')}").add_arguments(parser)
+    return parser
+
+
+def _chosen(arguments: Sequence[str]) -> str | None:
+    """The name of the command; no option before it takes a value."""
+    return next((each for each in arguments if not each.startswith("-")), None)
+
+
 def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Describe the command line, in full only for the command that the arguments name."""
     parser = argparse.ArgumentParser(
         prog="gostore",
-        description="Tools for the directories that twistd gostore serves, and its access file.",
-        epilog="Exit status: 0 all is well, 1 something is damaged or lost, 2 it cannot be done.",
+        description="Tools for the directories that twistd gostore serves, and clients of it.",
+        epilog=(
+            "Exit status: 0 all is well, 1 something is damaged or lost, 2 it cannot be done."
+            f" The commands from put on ask a daemon, have more, and need {_CLIENT}."
+        ),
     )
     parser.add_argument("--version", action="version", version=f"gostore {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    # No option before the command takes a value.
-    chosen = next((each for each in arguments if not each.startswith("-")), None)
+    chosen = _chosen(arguments)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if name == chosen:
             module = import_module(f"gostore.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run, command=command)
+    for name, text in ASKING.items():
+        # Only to be listed.
+        commands.add_parser(name, help=text)
     return parser
 
 
