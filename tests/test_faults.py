@@ -12,7 +12,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.daemon import SOAK
-from tests.faults.deeds import BEHIND, DEEDS, MODES, REQUESTS, Deed
+from tests.faults.deeds import BEHIND, DEEDS, MODES, OVER, REQUESTS, Deed
 from tests.faults.mutants import MUTANTS
 from tests.faults.trials import Figures, PowerCuts, Trials, scratch
 from tests.simulation.mutants import Mutant
@@ -76,7 +76,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_power_cuts(self) -> None:
         """A request, and then a power cut, which takes what a failed flush was to write."""
-        self.play(PowerCuts, (*REQUESTS, *BEHIND))
+        self.play(PowerCuts, (*REQUESTS, *BEHIND, *OVER))
 
     def test_start_and_stop(self) -> None:
         """A start after a crash, and in a new directory; a stop."""

@@ -10,11 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
-from tests.simulation import behind, records, trials, unflushed
+from tests.simulation import behind, expiring, records, trials, unflushed
 from tests.simulation.behind_mutants import BEHIND_MUTANTS
+from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
 from tests.simulation.explorer import Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
 from tests.simulation.world import Violation
+
+MUTANTS = (*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS)
 
 
 class CrashTests(SynchronousTestCase):
@@ -61,6 +64,18 @@ class CrashTests(SynchronousTestCase):
     def test_failing_syncs(self) -> None:
         """What was answered before a sync failed survives, and nothing is committed after it."""
         self.explore(trials.failing_syncs, 288)
+
+    def test_expiring(self) -> None:
+        """What has expired and was deleted is gone for good, and nothing else is."""
+        self.explore(expiring.expiring, 61)
+
+    def test_expiring_on_a_full_disk(self) -> None:
+        """Also where there is no room for a tombstone."""
+        self.explore(expiring.expiring_on_a_full_disk, 101)
+
+    def test_expiring_beside(self) -> None:
+        """Also while requests come for its location."""
+        self.explore(expiring.expiring_beside, 50)
 
     def test_recorded(self) -> None:
         """A record cache from an earlier life brings nothing back, and hides nothing."""
@@ -189,6 +204,14 @@ class JournalTests(SynchronousTestCase):
         """A read finds the bytes at each call by which they get files."""
         self.explore(behind.read_meanwhile, 7)
 
+    def test_expiring(self) -> None:
+        """What has expired is deleted by the journal, and stays so; it may never have had files."""
+        self.explore(expiring.expiring, 101)
+
+    def test_expiring_beside(self) -> None:
+        """Requests come for its location meanwhile."""
+        self.explore(expiring.expiring_beside, 50, 5)
+
     def test_overtaken_reads(self) -> None:
         """A read that is overtaken at any of its calls gets one version, or is told of another."""
         self.explore(behind.overtaken_reads, 13)
@@ -209,11 +232,11 @@ class MutantTests(SynchronousTestCase):
 
     def test_apply(self) -> None:
         """Every mutant can be made."""
-        for mutant in (*ALL_MUTANTS, *BEHIND_MUTANTS):
+        for mutant in MUTANTS:
             mutant.load()
 
 
-@pytest.mark.parametrize("mutant", (*ALL_MUTANTS, *BEHIND_MUTANTS), ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_caught(mutant: Mutant) -> None:
     """The trials can fail: the store with any one thing taken away violates its promise."""
     if mutant.is_long and not SOAK:

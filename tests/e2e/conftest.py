@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import define
 
+from tests.e2e import shims
 from tests.e2e.daemon import Daemon
 
 Make = Callable[..., Daemon]
+
+
+@define(eq=False)
+class Clock:
+    """The wall clock of the daemons that are started with its `environment`."""
+
+    offset: Path
+    environment: dict[str, str]
+    ahead: int = 0
+
+    def jump(self, seconds: int) -> None:
+        """Set it back or forth."""
+        self.ahead += seconds
+        with self.offset.open("r+b") as file:
+            file.write(struct.pack("=q", self.ahead))
 
 
 @pytest.fixture
@@ -51,3 +69,12 @@ def daemon(lasting: Daemon) -> Iterator[Daemon]:
         lasting.close()
         shutil.rmtree(lasting.directory)
         raise
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    """A clock that is right, so far."""
+    offset = tmp_path / "offset"
+    offset.write_bytes(bytes(8))
+    shim = shims.build("clockshim", tmp_path)
+    return Clock(offset, {"LD_PRELOAD": str(shim), "CLOCKSHIM_OFFSET": str(offset)})

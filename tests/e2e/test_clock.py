@@ -5,43 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import struct
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
-import pytest
-from attrs import define
-
-from tests.e2e import shims
-from tests.e2e.conftest import Make
+from tests.e2e.conftest import Clock, Make
 from tests.e2e.daemon import PATIENCE, Daemon, ask, eventually
 
 YEAR = 365 * 24 * 3600
-
-
-@define(eq=False)
-class Clock:
-    """The wall clock of the daemons that are started with its `environment`."""
-
-    offset: Path
-    environment: dict[str, str]
-    ahead: int = 0
-
-    def jump(self, seconds: int) -> None:
-        """Set it back or forth."""
-        self.ahead += seconds
-        with self.offset.open("r+b") as file:
-            file.write(struct.pack("=q", self.ahead))
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    """A clock that is right, so far."""
-    offset = tmp_path / "offset"
-    offset.write_bytes(bytes(8))
-    shim = shims.build("clockshim", tmp_path)
-    return Clock(offset, {"LD_PRELOAD": str(shim), "CLOCKSHIM_OFFSET": str(offset)})
 
 
 def begin(daemon: Daemon, text: bytes) -> socket.socket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 
-from tests.faults.deeds import BEHIND, DEEDS, MODES, REQUESTS
+from tests.faults.deeds import BEHIND, DEEDS, MODES, OVER, REQUESTS
 from tests.faults.mutants import MUTANTS
 from tests.faults.trials import Figures, PowerCuts, Trials, scratch
 from tests.simulation.mutants import try_all
@@ -18,7 +18,7 @@ def main() -> int:
     total = Figures()
     for kind, deed, mode in (
         *itertools.product([Trials], DEEDS, MODES),
-        *itertools.product([PowerCuts], (*REQUESTS, *BEHIND), MODES),
+        *itertools.product([PowerCuts], (*REQUESTS, *BEHIND, *OVER), MODES),
     ):
         begun = time.monotonic()
         violations = []

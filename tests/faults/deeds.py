@@ -19,6 +19,7 @@ from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import UnsyncedDisk
 from tests.simulation.world import (
+    BRIEF,
     DELETE,
     GENUINE,
     LARGE,
@@ -283,6 +284,16 @@ def _litter(life: Life) -> None:
     life.abandon("d")
 
 
+def _outlive(life: Life) -> None:
+    """Let blobs be over: with an elder that is not marked yet, without, and without files."""
+    _warm(life)
+    life.request(POST, "d", BRIEF)
+    life.request(PUT, "a", BRIEF)
+    life.workers.lazy = True
+    life.request(PUT, "b", BRIEF)
+    life.pass_time()
+
+
 def _leave_behind(life: Life) -> None:
     """Let there be no files yet of what is new, replaced, deleted with and without an elder."""
     _warm(life)
@@ -328,9 +339,13 @@ BEHIND = (
     Deed("GET of what has no files", lambda life: life.look("d"), _leave_behind),
 )
 
+#: What is done with blobs that have expired.
+OVER = (Deed("collection of what is over", _hurry(Life.collect), _outlive),)
+
 DEEDS = (
     *REQUESTS,
     *BEHIND,
+    *OVER,
     Deed("DELETE of what is damaged", _requesting(DELETE, "a"), _damage),
     Deed("PUT over what is damaged", _requesting(PUT, "a"), _damage),
     Deed("collection", Life.collect, _litter),

@@ -257,6 +257,12 @@ class Trials:
         for each in done:
             if life.volume.broken or (fault is not None and fault.done):
                 allowed[each.location].add(each.value)
+        if life.ahead:
+            for location in allowed:
+                # A restart sets the clock back; what is not deleted by then is there again.
+                standing = life.store.index.standing(location)
+                if getattr(standing, "expires", None) is not None:
+                    allowed[location].add(standing.sha256)
         return calls, done, expected, allowed
 
     def _check_next(self, life: Life) -> Value:

@@ -11,6 +11,8 @@ from twisted.logger import globalLogBeginner
 from gostore.volume.changes import Sync
 from tests.simulation.behind import BEHIND_TRIALS
 from tests.simulation.behind_mutants import BEHIND_MUTANTS
+from tests.simulation.expiring import EXPIRING_TRIALS
+from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.records import RECORD_TRIALS
@@ -44,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: list[tuple[Sync, Sync | None, Trial]] = [
         *((Sync.FILES, None, trial) for trial in (*TRIALS, *SOAK_TRIALS)),
         *((Sync.JOURNAL, None, trial) for trial in (*TRIALS, *JOURNAL_TRIALS, *BEHIND_TRIALS)),
-        *((sync, None, trial) for sync in (Sync.FILES, Sync.JOURNAL) for trial in RECORD_TRIALS),
+        *(
+            (sync, None, trial)
+            for sync in (Sync.FILES, Sync.JOURNAL)
+            for trial in (*EXPIRING_TRIALS, *RECORD_TRIALS)
+        ),
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
         (Sync.NONE, None, unflushed),
     ]
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     wrong = _explore(runs, options)
     if not options.no_mutants:
-        wrong += try_all((*ALL_MUTANTS, *BEHIND_MUTANTS))
+        wrong += try_all((*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS))
     return 1 if wrong else 0
 
 

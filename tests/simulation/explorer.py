@@ -47,6 +47,8 @@ DAMAGE = ("damage", "")
 COLLECT = ("collect", "")
 #: What was to be done soon is done, if that is late; see `SimulatedWorkers`.
 WAIT = ("wait", "")
+#: What expires is over.
+PASS = ("pass", "")
 #: The files are made of all that has been answered, if the applier is lazy.
 APPLY = ("apply", "")
 #: From here on the disk has no room, or has some again.
@@ -547,9 +549,12 @@ class Explorer:
             before = world.values()
             world.stop()
             if not world.disk.is_full:  # else the journal keeps what finds no room
-                self._check_stopped(world.disk, before)
+                self._check_stopped(world.disk, before, world.ahead)
             sync = {"restart": world.sync, "files": Sync.FILES, "journal": Sync.JOURNAL}[step[0]]
-            world = self._world(world.disk, crashes, on, world, sync=sync).start()
+            ahead = world.ahead
+            world = self._world(world.disk, crashes, on, world, sync=sync)
+            world.ahead = ahead
+            world.start()
             if world.values() != before:
                 raise Violation(f"a restart changed {before} to {world.values()}")
         elif step == COLLECT:
@@ -558,6 +563,8 @@ class Explorer:
             world.wait()
         elif step == DAMAGE:
             world.damage("a")
+        elif step == PASS:
+            world.pass_time()
         elif step == APPLY:
             world.apply()
         elif step in (FULL, ROOM):
@@ -580,13 +587,14 @@ class Explorer:
                 raise Violation(f"{step} got {operation.error!r}")
         return world
 
-    def _check_stopped(self, disk: SimulatedDisk, values: Mapping[str, Value]) -> None:
+    def _check_stopped(self, disk: SimulatedDisk, values: Mapping[str, Value], ahead: int) -> None:
         """What a stop leaves is all in files of its own, for a server that knows no journal."""
         last = disk.cut(partial(_least, disk))
         for name in NAMES:
             if name in last.names:
                 last.lose_file(name)
         world = World(last, self.modules, sync=Sync.FILES)
+        world.ahead = ahead
         self._start(world, shown(last.tree))
         if (found := world.values()) != values:
             left = {location: _word(value) for location, value in found.items()}

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 import gostore.store.blobstore
 import gostore.volume.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
-from gostore.store.interface import Details
+from gostore.store.interface import Details, Lifetime
 from gostore.volume.changes import Sync
 from tests.simulation.disk import WRITES, SimulatedDisk
 from tests.store.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
@@ -37,6 +37,9 @@ LARGE = (1024 * 1024 + 24, True)
 #: More than a block of the journal.
 BLOCKS = (6000, True)
 
+#: A blob that expires; see `World.pass_time`.
+BRIEF = (24, True, 60)
+
 #: So small that the files of the journal take turns every few changes.
 JOURNAL_SIZE = 16 * 1024
 
@@ -53,7 +56,8 @@ REFUSALS = (AlreadyExists, NotFound, NoIds, NoSpace, ReadOnly)
 #: The jobs that make files of what the journal holds, behind the answers.
 APPLYING = ("apply", "apply_due")
 
-#: The wall clock stands still, so that the same deeds leave the same bytes on the disk.
+#: The wall clock stands still, so that the same deeds leave the same bytes on the disk. It goes on
+#: only when a script says so, and a crash sets it back to here.
 NOW = 1_800_000_000 * 1_000_000_000
 
 
@@ -179,6 +183,8 @@ class World:
         self.lazy = False
         self.store: Any = None
         self.volume: Any = None
+        #: How far the wall clock has gone on, in nanoseconds.
+        self.ahead = 0
         #: What a damaged location had, which the journal may have, too.
         self._healthy: dict[str, Value] = {}
         self._wrong: Failure | None = None
@@ -212,7 +218,7 @@ class World:
         self.volume = self.modules.volume.Volume(
             self.path,
             disk=self.disk,
-            now=lambda: NOW,
+            now=lambda: NOW + self.ahead,
             sync=self.sync,
             journal_size=self._journal_size,
         )
@@ -238,22 +244,23 @@ class World:
 
     # -- requests -----------------------------------------------------------------------------
 
-    def begin(self, verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Operation:
+    def begin(self, verb: str, location: str, shape: tuple[int, ...] = SMALL) -> Operation:
         """Let a request arrive, as far as it goes without a worker."""
         if verb == DELETE:
             operation = Operation(verb, location, None, None)
             self.operations.append(operation)
             self._watch(operation, self.store.delete(location))
             return operation
-        size, whole = shape
+        size, whole, *lifetime = shape
         data = f"{len(self.operations)} {verb} {location} ".encode().ljust(size, b".")
         here = data if whole else data[: size // 2]
-        body = FakeBody(here, complete=whole, length=size)
+        body = FakeBody(here, complete=bool(whole), length=size)
         value = hashlib.sha256(data).digest()
         operation = Operation(verb, location, value, body, data[len(here) :])
         self.operations.append(operation)
         ask = {POST: self.store.create, PUT: self.store.replace, PUT_ANEW: self.store.put}[verb]
-        self._watch(operation, ask(location, body, Details()))
+        details = Details(lifetime=Lifetime(*lifetime) if lifetime else None)
+        self._watch(operation, ask(location, body, details))
         return operation
 
     def finish(self, operation: Operation) -> None:
@@ -262,7 +269,7 @@ class World:
             operation.body.finish(operation.rest)
             operation.rest = b""
 
-    def request(self, verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Operation:
+    def request(self, verb: str, location: str, shape: tuple[int, ...] = SMALL) -> Operation:
         """A request from its begin to its answer, and all that it brings."""
         operation = self.begin(verb, location, shape)
         self.finish(operation)
@@ -327,6 +334,10 @@ class World:
         for function in waiting:
             function()
         self.drain()
+
+    def pass_time(self) -> None:
+        """Let all be over that expires."""
+        self.ahead += 2 * BRIEF[2] * 1_000_000_000
 
     def damage(self, location: str) -> None:
         """Let the blob of a location lose bytes, and find that out."""
@@ -400,9 +411,15 @@ class World:
         """What each location may have after a crash now.
 
         What a GET shows, for then it is durable; or what a request would leave that has no answer,
-        or none that says what became of it.
+        or none that says what became of it. A crash sets the clock back: what is over and not
+        deleted yet may be there again, and nothing else.
         """
         allowed = {location: {self.value(location)} for location in LOCATIONS}
+        if self.ahead:
+            for location in LOCATIONS:
+                standing = self.store.index.standing(location)
+                if getattr(standing, "expires", None) is not None:
+                    allowed[location].add(standing.sha256)
         for location, healthy in self._healthy.items():
             if allowed[location] == {DAMAGED}:
                 allowed[location].add(healthy)

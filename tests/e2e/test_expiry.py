@@ -1,0 +1,202 @@
+"""Blobs that expire, in a daemon: gone at once, then from the disk, and never back."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import threading
+import time
+from email.utils import parsedate_to_datetime
+
+from attrs import define
+
+from tests.e2e.conftest import Clock, Make
+from tests.e2e.daemon import SOAK, Daemon, ask, eventually
+from tests.e2e.storm import SIZES, WEIGHTS, Clients, body_of, value_of, verdicts
+
+HOUR = {"Expires-In": "1h"}
+LARGE = b"large" * 20_000
+
+#: How often the daemon is killed.
+LIVES = int(os.environ.get("GOSTORE_LIVES", "100" if SOAK else "4"))
+SEED = int(os.environ.get("GOSTORE_SEED", "20261130"))
+
+
+def test_every_path(make_daemon: Make, clock: Clock) -> None:
+    """When its second comes a blob is gone on every path, the collector has not come yet."""
+    daemon = make_daemon("--gc-interval", "3600", env=clock.environment).start()
+    for location, body in (("small", b"data"), ("large", LARGE), ("again", b"old")):
+        assert daemon.ask("POST", location, body, headers=HOUR).status == 204
+    assert daemon.ask("POST", "stays", b"data").status == 204
+    reader = daemon.connect()
+    for _ in range(5):  # from the disk, then from memory, then without a look at the fields
+        for location in ("small", "large"):
+            answer = ask(reader, "GET", f"/store/{location}")
+            assert answer.status == 200
+    left = parsedate_to_datetime(answer.headers["Expires-At"]) - parsedate_to_datetime(
+        answer.headers["Date"]
+    )
+    assert 3500 < left.total_seconds() <= 3601
+    etag = answer.headers["ETag"]
+    clock.jump(3590)
+    assert ask(reader, "GET", "/store/small").status == 200
+    clock.jump(15)
+    for location in ("small", "large"):
+        path = f"/store/{location}"
+        for _ in range(2):
+            assert ask(reader, "GET", path).status == 404
+        assert ask(reader, "HEAD", path).status == 404
+        for name in ("If-None-Match", "If-Match"):
+            assert ask(reader, "GET", path, headers={name: etag}).status == 404
+        assert ask(reader, "GET", path, headers={"Range": "bytes=0-1"}).status == 404
+        assert ask(reader, "DELETE", path).status == 404
+        assert ask(reader, "PUT", path, b"new").status == 404
+        assert ask(reader, "PUT", path, b"new", headers={"If-Match": etag}).status == 412
+    (entry,) = json.loads(ask(reader, "GET", "/store/").body)
+    assert entry["location"] == "stays"
+    assert daemon.ask("POST", "again", b"new").status == 204
+    assert daemon.ask("GET", "again").body == b"new"
+    daemon.kill()
+    daemon.start()
+    assert daemon.ask("GET", "again").body == b"new"
+    assert daemon.ask("GET", "small").status == 404
+    assert daemon.stop() == 0
+
+
+def test_collected(make_daemon: Make, clock: Clock) -> None:
+    """The collector leaves nothing of it, and counts it; the clock may then be set back."""
+    daemon = make_daemon("--gc-interval", "0.2", env=clock.environment).start()
+    for number in range(200):
+        assert daemon.ask("POST", f"it/{number}", b"data", headers=HOUR).status == 204
+    assert daemon.ask("POST", "later", b"data", headers={"Expires-In": "2h"}).status == 204
+    clock.jump(3600)
+    eventually(lambda: len(daemon.names()) == 1, "nothing but what is not due")
+    daemon.clean()
+    metrics = daemon.connect()
+    text = ask(metrics, "GET", "/metrics").body.decode()
+    metrics.close()
+    assert "gostore_expired_total 200.0" in text
+    daemon.kill()
+    clock.jump(-7200)
+    daemon.start()
+    assert daemon.ask("GET", "it/7").status == 404
+    assert daemon.ask("GET", "later").status == 200
+    assert daemon.stop() == 0
+
+
+def test_jump(make_daemon: Make, clock: Clock) -> None:
+    """76: a clock that is set forth by more than an hour expires nothing at once."""
+    daemon = make_daemon("--gc-interval", "0.2", env=clock.environment).start()
+    assert daemon.ask("POST", "it", b"data", headers=HOUR).status == 204
+    reader = daemon.connect()
+    assert ask(reader, "GET", "/store/it").status == 200
+    clock.jump(365 * 86_400)
+    daemon.wait_for("The clock was set forth by .* seconds; what expires by that waits")
+    for _ in range(3):
+        assert ask(reader, "GET", "/store/it").body == b"data"
+    assert len(json.loads(ask(reader, "GET", "/store/").body)) == 1
+    # What comes from now on goes by the new time.
+    assert daemon.ask("POST", "new", b"data", headers={"Expires-In": "1"}).status == 204
+    eventually(lambda: daemon.ask("GET", "new").status == 404, "it is over")
+    eventually(lambda: len(daemon.names()) == 1, "it is gone before the clock is set back")
+    clock.jump(-365 * 86_400)
+    assert ask(reader, "GET", "/store/it").body == b"data"
+    clock.jump(3600)
+    assert ask(reader, "GET", "/store/it").status == 404
+    eventually(lambda: not daemon.names(), "nothing is left")
+    assert daemon.stop() == 0
+
+
+@define
+class Brief:
+    """A blob that expires, as its client knows it."""
+
+    location: str
+    value: str
+    #: When it was asked for, and for how many seconds.
+    begun: float
+    seconds: int
+    #: When it is over, as its answer said; None if there was none.
+    expires: float | None = None
+
+    def check(self, connection: http.client.HTTPConnection) -> int:
+        """Read it: it is there until its time, whole, and not afterwards."""
+        before = time.time()
+        answer = ask(connection, "GET", f"/store/{self.location}")
+        after = time.time()
+        assert answer.status in (200, 404), answer
+        if answer.status == 200:
+            assert value_of(answer.body) == self.value
+            assert self.expires is None or before < self.expires, f"{self} is there still"
+        elif self.expires is not None:
+            assert after >= self.begun + self.seconds, f"{self} is gone"
+        return answer.status
+
+
+def test_kills(make_daemon: Make) -> None:
+    """Kills at random times: no blob is gone before its time, and none is there afterwards."""
+    chance = random.Random(SEED)
+    daemon = make_daemon("--gc-interval", "0.05", doomed=True)
+    clients = Clients(daemon, SEED)
+    made: list[Brief] = []
+    pause = threading.Event()
+    for life in range(LIVES):
+        daemon.start()
+        clients.settle()
+        reader = daemon.connect()
+        for each in made[-100:]:
+            each.check(reader)
+        reader.close()
+        clients.work()
+        end = time.monotonic() + chance.uniform(0.3, 1.5)
+        _make_brief(daemon, chance, life, made, end)
+        pause.wait(chance.uniform(0, 0.05))
+        daemon.kill()
+        clients.rest()
+    daemon.start()
+    clients.settle()
+    reader = daemon.connect()
+    eventually(
+        lambda: all(each.check(reader) == 404 for each in made if not _is_unknown(each, reader)),
+        "all are over",
+    )
+    reader.close()
+    daemon.clean()
+    eventually(lambda: not _left(daemon), "all have left the disk")
+    assert sum(each.expires is not None for each in made) > 5 * LIVES
+    wrong = verdicts(clients.told)
+    assert not wrong, wrong
+
+
+def _left(daemon: Daemon) -> int:
+    """How many of the blobs that expire are still on the disk."""
+    return sum(record.location.startswith("brief/") for record in daemon.records().values())
+
+
+def _is_unknown(brief: Brief, reader: http.client.HTTPConnection) -> bool:
+    """Whether nobody knows when it is over: it was killed before its answer."""
+    return brief.expires is None and brief.check(reader) == 200
+
+
+def _make_brief(
+    daemon: Daemon, chance: random.Random, life: int, made: list[Brief], end: float
+) -> None:
+    """Store blobs that expire soon, and read those from before, until a time."""
+    connection = daemon.connect()
+    while time.monotonic() < end:
+        value = f"{life}.{len(made)}"
+        brief = Brief(f"brief/{value}", value, time.time(), chance.choice((1, 1, 2, 4)))
+        made.append(brief)
+        answer = ask(
+            connection,
+            "POST",
+            f"/store/{brief.location}",
+            body_of(value, chance.choices(SIZES, WEIGHTS)[0]),
+            headers={"Expires-In": str(brief.seconds)},
+        )
+        assert answer.status == 204, answer
+        brief.expires = parsedate_to_datetime(answer.headers["Expires-At"]).timestamp()
+        chance.choice(made).check(connection)
+    connection.close()
