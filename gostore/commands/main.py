@@ -27,6 +27,7 @@ from gostore.text import printable
 COMMANDS = {
     "fsck": "verify every blob; no daemon may run",
     "show": "print a blob's record and its log",
+    "expire": "show which blobs have expired, and would be removed",
     "check-config": "say whether a configuration file would be accepted",
     "access": "edit and try out an access file: users, tokens, grants, quotas",
     "selftest": "kill -9 a daemon of its own on a disk, fill that, see that nothing is lost",

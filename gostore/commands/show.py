@@ -162,6 +162,8 @@ def _describe(name: str, blob: Blob, quarantined: str = "") -> list[str]:
     ]
     if blob.created is not None:
         rows.append(("created", format_time(blob.created)))
+    if blob.expires is not None:
+        rows.append(("expires", format_time(blob.expires * 1_000_000_000)))
     if blob.content_type is not None:
         rows.append(("content type", blob.content_type))
     rows += blob.metadata.items()
