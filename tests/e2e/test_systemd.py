@@ -11,6 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from gostore.commands.trial_daemon import TWISTD
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import ANY_PORT, PATIENCE, SOAK, ask, environment, eventually
@@ -178,8 +180,12 @@ run()
 
 
 @needs("systemd-analyze")
-def test_security(tmp_path: Path) -> None:
-    """The unit is as closed as systemd can make it: an exposure of 1.5 or less."""
+@pytest.mark.parametrize("user", ["", "DynamicUser=yes\n"])
+def test_security(tmp_path: Path, user: str) -> None:
+    """The unit is as closed as systemd can make it, whoever its user: an exposure of 1.5 or less."""
+    unit = tmp_path / "gostore.service"
+    text = (EXAMPLES / unit.name).read_text()
+    unit.write_text(text.replace("User=gostore\n", f"User=gostore\n{user}", 1))
     shown = subprocess.run(
         [
             "systemd-analyze",
@@ -187,7 +193,7 @@ def test_security(tmp_path: Path) -> None:
             "--offline=true",
             "--no-pager",
             "--threshold=15",
-            str(EXAMPLES / "gostore.service"),
+            str(unit),
         ],
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
