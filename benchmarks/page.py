@@ -122,13 +122,9 @@ class Figures:
         return _said(median(mine) if mine else None)
 
     def blob(self) -> str:
-        """Bytes of memory for each blob, where there are most."""
+        """Bytes of memory for each blob, where there are most, and how many that is."""
         found = growth.bytes_a_blob(self.found.starts)
-        return _said(found[max(found)] if found else None)
-
-    def blobs(self) -> str:
-        """How many that is."""
-        return _said(max(growth.bytes_a_blob(self.found.starts), default=None))
+        return f"{_said(found[most := max(found)])} bytes, of {most:,}" if found else _said(None)
 
     def cache(self) -> str:
         """MiB of memory that the answer cache takes."""
@@ -191,7 +187,7 @@ IN_README = """\
 | store 1 KiB, flushed to the disk before the answer | {{rate|gostore|POST 1 KiB}} a second |
 | overwrite 1 KiB, flushed, too | {{rate|gostore|PUT 1 KiB over 500 keys}} a second |
 | read 1 KiB | {{rate|gostore|GET 1 KiB}} a second |
-| memory, whatever the size of the blobs | {{peak|gostore}} MiB at most, and {{blob}} bytes a blob with {{blobs}} of them |
+| memory, whatever the size of the blobs | {{peak|gostore}} MiB at most, and for a blob {{blob}} |
 
 Measured on {{date|loads}} with {{command|loads}}: 32 connections, two cores, ext4.{{caveat|loads}}
 [docs/performance.md](docs/performance.md) has the method, other servers, and known slow spots."""

@@ -182,7 +182,7 @@ run()
 @needs("systemd-analyze")
 @pytest.mark.parametrize("user", ["", "DynamicUser=yes\n"])
 def test_security(tmp_path: Path, user: str) -> None:
-    """The unit is as closed as systemd can make it, whoever its user: an exposure of 1.5 or less."""
+    """The unit is as closed as systemd can make it, whoever its user: an exposure up to 1.5."""
     unit = tmp_path / "gostore.service"
     text = (EXAMPLES / unit.name).read_text()
     unit.write_text(text.replace("User=gostore\n", f"User=gostore\n{user}", 1))
