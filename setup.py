@@ -49,7 +49,13 @@ setup(
     python_requires=">=3.10",
     # twisted.plugins is Twisted's own package: it gets one more module, never an __init__.py.
     packages=[*find_packages(include=["gostore", "gostore.*"]), "twisted.plugins"],
-    entry_points={"console_scripts": ["gostore = gostore.commands.main:main"]},
+    entry_points={
+        "console_scripts": ["gostore = gostore.commands.main:main"],
+        "fsspec.specs": [
+            "gostore = gostore.client.filesystem:GostoreFileSystem",
+            "gostores = gostore.client.filesystem:GostoreFileSystem",
+        ],
+    },
     package_data={"gostore": ["py.typed"], "gostore.web": ["openapi.json"]},
     # Below the prefix of the installation, for people.
     data_files=[

@@ -23,8 +23,10 @@ UNMEASURED = ("e2e", "test_faults.py", "test_simulation.py")
 
 #: What ``make check`` leaves out: what starts daemons, and the trials of the whole store.
 LONG = (
+    "tests/client/test_asynchronous.py",
     "tests/client/test_blocking.py",
     "tests/client/test_cli.py",
+    "tests/client/test_filesystem.py",
     "tests/commands/test_main.py::test_selftest",
     "tests/commands/test_selftest.py::test_good",
     "tests/commands/test_trial_daemon.py::test_life",

@@ -106,6 +106,8 @@ LIBRARIES: dict[str, str] = {
     "bcrypt": "access.passwords",
     "requests": "client.blocking",
     "urllib3": "client.blocking",
+    "treq": "client.asynchronous",
+    "fsspec": "client.filesystem",
 }
 
 #: Those that the client's commands may import as well.
@@ -120,6 +122,7 @@ MOST_PARAMETERS = 5
 #: The functions that have more, because what they take are plain settings, given by name.
 SETTINGS = {
     "daemon/settings.py: _setting": "a row of the table of settings",
+    "client/asynchronous.py: __init__": "the settings of a client, beside the daemon's URL",
     "client/blocking.py: __init__": "the settings of a client, beside the daemon's URL",
     "store/blobstore.py: __init__": "the settings of the store, beside the volume and the workers",
     "volume/volume.py: __init__": "the settings of the volume, with its disk and its clock",

@@ -1,7 +1,9 @@
-"""The client of a daemon: Client, for scripts. It imports nothing of the daemon.
+"""The client of a daemon: for scripts (Client), for Twisted (AsyncClient), and for fsspec.
 
-This file is the room's only door. verbs.py says what is sent and what the answers mean, and
-blocking.py carries that out. Open verbs.py first. It needs `pip install 'gostore[client]'`.
+It imports nothing of the daemon, and needs `pip install 'gostore[client]'`. This file is the door
+for Client. asynchronous.py has AsyncClient, filesystem.py is what fsspec opens by its entry point,
+and cli/ has the commands. verbs.py says what is sent and what the answers mean, and the clients
+carry that out. Open verbs.py first.
 """
 
 from gostore.client.blocking import Client, Download

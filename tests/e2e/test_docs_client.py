@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,17 @@ from tests.e2e.conftest import Make
 from tests.e2e.pages import HOST, check, examples
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def installed(here: Path) -> Path:
+    """A directory that says of gostore what an installation says to fsspec."""
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    found = re.findall(r'"(gostores? = gostore\.client\.[\w.:]+)"', setup)
+    info = here / "site" / "gostore-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gostore\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[fsspec.specs]", *found, ""]))
+    return info.parent
 
 
 def test_every_command(make_daemon: Make, tmp_path: Path) -> None:
@@ -24,11 +36,13 @@ def test_every_command(make_daemon: Make, tmp_path: Path) -> None:
     daemon = make_daemon().start()
     env = {
         "PATH": f"{programs}{os.pathsep}/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{installed(tmp_path)}",
         "GOSTORE_URL": daemon.url,
         "NO_PROXY": "*",
     }
     page = examples("client.md")
     assert len(page) > 8
     for command, shown in page:
-        check((command.replace(HOST, daemon.url), shown), here, daemon.url, **env)
+        command = command.replace(HOST, daemon.url)
+        command = command.replace("gostore://localhost:7777", f"gostore://{daemon.url[7:]}")
+        check((command, shown), here, daemon.url, **env)
