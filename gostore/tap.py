@@ -20,6 +20,7 @@ from twisted.python import usage
 # This comes first: it handles the signals that come during the rest.
 import gostore.daemon.signals
 from gostore import __version__
+from gostore.daemon.config_file import BadSetting, parse_config
 from gostore.daemon.line_file import STDOUT
 from gostore.daemon.notifier import Notifier
 from gostore.daemon.own_log import OwnLog
@@ -33,14 +34,7 @@ from gostore.daemon.process import (
 )
 from gostore.daemon.reference import as_options
 from gostore.daemon.reloading import CannotReload
-from gostore.daemon.settings import (
-    TABLE,
-    BadSetting,
-    Setting,
-    Settings,
-    make_settings,
-    parse_config,
-)
+from gostore.daemon.settings import TABLE, Setting, Settings, make_settings
 from twisted import __version__ as twisted_version
 
 _EXAMPLES = """\

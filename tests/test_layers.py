@@ -70,6 +70,7 @@ DOORS: dict[str, set[str]] = {
         "web.routes.status",
     },
     "daemon": {
+        "daemon.config_file",
         "daemon.line_file",
         "daemon.notifier",
         "daemon.own_log",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gostore.access.file import read_rules
 from gostore.commands.terminal import CANNOT
+from gostore.daemon.config_file import BadSetting, parse_config
 from gostore.daemon.parsers import absolute
-from gostore.daemon.settings import BadSetting, parse_config
 from gostore.ini import BadFile, read_ini
 
 

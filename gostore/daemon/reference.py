@@ -10,7 +10,8 @@ from textwrap import fill
 
 from twisted.python.usage import docMakeChunks
 
-from gostore.daemon.settings import SECTION, groups
+from gostore.daemon.config_file import SECTION
+from gostore.daemon.settings import groups
 
 _CONF = f"""\
 # The settings of gostore, each at its default. Copy this file, change what you need, and start with

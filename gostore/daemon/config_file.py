@@ -1,0 +1,52 @@
+"""The configuration file: INI with one section, [gostore]; text to the values of settings. Pure."""
+
+from __future__ import annotations
+
+from gostore.daemon.settings import TABLE
+from gostore.ini import BadFile, Entry, read_ini
+
+SECTION = "gostore"
+"""The one section of the configuration file."""
+
+
+class BadSetting(ValueError):
+    """A configuration that cannot be used. Its str() is one line that says where and why."""
+
+
+def parse_config(text: str, file: str) -> dict[str, object]:
+    """Read the text of a configuration file: INI with one section, [gostore].
+
+    ``file`` is its name in errors. Returns the parsed values by setting name. Raises BadSetting,
+    which names the file, the line and the reason.
+    """
+    try:
+        sections = read_ini(text, file, SECTION)
+    except BadFile as error:
+        raise BadSetting(str(error)) from error
+    values: dict[str, object] = {}
+    for section in sections:
+        if section.name != SECTION:
+            raise BadSetting(f"{file}, line {section.line}: unknown section [{section.name}]")
+        for entry in section.entries.values():
+            try:
+                values[entry.name] = _value_of(entry)
+            except ValueError as error:
+                raise BadSetting(f"{file}, line {entry.line}: {error}") from error
+    return values
+
+
+def _value_of(entry: Entry) -> object:
+    """Parse the value of a setting. Raises ValueError with the reason."""
+    name, value = entry.name, entry.value
+    setting = TABLE.get(name)
+    if setting is None:
+        raise ValueError(f"unknown setting {name!r}")
+    if len(entry.lines) > 1 and not setting.many:
+        raise ValueError(f"{name} goes on over several lines")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        # INI has no quotes: they would be part of the name of a directory.
+        raise ValueError(f"{name}: leave out the quotes around {value}")
+    try:
+        return setting.parse_all([line for _, line in entry.lines] if setting.many else value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
