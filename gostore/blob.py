@@ -60,6 +60,28 @@ class Transition:
     when: int
 
 
+class EndedBy(Enum):
+    """What ended the life of a committed blob; the values are what clients are told."""
+
+    REPLACED = "replaced"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+
+
+@frozen
+class Ending:
+    """How a committed blob became Failure, as the newest line of its log has it.
+
+    ``when`` in nanoseconds since the epoch; ``origin`` asked for it; ``successor`` is the id of the
+    blob that took its place.
+    """
+
+    when: int
+    by: EndedBy
+    origin: str = ""
+    successor: int | None = None
+
+
 @frozen(weakref_slot=False)
 class Committed:
     """What the maps keep of a committed blob: all but its log.
@@ -81,6 +103,13 @@ class Committed:
     metadata: Mapping[str, str] | None
     expires: int | None = None
 
+
+_ENDING = re.compile(
+    r"(?:Deleted!(?P<replaced> Replaced by (?P<by>[0-9]{1,10}))?|(?P<expired>Expired!))"
+    r"(?: \((?P<origin>.*?)\)?)?",
+    re.DOTALL,
+)
+_BEGINNING = re.compile(r"Blob (?:Created|Updated) & Saved!(?: \((.*?)\)?)?", re.DOTALL)
 
 _NEW = frozenset({None})
 _ALIVE = frozenset({State.OK, State.PENDING})
@@ -152,6 +181,32 @@ class Blob:
         """The time of the newest transition in nanoseconds, 0 if there is none."""
         return self.log[-1].when if self.log else 0
 
+    @property
+    def origin(self) -> str:
+        """The sender who asked for it, by the first entry of its log; "" if that is not known."""
+        match = _BEGINNING.fullmatch(self.log[0].message) if self.log else None
+        return (match[1] or "") if match is not None else ""
+
+    @property
+    def finished(self) -> int:
+        """The time at which its data was complete, in nanoseconds; 0 if that is not known."""
+        return max((each.when for each in self.log if each.state is State.OK), default=0)
+
+    @property
+    def ending(self) -> Ending | None:
+        """How its life ended; None if it has not, or failed before it was committed."""
+        if self.state is not State.FAILURE:
+            return None
+        last = self.log[-1]
+        match = _ENDING.fullmatch(last.message)
+        if match is None:
+            return None
+        origin = match["origin"] or ""
+        if match["replaced"]:
+            return Ending(last.when, EndedBy.REPLACED, origin, int(match["by"]))
+        by = EndedBy.EXPIRED if match["expired"] else EndedBy.DELETED
+        return Ending(last.when, by, origin)
+
     def create(self, now: int, origin: str = "") -> None:
         """The first entry of a blob at a location that had none."""
         self._step("create", now, _with_origin("Blob Created & Saved!", origin))
@@ -181,9 +236,9 @@ class Blob:
         """Its time is over."""
         self._step("expire", now, "Expired!")
 
-    def replace(self, now: int, by: int) -> None:
+    def replace(self, now: int, by: int, origin: str = "") -> None:
         """The blob with the id ``by`` took its location."""
-        self._step("replace", now, f"Deleted! Replaced by {by}")
+        self._step("replace", now, _with_origin(f"Deleted! Replaced by {by}", origin))
 
     def fail(self, now: int, reason: str) -> None:
         """The upload failed; ``reason`` goes to the log, cut to 500 characters."""

@@ -37,6 +37,16 @@ class NotFound(StoreError):
 
 
 @define
+class NoVersion(NotFound):
+    """The location has no version of this generation, or none any more."""
+
+    generation: int
+
+    def __str__(self) -> str:
+        return f"{self.location} has no version {self.generation}"
+
+
+@define
 class AlreadyExists(StoreError):
     """The location has a blob, or one is being created there; the blob may be damaged."""
 
@@ -69,6 +79,14 @@ class Damaged(StoreError):
 
     def __str__(self) -> str:
         return f"{self.location} is damaged{_WAY_OUT}"
+
+
+@define
+class VersionDamaged(Damaged):
+    """An old version differs from what was written; its location has another one."""
+
+    def __str__(self) -> str:
+        return f"This version of {self.location} is damaged"
 
 
 @define

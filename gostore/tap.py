@@ -132,7 +132,7 @@ class Options(usage.Options):
             if row.flag and self[row.name]:
                 values[row.name] = True
             elif not row.flag and self.get(row.name) is not None:
-                values[row.name] = row.parse_all(self[row.name])
+                values[row.name] = row.over(values.get(row.name), self[row.name])
         settings = make_settings(values)
         if settings.remote_user and not (settings.trusted_proxy and settings.access):
             raise usage.UsageError("remote-user: it needs trusted-proxy and access, too")

@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.blob import Blob, Committed, State, Transition, check_location, check_text
+from gostore.blob import (
+    MESSAGE_LENGTH,
+    Blob,
+    Committed,
+    EndedBy,
+    Ending,
+    State,
+    Transition,
+    check_location,
+    check_text,
+)
 from gostore.errors import IllegalTransition
 
 DIGEST = bytes(range(32))
@@ -56,6 +66,63 @@ def blob_in(state: State | None) -> Blob:
     """A blob whose newest transition is to that state; a new one for None."""
     log = [] if state is None else [Transition(state, "so far", 1)]
     return Blob(13342, "foo", log=log)
+
+
+def finished() -> Blob:
+    """A blob that was made by somebody and committed."""
+    blob = Blob(13342, "foo")
+    blob.create(1, "alice, 7f3a")
+    blob.start_writing(2)
+    blob.finish_writing(3, 5, DIGEST, 3)
+    return blob
+
+
+class EndingTests(SynchronousTestCase):
+    """What the log says of the beginning and the end of a life."""
+
+    def test_alive(self) -> None:
+        """A blob that lives has a beginning and no end."""
+        blob = finished()
+        self.assertEqual((blob.origin, blob.finished, blob.ending), ("alice, 7f3a", 3, None))
+
+    def test_deleted(self) -> None:
+        """A deletion says when it was, and who asked for it."""
+        blob = finished()
+        blob.delete(9, "bob, 8c")
+        self.assertEqual(blob.ending, Ending(9, EndedBy.DELETED, "bob, 8c"))
+        self.assertEqual(blob.finished, 3)
+
+    def test_replaced(self) -> None:
+        """A replacement also says by which blob."""
+        blob = finished()
+        blob.replace(9, 2422, "bob, 8c")
+        self.assertEqual(blob.ending, Ending(9, EndedBy.REPLACED, "bob, 8c", 2422))
+
+    def test_nobody(self) -> None:
+        """The Go server says of nobody who asked."""
+        for message, ending in (
+            ("Deleted!", Ending(9, EndedBy.DELETED)),
+            ("Deleted! Replaced by 7", Ending(9, EndedBy.REPLACED, "", 7)),
+            ("Expired!", Ending(9, EndedBy.EXPIRED)),
+        ):
+            blob = Blob(1, "foo", log=[Transition(State.FAILURE, message, 9)])
+            self.assertEqual((blob.origin, blob.ending), ("", ending))
+
+    def test_failed(self) -> None:
+        """An upload that failed has no end: nobody could ever ask for it."""
+        blob = Blob(1, "foo")
+        blob.create(1)
+        blob.fail(2, "Deleted, so to say")
+        self.assertIsNone(blob.ending)
+        self.assertIsNone(Blob(1, "foo").ending)
+
+    def test_long_origin(self) -> None:
+        """An origin that was cut with its message is what is left of it."""
+        blob = finished()
+        blob.delete(9, "x" * MESSAGE_LENGTH)
+        ending = blob.ending
+        assert ending is not None
+        self.assertEqual(ending.origin, "x" * (MESSAGE_LENGTH - len("Deleted! (")))
 
 
 class EdgeTests(SynchronousTestCase):

@@ -55,7 +55,13 @@ DOORS: dict[str, set[str]] = {
         "access.tokens",
         "access.watch",
     },
-    "store": {"store.interface", "store.blobstore", "store.measures", "store.workers"},
+    "store": {
+        "store.interface",
+        "store.blobstore",
+        "store.measures",
+        "store.versions",
+        "store.workers",
+    },
     "web": {
         "web.access_log",
         "web.answer_cache",
@@ -67,6 +73,7 @@ DOORS: dict[str, set[str]] = {
         "web.routes.blobs",
         "web.routes.lists",
         "web.routes.metrics",
+        "web.routes.past",
         "web.routes.status",
     },
     "daemon": {
@@ -89,6 +96,7 @@ DOORS: dict[str, set[str]] = {
         "volume.collect",
         "volume.digests",
         "volume.recovery.findings",
+        "volume.recovery.looks",
         "volume.recovery.records",
         "volume.recovery.repair",
         "volume.recovery.scan",

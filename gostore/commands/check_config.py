@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gostore.access.file import read_rules
 from gostore.commands.terminal import CANNOT
-from gostore.daemon.config_file import BadSetting, parse_config
+from gostore.daemon.config_file import SECTION, BadSetting, parse_config
 from gostore.daemon.parsers import absolute
 from gostore.ini import BadFile, read_ini
 
@@ -41,6 +41,6 @@ def _check_access(path: str, text: str, file: str) -> None:
     try:
         read_rules(absolute(path))
     except ValueError as error:
-        [section] = read_ini(text, file)
+        section = next(each for each in read_ini(text, file) if each.name == SECTION)
         line = section.entries["access"].line
         raise BadFile(file, line, f"access: {error}") from error

@@ -25,8 +25,9 @@ from gostore.volume.collect import collect
 from gostore.volume.digests import check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.recovery.findings import Damage, Findings, Suspect
+from gostore.volume.recovery.looks import OutOfReach, Unreadable, look
 from gostore.volume.recovery.repair import repair
-from gostore.volume.recovery.scan import OutOfReach, Unreadable, look, scan
+from gostore.volume.recovery.scan import keeps_nothing, scan
 from gostore.volume.volume import Volume
 
 #: Called during a check: blobs checked of how many, bytes checked of how many.
@@ -137,7 +138,8 @@ def run(parsed: argparse.Namespace) -> int:
     """Check, and print the report."""
     volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
     with verifying() as tell:
-        report = fsck(volume, mend=parsed.repair, tell=tell)
+        # For how long the dead are kept, only the daemon's settings tell.
+        report = fsck(volume, mend=parsed.repair, tell=tell, keeps=lambda _: True)
     if parsed.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
@@ -145,9 +147,16 @@ def run(parsed: argparse.Namespace) -> int:
     return BAD if report.damage else GOOD
 
 
-def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) -> Report:
+def fsck(
+    volume: Volume,
+    *,
+    mend: bool = False,
+    tell: Tell = lambda *_: None,
+    keeps: Callable[[str], bool] = keeps_nothing,
+) -> Report:
     """Check a volume that is not open yet. With ``mend``, repair it too; without it change nothing.
 
+    ``keeps`` says of a location whether what is dead there is left to the daemon, as history.
     Raises VolumeInUse, or VolumeUnusable if it cannot be judged or repaired.
     """
     begun = time.monotonic()
@@ -157,7 +166,7 @@ def fsck(volume: Volume, *, mend: bool = False, tell: Tell = lambda *_: None) ->
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
-        found = scan(volume, afresh=True)
+        found = scan(volume, afresh=True, keeps=keeps)
         _verify(volume, found, report, tell)
         _report(found, report)
         if mend:
@@ -248,6 +257,10 @@ def _report(found: Findings, report: Report) -> None:
     for dead in found.dead:
         reason = "deleted" if dead.replaced_by is None else f"replaced by {dead.replaced_by}"
         add(Kind.DEAD, dead.id, reason, dead.location)
+    for dead in found.history.values():
+        reason = "deleted" if dead.replaced_by is None else f"replaced by {dead.replaced_by}"
+        reason += "; the daemon keeps it as history, or removes it"
+        report.findings.append(Finding(Kind.DEAD, str(dead.id), dead.location, reason, mends=False))
     for blob in found.pending:
         add(Kind.DEAD, blob.id, "Pending: a crash cut its write short", blob.location)
     for blob_id in found.uncommitted:

@@ -13,7 +13,7 @@ from gostore.statefile import parse
 from gostore.text import escape, format_time
 from gostore.volume.directory import QUARANTINE, TIE, stage_name
 from gostore.volume.recovery.findings import Findings
-from gostore.volume.recovery.scan import journaled, scan
+from gostore.volume.recovery.scan import journaled, keeps_nothing, scan
 from gostore.volume.volume import Volume
 
 #: Instead of the name of a directory that does not have all of a blob yet.
@@ -88,7 +88,7 @@ def _show_id(volume: Volume, blob_id: int | None) -> list[str]:
         return []
     name = _find_id(volume, blob_id)
     blob = None if name is None else volume.directory.read_record(name)
-    entry = journaled(volume).get(blob_id)
+    entry = journaled(volume, keeps_nothing).get(blob_id)
     if entry is not None:
         newer = parse(entry.state, blob_id)
         is_behind = newer.state is State.FAILURE and blob is not None and blob.state is State.OK

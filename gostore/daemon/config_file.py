@@ -1,12 +1,20 @@
-"""The configuration file: INI with one section, [gostore]; text to the values of settings. Pure."""
+"""The configuration file: INI, its text to the values of settings. Pure.
+
+The section [gostore] sets what holds everywhere. A setting that may differ by prefix has a section
+of its own name: ``photos/ = 30d`` below ``[keep]``.
+"""
 
 from __future__ import annotations
 
+from attrs import evolve
+
+from gostore.daemon.parsers import parse_prefix
 from gostore.daemon.settings import TABLE
 from gostore.ini import BadFile, Entry, read_ini
+from gostore.prefixes import ByPrefix
 
 SECTION = "gostore"
-"""The one section of the configuration file."""
+"""The section of what holds everywhere."""
 
 
 class BadSetting(ValueError):
@@ -14,7 +22,7 @@ class BadSetting(ValueError):
 
 
 def parse_config(text: str, file: str) -> dict[str, object]:
-    """Read the text of a configuration file: INI with one section, [gostore].
+    """Read the text of a configuration file.
 
     ``file`` is its name in errors. Returns the parsed values by setting name. Raises BadSetting,
     which names the file, the line and the reason.
@@ -24,14 +32,28 @@ def parse_config(text: str, file: str) -> dict[str, object]:
     except BadFile as error:
         raise BadSetting(str(error)) from error
     values: dict[str, object] = {}
+    prefixes: dict[str, dict[str, object]] = {}
     for section in sections:
-        if section.name != SECTION:
+        setting = TABLE.get(section.name)
+        if section.name != SECTION and not (setting and setting.by_prefix):
             raise BadSetting(f"{file}, line {section.line}: unknown section [{section.name}]")
+        found = {}
         for entry in section.entries.values():
             try:
-                values[entry.name] = _value_of(entry)
+                if setting is None:
+                    found[entry.name] = _value_of(entry)
+                else:
+                    found[parse_prefix(entry.name)] = setting.parse(entry.value)
             except ValueError as error:
                 raise BadSetting(f"{file}, line {entry.line}: {error}") from error
+        if setting is None:
+            values.update(found)
+        else:
+            prefixes[setting.name] = found
+    for name, by_prefix in prefixes.items():
+        general = values.get(name, TABLE[name].parse_all(TABLE[name].default))
+        assert isinstance(general, ByPrefix)
+        values[name] = evolve(general, prefixes=by_prefix)
     return values
 
 

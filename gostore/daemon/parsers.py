@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from gostore.daemon.own_log import LogFormat
-from gostore.ini import parse_size
+from gostore.ini import parse_duration, parse_size
 from gostore.volume.changes import Sync
 from gostore.web.access_log import AccessLogFormat
 
@@ -72,6 +72,18 @@ def parse_seconds_above_zero(text: str) -> float:
     if seconds == 0:
         raise ValueError("must be more than 0")
     return seconds
+
+
+def parse_keep(text: str) -> float:
+    """Read for how long history is kept: a duration, or forever (infinity)."""
+    return math.inf if text == "forever" else parse_duration(text)
+
+
+def parse_prefix(text: str) -> str:
+    """Read the prefix of locations; no location begins with a slash."""
+    if text.startswith("/"):
+        raise ValueError(f"{text!r} begins with a slash, and no location does")
+    return text
 
 
 def parse_id_bits(text: str) -> int | None:

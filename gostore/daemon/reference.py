@@ -25,6 +25,16 @@ _CONF = f"""\
 [{SECTION}]
 """
 
+_PREFIXES = """
+# By prefix ----------------------------------------------------------------------------------------
+
+# A section for each setting that may differ by prefix; the longest prefix of a location wins.
+#
+#     [keep]
+#     photos/ = 30d
+#     scratch/ = 0
+"""
+
 _PAGE = """\
 # Settings
 
@@ -44,6 +54,12 @@ number of seconds. A flag (`yes` or `no` in the file) has no value on the comman
 The address to listen on is a Twisted endpoint string (`tcp:7777`, `tcp:7777:interface=127.0.0.1`,
 `unix:/run/gostore.sock`, `ssl:443:privateKey=key.pem:certKey=cert.pem`,
 `systemd:domain=INET:index=0`), or a host and a port (`127.0.0.1:7777`, `:7777`, `[::1]:7777`).
+
+In the file, a section of its own sets `keep` by prefix; the longest prefix of a location wins:
+
+    [keep]
+    photos/ = 30d
+    scratch/ = 0
 """
 
 
@@ -77,7 +93,7 @@ def as_conf() -> str:
                 fill(line, 100, initial_indent="# ", subsequent_indent="# ") for line in lines
             )
             parts.append("\n{}\n{} = {}\n".format("\n".join(comments), row.name, row.default))
-    return "".join(parts)
+    return "".join([*parts, _PREFIXES])
 
 
 def as_page() -> str:

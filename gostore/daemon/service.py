@@ -57,6 +57,7 @@ from gostore.web.guard import Guard
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
+from gostore.web.routes.past import PastRoutes
 from gostore.web.routes.status import PROBES, Check, Status
 from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, Turns, shorten_turns
 
@@ -241,6 +242,7 @@ def build(
         max_uploads=settings.max_uploads,
         max_open_files=share_of_files(10),
         ledger=quotas,
+        keep=settings.keep,
     )
     if watch is not None and quotas is not None:
         turns = Turns(reactor)
@@ -254,8 +256,11 @@ def build(
     if watch is not None:
         # Anybody may ask. The log has the line of the file.
         checks["access"] = lambda: watch.error and "the file has an error, which the log tells"
-    lists = Lists(store, reactor, max_lists=settings.max_lists)
-    blobs = Blobs(store, put_creates=settings.put_creates, stores_forms=settings.store_forms)
+    past = PastRoutes(store.past)
+    lists = Lists(store, reactor, max_lists=settings.max_lists, past=past)
+    blobs = Blobs(
+        store, put_creates=settings.put_creates, stores_forms=settings.store_forms, past=past
+    )
     sources = Sources(store, volume, quotas=quotas)
     metrics = Metrics(exposition(sources))
     dispatcher = Dispatcher(

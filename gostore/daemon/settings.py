@@ -27,6 +27,7 @@ from gostore.daemon.parsers import (
     parse_flag,
     parse_hosts,
     parse_id_bits,
+    parse_keep,
     parse_listen,
     parse_log_format,
     parse_origins,
@@ -37,6 +38,7 @@ from gostore.daemon.parsers import (
     parse_text,
 )
 from gostore.ini import parse_size
+from gostore.prefixes import ByPrefix
 from gostore.volume.changes import Sync
 from gostore.web.access_log import AccessLogFormat
 
@@ -61,14 +63,24 @@ class Setting:
     """Whether it is an option without a value on the command line."""
     many: bool = False
     """Whether it takes several values: an option for each, or a line for each in the file."""
+    by_prefix: bool = False
+    """Whether a section of its name may set it for the locations below a prefix."""
     name: str = ""
     """Its name on the command line and in the configuration file; from the field's name."""
 
     def parse_all(self, texts: str | list[str]) -> object:
         """Parse the text of its one value, or of each of its values; raises ValueError."""
         if isinstance(texts, str):
-            return self.parse(texts)
+            value = self.parse(texts)
+            return ByPrefix(value) if self.by_prefix else value
         return tuple(map(self.parse, texts))
+
+    def over(self, found: object, texts: str | list[str]) -> object:
+        """As `parse_all`, over what a file has found: what it says of prefixes stays."""
+        value = self.parse_all(texts)
+        if isinstance(value, ByPrefix) and isinstance(found, ByPrefix):
+            return evolve(found, default=value.default)
+        return value
 
 
 # The groups, in order.
@@ -91,8 +103,9 @@ def _setting(
     short: str | None = None,
     flag: bool = False,
     many: bool = False,
+    by_prefix: bool = False,
 ) -> Any:
-    row = Setting(group, default, parse, doc, more, short, flag, many)
+    row = Setting(group, default, parse, doc, more, short, flag, many, by_prefix)
     # For attrs this is the field's definition, for a type checker its value.
     value = row.parse_all([default] if many else default)
     return field(default=value, metadata={Setting: row})
@@ -247,6 +260,15 @@ class Settings:
         parse_seconds_above_zero,
         "Seconds between two runs of the garbage collector.",
         "Until then the bytes of deleted and replaced blobs stay on the disk.",
+    )
+    keep: ByPrefix[float] = _setting(
+        BACKGROUND,
+        "0",
+        parse_keep,
+        "How long a replaced or deleted blob is kept as history: 7d, 12h, or forever.",
+        "With 0, the next collection removes it. A section [keep] sets it by prefix. History goes"
+        " before a write is refused for lack of room.",
+        by_prefix=True,
     )
     scrub_rate: int = _setting(
         BACKGROUND,

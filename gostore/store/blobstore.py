@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Blob, Committed
@@ -26,15 +25,16 @@ from gostore.errors import (
     ReadOnly,
     Stopping,
     VolumeUnusable,
-    as_read_error,
     as_store_error,
 )
+from gostore.prefixes import ByPrefix
 from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
 from gostore.store.dates import time_after
 from gostore.store.deleting import Deleter
 from gostore.store.expiry import Expiry
 from gostore.store.garbage import Garbage
+from gostore.store.history import History
 from gostore.store.index import Index
 from gostore.store.interface import (
     Body,
@@ -49,23 +49,17 @@ from gostore.store.interface import (
     Verifier,
 )
 from gostore.store.openfiles import OpenFiles
+from gostore.store.past import Past
 from gostore.store.reading import Reader
 from gostore.store.recording import Recording
+from gostore.store.starting import mend, open_and_scan, summary_of
 from gostore.store.upload import Received, Upload, is_whole, take_whole
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change, Commit
-from gostore.volume.directory import OutcomeUnknown
 from gostore.volume.recovery.findings import Damage, Findings
-from gostore.volume.recovery.repair import repair
-from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
-
-#: How many damaged locations a start names in the log.
-_NAMED = 10
-
-log = Logger()
 
 
 class BlobStore:
@@ -84,17 +78,20 @@ class BlobStore:
         max_open_files: int = 64,
         rng: random.Random | None = None,
         ledger: Ledger | None = None,
+        keep: ByPrefix[float] | None = None,
     ) -> None:
         """Describe the store; it begins with `open` and `start`.
 
         ``max_blob_size`` in bytes, None for no limit; ``reserve`` is how many bytes of the file
         system stay free, None for the larger of 1 % and 64 MiB; ``max_uploads`` bodies may be on
         their way at a time, not counting those held in memory; ``max_open_files`` are kept open
-        for the next reader; ``rng`` draws the ids; ``ledger`` counts what is stored.
+        for the next reader; ``rng`` draws the ids; ``ledger`` counts what is stored; ``keep`` is
+        for how many seconds a location has a history.
         """
         self.index = Index(id_bits, rng, ledger, Expiry(volume.now, clock.seconds))
-        self.garbage = Garbage(volume, workers, self.index.ids, clock)
-        self._recording = Recording(volume, workers, self.index, clock)
+        self.history = History(keep)
+        self.garbage = Garbage(volume, workers, self.index.ids, clock, self.history)
+        self._recording = Recording(volume, workers, self.index, self.history, clock)
         self._volume = volume
         self._workers = workers
         self._clock = clock
@@ -104,6 +101,7 @@ class BlobStore:
         self._deleter = Deleter(
             self.index, self.committer, self.garbage, self._reader, lambda: self._generation
         )
+        self.past = Past(volume, workers, self.index, self.garbage, self._reader)
         self.admission = Admission(
             volume,
             workers,
@@ -126,21 +124,7 @@ class BlobStore:
         Raises VolumeInUse or VolumeUnusable.
         """
         begun = time.monotonic()
-        self._volume.open()
-        try:
-            self._found = scan(self._volume)
-            if self._found.journal_damage is not None:
-                reason = (
-                    f"{self._found.journal_damage}, so that a write or a delete may be lost;"
-                    " gostore fsck tells what is there, and with --repair it goes on with that"
-                )
-                raise VolumeUnusable(self._volume.shown_path, reason)
-        except (VolumeUnusable, OSError) as error:
-            with suppress(OSError):
-                self._volume.close()
-            if isinstance(error, VolumeUnusable):
-                raise
-            raise VolumeUnusable(self._volume.shown_path, str(as_read_error(error))) from error
+        self._found = open_and_scan(self._volume, self.history.keeps)
         self._opening_seconds = time.monotonic() - begun
 
     def start(self) -> Summary:
@@ -151,41 +135,24 @@ class BlobStore:
         begun = time.monotonic()
         self._started = True
         found, self._found = self._found, Findings()
-        try:
-            repair(self._volume, found)
-            free, total = self._volume.free()
-        except (OSError, OutcomeUnknown) as error:
-            reason = str(as_store_error(error) if isinstance(error, OSError) else error)
-            raise VolumeUnusable(self._volume.shown_path, reason) from error
+        free, total = mend(self._volume, found)
         self.index.restore(found)
         for dead in found.dead:
             self.garbage.add(dead)
+        self.history.restore(found.history.values(), self.index.__contains__)
         self._generation = found.generation
         if found.unreadable:
             # A blob that nobody may read now may have any generation that this store has reached,
             # and must not win over what is written from now on. No store commits once a nanosecond.
             self._generation = max(found.generation, self._volume.now())
         self.admission.start(free, total)
-        self._recording.begin(len(found.live) - found.trusted, self.admission.reserve)
+        lacked = len(found.live) + len(found.history) - found.trusted
+        self._recording.begin(lacked, self.admission.reserve)
         try:
             self._workers.start()
         except RuntimeError as error:
             raise VolumeUnusable(self._volume.shown_path, str(error)) from error
-        if found.damaged:
-            log.warn(
-                "Damaged, and answered with 500 until replaced or deleted: {count} locations,"
-                " {locations!r} among them",
-                count=len(found.damaged),
-                locations=sorted(found.damaged)[:_NAMED],
-            )
-        return Summary(
-            restored=len(found.live),
-            finished=len(found.unmarked),
-            discarded=len(found.leftover) + len(found.uncommitted) + len(found.pending),
-            quarantined=found.damage,
-            foreign=len(found.foreign),
-            seconds=self._opening_seconds + time.monotonic() - begun,
-        )
+        return summary_of(found, self._opening_seconds + time.monotonic() - begun)
 
     def stop(self) -> Deferred[None]:
         """Refuse new writes; finish those in progress; remove the stages of those that failed."""
@@ -410,8 +377,9 @@ class BlobStore:
                 blob.expires = details.lifetime.end(self._volume.now())
             is_new.append(self.index.find(location) is None)
             replaced = self.index.standing(location)
-            replaces = replaced.id if isinstance(replaced, Committed) else None
-            return Commit(blob, received.data, replaces)
+            if not isinstance(replaced, Committed):
+                return Commit(blob, received.data)
+            return Commit(blob, received.data, replaced.id, self.history.keeps(location))
 
         def switch() -> tuple[Committed, bool]:
             committed = blob.committed()
@@ -419,9 +387,11 @@ class BlobStore:
             self.admission.take_room(committed.size)
             if isinstance(previous, Committed):
                 self._reader.files.forget(previous.id)
-                self.garbage.add_replaced(previous, committed.id)
+                self.garbage.add_replaced(previous, blob)
             elif previous is not None:
                 self.garbage.add_remains(location, previous.name)
+            else:
+                self.history.revive(location)
             return committed, is_new[-1]
 
         return self.committer.change(location, decide, switch)

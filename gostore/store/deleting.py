@@ -64,14 +64,21 @@ class Deleter:
         return self._carry_out(location, decide)
 
     def _carry_out(self, location: str, decide: Callable[[], Change]) -> Deferred[None]:
+        changes: list[Change] = []
+
+        def decide_and_note() -> Change:
+            changes.append(decide())
+            return changes[-1]
+
         def switch() -> None:
             self._garbage.forget_remains(location)
             previous = self._index.remove(location)
             if isinstance(previous, Committed):
                 self._reader.files.forget(previous.id)
-                self._garbage.add_deleted(previous)
+                when = change.when if isinstance(change := changes[-1], Delete) else None
+                self._garbage.add_deleted(previous, self._garbage.now() if when is None else when)
 
-        changed = self._committer.change(location, decide, switch)
+        changed = self._committer.change(location, decide_and_note, switch)
         return self._reader.workers.ongoing.watch(changed)
 
     def _change(
@@ -80,10 +87,13 @@ class Deleter:
         older = self._garbage.dead_ids(location)
         remains = self._garbage.remains(location)
         if isinstance(found, Committed) and not remains:
-            return Delete(found, older, origin, is_over)
+            keeps = self._garbage.history.keeps(location)
+            return Delete(found, older, origin, is_over, self._garbage.now(), keeps)
         # A quarantined directory would outlive a tombstone, which is collected.
         last = str(found.id) if isinstance(found, Committed) else found.name
-        return Discard([*map(str, older), *remains, last], self._newest())
+        kept = {dead.id: dead.replaced_by or 0 for dead in self._garbage.history.at(location)}
+        names = [str(dead) for dead in older if dead not in kept]
+        return Discard([*names, *remains, last], self._newest(), list(kept.items()))
 
     # -- what is over -------------------------------------------------------------------------
 

@@ -6,17 +6,19 @@ The daemon's collector asks for a run, and volume.collect does it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from gostore.blob import Committed
+from gostore.blob import Blob, Committed
+from gostore.store.dates import DueTime
+from gostore.store.history import History
 from gostore.store.index import Ids
 from gostore.store.workers import Workers
-from gostore.volume.collect import Collected, Dead, collect, retire
+from gostore.volume.collect import Collected, Dead, Replaced, collect, retire
 from gostore.volume.directory import OutcomeUnknown
 from gostore.volume.recovery.repair import remove_quarantined
 from gostore.volume.volume import Volume
@@ -34,13 +36,21 @@ log = Logger()
 
 
 class Garbage:
-    """Dead blobs, dropped stages and quarantined remains that are still on the disk."""
+    """Dead blobs, dropped stages and quarantined remains that are still on the disk.
 
-    def __init__(self, volume: Volume, workers: Workers, ids: Ids, clock: IReactorTime) -> None:
+    Dead blobs that are kept are in ``history``, until their time is over.
+    """
+
+    def __init__(
+        self, volume: Volume, workers: Workers, ids: Ids, clock: IReactorTime, history: History
+    ) -> None:
         self._volume = volume
         self._workers = workers
         self._ids = ids
         self._clock = clock
+        self.now = volume.now
+        self.history = history
+        self._due_time = DueTime(volume.now, clock.seconds)
         self._dead: dict[int, Dead] = {}
         #: When each of them was taken in, the first one first.
         self._since: dict[int, float] = {}
@@ -57,8 +67,10 @@ class Garbage:
         self.collected = 0
         #: Directories of damaged blobs whose location has been written since.
         self._remains: dict[str, set[str]] = {}
-        #: The blobs to be marked, each with the id of its successor.
-        self._replaced: list[tuple[Committed, int]] = []
+        #: The blobs to be marked.
+        self._replaced: list[Replaced] = []
+        #: Blobs to be kept that had no files yet when their turn came.
+        self._fileless: list[Replaced] = []
         self._retiring = False
         self._stopping = False
 
@@ -74,7 +86,8 @@ class Garbage:
 
     def dead_ids(self, location: str) -> list[int]:
         """Return the ids of the dead blobs of a location."""
-        return list(self._dead_at.get(location, ()))
+        kept = (dead.id for dead in self.history.at(location))
+        return [*self._dead_at.get(location, ()), *kept]
 
     def remains(self, location: str) -> set[str]:
         """Return the names of a location's quarantined directories that are to be removed."""
@@ -91,18 +104,20 @@ class Garbage:
         self._take_out(dead.id)
         self._dead[dead.id] = dead
         self._since[dead.id] = self._clock.seconds()
-        self.bytes += dead.size
+        self.bytes += max(dead.size, 0)
         self._dead_at.setdefault(dead.location, {})[dead.id] = None
 
     def add_stage(self, blob_id: int) -> None:
         """Take in a stage that nobody writes any more."""
         self._stages.add(blob_id)
 
-    def add_deleted(self, blob: Committed) -> None:
+    def add_deleted(self, blob: Committed, when: int) -> None:
         """Take in a blob that was deleted, and remember its time for the next one there."""
-        if not self._is_unwritten(blob):
-            written = self._volume.backlog.journal.written
-            self.add(Dead(blob.id, blob.location, blob.generation, batch=written, size=blob.size))
+        written = self._volume.backlog.journal.written
+        if self.history.keeps(blob.location):
+            self.history.add(_dead(blob, None, written, when))
+        elif not self._is_unwritten(blob):
+            self.add(_dead(blob, None, written, when))
         self._deleted_at[blob.location] = blob.modified
         if len(self._deleted_at) > _REMEMBERED:
             del self._deleted_at[next(iter(self._deleted_at))]
@@ -130,24 +145,37 @@ class Garbage:
 
     # -- retiring -----------------------------------------------------------------------------
 
-    def add_replaced(self, blob: Committed, by: int) -> None:
+    def add_replaced(self, blob: Committed, by: Blob) -> None:
         """Take in a blob that another has replaced; have it marked soon, with others."""
-        if self._is_unwritten(blob):
-            return
         written = self._volume.backlog.journal.written
-        self.add(Dead(blob.id, blob.location, blob.generation, by, written, blob.size))
-        self._replaced.append((blob, by))
+        if self.history.keeps(blob.location):
+            self.history.add(_dead(blob, by.id, written, by.changed))
+        elif self._is_unwritten(blob):
+            return
+        else:
+            self.add(_dead(blob, by.id, written, by.changed))
+        self._replaced.append(Replaced(blob, by.id, by.changed, by.origin))
         if not (self._retiring or self._stopping):
             self._retiring = True
             self._clock.callLater(RETIRE_AFTER, self._retire_now)
+
+    def unmarked(self, ids: Container[int]) -> dict[int, Replaced]:
+        """Return how those of these blobs were replaced whose records do not say so yet."""
+        waiting = (*self._replaced, *self._fileless)
+        return {each.blob.id: each for each in waiting if each.blob.id in ids}
 
     def _retire_now(self) -> None:
         if not self._stopping:  # else `finish` does it, while there are threads
             self._retire()
 
     def _retire(self) -> None:
-        replaced, self._replaced = self._replaced, []
-        self._workers.errand(retire, self._volume, replaced).addBoth(self._retired)
+        ready: list[Replaced] = []
+        fileless: list[Replaced] = []
+        for each in (*self._fileless, *self._replaced):
+            has_files = self._volume.backlog.applier.data_of(each.blob.id) is None
+            (ready if has_files else fileless).append(each)
+        self._replaced, self._fileless = [], fileless
+        self._workers.errand(retire, self._volume, ready).addBoth(self._retired)
 
     def _retired(self, _: object) -> None:
         self._retiring = bool(self._replaced) and not self._stopping
@@ -188,16 +216,23 @@ class Garbage:
         if self._volume.broken is None:
             for location in list(self._remains):
                 self._remove_remains(location)
+        if self._fileless and not (self._retiring or self._stopping):
+            self._retiring = True
+            self._retire()
+        for dead in self.history.take_due(self._due_time()):
+            self.add(dead)
         return Deferred.fromCoroutine(self._collect(self.dead))
 
     def stop(self) -> None:
         """Begin nothing more of its own accord; `finish` does the rest."""
         self._stopping = True
 
-    def finish(self) -> Deferred[int | None]:
+    async def finish(self) -> None:
         """Retire what was replaced, and remove the stages."""
+        if len(self.history):
+            await self._workers.commits.run(self._volume.backlog.retry)
         self._retire()
-        return Deferred.fromCoroutine(self._collect([]))
+        await self._collect([])
 
     async def _collect(self, dead: Sequence[Dead]) -> int | None:
         stages = self.stages
@@ -231,16 +266,20 @@ class Garbage:
             self._take_out(blob_id)
         self._stages.difference_update(collected.ids)
         second = self._volume.now() // SECOND
-        for location, time in list(self._deleted_at.items()):
-            if location not in self._dead_at and time // SECOND < second:
-                del self._deleted_at[location]
+        while self._deleted_at:
+            location, time = next(iter(self._deleted_at.items()))
+            if location in self._dead_at or time // SECOND >= second:
+                break
+            del self._deleted_at[location]
 
     def _take_out(self, blob_id: int) -> None:
         dead = self._dead.pop(blob_id, None)
         if dead is None:
+            # A deletion without a tombstone takes its elders with it.
+            self.history.discard(blob_id)
             return
         del self._since[blob_id]
-        self.bytes -= dead.size
+        self.bytes -= max(dead.size, 0)
         group = self._dead_at[dead.location]
         del group[blob_id]
         if not group:
@@ -275,3 +314,8 @@ class Garbage:
             if (due := self._volume.trash.repeats.due("the room", str(error))) is not None:
                 log.warn("How much room is left is not known: {error}", error=due)
             return collected, None
+
+
+def _dead(blob: Committed, by: int | None, batch: int, ended: int) -> Dead:
+    """Take a blob that has died."""
+    return Dead(blob.id, blob.location, blob.generation, by, batch, blob.size, ended)

@@ -13,10 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from gostore.blob import Committed
 from gostore.errors import ReadOnly
+from gostore.store.history import History
 from gostore.store.index import Index
 from gostore.store.workers import Workers
 from gostore.text import Repeats
+from gostore.volume.collect import Dead
 from gostore.volume.recovery.records import RecordWriter
 from gostore.volume.volume import Volume
 
@@ -41,8 +44,16 @@ log = Logger()
 class Recording:
     """Knows how much the record cache lacks, and has it written."""
 
-    def __init__(self, volume: Volume, workers: Workers, index: Index, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        workers: Workers,
+        index: Index,
+        history: History,
+        clock: IReactorTime,
+    ) -> None:
         self._volume = volume
+        self._history = history
         self._workers = workers
         self._index = index
         self._clock = clock
@@ -62,13 +73,17 @@ class Recording:
         self._lacked, self._reserve = lacked, reserve
 
     @property
+    def _all(self) -> int:
+        return len(self._index) + len(self._history)
+
+    @property
     def _lacking(self) -> int:
         return self._lacked + self._index.commits - self._lacked_after
 
     def tick(self) -> None:
         """Write the cache if that is worth while, and nobody has committed since the last tick."""
         idle, self._seen = self._seen == self._index.commits, self._index.commits
-        least = max(_FEW, len(self._index) // _SHARE)
+        least = max(_FEW, self._all // _SHARE)
         if idle and self._lacking >= least and not (self._writing or self._stopping):
             self._workers.ongoing.watch(Deferred.fromCoroutine(self._write(is_last=False)))
 
@@ -81,7 +96,7 @@ class Recording:
 
     async def finish(self) -> None:
         """Write the cache, if more has changed than a start reads in no time."""
-        if self._lacking > len(self._index) // _SHARE:
+        if self._lacking > self._all // _SHARE:
             await self._write(is_last=True)
 
     async def _write(self, *, is_last: bool) -> None:
@@ -111,7 +126,7 @@ class Recording:
         """Add all blobs, step by step; False if somebody has called `stop` meanwhile."""
         impatient = time.monotonic() + _PATIENCE
         location = ""
-        while blobs := self._index.blobs_behind(location, _LAST_STEP if is_last else _STEP):
+        while blobs := self._behind(location, _LAST_STEP if is_last else _STEP):
             if self._stopping and not is_last:
                 return False
             commits = self._index.commits
@@ -121,6 +136,17 @@ class Recording:
             if not is_last:
                 await self._rest(_REST if commits == self._index.commits else _LONG_REST)
         return True
+
+    def _behind(self, location: str, most: int) -> list[Committed | Dead]:
+        """Return some of the blobs behind a location, alive or kept: all of each location."""
+        alive = self._index.blobs_behind(location, most)
+        dead = self._history.behind(location, most)
+        ends = [found[-1].location for found in (alive, dead) if len(found) >= most]
+        both: list[Committed | Dead] = [*alive, *dead]
+        if ends:
+            both = [blob for blob in both if blob.location <= min(ends)]
+        both.sort(key=lambda blob: (blob.location, blob.generation))
+        return both
 
     def _rest(self, seconds: float) -> Deferred[None]:
         self._resting = resting = Deferred[None]()

@@ -9,15 +9,15 @@ batches. So no change is both committed and applied at once.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from attrs import define
+from attrs import define, evolve
 from twisted.logger import Logger
 
-from gostore.blob import Committed
 from gostore.errors import StoreError, as_store_error
+from gostore.volume.changes import Delete
 from gostore.volume.directory import DATA, STATE, Directory, OutcomeUnknown
 from gostore.volume.journal.format import BLOCK, Entry, in_blocks
 from gostore.volume.trash import Trash
@@ -50,6 +50,8 @@ class _Work:
     stands: bool = False
     #: Whether its directory is there, and not whole.
     begun: bool = False
+    #: Whether the blob is dead, and gets files only because it is kept as history.
+    kept: bool = False
 
 
 def room_of(entry: Entry) -> int:
@@ -107,16 +109,22 @@ class Applier:
 
     # -- what the journal has -----------------------------------------------------------------
 
-    def commit(self, entry: Entry, batch: int, replaces: int | None) -> None:
+    def commit(
+        self, entry: Entry, batch: int, replaces: int | None, *, keeps: bool = False
+    ) -> None:
         """Take in a new blob that a batch has made durable, in place of another."""
         assert entry.data is not None
         if replaces is not None:
-            self.supersede(replaces)
+            self.supersede(replaces, keeps=keeps)
         self._data[entry.blob_id] = entry.data
         self._add(_Work(entry, batch, room_of(entry)))
 
-    def supersede(self, blob_id: int) -> None:
-        """A blob is durably replaced: without files it needs none any more."""
+    def supersede(self, blob_id: int, *, keeps: bool = False) -> None:
+        """A blob is durably replaced: without files it needs none any more, unless it is kept."""
+        if keeps:
+            if (kept := self._work.get(blob_id)) is not None:
+                kept.kept = True
+            return
         work = self._drop(blob_id)
         if work is None:
             return
@@ -126,18 +134,53 @@ class Applier:
         if not work.begun:
             self._unwritten.add(blob_id)
 
-    def delete(self, entry: Entry, batch: int, blob: Committed, elders: Sequence[int]) -> None:
+    def delete(self, entry: Entry, batch: int, delete: Delete) -> None:
         """Take in a deletion that a batch has made durable.
 
         A deleted blob that has no files gets a tombstone only if its elders may have some: one of
-        them would come back when the journal has forgotten the deletion.
+        them would come back when the journal has forgotten the deletion. A blob that is kept gets
+        its files with the tombstone in them, when its own turn comes: the journal has its bytes
+        until then.
         """
+        blob, elders = delete.blob, delete.elders
+        work = self._work.get(blob.id)
+        if delete.keeps and work is not None:
+            self.room -= work.room
+            work.entry = Entry(blob.id, entry.state, work.entry.data)
+            work.room = room_of(work.entry)
+            self.room += work.room
+            work.generation, work.elders, work.kept = blob.generation, elders, True
+            return
         work = self._drop(blob.id)
         stands = work is None or work.begun
         if stands or elders:
             self._add(_Work(entry, batch, room_of(entry), blob.generation, elders, stands))
         else:
             self._unwritten.add(blob.id)
+
+    def give_up(self, ids: Iterable[int]) -> list[int]:
+        """Make no files of blobs that are only kept as history; return those that leave nothing.
+
+        A tombstone is made all the same, where elders may be on the disk.
+        """
+        gone = []
+        for blob_id in ids:
+            work = self._work.get(blob_id)
+            if work is None or not work.kept:
+                continue
+            if work.begun:
+                with suppress(OSError, MemoryError):
+                    self._unmake(work)
+            if work.begun:
+                continue
+            self._drop(blob_id)
+            self._data.pop(blob_id, None)
+            if work.elders:
+                entry = Entry(blob_id, work.entry.state, None)
+                self._add(evolve(work, entry=entry, room=room_of(entry), kept=False))
+            else:
+                gone.append(blob_id)
+        return gone
 
     def state_of(self, blob_id: int) -> bytes | None:
         """Return the record of a blob that has no files yet."""

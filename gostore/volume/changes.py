@@ -33,12 +33,14 @@ class Stage:
 class Commit:
     """Make a blob exist: its finished record, and its bytes or the stage that holds them.
 
-    ``replaces`` is the id of the blob that its location has, None if it has none.
+    ``replaces`` is the id of the blob that its location has, None if it has none; ``keeps`` says
+    whether that one stays on the disk, as history.
     """
 
     blob: Blob
     data: bytes | Stage
     replaces: int | None = None
+    keeps: bool = False
 
 
 @frozen(eq=False)
@@ -47,24 +49,30 @@ class Delete:
 
     ``elders`` are the ids of superseded blobs of its location that may still be on the disk. They
     would come back if this one were merely removed. ``origin`` is for the blob's log, which says
-    that it has expired if it ``is_over``.
+    that it has expired if it ``is_over``, and ``when`` in nanoseconds, None for now. ``keeps`` says
+    whether its bytes stay on the disk, as history.
     """
 
     blob: Committed
     elders: Sequence[int]
     origin: str = ""
     is_over: bool = False
+    when: int | None = None
+    keeps: bool = False
 
 
 @frozen(eq=False)
 class Discard:
     """Remove damaged directories, the last name only when the others are durably gone.
 
-    ``newest`` is the generation up to which blobs had been committed when it was decided.
+    ``newest`` is the generation up to which blobs had been committed when it was decided. ``kept``
+    are superseded blobs that stay, as history, each with its successor's id: they have to be marked
+    Failure first.
     """
 
     names: Sequence[str]
     newest: int
+    kept: Sequence[tuple[int, int]] = ()
 
 
 Change = Commit | Delete | Discard

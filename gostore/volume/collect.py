@@ -23,10 +23,11 @@ log = Logger()
 
 @frozen
 class Dead:
-    """A committed blob to collect: where to look, and its place among the blobs of its location.
+    """A dead blob on the disk: where to look, and its place among the blobs of its location.
 
     ``replaced_by`` is the id of its successor, None if it was deleted. It may be collected when the
-    journal's ``batch`` is in its files. ``size`` in bytes.
+    journal's ``batch`` is in its files. ``size`` is that of its bytes; -1: it has none, and is a
+    tombstone. Its life ``ended`` at that time, in nanoseconds, if it is kept as history.
     """
 
     id: int
@@ -35,6 +36,21 @@ class Dead:
     replaced_by: int | None = None
     batch: int = 0
     size: int = field(default=0, eq=False)
+    ended: int = field(default=0, eq=False)
+
+    def __lt__(self, other: Dead) -> bool:
+        """The one that died first is the least."""
+        return (self.ended, self.generation) < (other.ended, other.generation)
+
+
+@frozen
+class Replaced:
+    """A blob that the blob with the id ``by`` replaced at that time, since ``origin`` asked."""
+
+    blob: Committed
+    by: int
+    when: int
+    origin: str = ""
 
 
 @define
@@ -47,8 +63,8 @@ class Collected:
     left: dict[str, str] = field(factory=dict)
 
 
-def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
-    """Mark each blob Failure, replaced by the blob of the second id.
+def retire(volume: Volume, replaced: Iterable[Replaced]) -> None:
+    """Mark each blob Failure.
 
     A crash may undo this: the newer generation decides.  But the new record is synced before it
     takes the place of the old one; otherwise a start could find a torn one, and quarantine the
@@ -56,11 +72,11 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
     """
     failures: list[tuple[int, Exception]] = []
     marked = []
-    for committed, by in replaced:
+    for each in replaced:
         try:
-            blob = _marked(volume, committed.id, committed.generation, by)
+            blob = _marked(volume, each)
         except (OSError, BadRecord) as error:
-            failures.append((committed.id, error.with_traceback(None)))  # see replace_states
+            failures.append((each.blob.id, error.with_traceback(None)))  # see replace_states
         else:
             if blob is not None:
                 marked.append(blob)
@@ -71,15 +87,16 @@ def retire(volume: Volume, replaced: Iterable[tuple[Committed, int]]) -> None:
             log.warn("Blob {id} is not marked Failure: {error}", id=blob_id, error=reason)
 
 
-def _marked(volume: Volume, blob_id: int, generation: int, by: int) -> Blob | None:
+def _marked(volume: Volume, replaced: Replaced) -> Blob | None:
     """Return the blob with its mark; None if it has one, or if the id is another blob's by now.
 
     A run of the collector may come first and remove the blob, and its id is free then.
     """
+    blob_id, generation = replaced.blob.id, replaced.blob.generation
     blob = volume.directory.read_record(str(blob_id), blob_id)
     if blob.generation != generation or blob.state is State.FAILURE:
         return None
-    blob.replace(volume.now(), by)
+    blob.replace(replaced.when, replaced.by, replaced.origin)
     return blob
 
 

@@ -132,7 +132,9 @@ class WriteProtocol:
             self._commit_each(attempts, together=together)
             for commit in _good(attempts):
                 if isinstance(commit.change, Commit) and commit.change.replaces is not None:
-                    self._backlog.applier.supersede(commit.change.replaces)
+                    self._backlog.applier.supersede(
+                        commit.change.replaces, keeps=commit.change.keeps
+                    )
             self._backlog.applier.pass_to(self._backlog.journal.written)
 
     # -- small changes, by the journal --------------------------------------------------------
@@ -200,13 +202,13 @@ class WriteProtocol:
         match attempt.change:
             case Commit() as commit:
                 self._backlog.applier.commit(
-                    attempt.entry, self._backlog.journal.written, commit.replaces
+                    attempt.entry,
+                    self._backlog.journal.written,
+                    commit.replaces,
+                    keeps=commit.keeps,
                 )
             case Delete() as delete:
-                entry = attempt.entry
-                self._backlog.applier.delete(
-                    entry, self._backlog.journal.written, delete.blob, delete.elders
-                )
+                self._backlog.applier.delete(attempt.entry, self._backlog.journal.written, delete)
 
     def _delete_anyhow(self, deletes: Sequence[_Attempt]) -> None:
         """Delete though the journal cannot be written; raises OutcomeUnknown."""
@@ -290,10 +292,11 @@ class WriteProtocol:
                 blob = self._record_of(delete.blob)
                 # It may be one already: by a rename that was reported as failed, or by hand.
                 if blob.state is not State.FAILURE:
+                    when = self._now() if delete.when is None else delete.when
                     if delete.is_over:
-                        blob.expire(self._now())
+                        blob.expire(when)
                     else:
-                        blob.delete(self._now(), delete.origin)
+                        blob.delete(when, delete.origin)
                 attempt.record = statefile.dump(blob)
 
     def _prepare(self, attempt: _Attempt, *, sync: bool) -> None:
@@ -348,7 +351,29 @@ class WriteProtocol:
 
     def _discard(self, discard: Discard) -> None:
         self._backlog.forget_journal()
-        self._trash.put_away(discard.names, discard.newest)
+        unmarked = self._mark(discard.kept)
+        self._trash.put_away([*unmarked, *discard.names], discard.newest)
+
+    def _mark(self, kept: Iterable[tuple[int, int]]) -> list[str]:
+        """See that blobs are marked Failure, to last; return the names of those that are not.
+
+        No tombstone will stand above them.
+        """
+        unmarked = []
+        for blob_id, successor in kept:
+            name = str(blob_id)
+            try:
+                blob = self._directory.read_record(name, blob_id)
+                if blob.state is not State.FAILURE:
+                    blob.replace(self._now(), successor)
+                    self._directory.write_state_tmp(name, statefile.dump(blob), sync=True)
+                    self._directory.put_state_in_place(name)
+                self._directory.sync(name)
+            except FileNotFoundError:
+                pass
+            except (OSError, BadRecord):
+                unmarked.append(name)
+        return unmarked
 
     def _delete_without_tombstones(self, attempts: Sequence[_Attempt]) -> None:
         for attempt in attempts:

@@ -123,18 +123,18 @@ def _text_entry(entry: Entry, directory: str, now: int) -> str:
     Behind the fifth column a damaged blob has one that says so, and one that expires the time.
     """
     if isinstance(entry, str):
-        return f"{_on_one_line(entry)}\n"
+        return f"{on_one_line(entry)}\n"
     blob, is_damaged = _blob_of(entry)
     content_type = (blob.content_type or DEFAULT_TYPE).replace(TAB, " ")
     return (
-        f"{_on_one_line(blob.location)}\t{blob.size}\t{_etag(blob) or '-'}"
-        f"\t{_modified(blob, now)}\t{_on_one_line(content_type)}"
+        f"{on_one_line(blob.location)}\t{blob.size}\t{_etag(blob) or '-'}"
+        f"\t{_modified(blob, now)}\t{on_one_line(content_type)}"
         f"{TAB + 'damaged' if is_damaged else ''}"
         f"{'' if blob.expires is None else f'{TAB}expires {_second(blob.expires)}'}\n"
     )
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """Percent-encode what does not belong in a line; percent-decoding gives the text again."""
     return _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
 

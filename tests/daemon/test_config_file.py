@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon.config_file import BadSetting, parse_config
+from gostore.daemon.settings import TABLE
+from gostore.prefixes import ByPrefix
 
 
 class ConfigTests(SynchronousTestCase):
@@ -91,3 +95,37 @@ class ConfigTests(SynchronousTestCase):
         """A line that is nothing at all is refused."""
         reason = self.refused("[gostore]\nwhat is this\n")
         self.assertEqual(reason, "x.conf, line 2: neither a setting nor a comment")
+
+
+class PrefixTests(SynchronousTestCase):
+    """What a section says of the locations below a prefix."""
+
+    def test_keep(self) -> None:
+        """[keep] says how long history is kept below a prefix, beside what holds elsewhere."""
+        text = "[gostore]\nkeep = 12h\n[keep]\nphotos/ = 30d\nphotos/raw/ = forever\nscratch/ = 0\n"
+        keep = parse_config(text, "x.conf")["keep"]
+        assert isinstance(keep, ByPrefix)
+        found = [keep.of(each) for each in ("a", "photos/a", "photos/raw/a", "scratch/a")]
+        self.assertEqual(found, [12 * 3600, 30 * 86400, math.inf, 0])
+
+    def test_alone(self) -> None:
+        """Without a setting in [gostore] its default holds elsewhere."""
+        self.assertEqual(parse_config("[keep]\na = 1s\n", "x")["keep"], ByPrefix(0, {"a": 1}))
+
+    def test_command_line(self) -> None:
+        """The command line wins over what holds everywhere, and not over a prefix."""
+        values = parse_config("[gostore]\nkeep = 12h\n[keep]\na = 1s\n", "x")
+        keep = TABLE["keep"].over(values["keep"], "forever")
+        self.assertEqual(keep, ByPrefix(math.inf, {"a": 1}))
+        self.assertEqual(TABLE["keep"].over(None, "7d"), ByPrefix(7 * 86400))
+
+    def test_refused(self) -> None:
+        """A mistake is refused with its line."""
+        for text, reason in (
+            ("a = soon", "'soon' is not a duration such as 90s, 15m, 12h or 7d"),
+            ("a = -1d", "'-1d' is not a duration such as 90s, 15m, 12h or 7d"),
+            ("/a = 1d", "'/a' begins with a slash, and no location does"),
+        ):
+            with self.assertRaises(BadSetting) as caught:
+                parse_config(f"[keep]\n{text}\n", "x.conf")
+            self.assertEqual(str(caught.exception), f"x.conf, line 2: {reason}")

@@ -49,6 +49,8 @@ COLLECT = ("collect", "")
 WAIT = ("wait", "")
 #: What expires is over.
 PASS = ("pass", "")
+#: The time of all that is kept is over.
+LATER = ("later", "")
 #: The files are made of all that has been answered, if the applier is lazy.
 APPLY = ("apply", "")
 #: From here on the disk has no room, or has some again.
@@ -280,6 +282,8 @@ class Explorer:
         self.bounds = bounds or usual_bounds(sync)
         self.share = share
         self.until = until
+        #: For how many seconds what each location had is kept.
+        self.keep = 0.0
         self._rng = random.Random(seed)
         #: For disks that are alike but for what they hold.
         self._seen: dict[tuple[object, ...], _Seen] = {}
@@ -310,7 +314,11 @@ class Explorer:
         """Let the disk hold a journal at first, whose files have so many bytes each."""
         self._journal_size = size
         world = World(
-            SimulatedDisk(), self.modules, sync=Sync.JOURNAL, journal_size=self._journal_size
+            SimulatedDisk(),
+            self.modules,
+            sync=Sync.JOURNAL,
+            journal_size=self._journal_size,
+            keep=self.keep,
         ).start()
         world.request(POST, "a")
         world.request(DELETE, "a")
@@ -368,6 +376,7 @@ class Explorer:
                 world = self._step(world, step, crashes, last, shape_now)
                 if lazy:
                     _read_all(world)
+                self._check_history(world)
             except Violation as violation:
                 raise Violation(f"{script} at {at}: {violation}") from None
         crashes.append(Crash(world.disk.copy(), world.allowed(), world.waits))
@@ -454,7 +463,12 @@ class Explorer:
 
         disk = SimulatedDisk(self.start)
         world = World(
-            disk, self.modules, sync=self.sync, seen=seen, journal_size=self._journal_size
+            disk,
+            self.modules,
+            sync=self.sync,
+            seen=seen,
+            journal_size=self._journal_size,
+            keep=self.keep,
         ).start()
         world.workers.lazy = True
         for step in script:
@@ -559,6 +573,9 @@ class Explorer:
                 raise Violation(f"a restart changed {before} to {world.values()}")
         elif step == COLLECT:
             world.collect()
+        elif step == LATER:
+            world.ahead += int(self.keep) * 1_000_000_000
+            world.lossy = True
         elif step == WAIT:
             world.wait()
         elif step == DAMAGE:
@@ -587,13 +604,19 @@ class Explorer:
                 raise Violation(f"{step} got {operation.error!r}")
         return world
 
+    def _check_history(self, world: World) -> None:
+        """What was answered is kept, in its order."""
+        if self.keep:
+            allowed = world.allowed()
+            _hold(allowed, world.values(), "what there is")
+
     def _check_stopped(self, disk: SimulatedDisk, values: Mapping[str, Value], ahead: int) -> None:
         """What a stop leaves is all in files of its own, for a server that knows no journal."""
         last = disk.cut(partial(_least, disk))
         for name in NAMES:
             if name in last.names:
                 last.lose_file(name)
-        world = World(last, self.modules, sync=Sync.FILES)
+        world = World(last, self.modules, sync=Sync.FILES, keep=self.keep)
         world.ahead = ahead
         self._start(world, shown(last.tree))
         if (found := world.values()) != values:
@@ -626,11 +649,13 @@ class Explorer:
             rank=rank,
             seen=seen,
             journal_size=self._journal_size,
+            keep=self.keep,
         )
         if before is not None:
             world.operations = before.operations
             world.workers.late = before.workers.late
             world.workers.lazy = before.lazy
+            world.model, world.lossy = before.model, before.lossy
         return world
 
     # -- crashes ------------------------------------------------------------------------------
@@ -687,7 +712,9 @@ class Explorer:
 
     def _start_spoilt(self, disk: SimulatedDisk, state: str) -> dict[str, Value] | None:
         """What is served, None if the journal refuses the start."""
-        world = World(disk, self.modules, sync=self.after, journal_size=self._journal_size)
+        world = World(
+            disk, self.modules, sync=self.after, journal_size=self._journal_size, keep=self.keep
+        )
         try:
             world.start()
         except (StoreError, OSError) as error:
@@ -756,7 +783,12 @@ class Explorer:
                 crashes.append(Crash(disk.copy(), _only(served) if served else crash.allowed))
 
         world = World(
-            disk, self.modules, sync=self.after, seen=seen, journal_size=self._journal_size
+            disk,
+            self.modules,
+            sync=self.after,
+            seen=seen,
+            journal_size=self._journal_size,
+            keep=self.keep,
         )
         self._start(world, state)
         served.update(world.values())
@@ -791,7 +823,12 @@ class Explorer:
                 disks.append(cut.copy())
 
         world = World(
-            cut, self.modules, sync=self.after, seen=seen, journal_size=self._journal_size
+            cut,
+            self.modules,
+            sync=self.after,
+            seen=seen,
+            journal_size=self._journal_size,
+            keep=self.keep,
         )
         try:
             world.start()
@@ -879,7 +916,7 @@ def _newest_batch(disk: SimulatedDisk, size: int) -> tuple[str, range]:
 
 
 def _hold(allowed: Allowed, found: Mapping[str, Value], state: object) -> None:
-    for location in LOCATIONS:
+    for location in allowed:
         if found[location] not in allowed[location]:
             raise Violation(
                 f"{location!r} has {_word(found[location])} instead of "
@@ -902,7 +939,11 @@ def _tidy(after: list[str], found: Mapping[str, Value], state: object, waits: bo
     names = [name for name in all_names if not name.startswith(".quarantine-")]
     if len(names) < len(all_names) and DAMAGED not in found.values():
         raise Violation(f"quarantined for nothing: {after} from {state}")
-    present = [value for value in found.values() if value not in (None, DAMAGED)]
+    now = [found[location] for location in LOCATIONS]
+    present = [value for value in now if value not in (None, DAMAGED)]
+    for location in LOCATIONS:
+        line = found.get(f"{location}+") or b"."
+        present += [None] * (len(line) // 32 - (line[-1:] == b"!"))
     short = len(present) - len(names)
     if short < 0 or (short and not waits) or not all(name.isdecimal() for name in names):
         raise Violation(f"left over: {names} from {state}")

@@ -35,9 +35,11 @@ _MODULES = (
     "volume.volume",
     "volume.digests",
     "volume.collect",
+    "volume.recovery.looks",
     "volume.recovery.redo",
     "volume.recovery.findings",
     "volume.recovery.rivals",
+    "volume.recovery.decisions",
     "volume.recovery.records",
     "volume.recovery.scan",
     "volume.recovery.repair",
@@ -47,8 +49,11 @@ _MODULES = (
     "store.committer",
     "store.openfiles",
     "store.reading",
+    "store.history",
     "store.garbage",
+    "store.past",
     "store.recording",
+    "store.starting",
     "store.admission",
     "store.upload",
     "store.deleting",
@@ -330,9 +335,8 @@ MUTANTS = (
     Mutant(
         "dead blobs do not compete at start",
         "volume.recovery.scan",
-        "            dead = blob.state is State.FAILURE\n",
-        "            dead = blob.state is State.FAILURE\n            if dead:\n"
-        "                return\n",
+        "            committed, dead = plain\n",
+        "            committed, dead = plain\n            if dead:\n                return\n",
         trials.short_scripts,
     ),
     Mutant(
@@ -345,7 +349,7 @@ MUTANTS = (
     Mutant(
         "a restart forgets the generation",
         "volume.recovery.scan",
-        "            self._note_generation(committed)\n",
+        "            self._decisions.note_generation(committed)\n",
         "",
         trials.long_scripts,
     ),
@@ -599,8 +603,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "only the oldest entry of a blob is done again",
         "volume.recovery.scan",
-        "for entry in read_journal(volume)}",
-        "for entry in reversed(read_journal(volume))}",
+        "for entry in read_journal(volume):",
+        "for entry in reversed(read_journal(volume)):",
         trials.long_scripts,
     ),
     _journal(

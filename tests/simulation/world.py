@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 import gostore.store.blobstore
 import gostore.volume.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
+from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details, Lifetime
 from gostore.volume.changes import Sync
 from tests.simulation.disk import WRITES, SimulatedDisk
@@ -162,8 +164,17 @@ class World:
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         seen: Callable[[str, World], None] = lambda kind, world: None,
         journal_size: int = JOURNAL_SIZE,
+        keep: float = 0,
     ) -> None:
-        """``path`` is the data directory's; ``seen`` is called before each call, with its kind."""
+        """``path`` is the data directory's; ``seen`` is called before each call, with its kind.
+
+        With ``keep`` what each location had is kept for so many seconds, and is looked at, too.
+        """
+        self.keep = keep
+        #: The versions of each location that were answered, and whether the newest one lives.
+        self.model: dict[str, tuple[tuple[Value, ...], bool]] = {}
+        #: Whether some of what was kept may be gone: its time was over, or there was no room.
+        self.lossy = False
         self.disk = disk
         self.path = path
         self.sync = sync
@@ -223,7 +234,12 @@ class World:
             journal_size=self._journal_size,
         )
         self.store = self.modules.store.BlobStore(
-            self.volume, self.workers, self.workers, reserve=0, rng=Lowest()
+            self.volume,
+            self.workers,
+            self.workers,
+            reserve=0,
+            rng=Lowest(),
+            keep=ByPrefix(self.keep),
         )
         self.store.open()
         self.opened = True
@@ -290,6 +306,8 @@ class World:
     def _watch(self, operation: Operation, answer: Deferred[Any]) -> None:
         def good(_: object) -> None:
             operation.done = True
+            versions = self.model.get(operation.location, ((), False))
+            self.model[operation.location] = after(versions, operation.value)
             if self.value(operation.location) != operation.value:
                 raise Violation(f"{operation.verb} {operation.location} was answered, not shown")
 
@@ -403,9 +421,57 @@ class World:
 
         return self.store.content(blob).addCallback(opened)  # type: ignore[no-any-return]
 
+    def _digest(self, version: tuple[Any, Any]) -> bytes:
+        """The digest of the bytes of a version, which is closed."""
+        _, content = version
+        digest = hashlib.sha256()
+        for offset in range(0, content.size, 1024 * 1024):
+            length = min(1024 * 1024, content.size - offset)
+            got: list[Any] = []
+            maybeDeferred(content.read, offset, length).addBoth(got.append)
+            self.workers.drain()
+            digest.update(got[0])
+        content.close()
+        return digest.digest()
+
     def values(self) -> dict[str, Value]:
-        """What GETs of all locations say."""
-        return {location: self.read(location) for location in LOCATIONS}
+        """What GETs of all locations say, and with ``keep`` those of all their versions."""
+        values = {location: self.read(location) for location in LOCATIONS}
+        if self.keep:
+            values |= {f"{location}+": self.line(location) for location in LOCATIONS}
+        return values
+
+    def line(self, location: str) -> bytes:
+        """All versions of a location, see `as_line`, as their bytes are read."""
+        found: list[Any] = []
+        self.store.past.history(location).addBoth(found.append)
+        self.workers.drain()
+        (result,) = found
+        if isinstance(result, Failure):
+            assert isinstance(result.value, NotFound), result.value
+            return as_line(((), False))
+        versions = result[::-1]
+        if [each.blob.generation for each in versions] != sorted(
+            {each.blob.generation for each in versions}
+        ):
+            raise Violation(f"the history of {location} is in disorder: {versions}")
+        for each, successor in itertools.pairwise(versions):
+            if each.ending is None:
+                raise Violation(f"{each} has a successor, and no end")
+            by = each.ending.successor
+            if by is not None and not self.lossy and by != successor.blob.id:
+                raise Violation(f"{each} was not replaced by {by}")
+        values = []
+        for each in versions:
+            got: list[Any] = []
+            self.store.past.version(location, each.blob.generation).addCallback(
+                self._digest
+            ).addBoth(got.append)
+            self.workers.drain()
+            if got[0] != each.blob.sha256 and not each.is_damaged:
+                raise Violation(f"{each} has {got[0]}")
+            values.append(each.blob.sha256)
+        return as_line((tuple(values), bool(versions) and versions[-1].ending is None))
 
     def allowed(self) -> Mapping[str, frozenset[Value]]:
         """What each location may have after a crash now.
@@ -426,4 +492,36 @@ class World:
         for operation in self.operations:
             if operation.possible:
                 allowed[operation.location].add(operation.value)
+        if self.keep:
+            allowed |= {f"{location}+": self._lines(location) for location in LOCATIONS}
         return {location: frozenset(values) for location, values in allowed.items()}
+
+    def _lines(self, location: str) -> set[Value]:
+        """The lines of all that a location may have had after a crash now."""
+        possible = [
+            operation.value
+            for operation in self.operations
+            if operation.possible and operation.location == location
+        ]
+        lines = set()
+        for count in range(len(possible) + 1):
+            for some in itertools.permutations(possible, count):
+                versions = self.model.get(location, ((), False))
+                for value in some:
+                    versions = after(versions, value)
+                values, lives = versions
+                gone = len(values) + 1 - lives if self.lossy else 1
+                lines |= {as_line((values[first:], lives)) for first in range(gone)}
+        return lines
+
+
+def after(versions: tuple[tuple[Value, ...], bool], value: Value) -> tuple[tuple[Value, ...], bool]:
+    """The versions of a location when it has got another one, or its blob was deleted (None)."""
+    values, _ = versions
+    return (values, False) if value is None else ((*values, value), True)
+
+
+def as_line(versions: tuple[tuple[Value, ...], bool]) -> bytes:
+    """The digests of versions, the oldest first, and whether the newest one lives."""
+    values, lives = versions
+    return b"".join(value or b"" for value in values) + (b"!" if lives else b".")

@@ -9,8 +9,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.blob import Committed
+from gostore.blob import Blob, Committed
 from gostore.store.garbage import SECOND, Garbage
+from gostore.store.history import History
 from gostore.store.index import Ids
 from gostore.volume.collect import Collected, Dead
 from tests.store.doubles import PromptClock, ThreadlessWorkers
@@ -38,11 +39,13 @@ class GarbageTests(SynchronousTestCase):
         self.ids = Ids()
         self.journal = SimpleNamespace(written=0, synced=0, recorded_synced=0)
         self.unwritten: set[int] = set()
-        applier = SimpleNamespace(obstacle=None, forget=self.unwritten.__contains__)
+        applier = SimpleNamespace(
+            obstacle=None, forget=self.unwritten.__contains__, data_of=lambda blob_id: None
+        )
         backlog = SimpleNamespace(journal=self.journal, applier=applier)
         volume: Any = SimpleNamespace(broken=None, now=lambda: self.now, backlog=backlog)
         self.clock = PromptClock()
-        self.garbage = Garbage(volume, self.workers, self.ids, self.clock)
+        self.garbage = Garbage(volume, self.workers, self.ids, self.clock, History())
 
     def collect(self, collected: Collected) -> None:
         """Let a run come to this."""
@@ -69,9 +72,9 @@ class GarbageTests(SynchronousTestCase):
         """The bytes of the dead are counted, and how long the oldest has waited."""
         self.assertEqual((self.garbage.age, self.garbage.bytes), (0, 0))
         old = Committed(1, "a", 1, 100, None, 5, None, None)
-        self.garbage.add_replaced(old, 2)
+        self.garbage.add_replaced(old, Blob(2, "a"))
         self.clock.time = 3
-        self.garbage.add_deleted(Committed(2, "a", 2, 10, None, 5, None, None))
+        self.garbage.add_deleted(Committed(2, "a", 2, 10, None, 5, None, None), 9)
         self.clock.time = 4
         self.assertEqual((self.garbage.age, self.garbage.bytes), (4, 110))
         # Taken in once more, it is not counted twice.
@@ -87,7 +90,7 @@ class GarbageTests(SynchronousTestCase):
     def test_deleted_at(self) -> None:
         """A deleted blob's time is known until the blob is collected and its second is past."""
         blob = Committed(1, "a", 1, 0, None, 5 * SECOND + 7, None, None)
-        self.garbage.add_deleted(blob)
+        self.garbage.add_deleted(blob, 9)
         self.assertEqual(self.garbage.deleted_at("a"), blob.modified)
         self.now = 9 * SECOND
         self.collect(Collected())
@@ -108,7 +111,7 @@ class GarbageTests(SynchronousTestCase):
     def test_deleted_at_bounded(self) -> None:
         """While the clock is wrong only the newest ten thousand are remembered."""
         for number in range(10_001):
-            self.garbage.add_deleted(Committed(number, f"a{number}", 1, 0, None, 5, None, None))
+            self.garbage.add_deleted(Committed(number, f"a{number}", 1, 0, None, 5, None, None), 9)
         self.assertIsNone(self.garbage.deleted_at("a0"))
         self.assertEqual(self.garbage.deleted_at("a1"), 5)
         self.assertEqual(self.garbage.deleted_at("a10000"), 5)

@@ -10,7 +10,7 @@ import sys
 from twisted.logger import capturedLogs, formatEvent
 
 from gostore.blob import State
-from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.collect import Dead, Replaced, collect, retire
 from gostore.volume.directory import DATA, STATE
 from tests.volume.support import VolumeCase
 
@@ -22,7 +22,7 @@ class RetireTests(VolumeCase):
         """The state file says Failure, and replaced by which id; the new record is synced."""
         old, new = self.commit(1, "a"), self.commit(2, "a")
         self.disk.clear()
-        retire(self.volume, [(old.committed(), new.id)])
+        retire(self.volume, [Replaced(old.committed(), new.id, 9)])
         blob = self.volume.directory.read_record("1", 1)
         self.assertIs(blob.state, State.FAILURE)
         self.assertEqual(blob.log[-1].message, "Deleted! Replaced by 2")
@@ -31,9 +31,9 @@ class RetireTests(VolumeCase):
     def test_twice(self) -> None:
         """What is marked already is left as it is."""
         old = self.commit(1, "a")
-        retire(self.volume, [(old.committed(), 2)])
+        retire(self.volume, [Replaced(old.committed(), 2, 9)])
         state = self.state("1")
-        retire(self.volume, [(old.committed(), 3)])
+        retire(self.volume, [Replaced(old.committed(), 3, 9)])
         self.assertEqual(self.state("1"), state)
 
     def test_gone(self) -> None:
@@ -42,7 +42,7 @@ class RetireTests(VolumeCase):
         self.volume.trash.put("1")
         self.put("2", b"nonsense")
         self.disk.fail("open", errno.ENOSPC, name=f"3/{STATE}.tmp")
-        retire(self.volume, [(blob.committed(), 9) for blob in blobs])
+        retire(self.volume, [Replaced(blob.committed(), 9, 9) for blob in blobs])
         self.assertIs(self.volume.directory.read_record("3").state, State.OK)
         self.assertIs(self.volume.directory.read_record("4").state, State.FAILURE)
         self.assertEqual(self.disk.open_files, [""])
@@ -60,7 +60,7 @@ class RetireTests(VolumeCase):
             fault()
             held = sys.getrefcount(blob)
             gc.disable()
-            retire(self.volume, [(blob, 9)])
+            retire(self.volume, [Replaced(blob, 9, 9)])
             self.assertEqual(sys.getrefcount(blob), held)
             gc.enable()
             self.disk.heal()
@@ -72,7 +72,7 @@ class RetireTests(VolumeCase):
         old = self.commit(1, "a")
         self.volume.trash.put("1")
         self.commit(1, "b")
-        retire(self.volume, [(old.committed(), 2)])
+        retire(self.volume, [Replaced(old.committed(), 2, 9)])
         self.assertIs(self.volume.directory.read_record("1").state, State.OK)
 
     def test_rename_fails(self) -> None:
@@ -80,7 +80,7 @@ class RetireTests(VolumeCase):
         old = self.commit(1, "a")
         state = self.state("1")
         self.disk.fail("rename", errno.EIO)
-        retire(self.volume, [(old.committed(), 2)])
+        retire(self.volume, [Replaced(old.committed(), 2, 9)])
         self.assertEqual(self.state("1"), state)
 
 
@@ -93,7 +93,7 @@ class TogetherTests(VolumeCase):
         """Many records are flushed at once, before the first is renamed."""
         blobs = [self.commit(number, f"b{number}") for number in range(1, 6)]
         self.disk.clear()
-        retire(self.volume, [(blob.committed(), 9) for blob in blobs])
+        retire(self.volume, [Replaced(blob.committed(), 9, 9) for blob in blobs])
         flushes = self.disk.trace("fsync", "syncfs", "rename")
         self.assertEqual(flushes[0], "syncfs /")
         self.assertEqual([call.partition(" ")[0] for call in flushes[1:]], ["rename"] * 5)
@@ -176,7 +176,7 @@ class CollectTests(VolumeCase):
     def test_elders_first(self) -> None:
         """A tombstone is moved only when its elders are durably gone."""
         old, blob = self.commit(1, "a"), self.commit(2, "a")
-        retire(self.volume, [(old.committed(), 2)])
+        retire(self.volume, [Replaced(old.committed(), 2, 9)])
         self.delete(blob, [1])
         dead = [self.dead(2), self.dead(1)]
         self.disk.clear()
@@ -187,7 +187,7 @@ class CollectTests(VolumeCase):
     def test_elder_stays(self) -> None:
         """While an elder cannot be moved its tombstone stays, too; the next run takes both."""
         old, blob = self.commit(1, "a"), self.commit(2, "a")
-        retire(self.volume, [(old.committed(), 2)])
+        retire(self.volume, [Replaced(old.committed(), 2, 9)])
         self.delete(blob, [1])
         dead = [self.dead(1), self.dead(2)]
         self.disk.fail("rename", errno.EIO, name="1 -> .trash")

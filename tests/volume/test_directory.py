@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from gostore.errors import BadRecord, ReadOnly
 from gostore.volume.changes import Commit, Delete, Discard
-from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.collect import Dead, Replaced, collect, retire
 from gostore.volume.directory import DataDamaged
 from tests.volume.support import OldKernel, VolumeCase
 
@@ -159,7 +159,7 @@ class LinkTests(VolumeCase):
         """A replaced blob is not marked behind it."""
         old, new = self.commit(1, "a"), self.commit(2, "a")
         self.replace("1")
-        retire(self.volume, [(old.committed(), new.id)])
+        retire(self.volume, [Replaced(old.committed(), new.id, 9)])
         self.assertEqual(self.found(), self.before)
 
     def test_trash(self) -> None:

@@ -9,7 +9,7 @@ import os
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed, State
-from gostore.volume.collect import Dead, collect, retire
+from gostore.volume.collect import Dead, Replaced, collect, retire
 from gostore.volume.directory import DATA
 from gostore.volume.journal.format import Entry
 from gostore.volume.recovery.repair import repair
@@ -159,7 +159,7 @@ class OnDiskTests(RecoveryCase):
     def test_retired(self) -> None:
         """What is marked already is only collected."""
         old, new = self.commit(1, "a"), self.commit(2, "a")
-        retire(self.volume, [(old.committed(), 2)])
+        retire(self.volume, [Replaced(old.committed(), 2, 9)])
         found = self.recover()
         self.assertEqual((found.live, found.unmarked), ({"a": new.committed()}, []))
         self.assertEqual([one.id for one in found.dead], [1])

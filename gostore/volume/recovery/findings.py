@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field, frozen
 
 from gostore.blob import Blob, Committed
-from gostore.volume.collect import Dead
+from gostore.volume.collect import Dead, Replaced
 from gostore.volume.journal.format import Entry
 
 
@@ -26,6 +26,18 @@ class Suspect:
     is_tie: bool = False
 
 
+@frozen
+class Ended:
+    """A dead blob that is kept, and whose directory does not say that it is dead.
+
+    ``entry`` is what the journal has of it; ``replaced`` is how it died, if that does not say so.
+    """
+
+    blob_id: int
+    entry: Entry | None
+    replaced: Replaced | None
+
+
 @define
 class Findings:
     """Everything that a scan found, by what is to become of it."""
@@ -43,16 +55,21 @@ class Findings:
     # What is to be written again.
     #: Blobs that live, and that only the journal has whole.
     undone: list[Entry] = field(factory=list)
+    #: Dead blobs that are kept as history.
+    ended: list[Ended] = field(factory=list)
     #: What is wrong with the journal: acknowledged changes may be missing in it.
     journal_damage: str | None = None
 
     # What is to be quarantined.
     suspects: list[Suspect] = field(factory=list)
 
+    # What is kept as history: dead blobs of locations that have one, by their ids.
+    history: dict[int, Dead] = field(factory=dict)
+    #: Superseded blobs that are not marked so yet.
+    unmarked: list[Replaced] = field(factory=list)
+
     # What is to be removed.
     dead: list[Dead] = field(factory=list)
-    #: Superseded blobs that are not marked so yet, each with the id of its successor.
-    unmarked: list[tuple[Committed, int]] = field(factory=list)
     #: Blobs that the Go server left when it crashed while writing them.
     pending: list[Blob] = field(factory=list)
     #: Directories with an id, but without a state file.

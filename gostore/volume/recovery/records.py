@@ -8,9 +8,11 @@ without the file, or with a damaged or foreign one, a start is slower and not di
     block   magic, the number of rows, the length of the body, SHA-256 of these and the body
     body    rows; the locations, each with a newline; the labels of the rows, as JSON
     row     inode, ctime (ns) and size of the state file; id, generation, size, modified, expires,
-            sha256; the index of its label, a list of content type and metadata
+            sha256; the index of its label, a list of content type and metadata; or 65535 for a blob
+            that is dead and kept: its ``modified`` is when it died
 
-The rows are in the order of their locations, which makes both a start and the next writing cheap.
+The rows are in the order of their locations, and then of the generations, which makes both a start
+and the next writing cheap.
 A row is a fact about an inode, whatever happened since. So the file is never flushed, and rows of
 blobs that are gone do no harm.
 """
@@ -30,14 +32,17 @@ from hashlib import sha256
 from gostore import statefile
 from gostore.blob import Committed
 from gostore.errors import BadRecord
+from gostore.volume.collect import Dead
 from gostore.volume.directory import READ, RECORDS, RECORDS_TMP, STATE, Directory
 
 #: The inode, the ctime in nanoseconds and the size of a state file.
 Stamp = tuple[int, int, int]
 
-_MAGIC = b"gostore records2"
+_MAGIC = b"gostore records3"
 _HEAD = struct.Struct("<16sII32s")
-_ROW = struct.Struct("<QqIIQQqq32sH")
+_ROW = struct.Struct("<QqIIQqqq32sH")
+#: In place of a label.
+_DEAD = 0xFFFF
 
 #: A block ends when it has so many rows, or so many bytes of locations and labels.
 _ROWS = 1024
@@ -57,7 +62,7 @@ _NEVER = -(2**63)
 RECENT = 2_000_000_000
 
 
-def read_records(directory: Directory) -> Generator[tuple[Committed, Stamp], None, None]:
+def read_records(directory: Directory) -> Generator[tuple[Committed | Dead, Stamp], None, None]:
     """Give what the cache has, up to where it is damaged; raises nothing."""
     disk = directory.disk
     if not disk.ctime_trusted(directory.root):
@@ -94,7 +99,7 @@ def _digest(head: bytes, body: bytes) -> bytes:
     return sha256(head[:-32] + body).digest()
 
 
-def _unpacked(count: int, body: bytes) -> Iterator[tuple[Committed, Stamp]]:
+def _unpacked(count: int, body: bytes) -> Iterator[tuple[Committed | Dead, Stamp]]:
     rows, rest = body[: count * _ROW.size], body[count * _ROW.size :]
     *locations, last = rest.decode("utf-8").split("\n")
     labels = [
@@ -103,6 +108,10 @@ def _unpacked(count: int, body: bytes) -> Iterator[tuple[Committed, Stamp]]:
     ]
     for row, location in zip(_ROW.iter_unpack(rows), locations, strict=True):
         inode, changed, length, blob_id, generation, size, modified, expires, digest, label = row
+        if label == _DEAD:
+            dead = Dead(blob_id, location, generation, ended=modified, size=size)
+            yield dead, (inode, changed, length)
+            continue
         kind, metadata = labels[label]
         until = None if expires == _NEVER else expires
         yield (
@@ -119,8 +128,8 @@ def stamp_of(found: os.stat_result) -> Stamp:
 class RecordWriter:
     """Writes the cache anew, beside the old one, in several steps; each may block.
 
-    `begin`, `add` for blobs in the order of their locations, and `finish`, or `abandon`. Any may
-    raise OSError.
+    `begin`, `add` for blobs, alive or kept, in the order of their locations and generations, and
+    `finish`, or `abandon`. Any may raise OSError.
     """
 
     def __init__(self, directory: Directory, reserve: int, recent: int | None = None) -> None:
@@ -134,7 +143,7 @@ class RecordWriter:
         self._fd = -1
         self._since = 0
         self._old = read_records(directory)
-        self._next: tuple[Committed, Stamp] | None = None
+        self._next: tuple[Committed | Dead, Stamp] | None = None
         #: What is to make up the next block, and how many bytes of it have no fixed size.
         self._rows: list[bytes] = []
         self._locations: list[bytes] = []
@@ -157,7 +166,7 @@ class RecordWriter:
         self._next = next(self._old, None)
         return True
 
-    def add(self, blobs: Iterable[Committed], may_look: bool = True) -> None:
+    def add(self, blobs: Iterable[Committed | Dead], may_look: bool = True) -> None:
         """Add a row for each blob, from the old cache or, if that has none, from its state file.
 
         Unless it ``may_look`` at the files, it takes what the old cache has and nothing else.
@@ -169,7 +178,7 @@ class RecordWriter:
             if row is not None:
                 self._add(*row)
 
-    def _is_true(self, blob: Committed, stamp: Stamp) -> bool:
+    def _is_true(self, blob: Committed | Dead, stamp: Stamp) -> bool:
         directory = self._directory
         try:
             found = directory.disk.peek(f"{blob.id}/{STATE}", dir_fd=directory.root)
@@ -177,15 +186,23 @@ class RecordWriter:
             return False
         return stamp_of(found) == stamp
 
-    def _known(self, blob: Committed) -> tuple[Committed, Stamp] | None:
+    def _known(self, blob: Committed | Dead) -> tuple[Committed | Dead, Stamp] | None:
         """Return what the old cache has of a blob, and go on behind it."""
-        while self._next is not None and self._next[0].location <= blob.location:
+        place = blob.location, blob.generation
+        while self._next is not None:
+            known = self._next[0]
+            if (known.location, known.generation) > place:
+                break
             row, self._next = self._next, next(self._old, None)
-            if row[0].id == blob.id and row[0].generation == blob.generation:
+            if (
+                known.id == blob.id
+                and known.generation == blob.generation
+                and isinstance(known, Dead) is isinstance(blob, Dead)
+            ):
                 return row
         return None
 
-    def _read(self, blob: Committed) -> tuple[Committed, Stamp] | None:
+    def _read(self, blob: Committed | Dead) -> tuple[Committed | Dead, Stamp] | None:
         """Read a blob's state file as a start does: what it says may not be what we know."""
         try:
             state, found = self._directory.read_state_at(f"{blob.id}/{STATE}", self._directory.root)
@@ -194,17 +211,27 @@ class RecordWriter:
         if found.st_ctime_ns >= self._since:
             return None
         # That is what gostore writes of a blob that lives: the times fit into a row, too.
-        committed = statefile.parse_committed(state, blob.id)
-        if committed is None or committed.modified not in _TIMES:
+        plain = statefile.parse_plain(state, blob.id)
+        if plain is None or plain[0].modified not in _TIMES:
             return None
+        committed: Committed | Dead = plain[0]
+        if plain[1]:
+            # Its record does not tell whether its bytes are still there.
+            dead = plain[0]
+            committed = Dead(
+                dead.id, dead.location, dead.generation, ended=dead.modified, size=blob.size
+            )
         return committed, stamp_of(found)
 
-    def _add(self, blob: Committed, stamp: Stamp) -> None:
-        metadata = json.dumps(blob.metadata) if blob.metadata else None
-        number = self._numbers.setdefault((blob.content_type, metadata), len(self._labels))
-        if number == len(self._labels):
-            self._labels.append((blob.content_type, blob.metadata))
-            self._length += len(metadata or "") + len(blob.content_type or "")
+    def _add(self, blob: Committed | Dead, stamp: Stamp) -> None:
+        if isinstance(blob, Dead):
+            number, modified = _DEAD, blob.ended
+            expires = _NEVER
+            digest: bytes | None = bytes(32)
+        else:
+            number, modified = self._label(blob), blob.modified
+            expires = _NEVER if blob.expires is None else blob.expires
+            digest = blob.sha256
         location = blob.location.encode("utf-8")
         self._locations.append(location)
         self._length += len(location)
@@ -214,14 +241,22 @@ class RecordWriter:
                 blob.id,
                 blob.generation,
                 blob.size,
-                blob.modified,
-                _NEVER if blob.expires is None else blob.expires,
-                blob.sha256,
+                modified,
+                expires,
+                digest,
                 number,
             )
         )
         if len(self._rows) == _ROWS or self._length >= _BLOCK:
             self._flush()
+
+    def _label(self, blob: Committed) -> int:
+        metadata = json.dumps(blob.metadata) if blob.metadata else None
+        number = self._numbers.setdefault((blob.content_type, metadata), len(self._labels))
+        if number == len(self._labels):
+            self._labels.append((blob.content_type, blob.metadata))
+            self._length += len(metadata or "") + len(blob.content_type or "")
+        return number
 
     def _flush(self) -> None:
         """Write a block, unless those who store blobs may need the room."""

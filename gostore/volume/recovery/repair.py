@@ -10,12 +10,13 @@ from collections.abc import Iterable
 
 from twisted.logger import Logger
 
+from gostore import statefile
 from gostore.blob import Blob, State
 from gostore.errors import BadRecord, VolumeUnusable, is_no_space, strerror_of
 from gostore.volume.collect import Dead, collect, retire
 from gostore.volume.directory import Kind, id_in, kind_of
 from gostore.volume.journal.format import Entry
-from gostore.volume.recovery.findings import Damage, Findings
+from gostore.volume.recovery.findings import Damage, Ended, Findings
 from gostore.volume.recovery.redo import restore
 from gostore.volume.volume import Volume
 
@@ -42,6 +43,7 @@ def repair(volume: Volume, found: Findings) -> dict[str, str]:
             found.dead.append(Dead(blob.id, blob.location, blob.generation))
     retire(volume, found.unmarked)
     volume.sync_tombstones(dead.id for dead in found.dead)
+    volume.sync_tombstones(found.history)
     for blob_id in found.uncommitted:
         log.warn("{id} has no state file, and is no blob - Deleting!", id=blob_id)
         volume.trash.put_or_unlink(str(blob_id), blob_id)
@@ -113,6 +115,9 @@ def _redo(volume: Volume, found: Findings) -> None:
         volume.trash.put_or_unlink(name)
     for entry in found.undone:
         _restore(volume, found, entry)
+    for ended in found.ended:
+        if ended.blob_id in found.history:
+            _restore_ended(volume, found, ended)
     if found.journal_damage is not None:
         log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
     if volume.backlog.journal.written or found.journal_damage is not None:
@@ -130,6 +135,10 @@ def _restore(volume: Volume, found: Findings, entry: Entry) -> None:
     _collect_early(volume, found)
     if _is_restored(volume, entry):
         return
+    for dead in _oldest_history(found):
+        _give_up(volume, found, dead)
+        if _is_restored(volume, entry):
+            return
     if found.journal_damage is None and volume.backlog.postpone(entry):
         log.error(
             "There is no room to write blob {id} again; it is served from the journal",
@@ -163,6 +172,63 @@ def _collect_early(volume: Volume, found: Findings) -> None:
     collected = collect(volume, found.dead)
     found.dead = [dead for dead in found.dead if dead not in collected.blobs]
     found.ids.difference_update(collected.ids)
+
+
+def _oldest_history(found: Findings) -> list[Dead]:
+    """What may be given up for a blob that lives, oldest first, and elders before the younger.
+
+    What is written again itself takes no room yet.
+    """
+    again = {ended.blob_id for ended in found.ended}
+    by_location: dict[str, list[Dead]] = {}
+    for dead in sorted(found.history.values(), key=lambda dead: dead.generation):
+        by_location.setdefault(dead.location, []).append(dead)
+    order = []
+    for group in by_location.values():
+        ended = 0
+        for dead in group:
+            if dead.id in again:
+                break  # and with it the younger ones
+            ended = max(ended, dead.ended)
+            order.append((ended, dead.generation, dead))
+    return [dead for *_, dead in sorted(order)]
+
+
+def _give_up(volume: Volume, found: Findings, dead: Dead) -> None:
+    """Remove one dead blob that was to be kept."""
+    log.warn("There is no room: blob {id} of the history is given up", id=dead.id)
+    collected = collect(volume, [dead])
+    del found.history[dead.id]
+    found.ids.difference_update(collected.ids)
+    if dead not in collected.blobs:
+        found.dead.append(dead)
+
+
+def _restore_ended(volume: Volume, found: Findings, ended: Ended) -> None:
+    """Let the directory of a dead blob say that it is, and keep it; remove it if there is no room.
+
+    Nothing below it on the disk needs its tombstone: all of that is marked before the journal may
+    forget this.
+    """
+    blob_id, entry, replaced = ended.blob_id, ended.entry, ended.replaced
+    name = str(blob_id)
+    try:
+        if entry is None:
+            blob = volume.directory.read_record(name, blob_id)
+        else:
+            blob = statefile.parse(entry.state, blob_id)
+        if replaced is not None and blob.state is not State.FAILURE:
+            blob.replace(replaced.when, replaced.by, replaced.origin)
+        if entry is None or entry.data is None:
+            volume.replace_state(name, blob)
+        else:
+            restore(volume, Entry(blob_id, statefile.dump(blob), entry.data))
+    except (OSError, BadRecord) as error:
+        if isinstance(error, OSError) and not is_no_space(error):
+            raise
+        log.warn("Blob {id} is not kept as history: {error}", id=blob_id, error=error)
+        volume.trash.put_or_unlink(name, blob_id)
+        del found.history[blob_id]
 
 
 def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
@@ -200,6 +266,27 @@ def quarantine(volume: Volume, damage: Damage) -> None:
     if name is not None:
         damage.name = name
         volume.directory.sync_root()
+
+
+def quarantine_dead(volume: Volume, dead: Dead) -> str | None:
+    """Quarantine a damaged blob of the history; return its new name, None if it is gone."""
+    name = str(dead.id)
+    try:
+        record = volume.directory.read_record(name, dead.id)
+        if record.generation != dead.generation:
+            return None
+        if record.state is not State.FAILURE:
+            record.replace(volume.now(), dead.replaced_by or 0)
+            volume.replace_state(name, record)
+    except FileNotFoundError:
+        return None
+    except (OSError, BadRecord):
+        pass  # that is the damage
+    volume.backlog.checkpoint()
+    moved = volume.trash.quarantine(name)
+    if moved is not None:
+        volume.directory.sync_root()
+    return moved
 
 
 def remove_quarantined(volume: Volume, names: Iterable[str]) -> list[str]:

@@ -54,36 +54,42 @@ class Fate(Enum):
     OVERTAKEN = "the journal says that it is dead"
     TIED = "another blob of its generation has the location"
     OBSOLETE = "it is quarantined, and its location has been written since"
-    LEFT = "it is out of reach, and its location has been written since"
+    LEFT = "it is out of reach, or dead and quarantined: it is left as it is"
+    ENDED = "it is dead and kept as history, and its directory is to say so"
 
 
-def decide(rivals: Iterable[Rival]) -> list[tuple[Rival, Fate]]:
-    """Return the rivals of one location with their fates, the winner first.
+def decide(rivals: Iterable[Rival], *, keeps: bool = False) -> list[tuple[Rival, Fate]]:
+    """Return the rivals of one location with their fates, the winner first, then the older ones.
 
-    The one of the highest rank has the location, dead or alive, whole or damaged.
+    The one of the highest rank has the location, dead or alive, whole or damaged. ``keeps`` says
+    whether the location has a history.
     """
     *losers, winner = sorted(rivals, key=lambda rival: rival.rank)
-    fates = [(loser, _fate_of_loser(loser, winner)) for loser in losers]
-    return [(winner, _fate_of_winner(winner)), *fates]
+    fates = [(loser, _fate_of_loser(loser, winner, keeps)) for loser in losers]
+    return [(winner, _fate_of_winner(winner, keeps)), *fates]
 
 
-def _fate_of_winner(winner: Rival) -> Fate:
+def _fate_of_winner(winner: Rival, keeps: bool) -> Fate:
     if winner.dead:
-        # A tombstone that only the journal has need not be written: everything below it goes now.
-        return Fate.DEAD if winner.entry is None else Fate.OVERTAKEN
+        if winner.quarantined:
+            return Fate.LEFT
+        if winner.entry is None:
+            return Fate.DEAD
+        # Without a history its tombstone need not be written: everything below it goes now.
+        return Fate.ENDED if keeps else Fate.OVERTAKEN
     if winner.quarantined or winner.damage or winner.out_of_reach:
         return Fate.DAMAGED
     return Fate.LIVE if winner.entry is None else Fate.UNDONE
 
 
-def _fate_of_loser(loser: Rival, winner: Rival) -> Fate:
+def _fate_of_loser(loser: Rival, winner: Rival, keeps: bool) -> Fate:
     if loser.quarantined:
         return Fate.OBSOLETE
     if loser.out_of_reach:
         return Fate.LEFT
     without_tombstone = winner.dead and winner.entry is not None
     if loser.entry is not None or (without_tombstone and not loser.dead):
-        return Fate.OVERTAKEN
+        return Fate.ENDED if keeps else Fate.OVERTAKEN
     if loser.dead:
         return Fate.DEAD
     # The Go server's blobs have no generation; its clock is no reason to delete one.

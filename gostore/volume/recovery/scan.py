@@ -6,15 +6,12 @@ directory lacks takes part as if it were there.
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
-from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gostore import statefile
-from gostore.blob import Blob, Committed, State
+from gostore.blob import Committed, State
 from gostore.errors import BadRecord, VolumeUnusable, strerror_of
 from gostore.volume.collect import Dead
 from gostore.volume.directory import (
@@ -25,79 +22,50 @@ from gostore.volume.directory import (
     check_data,
     id_in,
     kind_of,
-    stage_name,
 )
 from gostore.volume.journal.format import Entry
-from gostore.volume.recovery.findings import Damage, Findings, Suspect
+from gostore.volume.recovery.decisions import Decisions, Keeps, as_committed
+from gostore.volume.recovery.findings import Findings, Suspect
+from gostore.volume.recovery.looks import OUT_OF_REACH, OutOfReach, Unreadable, look_twice
 from gostore.volume.recovery.records import read_records, stamp_of
 from gostore.volume.recovery.redo import holds, read_journal
-from gostore.volume.recovery.rivals import Fate, Rival, decide
+from gostore.volume.recovery.rivals import Rival
 from gostore.volume.volume import Volume
 
-T = TypeVar("T")
 
-#: Failures that may be the file's own: a bad sector, or a file system that finds itself damaged.
-#: No other judges a blob: it is about this process, or the network.
-_OF_THE_FILE = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
-
-
-#: Failures to reach a file that is there: rights or links are wrong, and its bytes may be good.
-_OUT_OF_REACH = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG})
-
-_JUDGED = _OF_THE_FILE | _OUT_OF_REACH
-
-
-class Unreadable(OSError):
-    """A file could not be read, and that may be the file's own fault."""
-
-
-class OutOfReach(OSError):
-    """This process may not read a file that is there."""
-
-
-def look(reader: Callable[..., T], *arguments: object) -> T:
-    """Read something; raises Unreadable, OutOfReach, or any other OSError: nobody can judge then.
-
-    Unreadable says that the file may be at fault.
-    """
-    try:
-        return reader(*arguments)
-    except OSError as error:
-        if error.errno in _OF_THE_FILE:
-            raise Unreadable(error.errno, error.strerror, error.filename) from error
-        if error.errno in _OUT_OF_REACH:
-            raise OutOfReach(error.errno, error.strerror, error.filename) from error
-        raise
-
-
-def look_twice(reader: Callable[..., T], *arguments: object) -> T:
-    """As `look`, but at a second look only: some failures pass."""
-    try:
-        return reader(*arguments)
-    except OSError as error:
-        if error.errno not in _JUDGED:
-            raise
-    return look(reader, *arguments)
-
-
-def journaled(volume: Volume) -> dict[int, Entry]:
+def journaled(volume: Volume, keeps: Keeps) -> dict[int, Entry]:
     """Return the newest entry of each blob that may be in the journal alone, by its id.
 
-    Raises VolumeUnusable if the journal cannot be read.
+    A deletion has the bytes of what it deletes, if these are there, too, and kept. Raises
+    VolumeUnusable if the journal cannot be read.
     """
-    return {entry.blob_id: entry for entry in read_journal(volume)}
+    entries: dict[int, Entry] = {}
+    for entry in read_journal(volume):
+        before = entries.get(entry.blob_id)
+        if entry.data is None and before is not None and before.data is not None:
+            old, new = (statefile.parse(each.state) for each in (before, entry))
+            if old.generation == new.generation and keeps(new.location):
+                entry = evolve(entry, data=before.data)
+        entries[entry.blob_id] = entry
+    return entries
 
 
-def scan(volume: Volume, *, afresh: bool = False) -> Findings:
+def keeps_nothing(_: str) -> bool:
+    """No location has a history."""
+    return False
+
+
+def scan(volume: Volume, *, afresh: bool = False, keeps: Keeps = keeps_nothing) -> Findings:
     """Read the whole directory and decide what lives; nothing is changed.
 
-    State files that are as the record cache has them are read only if it is to be done ``afresh``.
+    ``keeps`` says which locations have a history. State files that are as the record cache has them
+    are read only if it is to be done ``afresh``.
     A blob that this daemon may not read is left where it is, and so is its location, if the
     journal remembers that. Raises VolumeUnusable, which names it, where a blob cannot be judged
     for want of files or memory, say, or the journal cannot; and where no blob may be read at all,
     of several. Raises OSError where the directory itself cannot be read.
     """
-    return Scan(volume, afresh).run()
+    return Scan(volume, afresh, keeps).run()
 
 
 @define(eq=False)
@@ -106,9 +74,9 @@ class Scan:
 
     _volume: Volume
     _afresh: bool
+    _keeps: Keeps
     _findings: Findings = field(init=False, factory=Findings)
-    #: Each location with more than a live blob, and all that stand for it.
-    _rivals: dict[str, list[Rival]] = field(init=False, factory=dict)
+    _decisions: Decisions = field(init=False)
     #: The journal's newest entry for each blob, unless its directory has shown that it is done.
     _undone: dict[int, Entry] = field(init=False, factory=dict)
     #: Blobs whose directory exists, and lacks what the journal has of them.
@@ -116,10 +84,13 @@ class Scan:
     #: What the journal's files still have of each blob, be it synced; None before that is wanted.
     _recalled: dict[int, Entry] | None = field(init=False, default=None)
 
+    def __attrs_post_init__(self) -> None:
+        self._decisions = Decisions(self._volume, self._keeps, self._findings)
+
     def run(self) -> Findings:
         """Look at everything, and decide."""
         # The newest entry only: a blob may have been deleted after it was committed.
-        self._undone = journaled(self._volume)
+        self._undone = journaled(self._volume, self._keeps)
         self._findings.journal_damage = self._volume.backlog.journal.damage
         names = dict(self._volume.directory.entries())
         if not self._afresh:
@@ -128,19 +99,17 @@ class Scan:
             try:
                 self._look_at(name, is_directory)
             except OSError as error:
-                if error.errno not in _OUT_OF_REACH:
+                if error.errno not in OUT_OF_REACH:
                     reason = f"{name}: {strerror_of(error)}"
                     raise VolumeUnusable(self._volume.shown_path, reason) from error
                 self._leave(name, strerror_of(error))
         self._check_reach()
         for blob_id, entry in self._undone.items():
-            blob = _as_committed(statefile.parse(entry.state, blob_id))
-            self._add_rival(Rival(blob, dead=entry.data is None, entry=entry))
-        for location, rivals in self._rivals.items():
-            if location in self._findings.live:
-                rivals.append(Rival(self._findings.live.pop(location)))
-            self._settle(location, rivals)
-        self._make_way()
+            blob = statefile.parse(entry.state, blob_id)
+            is_dead = blob.state is State.FAILURE
+            self._decisions.add_rival(Rival(as_committed(blob), is_dead, entry=entry))
+        self._decisions.settle()
+        self._decisions.make_way(self._undone, self._torn)
         return self._findings
 
     # -- looking ------------------------------------------------------------------------------
@@ -152,23 +121,29 @@ class Scan:
         """
         directory, findings, undone = self._volume.directory, self._findings, self._undone
         peek, root, live = directory.disk.peek, directory.root, findings.live
-        trusted = set()
+        trusted, dead = set(), []
         for blob, stamp in read_records(directory):
-            name = str(blob.id)
-            if not names.get(name) or blob.id in undone or blob.location in live:
+            name, is_dead = str(blob.id), isinstance(blob, Dead)
+            if not names.get(name) or blob.id in undone or (not is_dead and blob.location in live):
                 continue
             try:
                 if stamp_of(peek(f"{name}/{STATE}", dir_fd=root)) != stamp:
                     continue
-                check_data(peek(f"{name}/{DATA}", dir_fd=root), blob.size)
+                if blob.size >= 0:
+                    check_data(peek(f"{name}/{DATA}", dir_fd=root), blob.size)
             except (OSError, DataDamaged):
                 continue
             del names[name]
             trusted.add(blob.id)
-            live[blob.location] = blob
+            if isinstance(blob, Dead):
+                dead.append(blob)
+            else:
+                live[blob.location] = blob
         findings.ids |= trusted
         findings.trusted = len(trusted)
         findings.generation = max((blob.generation for blob in live.values()), default=0)
+        for blob in dead:
+            self._decisions.bury_later(blob)
 
     def _look_at(self, name: str, is_directory: bool) -> None:
         kind = kind_of(name)
@@ -211,8 +186,8 @@ class Scan:
     def _look_at_blob(self, name: str, blob_id: int) -> None:
         try:
             state, data = look_twice(self._read_blob, name)
-            committed = statefile.parse_committed(state, blob_id)
-            blob = statefile.parse(state, blob_id) if committed is None else None
+            plain = statefile.parse_plain(state, blob_id)
+            blob = statefile.parse(state, blob_id) if plain is None else None
         except FileNotFoundError:
             if not self._is_foreign(name):
                 self._findings.uncommitted.append(blob_id)
@@ -220,25 +195,29 @@ class Scan:
         except (BadRecord, Unreadable) as error:
             self._findings.suspects.append(Suspect(blob_id, str(error)))
             return
-        dead = False
-        damage = None
-        if committed is not None:
-            damage = _damage(data, committed.size)
+        if plain is not None:
+            committed, dead = plain
+            size: int | None = committed.size
         else:
             assert blob is not None
             if blob.state is State.PENDING:
                 self._findings.pending.append(blob)
                 return
             dead = blob.state is State.FAILURE
-            if not dead:
-                damage = _damage(data, blob.size)
-                if damage is None and isinstance(data, os.stat_result):
-                    blob.size = data.st_size
-            committed = _as_committed(blob)
-        if dead or damage or committed.location in self._findings.live:
-            self._add_rival(Rival(committed, dead, damage))
+            size = blob.size
+            if size is None and isinstance(data, os.stat_result):
+                blob.size = data.st_size
+            committed = as_committed(blob)
+        has_data = not isinstance(data, FileNotFoundError)
+        # Without a history nobody will read what is dead.
+        is_wanted = self._keeps(committed.location) and has_data if dead else True
+        damage = _damage(data, size) if is_wanted else None
+        if dead and damage is None:
+            self._decisions.add_dead(committed, has_data=has_data)
+        elif damage or committed.location in self._findings.live:
+            self._decisions.add_rival(Rival(committed, dead, damage))
         else:
-            self._note_generation(committed)
+            self._decisions.note_generation(committed)
             self._findings.live[committed.location] = committed
 
     def _read_blob(self, name: str) -> tuple[bytes, os.stat_result | OSError]:
@@ -262,7 +241,8 @@ class Scan:
             return
         # A Pending one never was committed, whoever put it there.
         if blob.state is not State.PENDING:
-            self._add_rival(Rival(_as_committed(blob), quarantined=name))
+            is_dead = blob.state is State.FAILURE
+            self._decisions.add_rival(Rival(as_committed(blob), is_dead, quarantined=name))
 
     def _is_done(self, entry: Entry) -> bool:
         """Say whether the directory has all of a change, or something newer.
@@ -284,8 +264,11 @@ class Scan:
         if found.generation != wanted.generation:
             # An id is used again only when its first blob is gone for good.
             return found.generation > wanted.generation
-        if found.state is State.FAILURE:
+        is_kept = entry.data is not None and self._keeps(wanted.location)
+        if found.state is State.FAILURE and not is_kept:
             return True
+        if is_kept and found.state is not State.FAILURE and wanted.state is State.FAILURE:
+            return False
         return holds(self._volume, name, entry.data)
 
     def _is_foreign(self, name: str) -> bool:
@@ -313,7 +296,7 @@ class Scan:
             return
         self._findings.unreadable[name] = reason
         if blob_id is not None and (blob := self._recall(blob_id)) is not None:
-            self._add_rival(Rival(blob, out_of_reach=True))
+            self._decisions.add_rival(Rival(blob, out_of_reach=True))
 
     def _recall(self, blob_id: int) -> Committed | None:
         """Say what a blob is by what is left in the journal's files; None if that is not sure."""
@@ -325,85 +308,19 @@ class Scan:
         blob = statefile.parse(entry.state, blob_id)
         others = (statefile.parse(other.state) for other in self._recalled.values())
         newest = max(each.generation for each in others if each.location == blob.location)
-        return _as_committed(blob) if blob.generation == newest else None
+        return as_committed(blob) if blob.generation == newest else None
 
     def _check_reach(self) -> None:
         """Refuse to serve nothing: that more than one may not be read is no blob's own fault."""
         findings = self._findings
         names = [name for name in findings.unreadable if kind_of(name) is Kind.BLOB]
-        rivals = (rival for rivals in self._rivals.values() for rival in rivals)
+        rivals = (rival for rivals in self._decisions.rivals.values() for rival in rivals)
         is_any_read = any(not rival.out_of_reach for rival in rivals)
         if len(names) > 1 and not (
             is_any_read or findings.live or findings.pending or findings.suspects or self._undone
         ):
             reason = f"{names[0]}: {self._findings.unreadable[names[0]]}"
             raise VolumeUnusable(self._volume.shown_path, reason)
-
-    # -- deciding -----------------------------------------------------------------------------
-
-    def _note_generation(self, blob: Committed) -> None:
-        if blob.generation > self._findings.generation:
-            self._findings.generation = blob.generation
-
-    def _add_rival(self, rival: Rival) -> None:
-        self._note_generation(rival.blob)
-        self._rivals.setdefault(rival.blob.location, []).append(rival)
-
-    def _settle(self, location: str, rivals: list[Rival]) -> None:
-        """Note what becomes of all that stand for a location."""
-        findings = self._findings
-        (winner, _), *_ = decided = decide(rivals)
-        for rival, fate in decided:
-            blob = rival.blob
-            match fate:
-                case Fate.LIVE:
-                    findings.live[location] = blob
-                case Fate.UNDONE:
-                    assert rival.entry is not None
-                    findings.live[location] = blob
-                    findings.undone.append(rival.entry)
-                    findings.ids.add(blob.id)
-                case Fate.DAMAGED:
-                    if rival.damage is not None:
-                        findings.suspects.append(Suspect(blob.id, rival.damage))
-                    findings.damaged[location] = Damage(blob, rival.quarantined or str(blob.id))
-                case Fate.DEAD:
-                    findings.dead.append(Dead(blob.id, location, blob.generation, size=blob.size))
-                case Fate.REPLACED:
-                    findings.unmarked.append((blob, winner.blob.id))
-                    findings.dead.append(
-                        Dead(blob.id, location, blob.generation, winner.blob.id, size=blob.size)
-                    )
-                case Fate.OVERTAKEN:
-                    findings.overtaken.append(blob.id)
-                case Fate.TIED:
-                    reason = f"blob {winner.blob.id} has its location {location!r}"
-                    findings.suspects.append(Suspect(blob.id, reason, is_tie=True))
-                case Fate.OBSOLETE:
-                    assert rival.quarantined is not None
-                    findings.obsolete.append(rival.quarantined)
-                case Fate.LEFT:
-                    pass
-
-    def _make_way(self) -> None:
-        """Leave nothing else to be done to what `repair` writes again, or finds missing."""
-        findings = self._findings
-        missing = self._undone.keys() - self._torn
-        findings.overtaken = [each for each in findings.overtaken if each not in missing]
-        again = {entry.blob_id for entry in findings.undone}
-        stages = set(map(stage_name, again))
-        findings.leftover = [name for name in findings.leftover if name not in stages]
-        # A link in its place is quarantined when the blob is written again.
-        findings.suspects = [each for each in findings.suspects if each.blob_id not in again]
-        for name in stages:
-            findings.foreign.pop(name, None)
-        for blob_id in sorted(again):
-            if why := findings.foreign.get(str(blob_id)):
-                reason = (
-                    f"{blob_id} is not gostore's ({why}), and stands where the journal has a blob;"
-                    " move it away and start again"
-                )
-                raise VolumeUnusable(self._volume.shown_path, reason)
 
 
 def _damage(data: os.stat_result | OSError, size: int | None) -> str | None:
@@ -417,9 +334,3 @@ def _damage(data: os.stat_result | OSError, size: int | None) -> str | None:
     except DataDamaged as error:
         return str(error)
     return None
-
-
-def _as_committed(blob: Blob) -> Committed:
-    """Take a record as what the maps keep of it; a size that nobody knows is as good as 0."""
-    blob.size = blob.size or 0
-    return blob.committed()

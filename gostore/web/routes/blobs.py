@@ -32,6 +32,7 @@ from gostore.web.fields.representation import (
 from gostore.web.fields.types import type_of_name
 from gostore.web.guard import refused
 from gostore.web.lifetimes import Lifetimes
+from gostore.web.routes.past import PastRoutes, asked_of
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -46,7 +47,8 @@ class Blobs:
     """Creates, replaces, deletes and reads the blobs of a store.
 
     With ``put_creates`` a plain PUT creates a blob where there is none. With ``stores_forms`` a
-    multipart/form-data body is stored as it is. ``lifetimes`` says how long new blobs stay.
+    multipart/form-data body is stored as it is. ``lifetimes`` says how long new blobs stay, and
+    ``past`` knows what the locations had.
     """
 
     app = Klein()
@@ -59,8 +61,10 @@ class Blobs:
         put_creates: bool = False,
         stores_forms: bool = False,
         lifetimes: Lifetimes | None = None,
+        past: PastRoutes | None = None,
     ) -> None:
         self._store = store
+        self._past = past
         self._put_creates = put_creates
         self._stores_forms = stores_forms
         self._lifetimes = lifetimes or Lifetimes()
@@ -135,8 +139,19 @@ class Blobs:
     async def read(self, request: Request, location: str) -> Answer:
         """Send a blob or parts of it, or 304 if the client has this version."""
         conditions = request.headers.parsed(Conditions.of)
+        if request.query and self._past is not None:
+            asked = asked_of(request.query)
+            if asked is not None and asked.history:
+                return await self._past.history(request, location, asked)
+            if asked is not None and asked.version is not None:
+                return await self._read_version(request, location, asked.version)
         for _ in range(ATTEMPTS):
-            blob = await self._store.get(location)
+            try:
+                blob = await self._store.get(location)
+            except errors.NotFound as error:
+                if self._past is None:
+                    raise
+                raise await self._past.last_words(error) from None
             representation = self._representations.of(blob)
             match conditions.judge(blob):
                 case Outcome.FAILED:
@@ -153,6 +168,22 @@ class Blobs:
                 continue  # It has been collected. Now there is another blob here, or none.
             return await _sent(representation, fields, content, spans)
         raise errors.Busy(f"{location} changes too often to be read", retry_after=1)
+
+    async def _read_version(self, request: Request, location: str, generation: int) -> Answer:
+        assert self._past is not None
+        blob, content = await self._past.version(location, generation)
+        representation = self._representations.of(blob)
+        outcome = request.headers.parsed(Conditions.of).judge(blob)
+        if outcome is Outcome.FAILED or outcome is Outcome.NOT_MODIFIED or request.method == "HEAD":
+            content.close()
+        if outcome is Outcome.FAILED:
+            raise errors.ConditionFailed(location)
+        if outcome is Outcome.NOT_MODIFIED:
+            return Answer(304, representation.not_modified)
+        fields = representation.headers_for(request.headers)
+        if request.method == "HEAD":
+            return Answer(200, fields, Unsent(blob.size))
+        return await _sent(representation, fields, content, _spans(request, blob))
 
     def _details(self, request: Request, location: str) -> Details:
         """What an upload says about its body; where it gives no type, the name may tell it."""

@@ -12,13 +12,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from gostore.access.grants import Verb
 from gostore.places import Places
-from gostore.store.interface import Store
+from gostore.store.interface import Seek, Store
 from gostore.text import wall_seconds
 from gostore.web import listing
 from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
 from gostore.web.fields.locations import STORE
 from gostore.web.list_forms import Form, form_for
+from gostore.web.routes.past import PastRoutes
 from gostore.web.routing import asks, nothing_here, prepare
 from gostore.wire import Request, Turns
 
@@ -52,8 +53,10 @@ class Lists:
         *,
         max_lists: int = 32,
         wall: Callable[[], float] = wall_seconds,
+        past: PastRoutes | None = None,
     ) -> None:
         self._store = store
+        self._past = past
         self._turns = None if clock is None else Turns(clock)
         self.places = Places(max_lists)
         self._wall = wall
@@ -72,7 +75,12 @@ class Lists:
     @asks(Verb.LIST)
     @eager
     async def list_blobs(self, request: Request) -> Answer:
-        """One page of the list, in the form that the client likes best."""
+        """One page of the list, in the form that the client likes best.
+
+        With ``?deleted`` of what can be restored.
+        """
+        if self._past is not None and "deleted" in request.query.split("&"):
+            return await self._past.deleted(request, _seek_of(request))
         query = listing.query_of(request.query, _form(request))
         return _answer(await self._page(request, query))
 
@@ -96,8 +104,8 @@ class Lists:
         raise Refusal(400, "This is no location: the location has an empty segment")
 
     async def _page(self, request: Request, query: listing.Query) -> listing.Document:
-        if request.principal is not None and (scope := request.principal.scope) is not None:
-            query = evolve(query, seek=scope.seek)
+        if (seek := _seek_of(request)) is not None:
+            query = evolve(query, seek=seek)
         address = getattr(request.client, "host", None)
         if not self.places.take(address):
             text = "Too many lists are being made; try again later"
@@ -120,6 +128,14 @@ class Lists:
         else:
             self._turns.wait(lambda: turn.callback(None))
         return turn
+
+
+def _seek_of(request: Request) -> Seek | None:
+    """What steps over the locations that the sender of a request may not list."""
+    if request.principal is None or request.principal.scope is None:
+        return None
+    seek: Seek = request.principal.scope.seek
+    return seek
 
 
 def _form(request: Request) -> Form:

@@ -1,0 +1,211 @@
+"""What was at each location, as long as it is kept: which dead blobs there are, and who goes first.
+
+At one location the older blob always goes before the younger: the younger one may be a tombstone.
+So only the oldest of a location waits in a heap, and there is one heap for each time for which
+history is kept. To know that nothing is due is a look at each heap, however much is kept. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from math import isinf
+
+from sortedcontainers import SortedDict, SortedSet
+
+from gostore.prefixes import ByPrefix
+from gostore.store.interface import Seek
+from gostore.volume.collect import Dead
+from gostore.volume.journal.format import BLOCK, in_blocks
+
+FOREVER = 2**63 - 1
+"""A time, in nanoseconds, that never comes."""
+
+_SECOND = 1_000_000_000
+
+
+def room_of(dead: Dead) -> int:
+    """How many bytes of the disk a dead blob takes: its blocks, its record and its directory."""
+    return in_blocks(max(dead.size, 0)) + 2 * BLOCK
+
+
+class History:
+    """The dead blobs that are kept; ``keep`` says for how many seconds, by location."""
+
+    def __init__(self, keep: ByPrefix[float] | None = None) -> None:
+        keep = ByPrefix(0.0) if keep is None else keep
+        prefixes = {prefix: _nanoseconds(value) for prefix, value in keep.prefixes.items()}
+        self._keep = ByPrefix(_nanoseconds(keep.default), prefixes)
+        self._heaps: dict[int, list[Dead]] = {value: [] for value in self._keep.values if value}
+        self._by_id: dict[int, Dead] = {}
+        #: The blobs of each location, the oldest first.
+        self._at: SortedDict[str, list[Dead]] = SortedDict()
+        #: The locations of which all blobs are dead.
+        self._deleted: SortedSet[str] = SortedSet()
+        #: How many bytes all of them have.
+        self.bytes = 0
+        #: How many blobs were given up before their time, and the bytes that they had.
+        self.given_up = self.bytes_given_up = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Dead]:
+        return iter(self._by_id.values())
+
+    def keeps(self, location: str) -> bool:
+        """Say whether what dies at a location is kept."""
+        return self._keep.of(location) > 0
+
+    def until(self, dead: Dead) -> int | None:
+        """Return when a dead blob may be collected, in nanoseconds; None: never."""
+        until = dead.ended + self._keep.of(dead.location)
+        return until if until < FOREVER else None
+
+    # -- coming -------------------------------------------------------------------------------
+
+    def restore(self, found: Iterable[Dead], is_live: Callable[[str], bool]) -> None:
+        """Take in what a start has found; ``is_live`` says which locations have a blob."""
+        for dead in sorted(found, key=lambda dead: dead.generation):
+            self._by_id[dead.id] = dead
+            self._at.setdefault(dead.location, []).append(dead)
+            self.bytes += max(dead.size, 0)
+        for location, group in self._at.items():
+            self._heaps[self._keep.of(location)].append(group[0])
+            if not is_live(location):
+                self._deleted.add(location)
+        for heap in self._heaps.values():
+            heapify(heap)
+
+    def add(self, dead: Dead) -> None:
+        """Take in a blob that has just died."""
+        self._by_id[dead.id] = dead
+        self.bytes += max(dead.size, 0)
+        group = self._at.setdefault(dead.location, [])
+        group.append(dead)
+        if len(group) == 1:
+            heappush(self._heaps[self._keep.of(dead.location)], dead)
+        if dead.replaced_by is None:
+            self._deleted.add(dead.location)
+
+    def revive(self, location: str) -> None:
+        """A location has a blob again."""
+        self._deleted.discard(location)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def at(self, location: str) -> list[Dead]:
+        """Return what is kept of a location, the newest first."""
+        group: list[Dead] = self._at.get(location, [])
+        return group[::-1]
+
+    def find(self, location: str, generation: int) -> Dead | None:
+        """Return the blob of a location that has a generation."""
+        found = (dead for dead in self._at.get(location, ()) if dead.generation == generation)
+        return next(found, None)
+
+    def behind(self, location: str, most: int) -> list[Dead]:
+        """Return what is kept of the locations after this one: ``most`` of them, or a few more."""
+        found: list[Dead] = []
+        for at in self._at.irange(location, inclusive=(False, True)):
+            found += self._at[at]
+            if len(found) >= most:
+                break
+        return found
+
+    def holds(self, dead: Dead) -> bool:
+        """Say whether a dead blob is still kept."""
+        return self._by_id.get(dead.id) is dead
+
+    def deleted(
+        self, prefix: str, after: str, limit: int, seek: Seek | None = None
+    ) -> list[tuple[str, Dead]]:
+        """Return locations that have nothing but history, in order, each with its newest blob.
+
+        They begin with a prefix, come after ``after``, and ``seek`` lets them through.
+        """
+        found: list[tuple[str, Dead]] = []
+        at = max(self._deleted.bisect_left(prefix), self._deleted.bisect_right(after))
+        while at < len(self._deleted) and len(found) < limit:
+            location = self._deleted[at]
+            if not location.startswith(prefix):
+                break
+            if seek is not None and (shown := seek(location)) != location:
+                if shown is None:
+                    break
+                at = self._deleted.bisect_left(shown)
+                continue
+            at += 1
+            newest = self._at[location][-1]
+            if newest.size >= 0:
+                found.append((location, newest))
+        return found
+
+    # -- going --------------------------------------------------------------------------------
+
+    def take_due(self, now: int) -> list[Dead]:
+        """Take out all blobs whose time is over."""
+        due = []
+        for keep, heap in self._heaps.items():
+            while (oldest := self._oldest(heap)) is not None and oldest.ended + keep <= now:
+                due.append(self._take(heap))
+        return due
+
+    def take_oldest(self, size: int, count: int = 1, below: str = "") -> list[Dead]:
+        """Take out blobs before their time, to make room: those that died first.
+
+        At least so many, if there are so many below a prefix, and until they take ``size`` bytes of
+        the disk.
+        """
+        heaps = list(self._heaps.values())
+        if below:
+            # Heaps of their own: what else is kept has to stay in place.
+            groups = self._at.irange(below, below + "\U0010ffff", inclusive=(True, True))
+            heaps = [[self._at[each][0] for each in groups if each.startswith(below)]]
+            heapify(heaps[0])
+        taken: list[Dead] = []
+        while size > 0 or len(taken) < count:
+            full = [heap for heap in heaps if self._oldest(heap) is not None]
+            if not full:
+                break
+            dead = self._take(min(full, key=lambda heap: heap[0]))
+            taken.append(dead)
+            size -= room_of(dead)
+            self.given_up += 1
+            self.bytes_given_up += max(dead.size, 0)
+        return taken
+
+    def discard(self, blob_id: int) -> None:
+        """A blob is not there any more: somebody else has removed it, or it is damaged."""
+        dead = self._by_id.get(blob_id)
+        if dead is not None:
+            self._remove(dead)
+
+    def _oldest(self, heap: list[Dead]) -> Dead | None:
+        while heap and self._by_id.get(heap[0].id) is not heap[0]:
+            heappop(heap)
+        return heap[0] if heap else None
+
+    def _take(self, heap: list[Dead]) -> Dead:
+        dead = heappop(heap)
+        self._remove(dead, heap)
+        return dead
+
+    def _remove(self, dead: Dead, heap: list[Dead] | None = None) -> None:
+        del self._by_id[dead.id]
+        self.bytes -= max(dead.size, 0)
+        location = dead.location
+        group = self._at[location]
+        was_first = group[0] is dead
+        group.remove(dead)
+        if not group:
+            del self._at[location]
+            self._deleted.discard(location)
+        elif was_first:
+            heappush(self._heaps[self._keep.of(location)], group[0])
+            if heap is not None and heap is not self._heaps[self._keep.of(location)]:
+                heappush(heap, group[0])
+
+
+def _nanoseconds(seconds: float) -> int:
+    return FOREVER if isinf(seconds) else min(int(seconds * _SECOND), FOREVER)

@@ -1,0 +1,238 @@
+"""The versions of a location: read as long as they are kept, and listed.
+
+What is in memory of a dead blob is where it is, and when it died. The rest is read from its record
+when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore import statefile
+from gostore.blob import Blob, Committed, EndedBy, Ending
+from gostore.errors import BadRecord, NotFound, NoVersion, VersionDamaged, as_read_error
+from gostore.store.garbage import Garbage
+from gostore.store.index import Index
+from gostore.store.interface import SMALL_BLOB, Content, Seek
+from gostore.store.openfiles import OpenFile
+from gostore.store.reading import FileContent, Reader, SmallContent
+from gostore.store.versions import DeletedPage, Version
+from gostore.store.workers import Workers
+from gostore.volume.collect import Dead, Replaced
+from gostore.volume.digests import compute_digest, verified
+from gostore.volume.directory import DataDamaged
+from gostore.volume.recovery.repair import quarantine_dead
+from gostore.volume.volume import Volume
+
+log = Logger()
+
+
+class PastContent(FileContent):
+    """The open data.raw of a dead blob that is kept."""
+
+    def __init__(self, past: Past, blob: Committed, file: OpenFile) -> None:
+        super().__init__(past.reader, blob, file)
+        self._past = past
+
+    def failed(self, failure: Failure) -> Failure:
+        """Turn a failed read into the store's words, and quarantine a damaged blob."""
+        return self._past.failed(failure, self._blob)
+
+
+class Past:
+    """The versions of the locations of one store."""
+
+    def __init__(
+        self, volume: Volume, workers: Workers, index: Index, garbage: Garbage, reader: Reader
+    ) -> None:
+        self.reader = reader
+        self._volume = volume
+        self._workers = workers
+        self._index = index
+        self._garbage = garbage
+        self._history = garbage.history
+
+    # -- lists --------------------------------------------------------------------------------
+
+    def history(
+        self, location: str, before: int | None = None, limit: int = 1000
+    ) -> Deferred[list[Version]]:
+        """Return the versions of a location, newest first: those of generations below ``before``.
+
+        At most ``limit`` of them. Fails with NotFound if nothing is known of it.
+        """
+        return Deferred.fromCoroutine(self._versions(location, before, limit))
+
+    async def _versions(self, location: str, before: int | None, limit: int) -> list[Version]:
+        current = self._index.version(location)
+        dead = [each for each in self._history.at(location) if each.size >= 0]
+        if current is None and not dead:
+            raise NotFound(location)
+        if before is not None:
+            dead = [each for each in dead if each.generation < before]
+            if current is not None and current.generation >= before:
+                current = None
+        dead = dead[: limit - (current is not None)]
+        versions = []
+        if current is not None:
+            damaged = self._index.blob(location) is None
+            record = None if damaged else await self._record_of(current)
+            origin = "" if record is None else record.origin
+            versions.append(Version(current, origin, is_damaged=damaged))
+        return versions + await self._read(dead)
+
+    async def _record_of(self, blob: Committed) -> Blob | None:
+        with self._index.ids.pinned(blob.id):
+            return await self._workers.files.run(self._record, blob.id, blob.generation)
+
+    async def _read(self, dead: Sequence[Dead]) -> list[Version]:
+        unmarked = self._garbage.unmarked({each.id for each in dead})
+        versions = await self._workers.files.run(self._read_in_worker, dead, unmarked)
+        return [each for each in versions if each is not None]
+
+    def deleted(
+        self, prefix: str = "", after: str = "", limit: int = 1000, seek: Seek | None = None
+    ) -> Deferred[DeletedPage]:
+        """List locations that have nothing but versions to be restored, each with its newest one.
+
+        The parameters are those of `Store.list`.
+        """
+        return Deferred.fromCoroutine(self._deleted(prefix, after, limit, seek))
+
+    async def _deleted(self, prefix: str, after: str, limit: int, seek: Seek | None) -> DeletedPage:
+        found = self._history.deleted(prefix, after, limit + 1, seek)
+        versions = await self._read([dead for _, dead in found[:limit]])
+        return DeletedPage(versions, found[limit - 1][0] if len(found) > limit else None)
+
+    # -- one version --------------------------------------------------------------------------
+
+    def version(self, location: str, generation: int) -> Deferred[tuple[Committed, Content]]:
+        """Open one version of a location; its ``modified`` is when it was committed.
+
+        Fails with NotFound if it is not there, or not any more, or with Damaged.
+        """
+        return Deferred.fromCoroutine(self._version(location, generation))
+
+    async def _version(self, location: str, generation: int) -> tuple[Committed, Content]:
+        current = self._index.version(location)
+        if current is not None and current.generation == generation:
+            blob = await self.reader.get(location)
+            if blob.generation == generation:
+                return blob, await self.reader.content(blob)
+        dead = self._history.find(location, generation)
+        if dead is None or dead.size < 0:
+            raise NoVersion(location, generation)
+        try:
+            with self._index.ids.pinned(dead.id):
+                blob, opened = await self._workers.files.run(self._open, dead)
+        except FileNotFoundError:
+            # It has been collected meanwhile, or somebody has removed it.
+            raise NoVersion(location, generation) from None
+        except (BadRecord, DataDamaged, OSError, MemoryError):
+            self._failed(Failure(), dead).raiseException()
+        if isinstance(opened, bytes):
+            return blob, SmallContent(opened)
+        return blob, PastContent(self, blob, OpenFile(opened, users=1))
+
+    # -- failures -----------------------------------------------------------------------------
+
+    def failed(self, failure: Failure, blob: Committed) -> Failure:
+        """Turn a failed read of a dead blob into the store's words; quarantine a damaged one."""
+        dead = self._history.find(blob.location, blob.generation)
+        return self._failed(failure, dead or Dead(blob.id, blob.location, blob.generation))
+
+    def _failed(self, failure: Failure, dead: Dead) -> Failure:
+        error = failure.value
+        if isinstance(error, (BadRecord, DataDamaged, EOFError)):
+            if self._history.holds(dead):
+                self._quarantine(dead, str(error))
+            return Failure(VersionDamaged(dead.location))
+        if isinstance(error, (OSError, MemoryError)):
+            return Failure(as_read_error(error))
+        return failure
+
+    def _quarantine(self, dead: Dead, reason: str) -> None:
+        """Quarantine a damaged dead blob; its location has what it had."""
+        log.error(
+            "Blob {id}, of the history of {location!r}, is damaged: {reason}",
+            id=dead.id,
+            location=dead.location,
+            reason=reason,
+        )
+        self._history.discard(dead.id)
+        moved = self._workers.errand(quarantine_dead, self._volume, dead)
+
+        def done(name: str | None) -> None:
+            if name is not None:
+                self._index.ids.release(dead.id)
+
+        moved.addCallback(done)
+
+    # -- in a worker --------------------------------------------------------------------------
+
+    def _read_in_worker(
+        self, dead: Iterable[Dead], unmarked: Mapping[int, Replaced]
+    ) -> list[Version | None]:
+        return [self._as_version(each, unmarked.get(each.id)) for each in dead]
+
+    def _as_version(self, dead: Dead, replaced: Replaced | None) -> Version | None:
+        """Read what a dead blob was; None if it is gone, or nobody can tell."""
+        record = self._record(dead.id, dead.generation)
+        if record is None:
+            return None
+        ending = record.ending
+        if ending is None:
+            origin = "" if replaced is None else replaced.origin
+            ending = Ending(dead.ended, EndedBy.REPLACED, origin, dead.replaced_by)
+        return Version(_committed(record, dead), record.origin, ending, self._history.until(dead))
+
+    def _record(self, blob_id: int, generation: int) -> Blob | None:
+        state = self._volume.backlog.applier.state_of(blob_id)
+        try:
+            if state is not None:
+                record = statefile.parse(state, blob_id)
+            else:
+                record = self._volume.directory.read_record(str(blob_id), blob_id)
+        except (OSError, BadRecord):
+            return None
+        return record if record.generation == generation else None
+
+    def _open(self, dead: Dead) -> tuple[Committed, bytes | int]:
+        """Open a dead blob, or read it if it is small. Raises OSError, BadRecord, DataDamaged."""
+        applier = self._volume.backlog.applier
+        # In this order: the applier lets go of them in the other one.
+        data, state = applier.data_of(dead.id), applier.state_of(dead.id)
+        if data is not None and state is not None:
+            return _committed(statefile.parse(state, dead.id), dead), data
+        record = self._volume.directory.read_record(str(dead.id), dead.id)
+        if record.generation != dead.generation:
+            raise FileNotFoundError
+        blob = _committed(record, dead)
+        if blob.sha256 is None:
+            blob = evolve(blob, sha256=compute_digest(self._volume, blob))
+        fd = self._volume.open_data(blob)
+        if blob.size > SMALL_BLOB:
+            return blob, fd
+        try:
+            return blob, verified(self._volume.read(fd, 0, blob.size), blob)
+        finally:
+            self._volume.close_data(fd)
+
+
+def _committed(record: Blob, dead: Dead) -> Committed:
+    """Take a dead blob as what it was while it lived."""
+    return Committed(
+        record.id,
+        record.location,
+        record.generation,
+        dead.size if record.size is None else record.size,
+        record.sha256,
+        record.finished,
+        record.content_type,
+        record.metadata or None,
+    )

@@ -1,0 +1,61 @@
+"""The contract of a provider that keeps a history: what was at its locations.
+
+A provider without one has nothing of this.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from gostore.blob import Committed, Ending
+from gostore.store.interface import Content, Seek
+
+
+@frozen
+class Version:
+    """One version of a location, current or kept as history.
+
+    ``blob.modified`` is when it was committed, and ``origin`` asked for it. ``ending`` says what
+    ended it, None if it is current. It is kept ``until`` then, in nanoseconds since the epoch; None
+    is for ever.
+    """
+
+    blob: Committed
+    origin: str
+    ending: Ending | None = None
+    until: int | None = None
+    is_damaged: bool = False
+
+
+@frozen
+class DeletedPage:
+    """Part of a list of deleted locations: the newest version of each, in their order.
+
+    ``next_after`` is as that of `Page`.
+    """
+
+    versions: list[Version]
+    next_after: str | None
+
+
+class Past(Protocol):
+    """What was at the locations of a provider that keeps a history."""
+
+    def history(
+        self, location: str, before: int | None = None, limit: int = 1000
+    ) -> Deferred[list[Version]]:
+        """The versions of a location of generations below ``before``, newest first.
+
+        Fails with NotFound if nothing is known of it.
+        """
+
+    def version(self, location: str, generation: int) -> Deferred[tuple[Committed, Content]]:
+        """Open one version of a location. Fails with NotFound or Damaged."""
+
+    def deleted(
+        self, prefix: str = "", after: str = "", limit: int = 1000, seek: Seek | None = None
+    ) -> Deferred[DeletedPage]:
+        """List locations that have no blob and a history, as `Store.list` does."""

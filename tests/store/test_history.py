@@ -1,0 +1,180 @@
+"""gostore.store.history: what is kept, for how long, and who goes first."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.prefixes import ByPrefix
+from gostore.store.history import FOREVER, History, room_of
+from gostore.volume.collect import Dead
+
+SECOND = 1_000_000_000
+
+#: Blobs by location and by the second in which they died; generations grow in this order.
+DEATHS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=12)
+
+
+def dead(number: int, location: str, ended: int, by: int | None = None, size: int = 10) -> Dead:
+    """A dead blob whose id is its generation, and which died in that second."""
+    return Dead(number, location, number, by, ended=ended * SECOND, size=size)
+
+
+def filled(keep: ByPrefix[float], deaths: list[tuple[str, int]]) -> History:
+    """A history in which these have died."""
+    history = History(keep)
+    for number, (location, ended) in enumerate(deaths):
+        history.add(dead(number, location, ended))
+    return history
+
+
+class KeepTests(SynchronousTestCase):
+    """For how long."""
+
+    def test_keeps(self) -> None:
+        """A location has a history if something is kept there for more than no time."""
+        history = History(ByPrefix(0, {"a/": 5, "a/b/": 0, "c/": math.inf}))
+        found = [history.keeps(each) for each in ("x", "a/x", "a/b/x", "c/x")]
+        self.assertEqual(found, [False, True, False, True])
+
+    def test_until(self) -> None:
+        """A blob is kept from its end on; for ever has no end, whatever the clock says."""
+        history = History(ByPrefix(5, {"c/": math.inf}))
+        self.assertEqual(history.until(dead(1, "a", 3)), 8 * SECOND)
+        self.assertIsNone(history.until(dead(1, "c/a", 3)))
+        self.assertIsNone(history.until(Dead(1, "a", 1, ended=FOREVER)))
+
+
+class DueTests(SynchronousTestCase):
+    """Whose time is over."""
+
+    def test_in_time(self) -> None:
+        """A blob is due when it was kept for as long as its prefix says."""
+        history = filled(ByPrefix(5, {"b": 1}), [("a", 0), ("b", 3), ("a", 3)])
+        self.assertEqual([each.id for each in history.take_due(4 * SECOND)], [1])
+        self.assertEqual([each.id for each in history.take_due(5 * SECOND)], [0])
+        self.assertEqual([each.id for each in history.take_due(8 * SECOND)], [2])
+        self.assertEqual((len(history), history.bytes), (0, 0))
+
+    def test_clock_set_back(self) -> None:
+        """A younger blob that died at an earlier time waits for its elder."""
+        history = filled(ByPrefix(5), [("a", 9), ("a", 1)])
+        self.assertEqual(history.take_due(10 * SECOND), [])
+        self.assertEqual([each.id for each in history.take_due(14 * SECOND)], [0, 1])
+
+    @given(DEATHS, st.integers(0, 20))
+    def test_elders_first(self, deaths: list[tuple[str, int]], now: int) -> None:
+        """Everything is taken that is due and has no elder that is not, elders first."""
+        history = filled(ByPrefix(5, {"b": 2}), deaths)
+        taken = [each.id for each in history.take_due(now * SECOND)]
+        expected = set()
+        held = set()
+        for number, (location, ended) in enumerate(deaths):
+            if ended + (2 if location == "b" else 5) > now:
+                held.add(location)
+            elif location not in held:
+                expected.add(number)
+        self.assertEqual(set(taken), expected)
+        for location in "abc":
+            of_one = [each for each in taken if deaths[each][0] == location]
+            self.assertEqual(of_one, sorted(of_one))
+
+    def test_nothing_due(self) -> None:
+        """To know that nothing is due takes no comparison of blobs, however many there are."""
+
+        class Counted(Dead):
+            looks = 0
+
+            def __lt__(self, other: Dead) -> bool:
+                Counted.looks += 1
+                return super().__lt__(other)
+
+        history = History(ByPrefix(5, {"b": 7}))
+        for number in range(1000):
+            history.add(Counted(number, f"{'ab'[number % 2]}{number}", number, ended=SECOND))
+        Counted.looks = 0
+        self.assertEqual(history.take_due(2 * SECOND), [])
+        self.assertEqual(Counted.looks, 0)
+
+
+class RoomTests(SynchronousTestCase):
+    """What goes before its time."""
+
+    def test_oldest(self) -> None:
+        """Those go first that died first, however long they would be kept, and no more than needed.
+
+        An elder goes before a younger one that died at an earlier time.
+        """
+        history = filled(
+            ByPrefix(5, {"b": math.inf}), [("a", 4), ("b", 2), ("c", 9), ("c", 3), ("b", 5)]
+        )
+        size = room_of(dead(0, "a", 0))
+        self.assertEqual([each.id for each in history.take_oldest(2 * size)], [1, 0])
+        self.assertEqual([each.id for each in history.take_oldest(1)], [4])
+        self.assertEqual([each.id for each in history.take_oldest(0, 2)], [2, 3])
+        self.assertEqual(history.take_oldest(1), [])
+        self.assertEqual((history.given_up, history.bytes_given_up), (5, 50))
+
+    def test_below(self) -> None:
+        """For a quota only what is below its prefix goes."""
+        history = filled(ByPrefix(9), [("b", 1), ("a/x", 3), ("a/y", 2), ("a/x", 4)])
+        self.assertEqual([each.id for each in history.take_oldest(0, 2, below="a/")], [2, 1])
+        self.assertEqual([each.id for each in history.take_oldest(0, 9, below="a/")], [3])
+        self.assertEqual([each.id for each in history.take_due(99 * SECOND)], [0])
+
+
+class LookTests(SynchronousTestCase):
+    """What there is."""
+
+    def test_at(self) -> None:
+        """A location's blobs are there, the newest first, and each by its generation."""
+        history = filled(ByPrefix(5), [("a", 1), ("b", 2), ("a", 3)])
+        self.assertEqual([each.id for each in history.at("a")], [2, 0])
+        self.assertEqual(history.at("x"), [])
+        found = history.find("a", 2)
+        assert found is not None
+        self.assertEqual(found.id, 2)
+        self.assertIsNone(history.find("a", 1))
+
+    def test_discard(self) -> None:
+        """What is gone is not there any more, and is not taken."""
+        history = filled(ByPrefix(5), [("a", 1), ("a", 2), ("b", 3)])
+        history.discard(0)
+        history.discard(7)
+        self.assertEqual([each.id for each in history.take_due(99 * SECOND)], [1, 2])
+        self.assertEqual(history.bytes, 0)
+
+    def test_deleted(self) -> None:
+        """The deleted are those whose newest blob has no successor, until there is another one."""
+        history = History(ByPrefix(5))
+        for number, location, by in ((1, "b", None), (2, "a/x", 9), (3, "a/x", None), (4, "c", 5)):
+            history.add(dead(number, location, 1, by))
+
+        def deleted(prefix: str = "", after: str = "", limit: int = 9) -> list[tuple[str, int]]:
+            found = history.deleted(prefix, after, limit)
+            return [(location, newest.id) for location, newest in found]
+
+        self.assertEqual(deleted(), [("a/x", 3), ("b", 1)])
+        self.assertEqual(deleted("a/"), [("a/x", 3)])
+        self.assertEqual(deleted(after="a/x"), [("b", 1)])
+        self.assertEqual(deleted(limit=1), [("a/x", 3)])
+        found = history.deleted("", "", 9, lambda location: "b" if location < "b" else location)
+        self.assertEqual([location for location, _ in found], ["b"])
+        history.revive("b")
+        self.assertEqual(deleted(), [("a/x", 3)])
+
+    @given(DEATHS, st.sets(st.sampled_from("abc")))
+    def test_restore(self, deaths: list[tuple[str, int]], live: set[str]) -> None:
+        """What a start finds, in any order, is what there was."""
+        before = filled(ByPrefix(5, {"b": 2}), deaths)
+        after = History(ByPrefix(5, {"b": 2}))
+        after.restore(reversed(list(before)), live.__contains__)
+        self.assertEqual(after.bytes, before.bytes)
+        for location in "abc":
+            self.assertEqual(after.at(location), before.at(location))
+        dead_ones = {location for location, _ in deaths} - live
+        self.assertEqual({at for at, _ in after.deleted("", "", 99)}, dead_ones)
+        self.assertEqual(after.take_due(99 * SECOND), before.take_due(99 * SECOND))
