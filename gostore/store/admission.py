@@ -161,6 +161,11 @@ class Admission:
             ticket.max_size, ticket._quota = room
         return ticket
 
+    def lacking(self, size: int) -> int:
+        """How many bytes have to become free for a blob of so many, beside those on their way."""
+        wanted = self.reserve + self.announced + in_blocks(size) + 2 * BLOCK
+        return max(wanted - self.free, 1)
+
     def take_room(self, size: int) -> None:
         """Count what a blob of so many bytes takes: blocks of its own, a record, a directory."""
         self.free -= in_blocks(size) + 2 * BLOCK

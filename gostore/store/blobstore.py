@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from typing import TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from gostore.blob import Blob, Committed
 from gostore.errors import (
     AlreadyExists,
     NoIds,
+    NoSpace,
     ReadOnly,
     Stopping,
     VolumeUnusable,
@@ -30,6 +32,7 @@ from gostore.errors import (
 from gostore.prefixes import ByPrefix
 from gostore.store.admission import Admission, Ticket
 from gostore.store.committer import Committer
+from gostore.store.copying import Copy, Copying
 from gostore.store.dates import time_after
 from gostore.store.deleting import Deleter
 from gostore.store.expiry import Expiry
@@ -52,6 +55,7 @@ from gostore.store.openfiles import OpenFiles
 from gostore.store.past import Past
 from gostore.store.reading import Reader
 from gostore.store.recording import Recording
+from gostore.store.room import Room
 from gostore.store.starting import mend, open_and_scan, summary_of
 from gostore.store.upload import Received, Upload, is_whole, take_whole
 from gostore.store.workers import Workers
@@ -101,7 +105,7 @@ class BlobStore:
         self._deleter = Deleter(
             self.index, self.committer, self.garbage, self._reader, lambda: self._generation
         )
-        self.past = Past(volume, workers, self.index, self.garbage, self._reader)
+        self.past = Past(self.index, self.garbage, self._reader, self._write)
         self.admission = Admission(
             volume,
             workers,
@@ -109,6 +113,7 @@ class BlobStore:
             reserve=reserve,
             max_uploads=max_uploads,
         )
+        self._room = Room(self.garbage, self.admission)
         self.creating: set[str] = set()
         self._generation = 0
         self._found = Findings()
@@ -307,15 +312,19 @@ class BlobStore:
     ) -> Deferred[tuple[Committed, bool]]:
         """Store a blob if `Index.check` allows it, now and when the body is here."""
         current = self.index.blob(location)
+
+        def again() -> Deferred[tuple[Committed, bool]]:
+            return self._write(location, body, details, precondition, exists=exists)
+
         if precondition is not None and current is not None and current.sha256 is None:
-            return self._reader.settle(current).addCallback(
-                lambda _: self._write(location, body, details, precondition, exists=exists)
-            )
+            return self._reader.settle(current).addCallback(lambda _: again())
         try:
             self.check_health(lately=True)
             self.index.check(location, precondition, exists)
             content_type, metadata = details.labels(self.index.version(location))
             ticket = self.admission.admit(body, self.index.room(location))
+        except NoSpace as error:
+            return self._room.make(error, body.length or 0, again)
         except Exception:  # whatever a precondition raises, `create` has to hear of it
             return fail()
         try:
@@ -325,21 +334,24 @@ class BlobStore:
                 content_type=content_type,
                 metadata=metadata,
             )
-        except NoIds:
+        except NoIds as error:
             ticket.release()
-            return fail()
+            return self._room.make(error, 0, again)
         now = self._volume.now()
         if current is None:
             blob.create(now, body.origin)
         else:
             blob.update(now, body.origin)
         blob.start_writing(now)
-        upload = None
+        upload: Upload | Copying | None = None
         self._workers.ongoing.begin()  # until `_written`
         received: Received | Deferred[Received]
         try:
             if is_whole(body):
                 received = take_whole(body, details)
+            elif isinstance(body, Copy):
+                upload = Copying(self._volume, self._workers, blob, ticket)
+                received = upload.receive(body)
             else:
                 upload = Upload(self._volume, self._workers, self._clock, blob, ticket)
                 received = upload.receive(body, details)
@@ -394,7 +406,16 @@ class BlobStore:
                 self.history.revive(location)
             return committed, is_new[-1]
 
-        return self.committer.change(location, decide, switch)
+        changed = self.committer.change(location, decide, switch)
+        if isinstance(received.data, bytes) and len(self.history):
+
+            def anew() -> Deferred[tuple[Committed, bool]]:
+                self.index.unclaim(blob.id)
+                fresh = evolve(blob, log=blob.log[:2])  # as it was before it was finished
+                return self._commit(received, fresh, details, precondition, exists)
+
+            changed.addErrback(self._room.make_after, received.size, anew)
+        return changed
 
     def _time_at(self, location: str) -> int:
         """Return the time to record for a new version of a location; see `time_after`."""
@@ -405,7 +426,9 @@ class BlobStore:
             last = (found.blob if isinstance(found, Damage) else found).modified
         return time_after(self._volume.now(), last)
 
-    def _written(self, result: T, blob_id: int, ticket: Ticket, upload: Upload | None) -> T:
+    def _written(
+        self, result: T, blob_id: int, ticket: Ticket, upload: Upload | Copying | None
+    ) -> T:
         """Let go of what the write took; the collector removes what a failed upload left."""
         ticket.release()
         if isinstance(result, Failure):

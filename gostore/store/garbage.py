@@ -223,6 +223,19 @@ class Garbage:
             self.add(dead)
         return Deferred.fromCoroutine(self._collect(self.dead))
 
+    async def give_up(self, dead: Sequence[Dead]) -> None:
+        """Have blobs collected with the next run that would have been kept for longer."""
+        backlog = self._volume.backlog
+        fileless = [each.id for each in dead if backlog.applier.data_of(each.id) is not None]
+        gone: Sequence[int] = ()
+        if fileless:
+            gone = await self._workers.commits.run(backlog.applier.give_up, fileless)
+        for each in dead:
+            if each.id in gone:
+                self._unwritten.append((backlog.journal.written, each.id))
+            else:
+                self.add(each)
+
     def stop(self) -> None:
         """Begin nothing more of its own accord; `finish` does the rest."""
         self._stopping = True

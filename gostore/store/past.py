@@ -6,7 +6,7 @@ when somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -16,18 +16,19 @@ from twisted.python.failure import Failure
 from gostore import statefile
 from gostore.blob import Blob, Committed, EndedBy, Ending
 from gostore.errors import BadRecord, NotFound, NoVersion, VersionDamaged, as_read_error
+from gostore.store.copying import Copy
 from gostore.store.garbage import Garbage
 from gostore.store.index import Index
-from gostore.store.interface import SMALL_BLOB, Content, Seek
+from gostore.store.interface import SMALL_BLOB, Content, Details, Precondition, Seek
 from gostore.store.openfiles import OpenFile
 from gostore.store.reading import FileContent, Reader, SmallContent
-from gostore.store.versions import DeletedPage, Version
-from gostore.store.workers import Workers
+from gostore.store.versions import DeletedPage, Restore, Version
 from gostore.volume.collect import Dead, Replaced
 from gostore.volume.digests import compute_digest, verified
 from gostore.volume.directory import DataDamaged
 from gostore.volume.recovery.repair import quarantine_dead
-from gostore.volume.volume import Volume
+
+Write = Callable[..., Deferred[tuple[Committed, bool]]]
 
 log = Logger()
 
@@ -47,12 +48,12 @@ class PastContent(FileContent):
 class Past:
     """The versions of the locations of one store."""
 
-    def __init__(
-        self, volume: Volume, workers: Workers, index: Index, garbage: Garbage, reader: Reader
-    ) -> None:
+    def __init__(self, index: Index, garbage: Garbage, reader: Reader, write: Write) -> None:
+        """``write`` stores a blob, as `BlobStore.put` does."""
         self.reader = reader
-        self._volume = volume
-        self._workers = workers
+        self._volume = reader.volume
+        self._workers = reader.workers
+        self._write = write
         self._index = index
         self._garbage = garbage
         self._history = garbage.history
@@ -118,6 +119,36 @@ class Past:
         """
         return Deferred.fromCoroutine(self._version(location, generation))
 
+    def restore(
+        self, location: str, restore: Restore, precondition: Precondition | None = None
+    ) -> Deferred[tuple[Committed, bool]]:
+        """Make a version of a location current again, and say whether the location had none.
+
+        It is a write like any other. Fails with NoVersion, VersionDamaged, and as writes do.
+        """
+        return Deferred.fromCoroutine(self._restore(location, restore, precondition))
+
+    async def _restore(
+        self, location: str, restore: Restore, precondition: Precondition | None
+    ) -> tuple[Committed, bool]:
+        generation = restore.version
+        dead = self._history.find(location, generation)
+        current = self._index.blob(location)
+        if current is not None and current.generation == generation:
+            dead = Dead(current.id, location, generation, size=current.size)
+        if dead is None or dead.size < 0:
+            raise NoVersion(location, generation)
+        blob, opened = await self._opened(dead)
+        body = Copy(blob, opened, restore.origin)
+        details = Details(blob.content_type, dict(blob.metadata or {}), lifetime=restore.lifetime)
+        try:
+            return await self._write(location, body, details, precondition, exists=restore.exists)
+        except DataDamaged:
+            self._failed(Failure(), dead).raiseException()
+        finally:
+            if isinstance(opened, int):
+                await self._workers.files.run(self._volume.close_data, opened)
+
     async def _version(self, location: str, generation: int) -> tuple[Committed, Content]:
         current = self._index.version(location)
         if current is not None and current.generation == generation:
@@ -127,17 +158,20 @@ class Past:
         dead = self._history.find(location, generation)
         if dead is None or dead.size < 0:
             raise NoVersion(location, generation)
-        try:
-            with self._index.ids.pinned(dead.id):
-                blob, opened = await self._workers.files.run(self._open, dead)
-        except FileNotFoundError:
-            # It has been collected meanwhile, or somebody has removed it.
-            raise NoVersion(location, generation) from None
-        except (BadRecord, DataDamaged, OSError, MemoryError):
-            self._failed(Failure(), dead).raiseException()
+        blob, opened = await self._opened(dead)
         if isinstance(opened, bytes):
             return blob, SmallContent(opened)
         return blob, PastContent(self, blob, OpenFile(opened, users=1))
+
+    async def _opened(self, dead: Dead) -> tuple[Committed, bytes | int]:
+        try:
+            with self._index.ids.pinned(dead.id):
+                return await self._workers.files.run(self._open, dead)
+        except FileNotFoundError:
+            # It has been collected meanwhile, or somebody has removed it.
+            raise NoVersion(dead.location, dead.generation) from None
+        except (BadRecord, DataDamaged, OSError, MemoryError):
+            self._failed(Failure(), dead).raiseException()
 
     # -- failures -----------------------------------------------------------------------------
 

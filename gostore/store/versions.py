@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from gostore.blob import Committed, Ending
-from gostore.store.interface import Content, Seek
+from gostore.store.interface import Content, Lifetime, Precondition, Seek
 
 
 @frozen
@@ -41,6 +41,19 @@ class DeletedPage:
     next_after: str | None
 
 
+@frozen
+class Restore:
+    """What is to become current again: a version, by its generation; ``origin`` asks for it.
+
+    ``exists`` is whether the location must have a blob, or must have none; None: either.
+    """
+
+    version: int
+    origin: str
+    exists: bool | None = None
+    lifetime: Lifetime | None = None
+
+
 class Past(Protocol):
     """What was at the locations of a provider that keeps a history."""
 
@@ -54,6 +67,14 @@ class Past(Protocol):
 
     def version(self, location: str, generation: int) -> Deferred[tuple[Committed, Content]]:
         """Open one version of a location. Fails with NotFound or Damaged."""
+
+    def restore(
+        self, location: str, restore: Restore, precondition: Precondition | None = None
+    ) -> Deferred[tuple[Committed, bool]]:
+        """Make a version current again, as a write; say whether the location had none.
+
+        Fails with NotFound, Damaged, and as writes do.
+        """
 
     def deleted(
         self, prefix: str = "", after: str = "", limit: int = 1000, seek: Seek | None = None

@@ -17,7 +17,7 @@ from tests.store.doubles import COMMIT, FakeBody, FaultyDisk, ManualWorkers
 from tests.store.support import StoreCase
 
 
-class BehindTests(StoreCase):
+class BehindCase(StoreCase):
     """A store with a journal, whose timer is the test's."""
 
     def open(self, **settings: Any) -> Summary:
@@ -45,6 +45,10 @@ class BehindTests(StoreCase):
     def ids(self) -> list[str]:
         """The directories that have a number for a name."""
         return [name for name in self.names() if name.isdecimal()]
+
+
+class BehindTests(BehindCase):
+    """What is answered, and has no files yet."""
 
     def test_at_rest(self) -> None:
         """When nothing has been committed for a moment the files are made, and then it is quiet."""

@@ -84,7 +84,8 @@ def _fate_of_winner(winner: Rival, keeps: bool) -> Fate:
 
 def _fate_of_loser(loser: Rival, winner: Rival, keeps: bool) -> Fate:
     if loser.quarantined:
-        return Fate.OBSOLETE
+        # A damaged blob of the history was quarantined after its location had been written.
+        return Fate.LEFT if keeps and loser.dead else Fate.OBSOLETE
     if loser.out_of_reach:
         return Fate.LEFT
     without_tombstone = winner.dead and winner.entry is not None

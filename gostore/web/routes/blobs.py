@@ -11,6 +11,7 @@ from gostore import errors
 from gostore.access.grants import Principal, Verb
 from gostore.blob import Committed
 from gostore.store.interface import Content, Details, Store
+from gostore.store.versions import Restore
 from gostore.web.answers import Answer, Refusal
 from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
@@ -32,7 +33,7 @@ from gostore.web.fields.representation import (
 from gostore.web.fields.types import type_of_name
 from gostore.web.guard import refused
 from gostore.web.lifetimes import Lifetimes
-from gostore.web.routes.past import PastRoutes, asked_of
+from gostore.web.routes.past import PastRoutes, asked_of, restored_of
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -71,13 +72,47 @@ class Blobs:
         self._representations = RepresentationCache()
 
     @app.route("/store/<path:location>", methods=["POST"])
-    @asks(Verb.CREATE)
-    def create(self, request: Request, location: str) -> Deferred[Answer]:
-        """Store a new blob: 204, or 409 if the location has one."""
+    @asks(Verb.CREATE, Verb.REPLACE)
+    def create(self, request: Request, location: str) -> Answer | Deferred[Answer]:
+        """Store a new blob: 204, or 409 if the location has one.
+
+        With ``?restore=`` a version becomes current again.
+        """
+        principal: Principal | None = request.principal
+        if request.query and (version := restored_of(request.query)) is not None:
+            return self._restore(request, location=location, version=version)
+        if principal is not None and not principal.may(Verb.CREATE, location):
+            raise refused(principal, Verb.CREATE)
         details = self._details(request, location)
         precondition = request.headers.parsed(Conditions.of).precondition(present=False)
         created = self._store.create(location, body_of(request), details, precondition)
         return created.addCallback(_created, request)
+
+    @eager
+    async def _restore(self, request: Request, location: str, version: int) -> Answer:
+        """Make a version current again: 200, or 204 if the location has none; 404 for no version.
+
+        It needs the grant that a PUT would need.
+        """
+        if self._past is None:
+            raise errors.NoVersion(location, version)
+        principal: Principal | None = request.principal
+        creates = principal is None or principal.may(Verb.CREATE, location)
+        replaces = principal is None or principal.may(Verb.REPLACE, location)
+        exists = None if creates and replaces else replaces
+        lifetime = self._lifetimes.settle(location, None)
+        restore = Restore(version, origin_of(request), exists, lifetime)
+        precondition = request.headers.parsed(Conditions.of).precondition()
+        try:
+            result = await self._past.restore(location, restore, precondition)
+        except errors.AlreadyExists:
+            assert principal is not None
+            raise refused(principal, Verb.REPLACE) from None
+        except errors.NotFound as error:
+            if isinstance(error, errors.NoVersion) or principal is None or creates:
+                raise
+            raise refused(principal, Verb.CREATE) from None
+        return _put(result, request)
 
     @app.route("/store/<path:location>", methods=["PUT"])
     @asks(Verb.REPLACE, Verb.CREATE)

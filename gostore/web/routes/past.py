@@ -11,8 +11,8 @@ from attrs import frozen
 
 from gostore import errors
 from gostore.blob import Committed, EndedBy
-from gostore.store.interface import Content, Seek
-from gostore.store.versions import Past
+from gostore.store.interface import Content, Precondition, Seek
+from gostore.store.versions import Past, Restore
 from gostore.text import format_time
 from gostore.web.answers import Answer, Refusal
 from gostore.web.fields.locations import directory_of, parse_query
@@ -67,6 +67,20 @@ def asked_of(query: str) -> Asked | None:
     return None
 
 
+def restored_of(query: str) -> int | None:
+    """The version that a POST is to make current again; None if it is an upload.
+
+    Raises Refusal (400).
+    """
+    if "restore" not in query:
+        return None
+    parameters = parse_query(query)
+    if "restore" not in parameters:
+        return None
+    _check(parameters, ("restore",))
+    return _number(parameters, "restore")
+
+
 def _check(parameters: dict[str, str], known: tuple[str, ...]) -> None:
     if not parameters.keys() <= set(known):
         raise Refusal(400, f"The query has an unknown parameter; ?{known[0]} knows {known[1:]}")
@@ -102,6 +116,12 @@ class PastRoutes:
     async def version(self, location: str, generation: int) -> tuple[Committed, Content]:
         """Open one version."""
         return await self._past.version(location, generation)
+
+    async def restore(
+        self, location: str, restore: Restore, precondition: Precondition | None
+    ) -> tuple[Committed, bool]:
+        """Make a version current again."""
+        return await self._past.restore(location, restore, precondition)
 
     async def deleted(self, request: Request, seek: Seek | None) -> Answer:
         """The locations that have nothing but a history, which can be restored."""

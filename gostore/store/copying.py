@@ -1,0 +1,94 @@
+"""A version that becomes current again: its bytes are on this disk already, and are copied there.
+
+They are compared with their digest first: no damaged version becomes current.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from gostore.blob import Blob, Committed, State
+from gostore.errors import NoSpace, StoreError
+from gostore.store.admission import Ticket
+from gostore.store.interface import Sink
+from gostore.store.upload import SEALED, Received
+from gostore.store.workers import Workers
+from gostore.volume.changes import Stage
+from gostore.volume.digests import Hashing, check_digest
+from gostore.volume.volume import Volume
+
+log = Logger()
+
+
+@define(eq=False)
+class Copy:
+    """A version as the body of a new blob: its verified bytes, or its open file.
+
+    ``origin`` asks for it.
+    """
+
+    blob: Committed
+    data: bytes | int
+    origin: str
+    sender: None = None
+    complete: bool = True
+
+    @property
+    def length(self) -> int:
+        """The size in bytes."""
+        return self.blob.size
+
+    def deliver(self, sink: Sink) -> None:
+        """Give the bytes of a small version; `Copying` takes a large one without a sink."""
+        assert isinstance(self.data, bytes)
+        if self.data:
+            sink.received(self.data)
+        sink.finished()
+
+    def pauseProducing(self) -> None:
+        """Nothing is produced."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is produced."""
+
+
+class Copying:
+    """Copies a large version to a stage; takes the place of an `Upload`."""
+
+    def __init__(self, volume: Volume, workers: Workers, blob: Blob, ticket: Ticket) -> None:
+        self.blob = blob
+        self._volume = volume
+        self._workers = workers
+        self._ticket = ticket
+        self._stage: Stage | None = None
+
+    def receive(self, body: Copy) -> Deferred[Received]:
+        """Take the bytes; the Deferred fails with DataDamaged, NoSpace or another OSError."""
+        assert isinstance(body.data, int)
+        return self._workers.files.run(self._copy, body.blob, body.data)
+
+    def drop(self, error: StoreError) -> Deferred[None]:
+        """Make the blob Failure, because of ``error``, and close its stage if it has one."""
+        if self.blob.state is State.FAILURE:
+            return succeed(None)
+        self.blob.fail(self._volume.now(), str(error))
+        if self._stage is None:
+            return succeed(None)
+        dropped = self._workers.files.run(self._volume.drop, self._stage)
+        return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
+
+    def _copy(self, blob: Committed, source: int) -> Received:
+        """In a worker: verify the version, and copy it."""
+        hashing = Hashing(self._volume, source, blob.size)
+        while not hashing.done:
+            hashing.step()
+        check_digest(hashing.digest(), blob)
+        if self._volume.free()[0] < self._ticket.reserve:
+            raise NoSpace()
+        self._stage = stage = self._volume.stage(self.blob)
+        self._volume.copy(source, stage.fd, blob.size)
+        if blob.size > SEALED:
+            self._volume.seal(stage)
+        return Received(stage, blob.size, hashing.digest())

@@ -1,0 +1,69 @@
+"""Room comes before history: what is kept is given up before a write is refused for lack of room.
+
+The garbage goes first, then those blobs that died first, and no more of them than the write needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore.errors import NoIds, NoSpace, QuotaExceeded
+from gostore.store.admission import Admission
+from gostore.store.garbage import Garbage
+from gostore.text import Repeats
+
+T = TypeVar("T")
+
+log = Logger()
+
+
+class Room:
+    """Makes room for writes that would be refused."""
+
+    def __init__(self, garbage: Garbage, admission: Admission) -> None:
+        self._garbage = garbage
+        self._admission = admission
+        self._repeats = Repeats()
+
+    def make(self, error: NoSpace, size: int, again: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """Make room for a write of so many bytes that was refused, and try ``again``.
+
+        It fails with the error if there is nothing to give up.
+        """
+        # A quota counts what lives: giving up history would not help.
+        if isinstance(error, QuotaExceeded) or not len(self._garbage.history):
+            return fail(error)
+        return Deferred.fromCoroutine(self._make(error, size, again))
+
+    def make_after(
+        self, failure: Failure, size: int, again: Callable[[], Deferred[T]]
+    ) -> Deferred[T]:
+        """As `make`, if a failure is one for lack of room."""
+        failure.trap(NoSpace)
+        assert isinstance(failure.value, NoSpace)
+        return self.make(failure.value, size, again)
+
+    async def _make(self, error: NoSpace, size: int, again: Callable[[], Deferred[T]]) -> T:
+        before = self._garbage.collected
+        await self._collect()
+        if self._garbage.collected == before or isinstance(error, NoIds):
+            # The garbage alone does not help.
+            needed = 0 if isinstance(error, NoIds) else self._admission.lacking(size)
+            taken = self._garbage.history.take_oldest(needed)
+            if not taken:
+                raise error
+            if (due := self._repeats.due("", "history is given up")) is not None:
+                log.warn("There is no room: {due}, the oldest first", due=due)
+            await self._garbage.give_up(taken)
+            await self._collect()
+        return await again()
+
+    async def _collect(self) -> None:
+        free = await self._garbage.collect()
+        if free is not None:
+            self._admission.free = free
