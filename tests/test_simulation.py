@@ -10,14 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.changes import Sync
 from tests.e2e.daemon import SOAK
-from tests.simulation import behind, expiring, records, trials, unflushed
+from tests.simulation import behind, expiring, history, records, trials, unflushed
 from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
 from tests.simulation.explorer import Explorer, usual_bounds
+from tests.simulation.history_mutants import HISTORY_MUTANTS
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
 from tests.simulation.world import Violation
 
-MUTANTS = (*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS)
+MUTANTS = (*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS, *HISTORY_MUTANTS)
 
 
 class CrashTests(SynchronousTestCase):
@@ -225,6 +226,54 @@ class UnflushedTests(SynchronousTestCase):
         explorer = Explorer(sync=Sync.NONE, share=1 if SOAK else 3)
         unflushed.unflushed(explorer)
         self.assertGreater(explorer.figures.lives, 10)
+
+
+class HistoryTests(SynchronousTestCase):
+    """The same where everything is kept: each version that was answered is there, in its order."""
+
+    def explore(self, trial: trials.Trial, sync: Sync, share: int, states: int = 5) -> None:
+        """Nothing may be violated, and something has to have been looked at."""
+        explorer = Explorer(
+            bounds=usual_bounds(sync, None if SOAK else states),
+            share=1 if SOAK else share,
+            sync=sync,
+        )
+        trial(explorer)
+        self.assertGreater(explorer.figures.lives, 10)
+
+    def test_short_scripts(self) -> None:
+        """What one or two steps replace or delete is kept, whatever way its body took."""
+        self.explore(history.short_scripts, Sync.FILES, 20)
+        self.explore(history.short_scripts, Sync.JOURNAL, 20)
+
+    def test_due(self) -> None:
+        """The older go before the younger, and nothing that was deleted comes back."""
+        self.explore(history.due, Sync.FILES, 12)
+        self.explore(history.due, Sync.JOURNAL, 12)
+
+    def test_room(self) -> None:
+        """On a disk that is full of history a write has room, and the oldest went for it."""
+        self.explore(history.room, Sync.FILES, 6)
+
+    def test_marked_late(self) -> None:
+        """A start marks what was replaced as the daemon would have."""
+        self.explore(history.marked_late, Sync.FILES, 24)
+
+    def test_unapplied(self) -> None:
+        """A version that had no files when it was replaced or deleted is kept all the same."""
+        self.explore(history.unapplied, Sync.JOURNAL, 100)
+
+    def test_large_and_small(self) -> None:
+        """Large and small versions are kept side by side."""
+        self.explore(history.large_and_small, Sync.JOURNAL, 200)
+
+    def test_switched(self) -> None:
+        """No version is lost where the journal begins its files anew."""
+        self.explore(history.switched, Sync.JOURNAL, 601)
+
+    def test_recorded(self) -> None:
+        """A record cache hides no version, and brings none back."""
+        self.explore(history.recorded, Sync.JOURNAL, 15)
 
 
 class MutantTests(SynchronousTestCase):

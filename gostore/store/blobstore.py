@@ -411,8 +411,10 @@ class BlobStore:
 
             def anew() -> Deferred[tuple[Committed, bool]]:
                 self.index.unclaim(blob.id)
-                fresh = evolve(blob, log=blob.log[:2])  # as it was before it was finished
-                return self._commit(received, fresh, details, precondition, exists)
+                self.garbage.add_stage(blob.id)
+                body = Copy(received.size, received.data, blob.origin)
+                checked = evolve(details, digests={}, late_digests=frozenset())
+                return self._write(location, body, checked, precondition, exists=exists)
 
             changed.addErrback(self._room.make_after, received.size, anew)
         return changed

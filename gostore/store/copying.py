@@ -9,14 +9,15 @@ from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from gostore.blob import Blob, Committed, State
+from gostore.blob import Blob, State
 from gostore.errors import NoSpace, StoreError
 from gostore.store.admission import Ticket
 from gostore.store.interface import Sink
 from gostore.store.upload import SEALED, Received
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
-from gostore.volume.digests import Hashing, check_digest
+from gostore.volume.digests import Hashing
+from gostore.volume.directory import DATA, DataDamaged
 from gostore.volume.volume import Volume
 
 log = Logger()
@@ -24,21 +25,17 @@ log = Logger()
 
 @define(eq=False)
 class Copy:
-    """A version as the body of a new blob: its verified bytes, or its open file.
+    """The body of a new blob whose bytes are here: small, in memory, or a version's open file.
 
-    ``origin`` asks for it.
+    ``origin`` asks for it. A file has to have the digest ``sha256``.
     """
 
-    blob: Committed
-    data: bytes | int
+    length: int
+    data: bytes | Stage | int
     origin: str
+    sha256: bytes | None = None
     sender: None = None
     complete: bool = True
-
-    @property
-    def length(self) -> int:
-        """The size in bytes."""
-        return self.blob.size
 
     def deliver(self, sink: Sink) -> None:
         """Give the bytes of a small version; `Copying` takes a large one without a sink."""
@@ -67,7 +64,7 @@ class Copying:
     def receive(self, body: Copy) -> Deferred[Received]:
         """Take the bytes; the Deferred fails with DataDamaged, NoSpace or another OSError."""
         assert isinstance(body.data, int)
-        return self._workers.files.run(self._copy, body.blob, body.data)
+        return self._workers.files.run(self._copy, body, body.data)
 
     def drop(self, error: StoreError) -> Deferred[None]:
         """Make the blob Failure, because of ``error``, and close its stage if it has one."""
@@ -79,16 +76,17 @@ class Copying:
         dropped = self._workers.files.run(self._volume.drop, self._stage)
         return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
 
-    def _copy(self, blob: Committed, source: int) -> Received:
+    def _copy(self, body: Copy, source: int) -> Received:
         """In a worker: verify the version, and copy it."""
-        hashing = Hashing(self._volume, source, blob.size)
+        hashing = Hashing(self._volume, source, body.length)
         while not hashing.done:
             hashing.step()
-        check_digest(hashing.digest(), blob)
+        if hashing.digest() != body.sha256:
+            raise DataDamaged(f"{DATA} does not have the digest it was committed with")
         if self._volume.free()[0] < self._ticket.reserve:
             raise NoSpace()
         self._stage = stage = self._volume.stage(self.blob)
-        self._volume.copy(source, stage.fd, blob.size)
-        if blob.size > SEALED:
+        self._volume.copy(source, stage.fd, body.length)
+        if body.length > SEALED:
             self._volume.seal(stage)
-        return Received(stage, blob.size, hashing.digest())
+        return Received(stage, body.length, hashing.digest())

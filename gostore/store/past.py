@@ -139,7 +139,7 @@ class Past:
         if dead is None or dead.size < 0:
             raise NoVersion(location, generation)
         blob, opened = await self._opened(dead)
-        body = Copy(blob, opened, restore.origin)
+        body = Copy(blob.size, opened, restore.origin, blob.sha256)
         details = Details(blob.content_type, dict(blob.metadata or {}), lifetime=restore.lifetime)
         try:
             return await self._write(location, body, details, precondition, exists=restore.exists)

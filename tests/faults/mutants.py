@@ -231,7 +231,7 @@ MUTANTS = (
     ),
     _mutant(
         "a blob is quarantined for a failure that passes",
-        "volume.recovery.scan",
+        "volume.recovery.looks",
         "        return reader(*arguments)\n    except OSError as error:\n"
         "        if error.errno not in _JUDGED:\n            raise\n",
         "        return look(reader, *arguments)\n    except ZeroDivisionError:\n        pass\n",

@@ -14,6 +14,8 @@ from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.expiring import EXPIRING_TRIALS
 from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
+from tests.simulation.history import HISTORY_TRIALS, JOURNALED_HISTORY, room
+from tests.simulation.history_mutants import HISTORY_MUTANTS
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.records import RECORD_TRIALS
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for trial in (*EXPIRING_TRIALS, *RECORD_TRIALS)
         ),
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
+        *((Sync.FILES, None, trial) for trial in (*HISTORY_TRIALS, room)),
+        *((Sync.JOURNAL, None, trial) for trial in (*HISTORY_TRIALS, *JOURNALED_HISTORY)),
         (Sync.NONE, None, unflushed),
     ]
     if options.trials:
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     wrong = _explore(runs, options)
     if not options.no_mutants:
-        wrong += try_all((*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS))
+        wrong += try_all((*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS, *HISTORY_MUTANTS))
     return 1 if wrong else 0
 
 

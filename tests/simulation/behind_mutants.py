@@ -86,6 +86,7 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
     _journal(
         "nobody tries again when there is room",
         "store.garbage",
+        "            # There may be room now.\n"
         "            await self._workers.commits.run(self._volume.backlog.retry)\n",
         "            pass\n",
         behind.room_by_deleting,

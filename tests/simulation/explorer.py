@@ -586,8 +586,10 @@ class Explorer:
             world.apply()
         elif step in (FULL, ROOM):
             world.disk.full = step == FULL
+            world.lossy = True
         elif step == FILLED:
             world.disk.room = used(world.disk.tree)
+            world.lossy = True
         elif step[0] == LEFT:
             world.disk.room = used(world.disk.tree) + step[1]
         elif step == MADE:

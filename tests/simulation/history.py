@@ -12,7 +12,7 @@ from functools import wraps
 
 from gostore.volume.journal.format import NAMES
 from tests.simulation import behind, records, trials
-from tests.simulation.explorer import APPLY, COLLECT, LATER, RESTART, WAIT, Explorer
+from tests.simulation.explorer import APPLY, COLLECT, FILLED, LATER, RESTART, WAIT, Explorer
 from tests.simulation.world import BLOCKS, DELETE, POST, PUT, STAGED
 
 Trial = Callable[[Explorer], None]
@@ -67,6 +67,27 @@ def due(explorer: Explorer) -> None:
         itertools.product(leads, ((), (APPLY,), (WAIT,)), ends, (True, False))
     ):
         explorer.script((*lead, *between, *end), lazy=True, late=late)
+
+
+def room(explorer: Explorer) -> None:
+    """The disk has room for nothing but what is kept: that goes, the oldest first."""
+    _keep(explorer, math.inf)
+    leads = (
+        ((POST, "a"), (PUT, "a"), (PUT, "a"), (PUT, "a")),
+        ((POST, "a"), (PUT, "a"), (DELETE, "a"), (POST, "c"), (PUT, "c"), (PUT, "c")),
+        ((POST, "a", BLOCKS), (PUT, "a", BLOCKS), (DELETE, "a"), (POST, "a")),
+        ((POST, "a"), (PUT, "a"), (DELETE, "a"), (POST, "a"), (DELETE, "a")),
+    )
+    ends = (
+        ((POST, "b"),),
+        ((POST, "b", BLOCKS),),
+        ((POST, "b"), RESTART),
+        ((POST, "b"), (DELETE, "b"), COLLECT),
+    )
+    for lead, between, end in explorer.some(
+        itertools.product(leads, ((APPLY,), (APPLY, COLLECT), (APPLY, RESTART)), ends)
+    ):
+        explorer.script((*lead, *between, FILLED, *end), lazy=True)
 
 
 HISTORY_TRIALS: tuple[Trial, ...] = (

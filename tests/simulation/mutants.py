@@ -51,7 +51,9 @@ _MODULES = (
     "store.reading",
     "store.history",
     "store.garbage",
+    "store.copying",
     "store.past",
+    "store.room",
     "store.recording",
     "store.starting",
     "store.admission",
@@ -299,8 +301,8 @@ MUTANTS = (
     Mutant(
         "elders are forgotten on a full disk",
         "store.deleting",
-        "return Delete(found, older, origin, is_over)",
-        "return Delete(found, [], origin, is_over)",
+        "return Delete(found, older, origin",
+        "return Delete(found, [], origin",
         trials.full_disk,
     ),
     Mutant(
@@ -499,8 +501,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "the journal is not forgotten before something is discarded",
         "volume.commit",
-        "        self._backlog.forget_journal()\n        self._trash.put_away(discard",
-        "        self._trash.put_away(discard",
+        "        self._backlog.forget_journal()\n        unmarked = self._mark(",
+        "        unmarked = self._mark(",
         trials.found_damaged,
         more=(("            self._backlog.record_checkpoint()\n", "            pass\n"),),
     ),
@@ -594,11 +596,16 @@ JOURNAL_MUTANTS = (
     _journal(
         "no room is made for what is torn",
         "volume.recovery.repair",
-        "    _collect_early(volume, found)\n    if _is_restored(volume, entry):\n        return\n"
-        "    if found.journal_damage is None and volume.backlog.postpone(entry):\n",
-        "    if False:\n",
+        "    _collect_early(volume, found)\n    if _is_restored(volume, entry):\n        return\n",
+        "",
         trials.full_disk,
-        more=(("    volume.backlog.journal.shrink()\n", ""),),
+        more=(
+            ("    volume.backlog.journal.shrink()\n", ""),
+            (
+                "    if found.journal_damage is None and volume.backlog.postpone(entry):\n",
+                "    if False:\n",
+            ),
+        ),
     ),
     _journal(
         "only the oldest entry of a blob is done again",
@@ -685,9 +692,9 @@ JOURNAL_MUTANTS = (
     ),
     _journal(
         "a start goes on without what is missing",
-        "store.blobstore",
-        "            if self._found.journal_damage is not None:\n",
-        "            if False:\n",
+        "store.starting",
+        "        if found.journal_damage is not None:\n",
+        "        if False:\n",
         trials.spoilt,
     ),
     _journal(

@@ -115,9 +115,9 @@ def _redo(volume: Volume, found: Findings) -> None:
         volume.trash.put_or_unlink(name)
     for entry in found.undone:
         _restore(volume, found, entry)
-    for ended in found.ended:
-        if ended.blob_id in found.history:
-            _restore_ended(volume, found, ended)
+    found.ended.sort(key=lambda each: found.history[each.blob_id])
+    while found.ended:
+        _restore_ended(volume, found, found.ended.pop(0))
     if found.journal_damage is not None:
         log.error("Going on without what is missing: {damage}", damage=found.journal_damage)
     if volume.backlog.journal.written or found.journal_damage is not None:
@@ -205,30 +205,43 @@ def _give_up(volume: Volume, found: Findings, dead: Dead) -> None:
 
 
 def _restore_ended(volume: Volume, found: Findings, ended: Ended) -> None:
-    """Let the directory of a dead blob say that it is, and keep it; remove it if there is no room.
+    """Let the directory of a dead blob say that it is, and keep it.
 
-    Nothing below it on the disk needs its tombstone: all of that is marked before the journal may
-    forget this.
+    Older ones go if there is no room, and at last this one. Nothing below it on the disk needs its
+    tombstone: all of that is marked before the journal may forget this.
     """
+    blob_id = ended.blob_id
+    older = [each for each in _oldest_history(found) if each < found.history[blob_id]]
+    while True:
+        try:
+            _write_ended(volume, ended)
+            return
+        except (OSError, BadRecord) as error:
+            if isinstance(error, OSError) and not is_no_space(error):
+                raise
+            reason = error
+        if isinstance(reason, BadRecord) or not older:
+            break
+        volume.directory.sync_root()
+        _give_up(volume, found, older.pop(0))
+    log.warn("Blob {id} is not kept as history: {error}", id=blob_id, error=reason)
+    volume.trash.put_or_unlink(str(blob_id), blob_id)
+    del found.history[blob_id]
+
+
+def _write_ended(volume: Volume, ended: Ended) -> None:
     blob_id, entry, replaced = ended.blob_id, ended.entry, ended.replaced
     name = str(blob_id)
-    try:
-        if entry is None:
-            blob = volume.directory.read_record(name, blob_id)
-        else:
-            blob = statefile.parse(entry.state, blob_id)
-        if replaced is not None and blob.state is not State.FAILURE:
-            blob.replace(replaced.when, replaced.by, replaced.origin)
-        if entry is None or entry.data is None:
-            volume.replace_state(name, blob)
-        else:
-            restore(volume, Entry(blob_id, statefile.dump(blob), entry.data))
-    except (OSError, BadRecord) as error:
-        if isinstance(error, OSError) and not is_no_space(error):
-            raise
-        log.warn("Blob {id} is not kept as history: {error}", id=blob_id, error=error)
-        volume.trash.put_or_unlink(name, blob_id)
-        del found.history[blob_id]
+    if entry is None:
+        blob = volume.directory.read_record(name, blob_id)
+    else:
+        blob = statefile.parse(entry.state, blob_id)
+    if replaced is not None and blob.state is not State.FAILURE:
+        blob.replace(replaced.when, replaced.by, replaced.origin)
+    if entry is None or entry.data is None:
+        volume.replace_state(name, blob)
+    else:
+        restore(volume, Entry(blob_id, statefile.dump(blob), entry.data))
 
 
 def _fail_pending(volume: Volume, name: str, blob: Blob) -> bool:
