@@ -6,6 +6,7 @@ figures.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -36,6 +37,9 @@ class FaultTests(SynchronousTestCase):
                 modes = [kind(deed, mode, directory) for mode in some]
                 if SOAK:
                     faults = ((trials, fault) for trials in modes for fault in trials.faults())
+                elif kind is Trials:
+                    # The mutants play them all, one deed each.
+                    faults = itertools.islice(Trials.share(modes), 0, None, 2)
                 else:
                     faults = kind.share(modes)
                 for trials, fault in faults:
@@ -44,7 +48,7 @@ class FaultTests(SynchronousTestCase):
                     figures.add(trials.figures)
         self.flushLoggedErrors()
         print(f"{kind.__name__}, {deeds[0].name} and others: {figures}")
-        self.assertGreater(figures.trials, 100)
+        self.assertGreater(figures.trials, 50)
 
     def test_post(self) -> None:
         """A POST whose body waits in memory, is staged, or staged and sealed."""

@@ -24,19 +24,20 @@ MUTANTS = (*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS, *HISTORY_MUTANTS)
 class CrashTests(SynchronousTestCase):
     """The promise of the store, at every crash of every script."""
 
-    def explore(self, trial: trials.Trial, share: int = 1) -> None:
+    def explore(self, trial: trials.Trial, share: int = 1, states: int | None = None) -> None:
         """Nothing may be violated, and something has to have been looked at."""
-        explorer = Explorer(share=1 if SOAK else share)
+        bounds = usual_bounds(Sync.FILES, None if SOAK else states)
+        explorer = Explorer(bounds=bounds, share=1 if SOAK else share)
         trial(explorer)
         self.assertGreater(explorer.figures.lives, 10)
 
     def test_short_scripts(self) -> None:
         """Every crash of one or two steps keeps the promise, whatever way a body takes."""
-        self.explore(trials.short_scripts)
+        self.explore(trials.short_scripts, 3)
 
     def test_long_scripts(self) -> None:
         """Every crash of three steps keeps the promise."""
-        self.explore(trials.long_scripts)
+        self.explore(trials.long_scripts, 4)
 
     def test_somebodys(self) -> None:
         """What is not gostore's is not harmed, whatever number it has, and harms nobody."""
@@ -52,7 +53,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_marked_late(self) -> None:
         """A number that is given again before its first bearer was marked is safe."""
-        self.explore(trials.marked_late, 8)
+        self.explore(trials.marked_late, 24)
 
     def test_full_disk(self) -> None:
         """A delete on a full disk is durable, and brings back no elder."""
@@ -60,11 +61,11 @@ class CrashTests(SynchronousTestCase):
 
     def test_damaged(self) -> None:
         """A damaged blob that is replaced or deleted stays so."""
-        self.explore(trials.damaged)
+        self.explore(trials.damaged, 4)
 
     def test_failing_syncs(self) -> None:
         """What was answered before a sync failed survives, and nothing is committed after it."""
-        self.explore(trials.failing_syncs, 288)
+        self.explore(trials.failing_syncs, 288, 50)
 
     def test_expiring(self) -> None:
         """What has expired and was deleted is gone for good, and nothing else is."""
@@ -127,7 +128,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_begun_anew(self) -> None:
         """What is left of a file that was begun anew brings nothing back."""
-        self.explore(trials.begun_anew, 5)
+        self.explore(trials.begun_anew, 12)
 
     def test_spoilt(self) -> None:
         """A damaged block of the journal loses nothing in silence, and brings nothing back."""
@@ -191,7 +192,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_beyond_the_tail(self) -> None:
         """When that is used up, too, the next deletion takes the room of those before it."""
-        self.explore(behind.beyond_the_tail, 4, 5)
+        self.explore(behind.beyond_the_tail, 8, 5)
 
     def test_collected_early(self) -> None:
         """A collection takes nothing that the journal needs, and no number."""
@@ -199,7 +200,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_beside_the_applier(self) -> None:
         """The collector and other requests may come at any call of the applier."""
-        self.explore(behind.beside_the_applier, 72, 5)
+        self.explore(behind.beside_the_applier, 72, 2)
 
     def test_read_meanwhile(self) -> None:
         """A read finds the bytes at each call by which they get files."""
@@ -223,7 +224,7 @@ class UnflushedTests(SynchronousTestCase):
 
     def test_unflushed(self) -> None:
         """A kill loses nothing, and a power cut no start."""
-        explorer = Explorer(sync=Sync.NONE, share=1 if SOAK else 3)
+        explorer = Explorer(sync=Sync.NONE, share=1 if SOAK else 8)
         unflushed.unflushed(explorer)
         self.assertGreater(explorer.figures.lives, 10)
 

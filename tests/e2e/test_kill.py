@@ -2,7 +2,7 @@
 
 The daemon runs with killshim.so, which kills it at the call that the test chose.  Dying after one
 call and dying before the next differ only in what other threads do in between, so a commit's run
-dies before every second call, or every sixth of a recovery, which takes two starts; with
+dies before every third call, or every tenth of a recovery, which takes two starts; with
 GOSTORE_SOAK=1 it dies before and after every single one.
 """
 
@@ -156,7 +156,7 @@ def sweep(
     act: Callable[[str], None],
     first: int = 1,
     *,
-    step: int = 2,
+    step: int = 3,
     name: str = "at",
 ) -> int:
     """Die at one call after the other of what ``act`` and its collection do to a fresh location.
@@ -182,7 +182,7 @@ def sweep(
     raise AssertionError(f"still calls to die at after {MOST_POINTS}")
 
 
-#: Sizes, and the first call of a sweep: what is odd for the one is even for the other.
+#: Sizes, and the first call of a sweep: the one dies where the other does not.
 SWEEPS = [(SMALL, 1), (LARGE, 2)]
 
 
@@ -298,7 +298,7 @@ def test_recovery(rig: Rig, make_daemon: Make, tmp_path: Path) -> None:
     data = rig.daemon.directory
     deaths = 0
     # Each point costs two starts.
-    for number, after in points(6):
+    for number, after in points(10):
         shutil.rmtree(data, ignore_errors=True)
         shutil.copytree(ruins, data)
         rig.die_at(number, after)

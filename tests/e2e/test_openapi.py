@@ -19,7 +19,7 @@ SEED = 20261126
 
 def test_schemathesis(daemon: Daemon, tmp_path: Path) -> None:
     """Examples, boundaries, random and stateful requests: every answer is one that is described."""
-    drive(daemon, tmp_path)
+    drive(daemon, tmp_path, EXAMPLES)
 
 
 def test_schemathesis_with_access(make_daemon: Make, tmp_path: Path) -> None:
@@ -28,10 +28,10 @@ def test_schemathesis_with_access(make_daemon: Make, tmp_path: Path) -> None:
     digest = digest_of("gst_x").hex()
     rules.write_text(f"[token all]\nsecret = sha256:{digest}\ngrant = all\n")
     daemon = make_daemon("--access", str(rules)).start()
-    drive(daemon, tmp_path, "--header=Authorization: Bearer gst_x")
+    drive(daemon, tmp_path, EXAMPLES if SOAK else 5, "--header=Authorization: Bearer gst_x")
 
 
-def drive(daemon: Daemon, tmp_path: Path, *options: str) -> None:
+def drive(daemon: Daemon, tmp_path: Path, examples: int, *options: str) -> None:
     """Let schemathesis ask a daemon for all that it can think of."""
     command = [
         sys.executable,
@@ -43,7 +43,7 @@ def drive(daemon: Daemon, tmp_path: Path, *options: str) -> None:
         "--checks=all",
         "--phases=examples,coverage,fuzzing,stateful",
         f"--seed={SEED}",
-        f"--max-examples={EXAMPLES}",
+        f"--max-examples={examples}",
         "--no-color",
         "--report-dir",
         str(tmp_path),
@@ -56,7 +56,7 @@ def drive(daemon: Daemon, tmp_path: Path, *options: str) -> None:
     summary = ended.stdout[ended.stdout.index("SUMMARY") :]
     print(summary)
     cases = re.search(r"(\d+) generated", summary)
-    assert cases is not None and int(cases[1]) > 10 * EXAMPLES
+    assert cases is not None and int(cases[1]) > 10 * examples
     connection = daemon.connect()
     assert ask(connection, "GET", "/healthz").status == 200
     connection.close()
