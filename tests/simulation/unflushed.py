@@ -37,6 +37,7 @@ _STATES = 6
 _OTHERWISE = ("otherwise", "")
 
 _SCRIPTS: tuple[Script, ...] = (
+    (_OTHERWISE, (POST, "a"), (PUT, "a"), _OTHERWISE, (POST, "b"), *((PUT, "a"),) * 4),
     ((POST, "a"), (POST, "b"), (PUT, "a"), (DELETE, "b"), (PUT, "a"), (PUT, "a"), (POST, "b")),
     (
         (POST, "a"),
@@ -49,7 +50,6 @@ _SCRIPTS: tuple[Script, ...] = (
         (POST, "a"),
     ),
     ((POST, "a"), APPLY, (PUT, "a"), APPLY, (PUT, "a", STAGED), (PUT, "a"), APPLY, COLLECT),
-    (_OTHERWISE, (POST, "a"), (PUT, "a"), _OTHERWISE, (POST, "b"), *((PUT, "a"),) * 4),
 )
 
 
