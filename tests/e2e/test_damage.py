@@ -97,7 +97,7 @@ def test_link(make_daemon: Make, tmp_path: Path, size: int) -> None:
 
 
 def test_cut_while_sent(make_daemon: Make) -> None:
-    """Row 62: a large blob that is cut while it is sent is quarantined; the log has one line."""
+    """Row 62: a large blob that is cut while it is sent is quarantined; a line has the request."""
     daemon = make_daemon("--scrub-pause", "3600").start()
     size = 32 << 20
     assert daemon.ask("POST", "a", bytes(size)).status == 204
@@ -114,7 +114,10 @@ def test_cut_while_sent(make_daemon: Make) -> None:
         lambda: any(each.startswith(".quarantine-") for each in daemon.names()), "quarantined"
     )
     assert daemon.stop() == 0
-    assert daemon.said.count("damaged") == 1
+    # The store tells of the damage, and the wire of the request that it broke off.
+    assert daemon.said.count("damaged") == 2
+    name = re.escape(response.headers["X-Request-Id"])
+    assert re.search(rf"Reading a response body failed: a is damaged.* \({name}\)", daemon.said)
     assert "Traceback" not in daemon.said
 
 

@@ -156,10 +156,12 @@ def test_json_log(make_daemon: Make, tmp_path: Path) -> None:
     daemon = make_daemon("--log-format", "json").start_with_log(log)
     assert daemon.ask("POST", "a", b"data").status == 204
     (daemon.place("a") / "data.raw").write_bytes(b"other")
-    assert daemon.ask("GET", "a").status == 500
+    answer = daemon.ask("GET", "a")
+    assert answer.status == 500
     assert daemon.stop() == 0
     events = [json.loads(line) for line in log.open()]
     assert {"time", "level", "logger", "message"} <= events[0].keys()
-    [damage] = [each for each in events if "is damaged" in each["message"]]
+    damage, finder = [each for each in events if "is damaged" in each["message"]]
+    assert finder["message"].endswith(f"({answer.headers['X-Request-Id']})")
     assert damage["level"] in ("error", "critical") and damage["logger"].startswith("gostore.")
     assert events[-1]["message"] == "Server Shut Down."
