@@ -255,6 +255,7 @@ class HistoryTests(SynchronousTestCase):
     def test_room(self) -> None:
         """On a disk that is full of history a write has room, and the oldest went for it."""
         self.explore(history.room, Sync.FILES, 6)
+        self.explore(history.room, Sync.JOURNAL, 6)
 
     def test_marked_late(self) -> None:
         """A start marks what was replaced as the daemon would have."""

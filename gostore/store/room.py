@@ -49,9 +49,9 @@ class Room:
         return self.make(failure.value, size, again)
 
     async def _make(self, error: NoSpace, size: int, again: Callable[[], Deferred[T]]) -> T:
-        before = self._garbage.collected
+        before = len(self._garbage.dead)
         await self._collect()
-        if self._garbage.collected == before or isinstance(error, NoIds):
+        if len(self._garbage.dead) == before or isinstance(error, NoIds):
             # The garbage alone does not help.
             needed = 0 if isinstance(error, NoIds) else self._admission.lacking(size)
             taken = self._garbage.history.take_oldest(needed)

@@ -14,7 +14,7 @@ from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.expiring import EXPIRING_TRIALS
 from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
 from tests.simulation.explorer import JOURNALED, THOROUGH, Explorer, usual_bounds
-from tests.simulation.history import HISTORY_TRIALS, JOURNALED_HISTORY, room
+from tests.simulation.history import HISTORY_TRIALS, JOURNALED_HISTORY
 from tests.simulation.history_mutants import HISTORY_MUTANTS
 from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.records import RECORD_TRIALS
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for trial in (*EXPIRING_TRIALS, *RECORD_TRIALS)
         ),
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
-        *((Sync.FILES, None, trial) for trial in (*HISTORY_TRIALS, room)),
+        *((Sync.FILES, None, trial) for trial in HISTORY_TRIALS),
         *((Sync.JOURNAL, None, trial) for trial in (*HISTORY_TRIALS, *JOURNALED_HISTORY)),
         (Sync.NONE, None, unflushed),
     ]

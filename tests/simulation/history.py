@@ -71,7 +71,7 @@ def due(explorer: Explorer) -> None:
 
 def room(explorer: Explorer) -> None:
     """The disk has room for nothing but what is kept: that goes, the oldest first."""
-    _keep(explorer, math.inf)
+    _keep(explorer, 1e9)
     leads = (
         ((POST, "a"), (PUT, "a"), (PUT, "a"), (PUT, "a")),
         ((POST, "a"), (PUT, "a"), (DELETE, "a"), (POST, "c"), (PUT, "c"), (PUT, "c")),
@@ -95,6 +95,7 @@ HISTORY_TRIALS: tuple[Trial, ...] = (
     long_scripts,
     marked_late,
     due,
+    room,
 )
 
 #: With the redo journal; those of `HISTORY_TRIALS` run with it, too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -173,8 +174,9 @@ class World:
         self.keep = keep
         #: The versions of each location that were answered, and whether the newest one lives.
         self.model: dict[str, tuple[tuple[Value, ...], bool]] = {}
-        #: Whether some of what was kept may be gone: its time was over, or there was no room.
-        self.lossy = False
+        #: Whether some of what was kept may be gone: its time was over, or there was no room. What
+        #: is kept for ever goes only for that.
+        self.lossy = math.isfinite(keep)
         self.disk = disk
         self.path = path
         self.sync = sync
@@ -510,8 +512,11 @@ class World:
                 for value in some:
                     versions = after(versions, value)
                 values, lives = versions
-                gone = len(values) + 1 - lives if self.lossy else 1
-                lines |= {as_line((values[first:], lives)) for first in range(gone)}
+                past = values[: len(values) - lives]
+                # Of what is collected at once a power cut may leave any.
+                for left in range(len(past) + 1) if self.lossy else (len(past),):
+                    for some_left in itertools.combinations(past, left):
+                        lines.add(as_line(((*some_left, *values[len(past) :]), lives)))
         return lines
 
 
