@@ -163,15 +163,15 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
     return b"%s%s\n%s" % (_HEAD, encoded, "".join(lines).encode("utf-8"))
 
 
-def parse(data: bytes, expected_id: int | None = None) -> Blob:
+def parse(data: bytes, expected_id: int | None = None, *, max_id: int = MAX_ID) -> Blob:
     """Read a state file.
 
-    ``expected_id`` is the id in the name of its directory. Raises BadRecord, and nothing else, for
-    any text that is not a good record.
+    ``expected_id`` is the id in the name of its directory, which is at most ``max_id``. Raises
+    BadRecord, and nothing else, for any text that is not a good record.
     """
     try:
         text, checked = _text(data)
-        return _blob(_record(text, checked), checked, expected_id)
+        return _blob(_record(text, checked), checked, expected_id, max_id)
     except RecursionError:
         # Depth is bounded before the parser runs; this is for a caller deep in its own stack.
         raise BadRecord("it is nested too deeply") from None
@@ -271,8 +271,8 @@ def _record(text: bytes, checked: bool) -> dict[str, object]:
     return record
 
 
-def _blob(record: dict[str, object], added: bool, expected_id: int | None) -> Blob:
-    blob_id = _integer(record, "id", MAX_ID)
+def _blob(record: dict[str, object], added: bool, expected_id: int | None, max_id: int) -> Blob:
+    blob_id = _integer(record, "id", max_id)
     if expected_id is not None and blob_id != expected_id:
         raise BadRecord(f"it is the record of blob {blob_id}, not of {expected_id}")
     location = record.get("location")
@@ -291,11 +291,11 @@ def _blob(record: dict[str, object], added: bool, expected_id: int | None) -> Bl
         _integer(record, "generation", _MAX_NUMBER),
         _integer(record, "size", _MAX_NUMBER) if "size" in record else None,
         _digest(record["sha256"]) if "sha256" in record else None,
-        _parse_time(record["created"]) if "created" in record else None,
+        parse_time(record["created"]) if "created" in record else None,
         _content_type(record["contentType"]) if "contentType" in record else None,
         _metadata(record["metadata"]) if "metadata" in record else {},
         log,
-        _parse_time(record["expires"]) // _SECOND if "expires" in record else None,
+        parse_time(record["expires"]) // _SECOND if "expires" in record else None,
     )
 
 
@@ -337,7 +337,7 @@ def _transition(entry: object) -> Transition:
         # Go reads the escape of half a surrogate pair as U+FFFD. Kept as it is, it would prevent
         # the record from being written again.
         message = message.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return Transition(_STATES[code], message, _parse_time(entry.get("timestamp")))
+    return Transition(_STATES[code], message, parse_time(entry.get("timestamp")))
 
 
 def _integer(record: dict[str, object], key: str, most: int) -> int:
@@ -410,7 +410,7 @@ def _parse_seconds(text: str) -> int:
     return elapsed.days * 86400 + elapsed.seconds
 
 
-def _parse_time(value: object) -> int:
+def parse_time(value: object) -> int:
     """Nanoseconds since the epoch of an RFC 3339 time with any zone; BadRecord if it is not one."""
     match = _TIME.fullmatch(value) if type(value) is str else None
     if match is None:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from gostore.blob import Committed
 from gostore.errors import Damaged, NotFound, ReadOnly, as_read_error
 from gostore.store.committer import Committer
+from gostore.store.content import SmallContent
 from gostore.store.index import Index
 from gostore.store.interface import SMALL_BLOB, VERIFIED_FOR, Content
 from gostore.store.openfiles import OpenFile, OpenFiles
@@ -33,30 +34,6 @@ T = TypeVar("T")
 VERIFIED_AT_ONCE = 256 * 1024
 
 log = Logger()
-
-
-class SmallContent:
-    """A blob that is in memory as a whole, and verified."""
-
-    __slots__ = ("_data", "size")
-
-    def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        self._data = data
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes."""
-        return self._data if length == self.size else self._data[offset : offset + length]
-
-    def load(self, offset: int, length: int) -> None:
-        """It is in no file."""
-
-    def failed(self, failure: Failure) -> Failure:
-        """Nothing was loaded, so the failure is not the blob's."""
-        return failure
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
 
 
 class FileContent:

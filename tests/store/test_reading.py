@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.blob import Committed
 from gostore.errors import Busy, Damaged, DiskFailed, NotFound
 from gostore.store.blobstore import BlobStore
+from gostore.store.content import SmallContent
 from gostore.store.interface import SMALL_BLOB, VERIFIED_FOR, Details
-from gostore.store.reading import VERIFIED_AT_ONCE, SmallContent
+from gostore.store.reading import VERIFIED_AT_ONCE
 from gostore.volume.directory import DATA
 from gostore.volume.volume import Volume
 from tests.store.doubles import (
