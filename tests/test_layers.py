@@ -16,9 +16,10 @@ PLUGIN = ROOT / "twisted" / "plugins" / "gostore_plugin.py"
 ROOMS: dict[str, set[str]] = {
     "tap": {"daemon"},
     "commands": {"volume", "store", "daemon", "access", "client"},
-    "daemon": {"web", "wire", "store", "volume", "access"},
+    "daemon": {"web", "wire", "store", "bucket", "volume", "access"},
     "web": {"wire", "store", "access"},
     "access": set(),
+    "bucket": {"store"},
     "store": {"volume"},
     "volume": set(),
     "wire": set(),
@@ -58,10 +59,13 @@ DOORS: dict[str, set[str]] = {
     "store": {
         "store.interface",
         "store.blobstore",
+        "store.content",
+        "store.dates",
         "store.measures",
         "store.versions",
         "store.workers",
     },
+    "bucket": {"bucket.objects", "bucket.place", "bucket.provider"},
     "web": {
         "web.access_log",
         "web.answer_cache",
@@ -111,7 +115,8 @@ LIBRARIES: dict[str, str] = {
     "httptools": "wire.chunks",
     "rich": "commands.terminal",
     "click": "commands",
-    "prometheus_client": "daemon.metrics",
+    "prometheus_client": "daemon",
+    "obstore": "bucket.objects",
     "bcrypt": "access.passwords",
     "requests": "client.blocking",
     "urllib3": "client.blocking",
@@ -130,6 +135,7 @@ MOST_PARAMETERS = 5
 
 #: The functions that have more, because what they take are plain settings, given by name.
 SETTINGS = {
+    "bucket/asking.py: __init__": "the engine, and what tests replace: time, chance, threads",
     "daemon/settings.py: _setting": "a row of the table of settings",
     "client/asynchronous.py: __init__": "the settings of a client, beside the daemon's URL",
     "client/blocking.py: __init__": "the settings of a client, beside the daemon's URL",

@@ -1,0 +1,335 @@
+"""Removing what no pointer names: blobs that were replaced or deleted, and uploads that were cut.
+
+Nothing here is needed for a right answer, and any number of daemons may do it at once. The lease
+only saves work.
+
+The marker pass goes by the markers that are older than the grace. Their blobs were published once,
+so no pointer will ever name them again.
+
+The sweep goes by the blobs that are older than the grace, and that no pointer names. One of those
+may still be about to be published, by a daemon that stalled. So the sweep
+
+1. condemns the record of the blob: swaps it for one that is a Failure;
+2. touches the pointer: swaps it for one that means the same in other bytes, or creates a
+   tombstone;
+3. removes the data, then the record.
+
+A swap of the stalled daemon that comes before the touch makes the touch see the blob, which gets
+its record back. A swap after the touch fails. Then the daemon reads the pointer, and then the
+record, and gives up. See P3 in protocol.py.
+
+Ids that have to be claimed are used again, so a late request about one must never meet the next
+blob. Their records stay, as Failures, and are only claimed once they are older than the grace. No
+request lives that long: its signature is good for 15 minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+from attrs import evolve, frozen
+from twisted.logger import Logger
+
+from gostore.blob import Blob, State
+from gostore.bucket.asking import Seen
+from gostore.bucket.engine import EngineError, Found, Listed, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.pointer import (
+    BLOBS,
+    DATA,
+    DEAD_SIZE,
+    GARBAGE,
+    LEASE,
+    LOCATIONS,
+    MAX_ID,
+    Pointer,
+    Stored,
+    data_key,
+    dump,
+    id_in,
+    pointer_key,
+    record_key,
+)
+from gostore.bucket.protocol import Protocol
+from gostore.errors import BadRecord, NotFound, StoreError
+from gostore.statefile import dump as dump_record
+from gostore.statefile import parse as parse_record
+
+SHARDS = 256
+
+#: Seconds that a lease is good for.
+LEASE_SECONDS = 120.0
+
+#: How often a touch is tried.
+_TOUCHES = 8
+
+#: The location in the record of a blob that had none.
+_NOWHERE = "-"
+
+log = Logger()
+
+
+@frozen
+class Lease:
+    """The daemon that collects until a time of the engine's clock, and how far it has come."""
+
+    owner: str
+    until: float
+    shard: int = 0
+    #: When the round of the sweep began that is under way.
+    began: float = 0.0
+
+
+class Collection:
+    """Removes what is dead. ``owner`` tells this daemon from others."""
+
+    def __init__(self, protocol: Protocol, owner: str, *, patience: float = 60.0) -> None:
+        """``patience`` is how many seconds one step may take."""
+        self._protocol = protocol
+        self._ask = protocol.ask
+        self._engine = protocol.ask.engine
+        self._staging = protocol.staging
+        self._owner = owner
+        self._patience = patience
+        #: Set when what is left shall wait for another run.
+        self.stopped = False
+
+    # -- the lease ----------------------------------------------------------------------------
+
+    def take_lease(self) -> Lease | None:
+        """Take the lease, or keep it; None if another daemon has it. Sets our clock by theirs."""
+        try:
+            found = self._engine.get(LEASE)
+        except Missing:
+            found = None
+        except EngineError:
+            return None
+        now = self._ask.engine_time()
+        lease = Lease("", 0.0, began=now) if found is None else _lease_in(found, now)
+        if lease.owner not in ("", self._owner) and lease.until > now:
+            return None
+        return self.keep_lease(evolve(lease, owner=self._owner), found)
+
+    def keep_lease(self, lease: Lease, found: Found | None) -> Lease | None:
+        """Write the lease, if nobody else has meanwhile; None if that fails."""
+        lease = evolve(lease, until=self._ask.engine_time() + LEASE_SECONDS)
+        text = {name: getattr(lease, name) for name in ("owner", "until", "shard", "began")}
+        data = json.dumps(text).encode()
+        try:
+            if found is None:
+                self._engine.create(LEASE, data)
+            else:
+                self._engine.swap(LEASE, data, found.etag)
+            written = self._engine.get(LEASE)
+        except EngineError:
+            return None
+        if written.data != data:
+            return None
+        # The engine has just written it, so this is the time by its clock.
+        self._ask.ahead = written.modified - self._ask.wall() / 1e9
+        return lease
+
+    def next_shard(self, lease: Lease) -> Lease:
+        """Note that a shard has been swept, and begin the next round after the last one."""
+        shard = (lease.shard + 1) % SHARDS
+        now = self._ask.engine_time()
+        if not shard:
+            self._ask.tally.swept = now
+        lease = evolve(lease, shard=shard, began=now if not shard else lease.began)
+        with suppress(EngineError):  # then it is swept once more
+            self.keep_lease(lease, self._engine.get(LEASE))
+        return lease
+
+    # -- the marker pass ----------------------------------------------------------------------
+
+    def collect_marked(self) -> int:
+        """Remove the blobs whose markers are old enough; return how many there were."""
+        removed = 0
+        try:
+            for marker in self._engine.list(GARBAGE):
+                if not self.stopped and self._is_old(marker.modified):
+                    removed += self._collect_marked(marker)
+        except (EngineError, StoreError) as error:
+            log.info("The collection was left off: {error}", error=error)
+        return removed
+
+    def _collect_marked(self, marker: Listed) -> int:
+        blob_id, until = id_in(marker.key.rpartition("/")[2]), self._until()
+        if blob_id is None:
+            return 0
+        try:
+            location = self._engine.get(marker.key).data.decode("utf-8", "replace")
+        except Missing:
+            return 0  # somebody else was here
+        seen = self._ask.read(location, until)
+        if seen.damage:
+            return 0
+        removed = 0
+        if seen.named is None or seen.named.id != blob_id:
+            if not self._remove(blob_id, Blob(blob_id, location), None):
+                return 0
+            removed = 1
+        self._ask.settle(lambda: self._engine.delete(marker.key), until)
+        return removed
+
+    # -- the sweep ----------------------------------------------------------------------------
+
+    def collect_unnamed(self, shard: int) -> int:
+        """Remove the old blobs of a shard that no pointer names; return how many there were."""
+        removed = 0
+        newest: dict[int, float] = {}
+        with_data: set[int] = set()
+        try:
+            for listed in self._engine.list(f"{BLOBS}{shard:02x}/"):
+                folder, _, name = listed.key.rpartition("/")
+                if (blob_id := id_in(folder.rpartition("/")[2])) is not None:
+                    newest[blob_id] = max(newest.get(blob_id, 0.0), listed.modified)
+                    if name == DATA:
+                        with_data.add(blob_id)
+            for blob_id, modified in newest.items():
+                if not self.stopped and self._is_old(modified):
+                    removed += self._sweep_one(blob_id, blob_id in with_data)
+        except (EngineError, StoreError) as error:
+            log.info("The sweep was left off: {error}", error=error)
+        return removed
+
+    def _sweep_one(self, blob_id: int, has_data: bool) -> int:
+        until = self._until()
+        record = self._ask.record(blob_id, until)
+        if record is None:
+            return self._sweep_orphan(blob_id)
+        try:
+            blob = parse_record(record.data, blob_id, max_id=MAX_ID)
+        except BadRecord as error:
+            log.warn("The record of blob {id} is bad: {error}", id=blob_id, error=error)
+            return 0
+        if blob.location == _NOWHERE and blob.size is None:
+            return self._sweep_orphan(blob_id)
+        is_dead = blob.state is State.FAILURE
+        seen = self._ask.read(blob.location, until)
+        if seen.damage:
+            return 0
+        if seen.named is not None and seen.named.id == blob_id:
+            if seen.is_over:
+                self._expire(seen)
+            elif is_dead:
+                self._revive(seen.named)
+            return 0
+        if is_dead and self._staging.claims and not has_data:
+            return 0  # its id rests
+        return int(self._remove(blob_id, blob, seen))
+
+    def _expire(self, seen: Seen) -> None:
+        """Delete a blob whose time is over. It is collected like any other, after the grace."""
+        with suppress(NotFound):
+            self._protocol.mark_garbage(self._protocol.expire(seen, self._until()), self._until())
+
+    def _sweep_orphan(self, blob_id: int) -> int:
+        """Remove data without a record, if no pointer at all names it.
+
+        It gets a condemned record first, so that nobody can publish it meanwhile.
+        """
+        blob = Blob(blob_id, _NOWHERE)
+        blob.fail(self._ask.wall(), "It had no record")
+        try:
+            self._engine.create(record_key(blob_id), dump_record(blob))
+        except Mismatch:
+            pass
+        except (Missing, Unsettled, Refused):
+            return 0
+        if self._is_named(blob_id):
+            log.warn("Blob {id} has no record, and a location has it", id=blob_id)
+            return 0
+        self._remove_objects(blob_id)
+        return 1
+
+    def _is_named(self, blob_id: int) -> bool:
+        """Whether any pointer names a blob."""
+        for listed in self._engine.list(LOCATIONS):
+            if listed.size > DEAD_SIZE:
+                found = self._ask.settle(
+                    lambda key=listed.key: self._engine.get(key),  # type: ignore[misc]
+                    self._until(),
+                )
+                if f'"id":{blob_id},'.encode() in found.data:
+                    return True
+        return False
+
+    def _remove(self, blob_id: int, blob: Blob, named: Seen | None) -> bool:
+        """Condemn a blob, touch its pointer if one is given, and remove it; say if that is done."""
+        record = self._ask.record(blob_id, self._until())
+        if record is not None and not self._condemn(record, blob):
+            return False
+        if named is not None and not self._touch(blob.location, blob_id):
+            return False
+        self._remove_objects(blob_id)
+        return True
+
+    def _condemn(self, record: Found, blob: Blob) -> bool:
+        """Make a record a Failure, and young again; False if it has changed meanwhile."""
+        try:
+            current = parse_record(record.data, blob.id, max_id=MAX_ID)
+        except BadRecord:
+            current = blob
+        if current.state is not State.FAILURE:
+            current.fail(self._ask.wall(), "Deleted! Nothing refers to it")
+        try:
+            self._engine.swap(record_key(blob.id), dump_record(current), record.etag)
+        except (Mismatch, Missing, Unsettled):
+            return False
+        return True
+
+    def _touch(self, location: str, blob_id: int) -> bool:
+        """Change the bytes of a pointer, unless it names the blob, which is then revived."""
+        nonce = self._ask.nonce()
+        for _ in range(_TOUCHES):
+            seen = self._ask.read(location, self._until())
+            if seen.damage:
+                return False
+            if seen.named is not None and seen.named.id == blob_id:
+                self._revive(seen.named)
+                return False
+            pointer = seen.pointer or Pointer(location, 0, ())
+            if pointer.touched == nonce:
+                return True
+            data = dump(pointer.with_touch(nonce))
+            try:
+                if seen.etag is None:
+                    self._engine.create(pointer_key(location), data)
+                else:
+                    self._engine.swap(pointer_key(location), data, seen.etag)
+            except (Mismatch, Missing, Unsettled):
+                continue
+            return True
+        return False
+
+    def _revive(self, blob: Stored) -> None:
+        """Write the record of a blob that was condemned, and published all the same."""
+        try:
+            found = self._ask.record(blob.id, self._until())
+            if found is not None:
+                self._engine.swap(record_key(blob.id), dump_record(Blob.of(blob)), found.etag)
+        except (Mismatch, Missing, Unsettled):
+            pass  # the next sweep does it
+
+    def _remove_objects(self, blob_id: int) -> None:
+        until = self._until()
+        self._ask.settle(lambda: self._engine.delete(data_key(blob_id)), until)
+        if not self._staging.claims:
+            self._ask.settle(lambda: self._engine.delete(record_key(blob_id)), until)
+        self._ask.tally.collected += 1
+
+    def _is_old(self, modified: float) -> bool:
+        return modified < self._ask.engine_time() - self._staging.grace
+
+    def _until(self) -> float:
+        return self._ask.seconds() + self._patience
+
+
+def _lease_in(found: Found, now: float) -> Lease:
+    try:
+        text = json.loads(found.data)
+        shard, began = int(text["shard"]) % SHARDS, float(text["began"])
+        return Lease(str(text["owner"]), float(text["until"]), shard, began)
+    except (ValueError, KeyError, TypeError):
+        return Lease("", 0.0, began=now)

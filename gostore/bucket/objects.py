@@ -1,0 +1,184 @@
+"""The engine as obstore speaks to it: any S3, or objects in memory. Only this module knows obstore.
+
+Its synchronous calls block and let other threads run. It makes a request again by itself for some
+seconds, so even a condition that does not hold may be the effect of an earlier try.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore import exceptions
+from obstore.store import MemoryStore, S3Store
+
+from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Refused, Unsettled
+
+#: How long a request may take: to connect, and until its answer is here.
+CONNECT_TIMEOUT = timedelta(seconds=4)
+TIMEOUT = timedelta(seconds=10)
+
+#: How long, and how often, obstore makes a request again.
+RETRY_TIMEOUT = timedelta(seconds=6)
+RETRIES = 2
+
+PART = 5 * 1024 * 1024
+"""The size of a part of an upload, unless it would have too many."""
+
+PARTS = 9_000
+"""The most parts of an upload; S3 allows 10,000."""
+
+AT_A_TIME = 3
+"""The parts of one upload that are on their way at a time."""
+
+_STATUS = re.compile(r"status:\s*(\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+
+def s3_store(bucket: str, prefix: str, endpoint: str | None, region: str | None) -> Any:
+    """Describe a bucket. The credentials are the environment's, a file's, or the machine's role."""
+    options: dict[str, Any] = {}
+    if endpoint is not None:
+        options["endpoint"] = endpoint
+        # Engines of one's own seldom have a DNS name for each bucket.
+        options["virtual_hosted_style_request"] = False
+    if region is not None:
+        options["region"] = region
+    return S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options={
+            "allow_http": endpoint is not None and endpoint.startswith("http:"),
+            "connect_timeout": CONNECT_TIMEOUT,
+            "timeout": TIMEOUT,
+        },
+        retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+        **options,
+    )
+
+
+class ObjectStoreEngine:
+    """The requests of an engine, by a store of obstore."""
+
+    def __init__(self, store: Any, *, quotes: bool = False) -> None:
+        """``quotes`` says that its ETags are sent with their quotes. Ceph refuses those always."""
+        self._store = store
+        self._quotes = quotes
+
+    def get(self, key: str, etag: str | None = None, span: tuple[int, int] | None = None) -> Found:
+        """Read an object; see `Engine`."""
+        options: Any = {}
+        if etag is not None:
+            options["if_match"] = etag
+        if span is not None:
+            options["range"] = span
+        try:
+            result = obstore.get(self._store, key, options=options)
+            meta = result.meta
+            data = bytes(result.bytes())
+        except Exception as error:
+            raise meaning_of(error) from error
+        modified = meta["last_modified"].timestamp()
+        return Found(data, self._etag(meta["e_tag"]), meta["size"], modified)
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write an object; see `Engine`."""
+        return self._put(key, data, "overwrite")
+
+    def create(self, key: str, data: bytes) -> str:
+        """Write a new object; see `Engine`."""
+        return self._put(key, data, "create")
+
+    def swap(self, key: str, data: bytes, etag: str) -> str:
+        """Replace an object; see `Engine`."""
+        return self._put(key, data, {"e_tag": etag})
+
+    def _put(self, key: str, data: bytes, mode: Any) -> str:
+        try:
+            result = obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+        except Exception as error:
+            raise meaning_of(error) from error
+        return self._etag(result["e_tag"])
+
+    def delete(self, key: str) -> None:
+        """Delete an object; see `Engine`."""
+        try:
+            obstore.delete(self._store, key)
+        except Exception as error:
+            meaning = meaning_of(error)
+            if not isinstance(meaning, Missing):
+                raise meaning from error
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
+        """List objects; see `Engine`."""
+        try:
+            pages = obstore.list(self._store, prefix, offset=after or None, chunk_size=1000)
+            for page in pages:
+                for meta in page:
+                    modified = meta["last_modified"].timestamp()
+                    yield Listed(meta["path"], meta["size"], modified)
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            raise meaning_of(error) from error
+
+    def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:
+        """Write an object in parts; see `Engine`."""
+        failure: list[Exception] = []
+
+        def passed_on() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            except Exception as error:
+                failure.append(error)
+                raise
+
+        part = PART if length is None else max(PART, -(-length // PARTS))
+        try:
+            result = obstore.put(
+                self._store,
+                key,
+                passed_on(),
+                use_multipart=True,
+                chunk_size=part,
+                max_concurrency=AT_A_TIME,
+            )
+        except Exception as error:
+            if failure:
+                raise failure[0] from error
+            raise meaning_of(error) from error
+        return self._etag(result["e_tag"])
+
+    def _etag(self, text: str | None) -> str:
+        return (text or "") if self._quotes else (text or "").strip('"')
+
+
+def memory_engine() -> ObjectStoreEngine:
+    """Objects in memory, for tests."""
+    return ObjectStoreEngine(MemoryStore(), quotes=True)
+
+
+def meaning_of(error: Exception) -> Exception:
+    """Say what an exception of obstore means for a request."""
+    text = str(error)
+    code = _CODE.search(text)
+    if isinstance(error, (FileNotFoundError, exceptions.NotFoundError)):
+        # A missing bucket, or a server that is no S3, says so with the same status.
+        if code is not None and code[1] != "NoSuchKey":
+            return Refused(code[1])
+        return Missing()
+    if isinstance(error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)):
+        return Mismatch()
+    if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
+        return Refused(code[1] if code else "it does not accept the credentials")
+    status = _STATUS.search(text)
+    if status is not None and status[1][0] == "4" and status[1] not in ("408", "409", "425", "429"):
+        return Refused(code[1] if code else f"status {status[1]}")
+    return Unsettled(code[1] if code else _first_line(text))
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -1,0 +1,283 @@
+"""Pointers: what each location of a bucket has. Pure.
+
+The objects of a store, below its prefix in the bucket::
+
+    store.json                            the format and the width of the ids; the first daemon's
+    locations/<2 hex>/<name>              a pointer: what the location has, and its last operations
+    blobs/<2 hex>/<id>/data.raw           the bytes of a blob, written once
+    blobs/<2 hex>/<id>/blob_state.base64.json   its record, as in a data directory
+    garbage/<id>                          a hint that the blob was replaced or deleted; its location
+    gc/lease                              who collects, and until when
+
+The two hex digits of a location are the first of its SHA-256, those of a blob the last of its id in
+hex. The name of a pointer is its location with all but letters, digits, ``-``, ``_`` and ``~``
+written as ``%`` and two hex digits a byte, since engines fold ``//``, refuse ``..`` and turn ``\\``
+into ``/``. A name longer than 200 characters is cut after 150, and ``=`` and the SHA-256 of the
+location follow.
+
+A pointer is one JSON object, with blanks behind it::
+
+    {"loc": "foo", "hist": "...", "generation": 7, "id": 42, "size": 17, "detag": "...",
+     "sha256": "<64 hex digits>", "created": "2026-11-22T11:01:42.19904024Z",
+     "type": "text/plain", "metadata": {"x-gostore-meta-a": "b"},
+     "expires": 1800000000}                                           a blob: 193 bytes and more
+    {"dead": 1, "loc": "foo", "hist": "...", "generation": 7}         a tombstone: 192 bytes
+
+So a listing tells them apart by their size. ``hist`` has the nonces of the last 8 operations, the
+newest last, 8 characters each. ``detag`` is the ETag of the data. ``touched`` is the nonce of a
+sweep that changed the bytes and nothing else. A tombstone whose location is too long for it has the
+location's SHA-256 as ``of`` instead. No two pointers of a location ever have the same bytes: equal
+bytes have equal ETags, and a swap must succeed once only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from urllib.parse import quote, unquote
+
+from attrs import evolve, frozen
+
+from gostore.blob import Committed, check_location
+from gostore.errors import BadRecord
+from gostore.statefile import parse_time
+from gostore.text import format_time
+
+STORE = "store.json"
+LOCATIONS = "locations/"
+BLOBS = "blobs/"
+GARBAGE = "garbage/"
+LEASE = "gc/lease"
+
+DATA = "data.raw"
+RECORD = "blob_state.base64.json"
+
+DEAD_SIZE = 192
+"""The bytes of every tombstone; a pointer to a blob has more."""
+
+MOST_NONCES = 8
+
+NONCE_LENGTH = 8
+"""Characters of a nonce: 48 random bits."""
+
+MAX_POINTER = 65536
+"""The largest pointer that is believed: metadata may have 8 KiB, and their escapes."""
+
+FORMAT = 1
+"""The format of these objects; a pointer names it only if it is another."""
+
+_MOST_NAME = 200
+_CUT_NAME = 150
+_ID = re.compile("0|[1-9][0-9]{0,38}", re.ASCII)
+_MOST = 2**63 - 1
+MAX_ID = 2**128 - 1
+"""The largest id that a blob of a bucket has."""
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@frozen(weakref_slot=False)
+class Stored(Committed):
+    """A committed blob of a bucket, with the ETag of its data."""
+
+    detag: str = ""
+
+
+@frozen
+class Pointer:
+    """What a location has: a blob, or None if it was deleted; and the operations that led to it.
+
+    ``hist`` has their nonces, the newest last.
+    """
+
+    location: str
+    generation: int
+    hist: tuple[str, ...]
+    blob: Stored | None = None
+    touched: str = ""
+
+    def followed_by(self, nonce: str) -> tuple[str, ...]:
+        """The history with one more operation."""
+        return (*self.hist, nonce)[-MOST_NONCES:]
+
+    def with_touch(self, nonce: str) -> Pointer:
+        """The same pointer in other bytes."""
+        return evolve(self, touched=nonce)
+
+
+# -- names ----------------------------------------------------------------------------------------
+
+
+def name_of(location: str) -> str:
+    """The last part of the key of a location's pointer."""
+    quoted = quote(location, safe="").replace(".", "%2E")
+    if len(quoted) <= _MOST_NAME:
+        return quoted
+    return f"{quoted[:_CUT_NAME]}={sha256(location.encode()).hexdigest()}"
+
+
+def location_of(name: str) -> str | None:
+    """The location whose pointer has this name; None if the name does not tell, or is not ours."""
+    if len(name) > _MOST_NAME:
+        return None
+    location = unquote(name, errors="replace")
+    try:
+        check_location(location)
+    except ValueError:
+        return None
+    return location if name_of(location) == name else None
+
+
+def name_start(prefix: str) -> str:
+    """What the names of all locations begin with that begin with this text."""
+    quoted = quote(prefix, safe="").replace(".", "%2E")
+    return quoted[:_CUT_NAME]
+
+
+def pointer_key(location: str) -> str:
+    """The key of a location's pointer."""
+    return f"{LOCATIONS}{sha256(location.encode()).hexdigest()[:2]}/{name_of(location)}"
+
+
+def data_key(blob_id: int) -> str:
+    """The key of a blob's bytes."""
+    return f"{blob_folder(blob_id)}{DATA}"
+
+
+def record_key(blob_id: int) -> str:
+    """The key of a blob's record."""
+    return f"{blob_folder(blob_id)}{RECORD}"
+
+
+def blob_folder(blob_id: int) -> str:
+    """What the keys of a blob begin with."""
+    return f"{BLOBS}{blob_id & 0xFF:02x}/{blob_id}/"
+
+
+def garbage_key(blob_id: int) -> str:
+    """The key of the hint that a blob is dead."""
+    return f"{GARBAGE}{blob_id}"
+
+
+def id_in(text: str) -> int | None:
+    """The id that a part of a key is; None if it is none."""
+    return int(text) if _ID.fullmatch(text) and int(text) <= MAX_ID else None
+
+
+# -- text -----------------------------------------------------------------------------------------
+
+
+def dump(pointer: Pointer) -> bytes:
+    """Write a pointer."""
+    members: dict[str, object] = {
+        "loc": pointer.location,
+        "hist": "".join(pointer.hist),
+        "generation": pointer.generation,
+    }
+    if pointer.touched:
+        members["touched"] = pointer.touched
+    blob = pointer.blob
+    if blob is None:
+        data = _to_json({"dead": 1, **members}).encode()
+        if len(data) > DEAD_SIZE:
+            del members["loc"]
+            data = _to_json({"dead": 1, "of": _digest_of(pointer.location), **members}).encode()
+        return data.ljust(DEAD_SIZE)
+    assert blob.sha256 is not None  # it was made here
+    members |= {
+        "id": blob.id,
+        "size": blob.size,
+        "detag": blob.detag,
+        "sha256": blob.sha256.hex(),
+        "created": format_time(blob.modified),
+    }
+    if blob.content_type is not None:
+        members["type"] = blob.content_type
+    if blob.metadata:
+        members["metadata"] = dict(blob.metadata)
+    if blob.expires is not None:
+        members["expires"] = blob.expires
+    return _to_json(members).encode().ljust(DEAD_SIZE + 1)
+
+
+def parse(data: bytes, location: str | None = None) -> Pointer:
+    """Read a pointer, of this location if one is given. Raises BadRecord."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadRecord("the pointer is not JSON") from None
+    if type(found) is not dict:
+        raise BadRecord("the pointer is not an object")
+    if found.get("format", FORMAT) != FORMAT:
+        raise BadRecord("the pointer has a format of a later gostore")
+    try:
+        return _pointer(found, location)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadRecord(f"the pointer is wrong: {type(error).__name__} {error}") from None
+
+
+def _pointer(found: dict[str, object], location: str | None) -> Pointer:
+    name = found.get("loc", location)
+    if not isinstance(name, str):
+        raise ValueError("it does not tell its location")
+    check_location(name)
+    if location is not None and (
+        name != location or found.get("of", _digest_of(location)) != _digest_of(location)
+    ):
+        raise ValueError("it is of another location")
+    pointer = Pointer(name, _number(found, "generation"), _hist(found), None, _text(found))
+    if "dead" in found:
+        return pointer
+    metadata = found.get("metadata")
+    if metadata is not None and not (
+        type(metadata) is dict and all(type(each) is str for each in metadata.values())
+    ):
+        raise ValueError("its metadata")
+    content_type, digest, etag = found.get("type"), found["sha256"], found["detag"]
+    if not (content_type is None or isinstance(content_type, str)):
+        raise ValueError("its type")
+    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise ValueError("its sha256")
+    if not (isinstance(etag, str) and etag):
+        raise ValueError("its detag")
+    blob = Stored(
+        _number(found, "id", MAX_ID),
+        name,
+        pointer.generation,
+        _number(found, "size"),
+        bytes.fromhex(digest),
+        parse_time(found["created"]),
+        content_type,
+        metadata,
+        _number(found, "expires") if "expires" in found else None,
+        etag,
+    )
+    return evolve(pointer, blob=blob)
+
+
+def _number(found: dict[str, object], key: str, most: int = _MOST) -> int:
+    value = found[key]
+    # type(), because True is an int by isinstance().
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"its {key}")
+    return value
+
+
+def _hist(found: dict[str, object]) -> tuple[str, ...]:
+    text = found["hist"]
+    if type(text) is not str or len(text) % NONCE_LENGTH:
+        raise ValueError("its hist")
+    return tuple(text[at : at + NONCE_LENGTH] for at in range(0, len(text), NONCE_LENGTH))
+
+
+def _text(found: dict[str, object]) -> str:
+    touched = found.get("touched", "")
+    if type(touched) is not str:
+        raise ValueError("its touched")
+    return touched
+
+
+def _digest_of(location: str) -> str:
+    return urlsafe_b64encode(sha256(location.encode()).digest()[:18]).decode("ascii")

@@ -1,0 +1,283 @@
+"""The verbs of a bucket, as plain code that blocks: how many daemons agree on what a location has.
+
+The pointer of a location is the truth, and its conditional PUT is the only moment at which anything
+changes. Everything else is written before it, under an id that nobody knows yet, or cleaned up
+after it.
+
+====== =================================================================== ===================
+verb   requests; those in brackets go out together                         round trips
+====== =================================================================== ===================
+create (GET pointer, PUT data, PUT record); PUT pointer                    2
+large  GET pointer; PUT record; upload data; PUT record; PUT pointer       4 and the upload
+put    the same; PUT garbage marker, after the answer                      the same
+delete GET pointer; PUT pointer, a tombstone; marker, after the answer     2
+get    GET pointer; GET data, if it has the ETag that the pointer says     2
+====== =================================================================== ===================
+
+The invariants:
+
+P1  A pointer is only ever created where there is none, or swapped for one with another ETag. It is
+    never removed. All pointers of a location have different bytes, so no ETag comes back.
+P2  Every swap adds a nonce of its operation to ``hist``. After anything but a success the pointer
+    is read again. If it has the nonce, the operation happened. If it is another one without the
+    nonce, that swap has not happened and never will. If ``hist`` has forgotten too much to tell,
+    the outcome is unknown. Else the same swap is tried again.
+P3  A blob is published at most once, by the operation that wrote it. Before each swap but the
+    first, after the pointer was read, its record must not be condemned; see collect.py.
+P4  A marker is put only for what a swap has replaced, once that swap is known to have happened.
+P5  Data is only believed with the ETag and the size that the pointer says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from attrs import Factory, evolve, frozen
+
+from gostore.blob import Blob
+from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, gave_up
+from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.pointer import Pointer, Stored, data_key, dump, garbage_key, pointer_key
+from gostore.bucket.staging import Draft, Staging, collected_early
+from gostore.errors import (
+    AlreadyExists,
+    Busy,
+    Damaged,
+    DiskFailed,
+    NotFound,
+    StoreError,
+)
+from gostore.store.dates import time_after
+from gostore.store.interface import Details, Precondition
+
+
+class OutcomeUnknown(Busy):
+    """Nobody can tell whether the write happened."""
+
+
+@frozen
+class Demand:
+    """What a write asks of its location, whenever that is looked at.
+
+    ``exists`` is whether it must have a blob, be it damaged, or must have none; None: either.
+    """
+
+    location: str
+    exists: bool | None
+    precondition: Precondition | None = None
+    details: Details = Factory(Details)
+
+    def check(self, seen: Seen) -> None:
+        """Raise ConditionFailed, NotFound or AlreadyExists unless the location allows it."""
+        if self.precondition is not None:
+            self.precondition.check(self.location, seen.blob)
+        there = seen.blob is not None or bool(seen.damage)
+        if self.exists is not None and self.exists is not there:
+            if self.exists:
+                raise NotFound(self.location)
+            raise AlreadyExists(self.location, is_damaged=bool(seen.damage))
+
+
+class Protocol:
+    """The verbs. Each blocks, and has to be over ``until`` a time by the clock of ``ask``."""
+
+    def __init__(self, ask: Asker, staging: Staging) -> None:
+        self.ask = ask
+        self.staging = staging
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def get(self, location: str, until: float) -> Stored:
+        """Find the blob of a location. Raises NotFound or Damaged."""
+        seen = self.ask.read(location, until)
+        if seen.damage:
+            raise Damaged(location)
+        if seen.blob is None:
+            raise NotFound(location)
+        return seen.blob
+
+    def data(self, blob: Stored, span: tuple[int, int] | None, until: float) -> bytes:
+        """Read the bytes of a blob that `get` found.
+
+        Raises NotFound if the location has another one by now, or Damaged.
+        """
+        if blob.size == 0 and span is not None:
+            return b""
+        key = data_key(blob.id)
+        try:
+            found = self.ask.settle(lambda: self.ask.engine.get(key, blob.detag, span), until)
+        except (Missing, Mismatch):
+            found = None
+        if found is not None and found.size == blob.size:
+            return found.data
+        now = self.ask.read(blob.location, until).blob
+        raise NotFound(blob.location) if now != blob else Damaged(blob.location)
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def write(self, draft: Blob, data: bytes, demand: Demand, until: float) -> tuple[Stored, Seen]:
+        """Write a small blob: return it, and what it replaced. ``draft`` has no id yet.
+
+        Raises what ``demand`` raises, or Busy, OutcomeUnknown, DiskFailed.
+        """
+        location = draft.location
+        if self.staging.claims:
+            # Nobody may write data under an id that is not claimed.
+            seen = self.ask.read(location, until)
+            demand.check(seen)
+            staged = self.staging.begin(draft, until)
+            staged = self.staging.stage_data(staged, data, until)
+        else:
+            draft.id = self.staging.draw()
+            steps: list[Callable[[], Seen | Draft]] = [
+                lambda: self.ask.read(location, until),
+                lambda: self.staging.stage_data(Draft(draft), data, until),
+                lambda: self.staging.stage_record(Draft(draft), until),
+            ]
+            try:
+                found = self.ask.together(steps)
+            except StoreError:
+                self.staging.discard(Draft(draft), until)
+                raise
+            seen, with_data, with_record = cast("tuple[Seen, Draft, Draft]", found)
+            staged = evolve(with_data, record=with_record.record)
+        return self.publish(seen, staged, demand, until)
+
+    def publish(
+        self, seen: Seen, draft: Draft, demand: Demand, until: float
+    ) -> tuple[Stored, Seen]:
+        """Let a location have a staged blob: return it, and what it replaced.
+
+        ``seen`` is what the location had, at any time. Raises what ``demand`` raises.
+        """
+        assert draft.blob.size is not None and draft.blob.sha256 is not None
+
+        def change(seen: Seen, nonce: str) -> Pointer:
+            demand.check(seen)
+            blob, last = draft.blob, seen.pointer
+            content_type, metadata = demand.details.labels(seen.blob)
+            generation = (
+                blob.generation if last is None else max(blob.generation, last.generation + 1)
+            )
+            now = time_after(blob.changed, None if last is None else _last_time(last))
+            lifetime = demand.details.lifetime
+            stored = Stored(
+                blob.id,
+                blob.location,
+                generation,
+                blob.size or 0,
+                blob.sha256,
+                now,
+                content_type,
+                metadata or None,
+                None if lifetime is None else lifetime.end(now),
+                draft.detag,
+            )
+            hist = (nonce,) if last is None else last.followed_by(nonce)
+            return Pointer(blob.location, generation, hist, stored)
+
+        try:
+            pointer, replaced = self._swap(seen, change, until, draft)
+        except (OutcomeUnknown, DiskFailed):
+            raise  # the swap may have got through, or still arrive: the sweep will see
+        except StoreError:
+            self.staging.discard(draft, until)
+            raise
+        assert pointer.blob is not None
+        return pointer.blob, replaced
+
+    def delete(self, demand: Demand, until: float) -> Seen:
+        """Let a location have nothing; return what it had. Raises what ``demand`` raises."""
+
+        def change(seen: Seen, nonce: str) -> Pointer:
+            demand.check(seen)
+            now, last, location = self.ask.wall(), seen.pointer, demand.location
+            if last is None:
+                return Pointer(location, now, (nonce,))
+            return Pointer(location, max(now, last.generation + 1), last.followed_by(nonce))
+
+        return self._swap(self.ask.read(demand.location, until), change, until, None)[1]
+
+    def expire(self, seen: Seen, until: float) -> Seen:
+        """Let a location have nothing whose blob's time is over; return what it had.
+
+        Raises NotFound if it has another by now.
+        """
+
+        def change(seen: Seen, nonce: str) -> Pointer:
+            if not seen.is_over or seen.pointer is None:
+                raise NotFound(seen.location)
+            last = seen.pointer
+            return Pointer(seen.location, last.generation + 1, last.followed_by(nonce))
+
+        return self._swap(seen, change, until, None)[1]
+
+    def mark_garbage(self, replaced: Seen, until: float) -> None:
+        """Leave a hint that a blob was replaced or deleted, for the collector."""
+        if (blob := replaced.named) is not None:
+            key, location = garbage_key(blob.id), blob.location.encode()
+            self.ask.settle(lambda: self.ask.engine.put(key, location), until)
+
+    # -- the swap -----------------------------------------------------------------------------
+
+    def _swap(
+        self,
+        seen: Seen,
+        change: Callable[[Seen, str], Pointer],
+        until: float,
+        draft: Draft | None,
+    ) -> tuple[Pointer, Seen]:
+        """Swap a pointer for what ``change`` makes of it; return that, and what it replaced."""
+        nonce = self.ask.nonce()
+        pointer, tried, pauses = change(seen, nonce), False, 0
+        while True:
+            try:
+                self._put(pointer, seen.etag)
+                return pointer, seen
+            except (Unsettled, Mismatch, Missing):
+                # Even a mismatch may be the effect of this very swap, made twice below.
+                tried = True
+            except Refused as error:
+                raise (self._unknown() if tried else DiskFailed(str(error))) from error
+            try:
+                again = self.ask.read(seen.location, until)
+            except (Busy, DiskFailed) as error:
+                raise self._unknown() from error
+            if nonce in again.hist:
+                self.ask.tally.settled += 1
+                return pointer, seen
+            if again.etag != seen.etag:
+                if again.has_forgotten(seen):
+                    raise self._unknown()
+                self.ask.tally.conflicts += 1
+                # A swap of what is no longer there will never happen.
+                seen, tried = again, False
+                pointer = change(seen, nonce)
+                if draft is not None and not self.staging.is_alive(draft, until):
+                    raise collected_early()
+                if self.ask.seconds() >= until:
+                    raise gave_up("others were always first")
+            elif self.ask.seconds() >= until:
+                raise self._unknown()
+            else:
+                self.ask.rest(pauses)
+                pauses += 1
+
+    def _put(self, pointer: Pointer, etag: str | None) -> str:
+        key, data = pointer_key(pointer.location), dump(pointer)
+        if etag is None:
+            return self.ask.engine.create(key, data)
+        return self.ask.engine.swap(key, data, etag)
+
+    def _unknown(self) -> OutcomeUnknown:
+        self.ask.tally.unknown += 1
+        return _unknown()
+
+
+def _unknown() -> OutcomeUnknown:
+    return OutcomeUnknown("The bucket does not tell whether this happened; look", RETRY_AFTER)
+
+
+def _last_time(last: Pointer) -> int:
+    return last.generation if last.blob is None else last.blob.modified

@@ -1,0 +1,403 @@
+"""The store's interface over a bucket: each verb in a thread, for no longer than its deadline.
+
+The reactor's thread decides who may begin; everything that asks the bucket runs in threads.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from attrs import define
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gostore.blob import Committed
+from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, Tally
+from gostore.bucket.collect import Collection
+from gostore.bucket.content import BucketContent
+from gostore.bucket.engine import Engine
+from gostore.bucket.listing import Query, page
+from gostore.bucket.measured import MeasuredEngine
+from gostore.bucket.pointer import STORE, Stored
+from gostore.bucket.probe import Unfit, begin
+from gostore.bucket.protocol import Demand, Protocol
+from gostore.bucket.receiving import Kind, Receiver
+from gostore.bucket.staging import Draft, Staging, describe, finish, new_blob
+from gostore.bucket.threads import TRYING, Threads
+from gostore.errors import (
+    Busy,
+    Damaged,
+    DiskFailed,
+    NotFound,
+    ReadOnly,
+    Stopping,
+    StoreError,
+    TooLarge,
+    VolumeUnusable,
+)
+from gostore.places import Places
+from gostore.store.content import SmallContent
+from gostore.store.interface import (
+    SMALL_BLOB,
+    Body,
+    Content,
+    Details,
+    Figures,
+    Page,
+    Precondition,
+    Seek,
+    Summary,
+)
+from gostore.text import Repeats, wall_clock
+
+T = TypeVar("T")
+
+CHORES_EVERY = 60.0
+"""Seconds between two looks at what has to be collected."""
+
+#: A whole round of the sweep takes a day.
+SWEEP_EVERY = 86_400 / 256
+
+log = Logger()
+
+
+@define(eq=False)
+class Options:
+    """What a bucket store is told: its name for people, and its limits; see `Settings`."""
+
+    name: str
+    id_bits: int | None = None
+    max_blob_size: int | None = None
+    max_uploads: int = 256
+    grace: float = 3600.0
+
+
+class BucketStore:
+    """The blobs of one bucket, or of a prefix in it."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Engine],
+        reactor: Any,
+        options: Options,
+        threads: type[Threads] = Threads,
+        wall: Callable[[], int] = wall_clock,
+    ) -> None:
+        """``connect`` gives the engine; nothing is asked of it before `open`. ``wall`` is a clock.
+
+        It tells nanoseconds since the epoch.
+        """
+        self._wall = wall
+        self._connect = connect
+        self._reactor = reactor
+        self._options = options
+        self._threads = threads(reactor, self._judge, options.max_uploads)
+        self._ask: Asker
+        self._staging: Staging
+        self._protocol: Protocol
+        self._collection: Collection
+        self.engine: MeasuredEngine | None = None
+        self.places = Places(options.max_uploads)
+        self._uploads = 0
+        self._stopping = False
+        self._began = 0.0
+        self._repeats = Repeats()
+        #: Why the bucket could not be used when it was asked last.
+        self.trouble = ""
+        self._chores_at = 0.0
+        self._sweep_at = 0.0
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Probe the bucket. Blocks. Raises VolumeUnusable."""
+        self._began = time.monotonic()
+        name = self._options.name
+        try:
+            self.engine = MeasuredEngine(self._connect())
+            identity = begin(self.engine, self._options.id_bits, self._wall)
+        except Unfit as error:
+            raise VolumeUnusable(name, str(error)) from error
+        self._ask = Asker(self.engine, wall=self._wall, together=self._threads.together)
+        self._ask.ahead = identity.ahead
+        self._staging = Staging(self._ask, identity.id_bits, self._options.grace)
+        self._protocol = Protocol(self._ask, self._staging)
+        self._collection = Collection(self._protocol, secrets.token_hex(8))
+
+    def start(self) -> Summary:
+        """Start the threads. Raises VolumeUnusable."""
+        try:
+            self._threads.start()
+        except RuntimeError as error:
+            raise VolumeUnusable(self._options.name, str(error)) from error
+        return Summary(0, 0, 0, 0, 0, time.monotonic() - self._began)
+
+    def stop(self) -> Deferred[None]:
+        """Refuse new writes; wait for those in progress."""
+        self._stopping = True
+        return self._threads.ongoing.wait()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._threads.stop()
+
+    def tune(self, max_blob_size: int | None, max_uploads: int) -> None:
+        """Go by other settings from now on."""
+        self._options.max_blob_size = max_blob_size
+        self.places.count = max_uploads
+
+    def collect(self) -> Deferred[None]:
+        """See whether the bucket answers; now and then collect what is dead."""
+        return self._threads.run(self._chores).addErrback(self._note)
+
+    def _note(self, failure: Failure) -> None:
+        failure.trap(StoreError)  # `trouble` has it
+
+    def _chores(self, until: float) -> None:
+        self._ask.settle(lambda: self._ask.engine.get(STORE), until)
+        now = time.monotonic()
+        if now < self._chores_at or self._stopping:
+            return
+        self._chores_at = now + CHORES_EVERY
+        lease = self._collection.take_lease()
+        if lease is None or self._collection.stopped:
+            return
+        self._collection.collect_marked()
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_EVERY
+            self._collection.collect_unnamed(lease.shard)
+            self._collection.next_shard(lease)
+
+    def stop_collecting(self) -> None:
+        """Leave what is dead to others, or to the next start."""
+        self._collection.stopped = True
+
+    @property
+    def verifier(self) -> None:
+        """The engine looks after the bytes."""
+        return None
+
+    @property
+    def uploads(self) -> int:
+        """How many bodies are on their way."""
+        return self._uploads
+
+    @property
+    def tally(self) -> Tally:
+        """What has been counted since the start."""
+        return self._ask.tally
+
+    def check_health(self, *, lately: bool = False) -> None:
+        """Raise ReadOnly if the bucket did not answer when it was asked last, or Stopping."""
+        if self._stopping:
+            raise Stopping()
+        if self.trouble:
+            raise ReadOnly(self.trouble)
+
+    def figures(self) -> Figures:
+        """Count the uploads; nobody knows how many blobs there are, or how much room."""
+        return Figures(0, 0, self._uploads, 0, 0)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def get(self, location: str) -> Deferred[Committed]:
+        """Find the blob of a location: one request to the bucket."""
+        return self._threads.run(partial(self._protocol.get, location))
+
+    def content(self, blob: Committed) -> Deferred[Content]:
+        """Open a blob; a small one is read and compared with its digest."""
+        assert isinstance(blob, Stored)
+        if blob.expires is not None and blob.expires <= self._wall() // 1_000_000_000:
+            return fail(NotFound(blob.location))
+        if blob.size > SMALL_BLOB:
+            return succeed(BucketContent(blob, self._read_span))
+        return self._threads.run(partial(self._small, blob))
+
+    def _small(self, blob: Stored, until: float) -> Content:
+        data = self._protocol.data(blob, None, until)
+        if sha256(data).digest() != blob.sha256:
+            raise Damaged(blob.location)
+        return SmallContent(data)
+
+    def _read_span(self, blob: Stored, start: int, end: int) -> Deferred[bytes]:
+        read = partial(self._protocol.data, blob, (start, end))
+        return self._threads.run(read).addErrback(self._gone, blob)
+
+    def _gone(self, failure: Failure, blob: Stored) -> Failure:
+        failure.trap(NotFound)
+        # It was replaced and collected while it was sent.
+        raise DiskFailed(f"blob {blob.id} is gone")
+
+    def read_now(self, location: str) -> None:
+        """Nothing is at hand."""
+
+    def is_current(self, blob: Committed) -> bool:
+        """Nobody knows without asking."""
+        return False
+
+    def list(
+        self,
+        prefix: str = "",
+        delimiter: str = "",
+        after: str = "",
+        limit: int = 1000,
+        seek: Seek | None = None,
+    ) -> Deferred[Page]:
+        """List some of the blobs; see listing.py for what that costs."""
+        query = Query(prefix, delimiter, after, limit, seek)
+        return self._threads.run(lambda until: page(self._ask, query, until))
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def create(
+        self, location: str, body: Body, details: Details, precondition: Precondition | None = None
+    ) -> Deferred[Committed]:
+        """Store a blob at a location that has none."""
+        demand = Demand(location, exists=False, precondition=precondition, details=details)
+        return self._write(demand, body).addCallback(lambda result: result[0])
+
+    def replace(
+        self, location: str, body: Body, details: Details, precondition: Precondition | None = None
+    ) -> Deferred[Committed]:
+        """Store a blob in place of the one that a location has."""
+        demand = Demand(location, exists=True, precondition=precondition, details=details)
+        return self._write(demand, body).addCallback(lambda result: result[0])
+
+    def put(
+        self, location: str, body: Body, details: Details, precondition: Precondition | None = None
+    ) -> Deferred[tuple[Committed, bool]]:
+        """Store a blob, and say whether the location had none."""
+        return self._write(
+            Demand(location, exists=None, precondition=precondition, details=details), body
+        )
+
+    def delete(
+        self, location: str, precondition: Precondition | None = None, origin: str = ""
+    ) -> Deferred[None]:
+        """Delete the blob of a location."""
+        if self._stopping:
+            return fail(Stopping())
+        demand = Demand(location, exists=True, precondition=precondition)
+        deleted = self._threads.run_in_turn(location, partial(self._protocol.delete, demand))
+        return deleted.addCallback(self._clean_up)
+
+    def _write(self, demand: Demand, body: Body) -> Deferred[tuple[Committed, bool]]:
+        if self._stopping:
+            return fail(Stopping())
+        most = self._options.max_blob_size
+        if most is not None and (body.length or 0) > most:
+            return fail(TooLarge(most))
+        written = Deferred.fromCoroutine(self._receive(demand, body))
+        self._uploads += 1
+        return self._threads.ongoing.watch(written.addBoth(self._written))
+
+    def _written(self, result: T) -> T:
+        self._uploads -= 1
+        return result
+
+    async def _receive(self, demand: Demand, body: Body) -> tuple[Committed, bool]:
+        seen: Seen | None = None
+        if not body.complete:
+            # Before the body is asked for: a refusal costs no upload.
+            seen = await self._threads.run(partial(self._ask.read, demand.location))
+            demand.check(seen)
+            demand.details.labels(seen.blob)
+        receiver = Receiver(self._reactor, body, demand.details, self._options.max_blob_size)
+        receiver.begin()
+        if await receiver.arrived is Kind.SMALL:
+            blob, replaced = await self._write_small(demand, receiver, body.origin)
+        else:
+            if not self.places.take(body.sender):
+                error = Busy("Too many uploads are in progress", RETRY_AFTER)
+                receiver.give_up(error)
+                raise error
+            try:
+                blob, replaced = await self._write_large(demand, receiver, body, seen)
+            finally:
+                self.places.leave(body.sender)
+        self._clean_up(replaced)
+        return blob, replaced.blob is None and not replaced.damage
+
+    def _write_small(
+        self, demand: Demand, receiver: Receiver, origin: str
+    ) -> Deferred[tuple[Stored, Seen]]:
+        def write(until: float) -> tuple[Stored, Seen]:
+            data, now = receiver.whole(), self._wall()
+            blob = new_blob(demand.location, now, origin, replaces=demand.exists is True)
+            describe(blob, demand.details, now)
+            finish(blob, now, data)
+            return self._protocol.write(blob, data, demand, until)
+
+        return self._threads.run_in_turn(demand.location, write)
+
+    async def _write_large(
+        self, demand: Demand, receiver: Receiver, body: Body, seen: Seen | None
+    ) -> tuple[Stored, Seen]:
+        staging = self._staging
+        if seen is None:
+            seen = await self._threads.run(partial(self._ask.read, demand.location))
+        now = self._wall()
+        blob = new_blob(demand.location, now, body.origin, replaces=demand.exists is True)
+        describe(blob, demand.details, now)
+        draft = await self._threads.run(partial(staging.begin, blob))
+        try:
+            draft = await self._threads.upload(partial(self._send, draft, receiver, body.length))
+        except StoreError as error:
+            receiver.give_up(error)
+            self._errand(partial(staging.discard, draft))
+            raise
+        publish = partial(self._protocol.publish, seen, draft, demand)
+        return await self._threads.run_in_turn(demand.location, publish)
+
+    def _send(self, draft: Draft, receiver: Receiver, length: int | None) -> Draft:
+        """Send a body on to the bucket, and write its record. In an upload's thread."""
+        staging = self._staging
+        renewed = time.monotonic()
+
+        def keep_young() -> None:
+            nonlocal draft, renewed
+            if time.monotonic() - renewed > staging.grace / 4:
+                draft = staging.renew_record(draft, time.monotonic() + TRYING)
+                renewed = time.monotonic()
+
+        detag = staging.upload(draft, receiver.pieces(keep_young), length)
+        now = max(self._wall(), draft.blob.changed)
+        return staging.complete(
+            draft, detag, (now, receiver.size, receiver.sha256), time.monotonic() + TRYING
+        )
+
+    def _clean_up(self, replaced: Seen) -> None:
+        """Tell the collector what a swap has replaced, after the answer."""
+        self._errand(partial(self._protocol.mark_garbage, replaced))
+
+    def _errand(self, function: Callable[[float], object]) -> None:
+        # What fails, the sweep finds.
+        self._threads.run(function, is_errand=True).addErrback(lambda failure: None)
+
+    # -- trouble ------------------------------------------------------------------------------
+
+    def _judge(self, result: object) -> None:
+        """Learn from the outcome of a request whether the bucket can be used."""
+        error = result.value if isinstance(result, Failure) else None
+        if isinstance(error, DiskFailed):
+            self._say(f"the bucket refuses requests: {error.reason}")
+        elif isinstance(error, Damaged):
+            if (line := self._repeats.due(error.location, str(error))) is not None:
+                log.error("{line}", line=line)
+        elif isinstance(error, Busy):
+            self._say(str(error))
+        elif self.trouble:
+            log.info("The bucket answers again")
+            self.trouble = ""
+            self._repeats.forget("bucket")
+
+    def _say(self, trouble: str) -> None:
+        self.trouble = trouble
+        if (line := self._repeats.due("bucket", trouble)) is not None:
+            log.error("{name}: {line}", name=self._options.name, line=line)

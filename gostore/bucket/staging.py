@@ -1,0 +1,189 @@
+"""Staging: the record and the bytes of a blob are in the bucket before any pointer names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from attrs import evolve, frozen
+
+from gostore.blob import Blob, State
+from gostore.bucket.asking import RETRY_AFTER, Asker, gave_up
+from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.ids import WIDE_BITS, claims, draw
+from gostore.bucket.pointer import MAX_ID, data_key, record_key
+from gostore.errors import BadRecord, Busy, DiskFailed, NoIds, StoreError
+from gostore.statefile import dump as dump_record
+from gostore.statefile import parse as parse_record
+from gostore.store.interface import Details
+
+#: How many ids are tried before the space counts as full.
+_TRIES = 32
+
+
+@frozen
+class Draft:
+    """A blob on its way to be published: its record as written, and what is to be its pointer."""
+
+    blob: Blob
+    detag: str = ""
+    #: The ETag of its record.
+    record: str = ""
+
+
+class Staging:
+    """Stages blobs, under ids of a width; those that nobody refers to are collected at an age."""
+
+    def __init__(self, ask: Asker, id_bits: int = WIDE_BITS, grace: float = 3600.0) -> None:
+        """``grace`` is that age, in seconds."""
+        self.ask = ask
+        self.id_bits = id_bits
+        self.grace = grace
+
+    @property
+    def claims(self) -> bool:
+        """Whether an id has to be claimed before anything is written under it."""
+        return claims(self.id_bits)
+
+    def draw(self) -> int:
+        """Draw an id."""
+        return draw(self.id_bits, self.ask.wall(), self.ask.rng)
+
+    def begin(self, draft: Blob, until: float) -> Draft:
+        """Write the record of a new blob, under an id that nobody has. Raises NoIds."""
+        for _ in range(_TRIES):
+            draft.id = self.draw()
+            try:
+                return self.stage_record(Draft(draft), until)
+            except Mismatch:
+                if (claimed := self._claim_free(draft, until)) is not None:
+                    return claimed
+        raise NoIds()
+
+    def _claim_free(self, draft: Blob, until: float) -> Draft | None:
+        """Take an id whose blob is long dead, so that no request about that can still arrive."""
+        key = record_key(draft.id)
+        try:
+            found = self.ask.settle(lambda: self.ask.engine.get(key), until)
+            dead = parse_record(found.data, draft.id, max_id=MAX_ID).state is State.FAILURE
+            if not dead or found.modified > self.ask.engine_time() - self.grace:
+                return None
+            return Draft(draft, record=self.ask.engine.swap(key, dump_record(draft), found.etag))
+        except (BadRecord, Mismatch, Missing, Unsettled):
+            return None
+
+    def stage_record(self, draft: Draft, until: float) -> Draft:
+        """Create the record of a blob. Raises Mismatch if its id is to be claimed, and is taken."""
+        key, record = record_key(draft.blob.id), dump_record(draft.blob)
+        while True:
+            try:
+                return evolve(draft, record=self.ask.engine.create(key, record))
+            except Unsettled as error:
+                self.ask.rest_or_give_up(error, until)
+            except Mismatch:
+                if self.claims:
+                    raise
+                # Nobody else has this id, so it should be our own that is there.
+                found = self.ask.record(draft.blob.id, until)
+                if found is None or found.data != record:
+                    raise collected_early() from None
+                return evolve(draft, record=found.etag)
+            except Refused as error:
+                raise DiskFailed(str(error)) from error
+
+    def renew_record(self, draft: Draft, until: float) -> Draft:
+        """Write the record of a staged blob anew, so that it stays young. Raises Busy."""
+        return self._rewrite(draft, dump_record(draft.blob), until)
+
+    def _rewrite(self, draft: Draft, before: bytes, until: float) -> Draft:
+        """Write a record that had these bytes ``before``. Raises Busy if it has others by now."""
+        key, record = record_key(draft.blob.id), dump_record(draft.blob)
+        pauses = 0
+        while True:
+            try:
+                return evolve(draft, record=self.ask.engine.swap(key, record, draft.record))
+            except Unsettled as error:
+                self.ask.rest_or_give_up(error, until, pauses)
+                pauses += 1
+            except (Mismatch, Missing):
+                found = self.ask.record(draft.blob.id, until)
+                if found is not None and found.data == record:
+                    return evolve(draft, record=found.etag)
+                if found is None or found.data != before or self.ask.seconds() >= until:
+                    raise collected_early() from None
+                draft = evolve(draft, record=found.etag)
+            except Refused as error:
+                raise DiskFailed(str(error)) from error
+
+    def stage_data(self, draft: Draft, data: bytes, until: float) -> Draft:
+        """Write the bytes of a blob."""
+        key = data_key(draft.blob.id)
+        return evolve(draft, detag=self.ask.settle(lambda: self.ask.engine.put(key, data), until))
+
+    def upload(self, draft: Draft, pieces: Iterable[bytes], length: int | None) -> str:
+        """Write the bytes of a large blob as they come; return their ETag.
+
+        Raises what ``pieces`` raises, or Busy or DiskFailed: nobody can send a body twice.
+        """
+        try:
+            return self.ask.engine.upload(data_key(draft.blob.id), pieces, length)
+        except Unsettled as error:
+            raise gave_up(error.reason) from error
+        except Refused as error:
+            raise DiskFailed(str(error)) from error
+
+    def complete(
+        self, draft: Draft, detag: str, end: tuple[int, int, bytes], until: float
+    ) -> Draft:
+        """Say in the record of a large blob that it is all here, and when, its size and digest."""
+        now, size, digest = end
+        before = dump_record(draft.blob)
+        draft.blob.finish_writing(now, size, digest, now)
+        return self._rewrite(evolve(draft, detag=detag), before, until)
+
+    def discard(self, draft: Draft, until: float) -> None:
+        """Remove a staged blob that will never be published. What fails is left to the sweep."""
+        blob_id = draft.blob.id
+        try:
+            if self.claims:
+                # The id must rest before somebody else may claim it.
+                draft.blob.fail(self.ask.wall(), "It was not to be stored")
+                self.ask.engine.swap(record_key(blob_id), dump_record(draft.blob), draft.record)
+            self.ask.settle(lambda: self.ask.engine.delete(data_key(blob_id)), until)
+            if not self.claims:
+                self.ask.settle(lambda: self.ask.engine.delete(record_key(blob_id)), until)
+        except (StoreError, Mismatch, Missing, Unsettled, Refused):
+            pass
+
+    def is_alive(self, draft: Draft, until: float) -> bool:
+        """Whether the record of a staged blob is still as it was written: nobody condemned it."""
+        found = self.ask.record(draft.blob.id, until)
+        return found is not None and found.data == dump_record(draft.blob)
+
+
+def new_blob(location: str, now: int, origin: str, *, replaces: bool) -> Blob:
+    """Begin a blob; its id comes later."""
+    blob = Blob(0, location)
+    if replaces:
+        blob.update(now, origin)
+    else:
+        blob.create(now, origin)
+    blob.start_writing(now)
+    return blob
+
+
+def describe(blob: Blob, details: Details, now: int) -> None:
+    """Say in its record what is known of a blob before its location is looked at."""
+    blob.content_type, blob.metadata = details.labels(None)
+    if details.lifetime is not None:
+        blob.expires = details.lifetime.end(now)
+
+
+def finish(blob: Blob, now: int, data: bytes) -> None:
+    """Say that all the bytes of a small blob are here."""
+    blob.finish_writing(now, len(data), sha256(data).digest(), now)
+
+
+def collected_early() -> Busy:
+    """Say that an upload took so long that its data was collected."""
+    return Busy("The upload took too long, and was removed", RETRY_AFTER)

@@ -1,0 +1,68 @@
+"""The bucket's provider without threads: everything happens before it returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, execute
+
+from gostore.bucket.objects import ObjectStoreEngine, memory_engine
+from gostore.bucket.provider import BucketStore, Options
+from gostore.bucket.threads import TRYING, Threads
+from gostore.text import wall_clock
+
+T = TypeVar("T")
+
+
+class InlineThreads(Threads):
+    """Threads that are none."""
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+    def run(
+        self,
+        function: Callable[[float], T],
+        over: Callable[[], None] = lambda: None,
+        *,
+        is_errand: bool = False,
+    ) -> Deferred[T]:
+        def done(result: Any) -> Any:
+            over()
+            self._judge(result)
+            return result
+
+        return execute(function, time.monotonic() + TRYING).addBoth(done)
+
+    def upload(self, function: Callable[[], T]) -> Deferred[T]:
+        return execute(function)
+
+    def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
+        return [call() for call in calls]
+
+
+class InlineReactor:
+    """A reactor that is in every thread."""
+
+    def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call it now."""
+        function(*arguments)
+
+
+def make_store(
+    engine: ObjectStoreEngine | None = None,
+    wall: Callable[[], int] = wall_clock,
+    **what: Any,
+) -> tuple[BucketStore, ObjectStoreEngine]:
+    """A store over objects in memory, which runs, and these objects."""
+    engine = engine or memory_engine()
+    options = Options("s3://bucket/prefix", **what)
+    store = BucketStore(lambda: engine, InlineReactor(), options, InlineThreads, wall)
+    store.open()
+    store.start()
+    return store, engine

@@ -1,0 +1,193 @@
+"""The protocol of the bucket with one thing taken away, to see that the trials miss it."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from attrs import frozen
+
+import gostore
+from tests.bucket import trials
+from tests.bucket.trials import Trial
+
+#: What is compiled anew for each mutant, imported before importing.
+_MODULES = (
+    "bucket.pointer",
+    "bucket.asking",
+    "bucket.staging",
+    "bucket.protocol",
+    "bucket.collect",
+)
+
+
+@frozen
+class Mutant:
+    """Code with ``old`` replaced by ``new`` in a module; ``trial`` is one that catches it."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    trial: Trial
+    more: tuple[tuple[str, str], ...] = ()
+
+    def try_out(self) -> None:
+        """Run its trial; raises Violation, or another error, as it should."""
+        self.trial(self.load())
+
+    def load(self) -> SimpleNamespace:
+        """Compile it; raises AssertionError if the code it changes is not there any more."""
+        loaded: dict[str, ModuleType] = {}
+
+        def load(name: str, *arguments: Any, **keywords: Any) -> Any:
+            return (
+                loaded[name]
+                if name in loaded
+                else builtins.__import__(name, *arguments, **keywords)
+            )
+
+        names = {**vars(builtins), "__import__": load}
+        for module in _MODULES:
+            path = Path(gostore.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+            source = path.read_text(encoding="utf-8")
+            if module == self.module:
+                for old, new in ((self.old, self.new), *self.more):
+                    assert source.count(old) == 1, f"{self.name}: {old!r} is not once in {path}"
+                    source = source.replace(old, new)
+            spec = importlib.util.spec_from_file_location(f"gostore.{module}", path)
+            assert spec is not None
+            fresh = importlib.util.module_from_spec(spec)
+            fresh.__dict__["__builtins__"] = names
+            exec(compile(source, str(path), "exec"), fresh.__dict__)
+            loaded[f"gostore.{module}"] = fresh
+        short = {name.rpartition(".")[2]: module for name, module in loaded.items()}
+        return SimpleNamespace(**short)
+
+
+MUTANTS = (
+    Mutant(
+        "no nonce",
+        "bucket.protocol",
+        "            if nonce in again.hist:\n",
+        "            if False:\n",
+        trials.under_faults,
+    ),
+    Mutant(
+        "a pointer is put whatever is there",
+        "bucket.protocol",
+        "        if etag is None:\n            return self.ask.engine.create(key, data)\n"
+        "        return self.ask.engine.swap(key, data, etag)\n",
+        "        return self.ask.engine.put(key, data)\n",
+        trials.under_faults,
+    ),
+    Mutant(
+        "all tombstones have the same bytes",
+        "bucket.pointer",
+        '        data = _to_json({"dead": 1, **members}).encode()\n',
+        '        members |= {"hist": "", "generation": 1}\n'
+        '        data = _to_json({"dead": 1, **members}).encode()\n',
+        trials.late_swap,
+    ),
+    Mutant(
+        "the sweep does not touch",
+        "bucket.collect",
+        "if named is not None and not self._touch(blob.location, blob_id):",
+        "if False:",
+        trials.stalled_before_its_swap,
+    ),
+    Mutant(
+        "there is no grace",
+        "bucket.collect",
+        "return modified < self._ask.engine_time() - self._staging.grace",
+        "return True",
+        trials.slow_reader,
+    ),
+    Mutant(
+        "the marker comes before the swap",
+        "bucket.protocol",
+        "        pointer, tried, pauses = change(seen, nonce), False, 0\n",
+        "        pointer, tried, pauses = change(seen, nonce), False, 0\n"
+        "        self.mark_garbage(seen, until)\n",
+        trials.replaced_and_collected,
+        (
+            (
+                "        if (blob := replaced.named) is not None:\n            key,",
+                "        blob = replaced.blob\n"
+                "        if blob and self.ask.read(blob.location, until).blob == blob:\n"
+                "            key,",
+            ),
+        ),
+    ),
+    Mutant(
+        "the ETag of the data is not sent",
+        "bucket.protocol",
+        "self.ask.engine.get(key, blob.detag, span)",
+        "self.ask.engine.get(key, None, span)",
+        trials.used_again,
+    ),
+    Mutant(
+        "a swap is tried again without a look at the pointer",
+        "bucket.protocol",
+        "                tried = True\n",
+        "                tried = True\n"
+        "                if pauses < 3:\n"
+        "                    pauses += 1\n"
+        "                    try:\n"
+        "                        self._put(pointer, seen.etag)\n"
+        "                        return pointer, seen\n"
+        "                    except (Mismatch, Missing):\n"
+        "                        demand_lost(pointer)\n"
+        "                    except Unsettled:\n"
+        "                        pass\n",
+        trials.under_faults,
+        (
+            (
+                "def _unknown() ->",
+                "def demand_lost(pointer: Pointer) -> None:\n"
+                "    if pointer.blob is None:\n"
+                "        raise NotFound(pointer.location)\n"
+                "    raise AlreadyExists(pointer.location)\n\n\n"
+                "def _unknown() ->",
+            ),
+        ),
+    ),
+    Mutant(
+        "a condemned blob is published all the same",
+        "bucket.protocol",
+        "if draft is not None and not self.staging.is_alive(draft, until):",
+        "if False:",
+        trials.stalled_before_its_swap,
+    ),
+    Mutant(
+        "a history that has forgotten counts as a loss",
+        "bucket.protocol",
+        "if again.has_forgotten(seen):",
+        "if False:",
+        trials.forgotten,
+    ),
+    Mutant(
+        "the data is discarded though the swap may have got through",
+        "bucket.protocol",
+        "        except (OutcomeUnknown, DiskFailed):\n",
+        "        except DiskFailed:\n",
+        trials.no_answer_at_all,
+    ),
+    Mutant(
+        "a marked blob is removed though its location has it",
+        "bucket.collect",
+        "if seen.named is None or seen.named.id != blob_id:\n            if not self._remove(",
+        "if True:\n            if not self._remove(",
+        trials.marked_by_mistake,
+    ),
+    Mutant(
+        "an id is claimed though it does not rest",
+        "bucket.staging",
+        "if not dead or found.modified > self.ask.engine_time() - self.grace:",
+        "if not dead:",
+        trials.late_about_an_id,
+    ),
+)

@@ -1,0 +1,185 @@
+"""Pointers: names that every engine takes, and texts that are believed only when they are right."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gostore.blob import check_location
+from gostore.bucket.pointer import (
+    DEAD_SIZE,
+    Pointer,
+    Stored,
+    data_key,
+    dump,
+    id_in,
+    location_of,
+    name_of,
+    name_start,
+    parse,
+    pointer_key,
+    record_key,
+)
+from gostore.errors import BadRecord
+
+
+def is_location(text: str) -> bool:
+    """Whether a text is a location."""
+    try:
+        check_location(text)
+    except ValueError:
+        return False
+    return True
+
+
+locations = st.text(min_size=1, max_size=300).filter(is_location)
+
+HIST = tuple(f"nonce{number:03}" for number in range(8))
+
+
+def stored(location: str = "foo", **what: Any) -> Stored:
+    """A blob of a bucket."""
+    known: dict[str, Any] = {
+        "id": 1 << 100,
+        "location": location,
+        "generation": 7,
+        "size": 17,
+        "sha256": bytes(range(32)),
+        "modified": 1_700_000_000_123_456_789,
+        "content_type": None,
+        "metadata": None,
+        "detag": "d" * 32,
+    }
+    return Stored(**{**known, **what})
+
+
+@given(locations)
+def test_names(location: str) -> None:
+    """A name has no slash, no dot and nothing that is not ASCII, and tells one location."""
+    name = name_of(location)
+    assert len(name) <= 215
+    assert re.fullmatch("(?:[A-Za-z0-9_~=-]|%[0-9A-F]{2}|%[0-9A-F]?=)+", name)
+    assert location_of(name) == (location if len(name) <= 200 else None)
+
+
+def test_name_start() -> None:
+    """The locations that begin with a text have names that begin with its name."""
+    for location in ("a/b.c", "a/b" + "é" * 200):
+        for end in range(len(location)):
+            assert name_of(location).startswith(name_start(location[:end]))
+
+
+def test_keys() -> None:
+    """The keys are those of the format, and hostile names become harmless parts of them."""
+    assert pointer_key("foo") == "locations/2c/foo"
+    assert pointer_key("../a b%\\").endswith("/%2E%2E%2Fa%20b%25%5C")
+    assert data_key(258) == "blobs/02/258/data.raw"
+    assert record_key(258) == "blobs/02/258/blob_state.base64.json"
+
+
+@pytest.mark.parametrize("name", ["%", "%2", "a%2e", "a/b", "%00", "é", "%2E", "a" * 201, "%C3"])
+def test_foreign_names(name: str) -> None:
+    """A name that no location has tells none."""
+    assert location_of(name) is None
+
+
+def test_ids() -> None:
+    """Only the decimal text of an id is one."""
+    assert id_in("0") == 0
+    assert id_in(str(2**128 - 1)) == 2**128 - 1
+    for text in ("", "01", "-1", "1 ", "x", str(2**128), "٣"):
+        assert id_in(text) is None
+
+
+@given(locations, st.integers(0, 8), st.sampled_from(["", "nonce999"]))
+def test_tombstones(location: str, count: int, touched: str) -> None:
+    """A tombstone has the same size for every location, and comes back as it was."""
+    pointer = Pointer(location, 2**63 - 1, HIST[:count], None, touched)
+    data = dump(pointer)
+    assert len(data) == DEAD_SIZE
+    assert parse(data, location) == pointer
+
+
+@given(
+    locations,
+    st.dictionaries(st.sampled_from(["x-gostore-meta-a", "cache-control"]), st.text('aé"')),
+)
+def test_blobs(location: str, metadata: dict[str, str]) -> None:
+    """A pointer to a blob is larger than a tombstone, and comes back as it was."""
+    blob = stored(location, content_type="text/plain", metadata=metadata or None, expires=5)
+    pointer = Pointer(location, 7, HIST, blob, "touched1")
+    data = dump(pointer)
+    assert len(data) > DEAD_SIZE
+    assert parse(data, location) == parse(data) == pointer
+
+
+def test_every_change_changes_the_bytes() -> None:
+    """An operation, or a touch, gives other bytes, though it means the same."""
+    pointer = Pointer("a", 1, HIST, stored("a"))
+    assert dump(pointer) != dump(pointer.with_touch("nonce999"))
+    dead = Pointer("a", 1, HIST)
+    assert dump(dead) != dump(Pointer("a", 1, dead.followed_by("nonce999")))
+    assert len(dead.followed_by("nonce999")) == 8
+
+
+GOOD: dict[str, Any] = json.loads(dump(Pointer("foo", 7, HIST, stored())))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"loc": "bar"},
+        {"loc": 1},
+        {"loc": "a//b"},
+        {"of": "nothing"},
+        {"id": -1},
+        {"id": True},
+        {"id": 2**128},
+        {"id": "1"},
+        {"size": -1},
+        {"size": None},
+        {"generation": 2**63},
+        {"hist": "short"},
+        {"hist": None},
+        {"sha256": "00"},
+        {"sha256": None},
+        {"detag": ""},
+        {"detag": 1},
+        {"created": "yesterday"},
+        {"type": 1},
+        {"metadata": {"a": 1}},
+        {"metadata": []},
+        {"touched": 1},
+        {"expires": -1},
+    ],
+)
+def test_wrong(change: dict[str, Any]) -> None:
+    """A pointer with one thing wrong is not believed."""
+    parse(json.dumps(GOOD).encode(), "foo")
+    with pytest.raises(BadRecord):
+        parse(json.dumps({**GOOD, **change}).encode(), "foo")
+
+
+@pytest.mark.parametrize("key", ["hist", "id", "size", "generation", "sha256", "detag", "created"])
+def test_incomplete(key: str) -> None:
+    """A pointer that lacks something is not believed."""
+    with pytest.raises(BadRecord):
+        parse(json.dumps({name: GOOD[name] for name in GOOD if name != key}).encode(), "foo")
+
+
+@given(
+    st.binary(max_size=50)
+    | st.recursive(st.none() | st.integers(), st.lists).map(json.dumps).map(str.encode)
+)
+def test_garbage(data: bytes) -> None:
+    """Bytes that are no pointer are refused in the same way, whatever they are."""
+    with pytest.raises(BadRecord):
+        parse(data, "foo")
+    with pytest.raises(BadRecord):
+        parse(b"[" * 100_000, "foo")

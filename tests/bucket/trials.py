@@ -1,0 +1,328 @@
+"""What the protocol is put through: runs under faults, and a few scripts, each for one danger.
+
+A trial raises Violation, or another error, when something is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from attrs import evolve
+
+from gostore.bucket.engine import Unsettled
+from tests.bucket.world import GENUINE, Setting, ShimEngine, Violation, World, draft
+
+Trial = Callable[[SimpleNamespace], None]
+
+
+def play(settings: Iterable[Setting], modules: SimpleNamespace = GENUINE) -> list[World]:
+    """Play some runs; return their worlds."""
+    worlds = []
+    for setting in settings:
+        world = World(setting, modules)
+        world.play()
+        worlds.append(world)
+    return worlds
+
+
+def faults(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs in which a fifth of all requests meet a fault."""
+    return [Setting(seed, **what) for seed in seeds]
+
+
+def stalls(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with faults in which daemons also stand still for longer than the grace."""
+    return [Setting(seed, faults=0.1, stalls=0.03, **what) for seed in seeds]
+
+
+def reused(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with so few ids that they are used again soon."""
+    return [evolve(each, id_bits=16, grace=900.0) for each in stalls(seeds, **what)]
+
+
+# -- trials for mutants ---------------------------------------------------------------------------
+
+
+def under_faults(modules: SimpleNamespace) -> None:
+    """Many short runs under all faults."""
+    play(faults(range(150)), modules)
+
+
+def under_stalls(modules: SimpleNamespace) -> None:
+    """Many short runs with daemons that stand still while others collect."""
+    play(stalls(range(150)), modules)
+
+
+class Script:
+    """A world without chance, in which a test takes the steps."""
+
+    def __init__(self, modules: SimpleNamespace, **what: Any) -> None:
+        self.world = World(Setting(1, faults=0.0, collects=False, **what), modules)
+        self.world.quiet = True
+        self.modules = modules
+
+    def verb(self, method: str, location: str, value: str | None = None, daemon: Any = None) -> Any:
+        """Let a daemon carry out a verb; its status, and its value."""
+        world = self.world
+        daemon = daemon or world.daemon(0)
+        world.now += 1.0
+        found = world._verb(daemon, method, location, value)
+        world.now += 1.0
+        return found
+
+    def expect(self, found: object, wanted: object, what: str) -> None:
+        """Raise Violation unless they are equal."""
+        if found != wanted:
+            raise Violation(f"{what}: {found!r}, not {wanted!r}")
+
+
+class Intercepted(ShimEngine):
+    """A way to the bucket on which a test does something before, or instead of, a swap."""
+
+    def __init__(self, world: World, before: Callable[[str], None]) -> None:
+        super().__init__(world, 0)
+        self.before = before
+
+    def create(self, key: str, data: bytes) -> str:
+        self.before(key)
+        return super().create(key, data)
+
+    def swap(self, key: str, data: bytes, etag: str) -> str:
+        self.before(key)
+        return super().swap(key, data, etag)
+
+    def put(self, key: str, data: bytes) -> str:
+        self.before(key)
+        return super().put(key, data)
+
+
+def stalled_before_its_swap(modules: SimpleNamespace) -> None:
+    """A daemon stands still between its upload and its swap; a sweep comes along meanwhile."""
+    for method in ("POST", "PUT"):
+        script = Script(modules)
+        world = script.world
+        if method == "PUT":
+            script.verb("POST", "a", "first")
+        done: list[bool] = []
+
+        def sweep(key: str, world: World = world, done: list[bool] = done) -> None:
+            if key.startswith("locations/") and not done:
+                done.append(True)
+                world.now += 2 * world.setting.grace
+                world.collect(1)
+
+        daemon = world.daemon(0)
+        daemon.ask.engine = Intercepted(world, sweep)
+        world_until = world.setting.grace * 3
+        blob = draft(modules.staging, "a", b"late", int(world.now * 1e9), method == "POST")
+        try:
+            demand = modules.protocol.Demand("a", method == "PUT")
+            daemon.write(blob, b"late", demand, world.now + world_until)
+            told = True
+        except modules.protocol.Busy:
+            told = False
+        wanted = (200, "late") if told else (404, None) if method == "POST" else (200, "first")
+        script.expect(script.verb("GET", "a"), wanted, f"after a stalled {method}")
+
+
+def late_swap(modules: SimpleNamespace) -> None:
+    """A swap arrives after its location was deleted, written and deleted again."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    script.verb("DELETE", "a")
+    daemon = world.daemon(0)
+    sent: list[Callable[[], object]] = []
+
+    def keep(key: str) -> None:
+        if key.startswith("locations/") and not sent:
+            sent.append(lambda: None)
+            raise Unsettled("late")
+
+    engine = Intercepted(world, keep)
+    daemon.ask.engine = engine
+    swapped: list[tuple[str, bytes, str]] = []
+    swap = engine.swap
+
+    def note(key: str, data: bytes, etag: str) -> str:
+        swapped.append((key, data, etag))
+        if len(swapped) == 1:
+            # Others come first, and this one arrives when they are done.
+            script.verb("POST", "a", "second", world.daemon(1))
+            script.verb("DELETE", "a", None, world.daemon(1))
+        return swap(key, data, etag)
+
+    daemon.ask.engine.swap = note  # type: ignore[method-assign]
+    script.verb("POST", "a", "third", daemon)
+    key, data, etag = swapped[0]
+    script.expect(script.verb("DELETE", "a"), (200, None), "the third is there, and goes")
+    try:
+        world.engine.get(key)
+        ShimEngine(world, 0).swap(key, data, etag)
+    except Exception:
+        pass
+    script.expect(script.verb("GET", "a"), (404, None), "a late swap brings nothing back")
+
+
+def slow_reader(modules: SimpleNamespace) -> None:
+    """A blob is replaced while somebody reads it: within the grace, its bytes are still there."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    reader = world.daemon(0)
+    blob = reader.get("a", world.now + 10)
+    script.verb("PUT", "a", "second")
+    world.now += world.setting.grace / 2
+    world.collector(1).collect_marked()
+    data = reader.data(blob, (0, blob.size), world.now + 10)
+    script.expect(data, b"first", "what the reader gets")
+
+
+def replaced_and_collected(modules: SimpleNamespace) -> None:
+    """The marker pass alone removes what was replaced or deleted, whatever stalls a daemon."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    grace = world.setting.grace
+    done: list[bool] = []
+
+    def collect(key: str) -> None:
+        if key.startswith("locations/") and not done:
+            done.append(True)
+            world.now += 2 * grace
+            world.collector(1).collect_marked()
+
+    daemon = world.daemon(0)
+    daemon.ask.engine = Intercepted(world, collect)
+    blob = draft(modules.staging, "a", b"second", int(world.now * 1e9), False)
+    demand = modules.protocol.Demand("a", True)
+    _, replaced = daemon.write(blob, b"second", demand, world.now + 4 * grace)
+    daemon.mark_garbage(replaced, world.now + 4 * grace)
+    script.verb("DELETE", "a")
+    world.now += 2 * grace
+    world.collector(1).collect_marked()
+    world.look_for_leaks()
+
+
+def used_again(modules: SimpleNamespace) -> None:
+    """An id is used again between the two requests of a reader, who then gets the right blob."""
+    script = Script(modules, id_bits=16)
+    world = script.world
+    ids = iter([7, 8, 7, 9])
+    reader = world.daemon(0)
+    writer = world.daemon(1)
+    writer.ask.rng = Numbers(ids)
+    script.verb("POST", "a", "first", writer)
+    blob = reader.get("a", world.now + 10)
+    script.verb("PUT", "a", "other", writer)
+    for _ in range(2):
+        world.now += 2 * world.setting.grace
+        world.collector(1).collect_marked()
+    world.now += 2 * world.setting.grace
+    script.verb("POST", "b", "thief", writer)
+    try:
+        data = reader.data(blob, (0, blob.size), world.now + 10)
+    except Exception as error:
+        data = type(error).__name__
+    script.expect(data, "NotFound", "what a reader of a collected blob gets")
+
+
+def forgotten(modules: SimpleNamespace) -> None:
+    """A swap whose answer is lost is followed by eight others: nobody can tell its outcome."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    daemon = world.daemon(0)
+    engine = Intercepted(world, lambda key: None)
+    swap, lost = engine.swap, []
+
+    def lose(key: str, data: bytes, etag: str) -> str:
+        done = swap(key, data, etag)
+        if not lost:
+            lost.append(key)
+            for number in range(8):
+                script.verb("PUT", "a", f"other {number}", world.daemon(1))
+            raise Unsettled("lost")
+        return done
+
+    engine.swap = lose  # type: ignore[method-assign]
+    daemon.ask.engine = engine
+    script.expect(script.verb("DELETE", "b"), (404, None), "a location that has nothing")
+    found = script.verb("PUT", "a", "mine", daemon)
+    script.expect(found[0], None, "the answer to a write that the history has forgotten")
+    script.expect(script.verb("GET", "a"), (200, "other 7"), "what is there then")
+
+
+def no_answer_at_all(modules: SimpleNamespace) -> None:
+    """A swap happens, and then the engine answers nothing until the deadline: its data stays."""
+    script = Script(modules)
+    world = script.world
+    daemon = world.daemon(0)
+    engine = Intercepted(world, lambda key: None)
+    create, get, lost = engine.create, engine.get, []
+
+    def lose(key: str, data: bytes) -> str:
+        done = create(key, data)
+        if key.startswith("locations/"):
+            lost.append(key)
+            raise Unsettled("lost")
+        return done
+
+    def hear(key: str, *more: Any) -> Any:
+        if lost:
+            world.pause(1.0)
+            raise Unsettled("lost")
+        return get(key, *more)
+
+    engine.create = lose  # type: ignore[method-assign]
+    engine.get = hear  # type: ignore[method-assign]
+    daemon.ask.engine = engine
+    script.expect(script.verb("POST", "a", "mine", daemon)[0], None, "the answer")
+    script.expect(script.verb("GET", "a"), (200, "mine"), "what is there then")
+
+
+def marked_by_mistake(modules: SimpleNamespace) -> None:
+    """A marker of a blob that its location still has does no harm."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    daemon = world.daemon(0)
+    daemon.mark_garbage(daemon.ask.read("a", world.now + 10), world.now + 10)
+    world.now += 2 * world.setting.grace
+    world.collector(1).collect_marked()
+    script.expect(script.verb("GET", "a"), (200, "first"), "what is there then")
+    world.look_for_leaks()
+
+
+def late_about_an_id(modules: SimpleNamespace) -> None:
+    """A request to remove a dead blob arrives late, when its id might be used again."""
+    script = Script(modules, id_bits=16)
+    world = script.world
+    writer = world.daemon(1)
+    writer.ask.rng = Numbers(iter([7, 8, 7, 9]))
+    script.verb("POST", "a", "first", writer)
+    script.verb("PUT", "a", "second", writer)
+    world.now += 2 * world.setting.grace
+    world.collector(1).collect_marked()
+    script.verb("POST", "b", "new", writer)
+    # What the collector sent a quarter of an hour ago, once more.
+    world.engine.delete(modules.pointer.data_key(7))
+    script.expect(script.verb("GET", "b"), (200, "new"), "what a late removal leaves")
+
+
+class Numbers:
+    """A source of chance that gives these ids."""
+
+    def __init__(self, ids: Any) -> None:
+        import random
+
+        self._ids = ids
+        self._random = random.Random(5)
+
+    def getrandbits(self, bits: int) -> int:
+        return int(next(self._ids))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._random, name)

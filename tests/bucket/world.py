@@ -1,0 +1,481 @@
+"""A bucket, daemons and clients in one thread, under a scheduler that a seed decides.
+
+Every request to the engine is a step: before it, any other client, daemon or collector may take as
+many steps as the scheduler likes. A request can be lost on its way there or back, refused for being
+one too many, carried out twice, or arrive long after its sender has given up. A daemon can stop for
+hours, or die, at any step. The objects are in obstore's MemoryStore; ETags and times are those of
+S3, MD5 and whole seconds, since equal bytes must have equal ETags for a swap to be fooled by them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from hashlib import md5, sha256
+from types import SimpleNamespace
+from typing import Any
+
+from attrs import Factory, define, frozen
+from greenlet import greenlet
+
+from gostore.blob import Blob
+from gostore.bucket import asking, collect, pointer, protocol, staging
+from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Unsettled
+from gostore.bucket.objects import memory_engine
+from gostore.errors import AlreadyExists, Busy, NotFound
+from tests.linearizability import Operation, violation
+
+GENUINE = SimpleNamespace(
+    pointer=pointer, asking=asking, staging=staging, protocol=protocol, collect=collect
+)
+"""The modules that a mutant replaces."""
+
+FAULTS = ("drop before", "drop after", "slow down", "twice", "late", "crash")
+
+PATIENCE = 20.0
+"""Seconds that a verb may take."""
+
+
+class Violation(Exception):
+    """Something that must not be."""
+
+
+@frozen
+class Setting:
+    """What a run is like.
+
+    ``faults`` is the share of the requests that meet one of ``kinds``; ``stalls`` is the share of
+    them before which the daemon stands still for up to twice the grace.
+    """
+
+    seed: int
+    faults: float = 0.2
+    kinds: Sequence[str] = FAULTS
+    stalls: float = 0.0
+    daemons: int = 3
+    clients: int = 5
+    operations: int = 12
+    locations: int = 3
+    id_bits: int = 128
+    grace: float = 3600.0
+    #: Whether a collector is at work, and how often.
+    collects: bool = True
+
+
+@define(eq=False)
+class Task:
+    """Something that runs until its next step."""
+
+    run: greenlet
+    daemon: int
+    wake: float = 0.0
+    result: Any = None
+    error: BaseException | None = None
+    done: bool = False
+    dead: bool = False
+    #: Who waits for it.
+    waiting: list[Task] = Factory(list)
+
+
+@define(eq=False, slots=False)
+class World:
+    """The bucket and everybody who uses it."""
+
+    setting: Setting
+    modules: SimpleNamespace = GENUINE
+    now: float = 1_800_000_000.0
+    history: dict[str, list[Operation]] = Factory(dict)
+    #: How many steps there were, and faults by kind.
+    steps: int = 0
+    met: Counter[str] = Factory(Counter)
+    tasks: list[Task] = Factory(list)
+    late: list[tuple[float, Callable[[], object]]] = Factory(list)
+    #: How many verbs were refused, and how many have an unknown outcome.
+    busy: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.rng = random.Random(self.setting.seed)
+        self.engine = memory_engine()
+        self.times: dict[str, float] = {}
+        self.quiet = False
+        self._hub = greenlet.getcurrent()
+        self._values = 0
+
+    # -- the scheduler ------------------------------------------------------------------------
+
+    def spawn(self, function: Callable[[], Any], daemon: int = -1) -> Task:
+        """Let something run beside the rest, until it is done or its daemon dies."""
+        task = Task(greenlet(lambda: self._live(task, function), self._hub), daemon, self.now)
+        self.tasks.append(task)
+        return task
+
+    def _live(self, task: Task, function: Callable[[], Any]) -> None:
+        try:
+            task.result = function()
+        except BaseException as error:
+            task.error = error
+        task.done = True
+
+    def run(self, until: Callable[[], bool] | None = None) -> None:
+        """Run everybody, or until something holds."""
+        while self.tasks and not (until is not None and until()):
+            ready = [task for task in self.tasks if task.wake <= self.now]
+            if not ready:
+                self.now = min(task.wake for task in self.tasks)
+                continue
+            self._deliver_late()
+            task = self.rng.choice(ready)
+            task.run.switch()
+            if task.done or task.dead:
+                self._remove(task)
+            self.now += self.rng.uniform(0.0, 0.02)
+
+    def _remove(self, task: Task) -> None:
+        self.tasks.remove(task)
+        for each in task.waiting:
+            each.wake = self.now
+
+    def wait_for(self, *tasks: Task) -> None:
+        """Wait until these are done, or dead."""
+        mine = self._current()
+        for task in tasks:
+            while not (task.done or task.dead):
+                task.waiting.append(mine)
+                mine.wake = float("inf")
+                self._hub.switch()
+
+    def _deliver_late(self) -> None:
+        due = [each for each in self.late if each[0] <= self.now]
+        for each in due:
+            self.late.remove(each)
+            with suppress(Mismatch, Missing):
+                each[1]()
+
+    def _current(self) -> Task:
+        here = greenlet.getcurrent()
+        return next(task for task in self.tasks if task.run is here)
+
+    def step(self) -> None:
+        """Let others go first."""
+        self.steps += 1
+        if greenlet.getcurrent() is self._hub:
+            return
+        self._hub.switch()
+
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass."""
+        if greenlet.getcurrent() is self._hub:
+            self.now += seconds
+            return
+        task = self._current()
+        task.wake = self.now + seconds
+        self._hub.switch()
+
+    def together(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Make calls at the same time; raises what one raises, when all are over."""
+        if greenlet.getcurrent() is self._hub:
+            return [call() for call in calls]
+        mine = self._current()
+        tasks = [self.spawn(call, mine.daemon) for call in calls]
+        self.wait_for(*tasks)
+        for task in tasks:
+            if task.error is not None:
+                raise task.error
+        return [task.result for task in tasks]
+
+    def crash(self, daemon: int) -> None:
+        """Let a daemon die, with all that it is doing; clients notice, and use another one."""
+        here = greenlet.getcurrent()
+        for task in list(self.tasks):
+            if task.daemon == daemon:
+                task.dead = True
+                if task.run is not here:
+                    self._remove(task)
+        self._hub.switch()
+
+    # -- the engine ---------------------------------------------------------------------------
+
+    def request(self, daemon: int, act: Callable[[], Any]) -> Any:
+        """Carry out a request, or let it meet a fault."""
+        setting, rng = self.setting, self.rng
+        if not self.quiet and rng.random() < setting.stalls:
+            self.met["stall"] += 1
+            self.pause(rng.uniform(0.0, 2.0) * setting.grace)
+        self.step()
+        fault = ""
+        if not self.quiet and rng.random() < setting.faults:
+            fault = rng.choice(setting.kinds)
+            self.met[fault] += 1
+        match fault:
+            case "drop before" | "slow down":
+                raise Unsettled(fault)
+            case "crash" if daemon >= 0:
+                if rng.random() < 0.5:
+                    act()
+                self.crash(daemon)
+            case "late":
+                # Its signature is good for a quarter of an hour, the shortest grace.
+                self.late.append((self.now + rng.uniform(0.0, 900.0), act))
+                raise Unsettled(fault)
+            case "twice":
+                with suppress(Mismatch, Missing):
+                    act()
+                self.step()
+        result = act()
+        if fault == "drop after":
+            raise Unsettled(fault)
+        self.step()
+        return result
+
+    def time_of(self, key: str) -> float:
+        """When an object was written, as S3 has it."""
+        return float(int(self.times[key]))
+
+    def keys(self, start: str = "") -> list[str]:
+        """The keys there are."""
+        return [each.key for each in self.engine.list(start) if each.key.startswith(start)]
+
+    # -- the clients --------------------------------------------------------------------------
+
+    def daemon(self, number: int) -> Any:
+        """Start a daemon: its protocol, on its own way to the bucket."""
+        modules, setting = self.modules, self.setting
+        ask = modules.asking.Asker(
+            ShimEngine(self, number),
+            seconds=lambda: self.now,
+            pause=self.pause,
+            wall=lambda: int(self.now * 1e9),
+            rng=self.rng,
+            together=self.together,
+        )
+        staging = modules.staging.Staging(ask, setting.id_bits, setting.grace)
+        return modules.protocol.Protocol(ask, staging)
+
+    def collector(self, number: int) -> Any:
+        """The collection of one daemon."""
+        return self.modules.collect.Collection(self.daemon(number), f"daemon {number}")
+
+    def play(self) -> None:
+        """Let all clients do what they do, then look whether it was right. Raises Violation."""
+        clients = [self.spawn(self._client) for _ in range(self.setting.clients)]
+        collecting = [self.spawn(self._collect)] if self.setting.collects else []
+        self.run(lambda: all(task.done for task in clients))
+        self.tasks = [task for task in self.tasks if task in collecting or task.daemon >= 0]
+        for task in clients:
+            if task.error is not None:
+                raise task.error
+        self.quiet = True
+        self.now += 3 * self.setting.grace
+        self._deliver_late()
+        self._look()
+
+    def _client(self) -> None:
+        for _ in range(self.setting.operations):
+            location = f"location {self.rng.randrange(self.setting.locations)}"
+            method = self.rng.choice(("POST", "PUT", "PUT", "DELETE", "GET", "GET"))
+            self.ask(method, location)
+            self.pause(self.rng.expovariate(4.0))
+
+    def _collect(self) -> None:
+        while True:
+            self.pause(self.rng.uniform(0.0, max(1.0, self.setting.grace / 4)))
+            task = self.spawn(self._collect_once, daemon=1000 + self.steps)
+            self.wait_for(task)
+            if task.error is not None:
+                raise task.error
+
+    def _collect_once(self) -> None:
+        self.collect(self._current().daemon)
+
+    def collect(self, daemon: int) -> None:
+        """Let a daemon collect what is marked, and sweep all shards."""
+        collection = self.collector(daemon)
+        collection.collect_marked()
+        for shard in sorted({int(key.split("/")[1], 16) for key in self.keys("blobs/")}):
+            collection.collect_unnamed(shard)
+
+    def ask(self, method: str, location: str, daemon: int | None = None) -> Operation:
+        """Let a client ask a daemon for something, and note the answer."""
+        daemon = self.rng.randrange(self.setting.daemons) if daemon is None else daemon
+        self._values += 1
+        value = f"value {self._values}" if method in ("POST", "PUT") else None
+        begun = self.now
+        task = self.spawn(lambda: self._verb(self.daemon(daemon), method, location, value), daemon)
+        self.wait_for(task)
+        status, got = None, value
+        if task.error is not None:
+            raise task.error
+        if task.done:
+            status, got = task.result
+        # What nobody was told of may still come, with the last of the requests that are late.
+        late = [when for when, _ in self.late] if status is None else []
+        ended = max([self.now, *late])
+        operation = Operation(method, got, status, begun, ended)
+        self.history.setdefault(location, []).append(operation)
+        return operation
+
+    def _verb(
+        self, daemon: Any, method: str, location: str, value: str | None
+    ) -> tuple[int | None, str | None]:
+        until = self.now + PATIENCE
+        protocol = self.modules.protocol
+        try:
+            match method:
+                case "GET":
+                    return self._get(daemon, location, until)
+                case "DELETE":
+                    replaced = daemon.delete(protocol.Demand(location, True), until)
+                    self._mark(daemon, replaced)
+                    return 200, None
+                case _:
+                    assert value is not None
+                    creates = method == "POST"
+                    demand = protocol.Demand(location, not creates)
+                    blob = draft(
+                        self.modules.staging, location, value.encode(), int(self.now * 1e9), creates
+                    )
+                    _, replaced = daemon.write(blob, value.encode(), demand, until)
+                    self._mark(daemon, replaced)
+                    return 204 if creates else 200, value
+        except NotFound:
+            return 404, value
+        except AlreadyExists:
+            return 409, value
+        except Busy:
+            self.busy += 1
+            return None, value
+
+    def _get(self, daemon: Any, location: str, until: float) -> tuple[int | None, str | None]:
+        for _ in range(5):
+            blob = daemon.get(location, until)
+            try:
+                data = daemon.data(blob, (0, blob.size), until)
+            except NotFound:
+                continue
+            if sha256(data).digest() != blob.sha256:
+                raise Violation(f"{location} was given the bytes of another blob: {data!r}")
+            return 200, data.decode()
+        raise Busy("it changes too often", 1)
+
+    def _mark(self, daemon: Any, replaced: Any) -> None:
+        with suppress(Busy):
+            daemon.mark_garbage(replaced, self.now + PATIENCE)
+
+    # -- the verdict --------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        protocol = self.daemon(-1)
+        for location in self.history:
+            until = self.now + PATIENCE
+            begun = self.now
+            try:
+                blob = protocol.get(location, until)
+                value = protocol.data(blob, (0, blob.size), until).decode()
+                end = Operation("GET", value, 200, begun, begun)
+            except NotFound:
+                end = Operation("GET", None, 404, begun, begun)
+            self.history[location].append(end)
+            if found := violation(self.history[location]):
+                raise Violation(f"seed {self.setting.seed}, {location}: {found}")
+        for _ in range(3):
+            self.collect(-1)
+            self.now += 2 * self.setting.grace
+        self.look_for_leaks()
+
+    def live(self) -> set[str]:
+        """The keys of all blobs that a pointer names."""
+        named = set()
+        for key in self.keys("locations/"):
+            found = self.modules.pointer.parse(self.engine.get(key).data)
+            if found.blob is not None:
+                named |= {pointer.data_key(found.blob.id), pointer.record_key(found.blob.id)}
+        return named
+
+    def look_for_leaks(self, *, ignore_records: bool = False) -> None:
+        """See that no blob is left that nobody names, and none is missing. Raises Violation."""
+        there, named = set(self.keys("blobs/")), self.live()
+        if self.setting.id_bits != 128 or ignore_records:
+            # The records of ids that rest stay.
+            there = {key for key in there if key.endswith(pointer.DATA)}
+            named = {key for key in named if key.endswith(pointer.DATA)}
+        if named - there:
+            raise Violation(f"seed {self.setting.seed}: lost {sorted(named - there)}")
+        if there - named:
+            raise Violation(f"seed {self.setting.seed}: left behind {sorted(there - named)}")
+        if self.keys("garbage/"):
+            raise Violation(f"seed {self.setting.seed}: markers are left")
+
+
+def draft(staging: Any, location: str, data: bytes, now: int, creates: bool) -> Blob:
+    """A small blob that is ready to be written."""
+    blob: Blob = staging.new_blob(location, now, "", replaces=not creates)
+    staging.finish(blob, now, data)
+    return blob
+
+
+@define(eq=False)
+class ShimEngine:
+    """One daemon's way to the bucket."""
+
+    world: World
+    daemon: int
+
+    def get(self, key: str, etag: str | None = None, span: tuple[int, int] | None = None) -> Found:
+        def act() -> Found:
+            whole = self.world.engine.get(key)
+            tag = etag_of(whole.data)
+            if etag is not None and tag != etag:
+                raise Mismatch()
+            data = whole.data if span is None else whole.data[span[0] : span[1]]
+            return Found(data, tag, whole.size, self.world.time_of(key))
+
+        found: Found = self.world.request(self.daemon, act)
+        return found
+
+    def put(self, key: str, data: bytes) -> str:
+        def act() -> str:
+            self.world.engine.put(key, data)
+            self.world.times[key] = self.world.now
+            return etag_of(data)
+
+        return str(self.world.request(self.daemon, act))
+
+    def create(self, key: str, data: bytes) -> str:
+        def act() -> str:
+            self.world.engine.create(key, data)
+            self.world.times[key] = self.world.now
+            return etag_of(data)
+
+        return str(self.world.request(self.daemon, act))
+
+    def swap(self, key: str, data: bytes, etag: str) -> str:
+        def act() -> str:
+            there = self.world.engine.get(key)
+            if etag_of(there.data) != etag:
+                raise Mismatch()
+            self.world.engine.swap(key, data, there.etag)
+            self.world.times[key] = self.world.now
+            return etag_of(data)
+
+        return str(self.world.request(self.daemon, act))
+
+    def delete(self, key: str) -> None:
+        self.world.request(self.daemon, lambda: self.world.engine.delete(key))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
+        def act() -> list[Listed]:
+            listed = list(self.world.engine.list(prefix, after))
+            return [Listed(each.key, each.size, self.world.time_of(each.key)) for each in listed]
+
+        found: list[Listed] = self.world.request(self.daemon, act)
+        return iter(found)
+
+    def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:
+        return self.put(key, b"".join(pieces))
+
+
+def etag_of(data: bytes) -> str:
+    """The ETag of an object that was written in one piece."""
+    return md5(data).hexdigest()
