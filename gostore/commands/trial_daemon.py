@@ -105,7 +105,9 @@ class TrialDaemon:
         given = (*self.options, *options)
         if not any(each.startswith(("-s", "--listen", "--config")) for each in given):
             command += ["-s", f"tcp:0:interface={self.host}"]
-        command += ["--dir", str(self.directory), *self.options, *options]
+        if "--store" not in given:
+            command += ["--dir", str(self.directory)]
+        command += given
         self._process = subprocess.Popen(
             command,
             cwd=self.directory.parent,

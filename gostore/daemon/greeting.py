@@ -18,8 +18,9 @@ from gostore.volume.changes import Sync
 def greeting(settings: Settings, addresses: list[Address]) -> list[str]:
     """Say where the daemon listens, where its blobs are, and give a command to paste."""
     lines = [f"Listening on {url(address)}" for address in addresses]
-    lines.append(f"Keeping blobs in {escape(printable(settings.dir))}")
-    if settings.sync is Sync.NONE:
+    place = printable(settings.dir) if settings.store is None else str(settings.store)
+    lines.append(f"Keeping blobs in {escape(place)}")
+    if settings.sync is Sync.NONE and settings.store is None:
         lines.append("Nothing is flushed to the disk (--sync none): a power cut may lose any blob")
     lines.extend(f"Try: {curl(address)}" for address in addresses[:1])
     return lines

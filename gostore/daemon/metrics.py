@@ -7,8 +7,7 @@ label has a value that a client chooses.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable
 
 from attrs import define
 from prometheus_client import (
@@ -31,13 +30,10 @@ from gostore import __version__
 from gostore.access.quotas import Quotas
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
+from gostore.daemon.families import added, buckets, counter, gauge
 from gostore.daemon.line_file import LineFile
 from gostore.daemon.scrubber import Scrubber
-from gostore.errors import ReadOnly, Stopping
-from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Summary
-from gostore.store.measures import Histogram
-from gostore.volume.volume import Volume
 from gostore.wire import BYTES, SECONDS, Counts, HTTPFactory
 
 GONE = "none"
@@ -48,8 +44,8 @@ GONE = "none"
 class Sources:
     """What is measured; the daemon fills in the parts that it makes later."""
 
-    store: BlobStore
-    volume: Volume
+    #: What the provider of the blobs counts.
+    provider: Callable[[], Iterable[Metric]]
     factory: HTTPFactory | None = None
     collector: Collector | None = None
     scrubber: Scrubber | None = None
@@ -62,93 +58,13 @@ class Sources:
         """Read everything once."""
         if self.factory is not None:
             yield from _requests(self.factory)
-        yield from self._store()
-        yield from self._commits()
+        yield from self.provider()
         yield from self._background()
         if self.quotas is not None:
             yield from _quotas(self.quotas)
         info = InfoMetricFamily("gostore_build", "What runs.")
         info.add_metric((), {"version": __version__, "python": platform.python_version()})
         yield info
-
-    def _store(self) -> Iterable[Metric]:
-        figures, index, admission = self.store.figures(), self.store.index, self.store.admission
-        garbage = self.store.garbage
-        blobs = GaugeMetricFamily(
-            "gostore_blobs",
-            "Blobs by state: ok, damaged (they answer 500), dead (they wait for the collector).",
-            labels=["state"],
-        )
-        sizes = GaugeMetricFamily(
-            "gostore_blob_bytes", "Bytes of the blobs, by state.", labels=["state"]
-        )
-        for state, count, size in (
-            ("ok", figures.blobs, index.bytes),
-            ("damaged", figures.damaged, index.damaged_bytes),
-            ("dead", len(garbage.dead), garbage.bytes),
-        ):
-            blobs.add_metric((state,), count)
-            sizes.add_metric((state,), size)
-        yield from (blobs, sizes)
-        yield _gauge(
-            "gostore_oldest_dead_seconds",
-            "How long the dead blob has waited for the collector that has waited longest.",
-            garbage.age,
-        )
-        yield _gauge("gostore_uploads", "Uploads in progress.", figures.uploads)
-        yield _gauge(
-            "gostore_upload_memory_bytes",
-            "Bytes of uploads that wait in memory for their commit.",
-            admission.in_memory,
-        )
-        yield _gauge(
-            "gostore_ids", "Ids that are taken: by blobs, dead blobs, uploads.", len(index.ids)
-        )
-        yield _gauge("gostore_ids_limit", "Ids there are at their present width.", index.ids.space)
-        yield _gauge(
-            "gostore_disk_free_bytes",
-            "Bytes that are free in the file system, as of the last look.",
-            figures.free,
-        )
-        yield _gauge(
-            "gostore_disk_reserve_bytes", "Bytes of those that no upload may use.", figures.reserve
-        )
-        yield _gauge("gostore_read_only", "1 if writes are refused, else 0.", self._is_read_only())
-
-    def _is_read_only(self) -> int:
-        try:
-            self.store.check_health()
-        except (ReadOnly, Stopping):
-            return 1
-        return 0
-
-    def _commits(self) -> Iterable[Metric]:
-        measured = self.store.committer.measured
-        yield _histogram(
-            "gostore_commit_batch_changes",
-            "Changes that became durable together.",
-            measured.sizes,
-        )
-        yield _histogram(
-            "gostore_commit_wait_seconds",
-            "How long the first change of a batch waited for the batch before.",
-            measured.waits,
-        )
-        yield _histogram(
-            "gostore_commit_flush_seconds",
-            "How long a batch took to become durable.",
-            measured.flushes,
-        )
-        yield _gauge(
-            "gostore_journal_fill_ratio",
-            "The share of the redo journal that is written.",
-            self.volume.journal_fill,
-        )
-        yield _counter(
-            "gostore_checkpoints",
-            "Checkpoints because the journal was filling up.",
-            measured.checkpoints,
-        )
 
     def _background(self) -> Iterable[Metric]:
         collector, scrubber, summary = self.collector, self.scrubber, self.summary()
@@ -159,36 +75,26 @@ class Sources:
             runs.add_metric(("success",), collector.succeeded)
             runs.add_metric(("failure",), collector.failed)
             yield runs
-        yield _counter(
-            "gostore_collected",
-            "Dead blobs and dropped uploads that were removed.",
-            self.store.garbage.collected,
-        )
-        yield _counter(
-            "gostore_expired",
-            "Blobs that were deleted because their time was over.",
-            self.store.index.expiry.expired,
-        )
         if scrubber is not None:
-            yield _counter(
+            yield counter(
                 "gostore_scrub_bytes", "Bytes that the scrub has read.", scrubber.bytes_read
             )
-            yield _counter(
+            yield counter(
                 "gostore_scrub_damaged", "Damaged blobs that the scrub has found.", scrubber.damaged
             )
-            yield _gauge(
+            yield gauge(
                 "gostore_scrub_last_round_timestamp_seconds",
                 "When the scrub had last read every blob; 0 if it has not since the start.",
                 scrubber.last_round,
             )
         if self.log is not None:
-            yield _counter(
+            yield counter(
                 "gostore_access_log_dropped",
                 "Lines of the access log that were dropped.",
                 self.log.dropped,
             )
         if self.access is not None:
-            yield _gauge(
+            yield gauge(
                 "gostore_access_file_bad",
                 "1 if the access file cannot be used and the old rules are in force, else 0.",
                 int(bool(self.access.error)),
@@ -202,7 +108,7 @@ class Sources:
                 refused.add_metric((reason,), count)
             yield refused
         if summary is not None:
-            yield _gauge(
+            yield gauge(
                 "gostore_recovery_seconds", "How long the start took to recover.", summary.seconds
             )
             findings = GaugeMetricFamily(
@@ -254,22 +160,22 @@ def _requests(factory: HTTPFactory) -> Iterable[Metric]:
         "gostore_http_response_size_bytes", "Bytes of the answer's body.", labels=["method"]
     )
     for method, group in by_method.items():
-        answers = _added(each.by_sent for each in group)
+        answers = added(each.by_sent for each in group)
         durations, sizes = (
-            _added(each.by_seconds for each in group),
-            _added(each.by_received for each in group),
+            added(each.by_seconds for each in group),
+            added(each.by_received for each in group),
         )
         # Repeated GETs are counted by what was sent alone.
         repeats = sum(answers) - sum(durations)
         durations[0] += repeats
         sizes[0] += repeats
         label = (method,)
-        duration.add_metric(label, _buckets(SECONDS, durations), sum(e.seconds for e in group))
-        received.add_metric(label, _buckets(BYTES, sizes), sum(e.received for e in group))
-        sent.add_metric(label, _buckets(BYTES, answers), sum(e.sent for e in group))
+        duration.add_metric(label, buckets(SECONDS, durations), sum(e.seconds for e in group))
+        received.add_metric(label, buckets(BYTES, sizes), sum(e.received for e in group))
+        sent.add_metric(label, buckets(BYTES, answers), sum(e.sent for e in group))
     yield from (duration, received, sent)
-    yield _gauge("gostore_connections", "Open connections.", factory.connections)
-    yield _gauge(
+    yield gauge("gostore_connections", "Open connections.", factory.connections)
+    yield gauge(
         "gostore_connections_limit",
         "Connections that are served at a time (max-connections).",
         factory.limits.max_connections,
@@ -282,34 +188,11 @@ def _requests(factory: HTTPFactory) -> Iterable[Metric]:
     refused.add_metric(("told",), tally.turned_away)
     refused.add_metric(("cut_off",), tally.cut_off)
     yield refused
-    yield _counter(
+    yield counter(
         "gostore_tls_failures",
         "Connections that TLS has ended: no common version, a certificate that is not trusted.",
         factory.handshakes.failed,
     )
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
-    return CounterMetricFamily(name, text, value=value)
-
-
-def _histogram(name: str, text: str, measured: Histogram) -> HistogramMetricFamily:
-    buckets = _buckets(measured.bounds, measured.counts)
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=measured.total)
-
-
-def _added(rows: Iterable[Sequence[int]]) -> list[int]:
-    return [sum(column) for column in zip(*rows, strict=True)]
-
-
-def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """The buckets as Prometheus has them: each counts what is below it, too."""
-    names = [*(f"{float(bound)!r}" for bound in bounds), "+Inf"]
-    return list(zip(names, accumulate(counts), strict=True))
 
 
 def exposition(sources: Sources) -> Callable[[str], tuple[bytes, str]]:

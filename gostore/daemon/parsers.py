@@ -87,10 +87,10 @@ def parse_prefix(text: str) -> str:
 
 
 def parse_id_bits(text: str) -> int | None:
-    """Read 16, 32, or auto (None)."""
-    values: dict[str, int | None] = {"auto": None, "16": 16, "32": 32}
+    """Read 16, 32, 64, 128, or auto (None)."""
+    values: dict[str, int | None] = {"auto": None, "16": 16, "32": 32, "64": 64, "128": 128}
     if text not in values:
-        raise ValueError(f"{text!r} is none of auto, 16 and 32")
+        raise ValueError(f"{text!r} is none of auto, 16, 32, 64 and 128")
     return values[text]
 
 

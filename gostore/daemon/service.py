@@ -13,7 +13,6 @@ twistd forks after it. Stopping goes the other way, one step after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NoReturn
 
 from attrs import asdict, fields
@@ -31,23 +30,19 @@ from gostore.access.quotas import Quotas
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
-from gostore.daemon.filesystem import shortcoming
 from gostore.daemon.greeting import greeting, url, warnings
 from gostore.daemon.line_file import CannotOpen, LineFile
 from gostore.daemon.listener import CannotListen, Listener, make_endpoint
 from gostore.daemon.metrics import Sources, exposition
 from gostore.daemon.process import share_of_files
+from gostore.daemon.providers import make_provider
 from gostore.daemon.reloading import Reloadable, Rereading
 from gostore.daemon.scrubber import Scrubber
 from gostore.daemon.settings import Settings
 from gostore.daemon.tuning import Tuning
 from gostore.errors import Stopping, StoreError
 from gostore.ini import BadFile
-from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Lifecycle, Summary
-from gostore.store.workers import Workers
-from gostore.volume.changes import Sync
-from gostore.volume.volume import Volume
 from gostore.web.access_log import log_answer
 from gostore.web.answer_cache import AnswerCache
 from gostore.web.browsers import Browsers
@@ -229,26 +224,13 @@ def build(
     ``reread`` reads the settings anew at a SIGHUP, or raises CannotReload.
     """
     shorten_turns(reactor)
-    volume = Volume(settings.dir, sync=settings.sync, make=settings.make_dir)
     watch = make_watch(settings, reactor, refuse)
     quotas = None if watch is None else Quotas(watch.door.rules.quotas)
-    store = BlobStore(
-        volume,
-        Workers(reactor),
-        reactor,
-        id_bits=settings.id_bits,
-        max_blob_size=settings.max_blob_size or None,
-        reserve=settings.free_space_reserve,
-        max_uploads=settings.max_uploads,
-        max_open_files=share_of_files(10),
-        ledger=quotas,
-        keep=settings.keep,
-    )
+    provider = make_provider(settings, reactor, quotas)
+    store = provider.store
     if watch is not None and quotas is not None:
         turns = Turns(reactor)
-        watch.changed = lambda rules: quotas.change(
-            rules.quotas, store.index.sizes_behind, turns.wait
-        )
+        watch.changed = lambda rules: quotas.change(rules.quotas, provider.sizes_behind, turns.wait)
     origins = settings.allow_origin
     browsers = Browsers(settings.hosts, None if origins is None else CrossOrigin(origins))
     answers = AnswerCache(settings.memory_cache, store)
@@ -256,12 +238,12 @@ def build(
     if watch is not None:
         # Anybody may ask. The log has the line of the file.
         checks["access"] = lambda: watch.error and "the file has an error, which the log tells"
-    past = PastRoutes(store.past)
+    past = None if provider.past is None else PastRoutes(provider.past)
     lists = Lists(store, reactor, max_lists=settings.max_lists, past=past)
     blobs = Blobs(
         store, put_creates=settings.put_creates, stores_forms=settings.store_forms, past=past
     )
-    sources = Sources(store, volume, quotas=quotas)
+    sources = Sources(provider.measure, quotas=quotas)
     metrics = Metrics(exposition(sources))
     dispatcher = Dispatcher(
         [blobs, lists, Status(store, checks), *([metrics] if settings.metrics is None else [])],
@@ -283,7 +265,7 @@ def build(
     endpoints = [(listen, make_endpoint(reactor, listen)) for listen in settings.listen]
     listener = Listener(endpoints, factory, browsers.listening_on)
     daemon = Daemon(settings, store, listener, reactor, refuse)
-    daemon.giving_up.append(store.stop_expiring)
+    daemon.giving_up.append(provider.give_up)
     if watch is not None:
         daemon.add_background(watch)
         daemon.parts.append(Rereading(watch))
@@ -298,21 +280,16 @@ def build(
         daemon.log_to(access_log)
 
     def status() -> str:
-        figures = store.figures()
-        return (
-            f"{figures.blobs} blobs, {figures.damaged} damaged; {figures.uploads} uploads,"
-            f" {factory.connections} connections"
-        )
+        return f"{provider.status()}, {factory.connections} connections"
 
     daemon.status = status
-    if settings.sync is not Sync.NONE:
-        daemon.caution = partial(shortcoming, settings.dir)
+    daemon.caution = provider.caution
 
     def tune(new: Settings) -> None:
         daemon.settings = new
         factory.limits = make_limits(new)
         lists.places.count = new.max_lists
-        store.admission.tune(new.max_blob_size or None, new.free_space_reserve, new.max_uploads)
+        provider.tune(new)
 
     if reread is not None:
         daemon.parts.append(Tuning(settings, reread, tune))
@@ -335,9 +312,13 @@ def make_watch(settings: Settings, reactor: Any, refuse: Callable[[str], NoRetur
     if settings.access is None:
         return None
     try:
-        return Watch(settings.access, reactor)
+        watch = Watch(settings.access, reactor)
     except (BadFile, NoBcrypt) as error:
         refuse(str(error))
+    if settings.store is not None and watch.door.rules.quotas:
+        # No daemon alone knows how much there is.
+        refuse(f"{settings.access}: quotas are for a data directory, not for a bucket")
+    return watch
 
 
 def make_access_log(settings: Settings) -> LineFile | None:

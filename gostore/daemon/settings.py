@@ -17,6 +17,7 @@ from typing import Any
 from attrs import evolve, field, fields, frozen
 
 from gostore.access.proxies import Proxies, parse_proxies
+from gostore.bucket.place import Place, parse_endpoint, parse_place, parse_region
 from gostore.daemon.own_log import LogFormat
 from gostore.daemon.parsers import (
     or_auto,
@@ -132,6 +133,23 @@ class Settings:
         "Say no if the directory is on a disk of its own, below the mount point: without the disk"
         " gostore would start empty.",
     )
+    store: Place | None = _setting(
+        GENERAL,
+        "none",
+        or_none(parse_place),
+        "Keep the blobs in an S3 bucket, as s3://bucket/prefix, instead of a directory.",
+        "Any number of daemons may use one; docs/scale.md. Credentials come from the environment, a"
+        " file or the machine's role (AWS_ACCESS_KEY_ID and so on), never from here.",
+    )
+    s3_endpoint: str | None = _setting(
+        GENERAL,
+        "none",
+        or_none(parse_endpoint),
+        "The URL of the engine that has the bucket; with none it is AWS.",
+    )
+    s3_region: str | None = _setting(
+        GENERAL, "none", or_none(parse_region), "The region of the bucket, if the engine asks."
+    )
     listen: tuple[str, ...] = _setting(
         GENERAL,
         "tcp:7777",
@@ -179,6 +197,7 @@ class Settings:
         "auto",
         parse_id_bits,
         "Width of blob ids: 16, 32, or auto: 16 until half of those are taken, then 32.",
+        "In a bucket it is 16, 64 or 128, set for good by the first daemon; auto is 128.",
     )
     max_blob_size: int = _setting(
         WRITES,

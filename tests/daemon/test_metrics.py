@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import fail, succeed
 from twisted.internet.task import Clock
 
 from gostore.daemon.collector import Collector
 from gostore.daemon.metrics import Sources
+from gostore.daemon.provider_metrics import directory_metrics
 from gostore.store.interface import Details
 from gostore.wire import HTTPFactory, Limits
 from tests.store.doubles import FakeBody
@@ -29,7 +32,8 @@ class MetricsTests(StoreCase):
         summary = self.open()
         collector = Collector(lambda: succeed(None), 5.0, Clock())
         factory = HTTPFactory(lambda request: None, Limits(), Clock())
-        sources = Sources(self.store, self.volume, factory, collector, summary=lambda: summary)
+        measure = partial(directory_metrics, self.store, self.volume)
+        sources = Sources(measure, factory, collector, summary=lambda: summary)
         self.store_blob("a", b"four")
         self.store_blob("b", b"five!")
         self.wait(self.store.delete("b"))
@@ -56,7 +60,7 @@ class MetricsTests(StoreCase):
         collector = Collector(lambda: fail(OSError()), 5.0, clock := Clock())
         limits = Limits(max_connections=1, turned_away=1)
         factory = HTTPFactory(lambda request: None, limits, Clock())
-        sources = Sources(self.store, self.volume, factory, collector)
+        sources = Sources(partial(directory_metrics, self.store, self.volume), factory, collector)
         before = self.read(sources)
         created = self.store.create("a", FakeBody(b"four"), Details())
         collector.startService()
