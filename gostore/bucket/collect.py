@@ -166,11 +166,27 @@ class Collection:
             return 0
         removed = 0
         if seen.named is None or seen.named.id != blob_id:
-            if not self._remove(blob_id, Blob(blob_id, location), None):
-                return 0
-            removed = 1
+            if not self._staging.claims:
+                if not self._remove(blob_id, Blob(blob_id, location), None):
+                    return 0
+                removed = 1
+            elif self._location_of(blob_id) == location:
+                # The id may be that of another blob by now, which is not published yet.
+                if not self._remove(blob_id, Blob(blob_id, location), seen):
+                    return 0
+                removed = 1
         self._ask.settle(lambda: self._engine.delete(marker.key), until)
         return removed
+
+    def _location_of(self, blob_id: int) -> str | None:
+        """The location in a record; None if there is none that can be believed."""
+        record = self._ask.record(blob_id, self._until())
+        if record is None:
+            return None
+        try:
+            return parse_record(record.data, blob_id, max_id=MAX_ID).location
+        except BadRecord:
+            return None
 
     # -- the sweep ----------------------------------------------------------------------------
 
@@ -197,15 +213,16 @@ class Collection:
         until = self._until()
         record = self._ask.record(blob_id, until)
         if record is None:
-            return self._sweep_orphan(blob_id)
+            return self._sweep_orphan(blob_id, is_condemned=False)
         try:
             blob = parse_record(record.data, blob_id, max_id=MAX_ID)
         except BadRecord as error:
             log.warn("The record of blob {id} is bad: {error}", id=blob_id, error=error)
             return 0
-        if blob.location == _NOWHERE and blob.size is None:
-            return self._sweep_orphan(blob_id)
         is_dead = blob.state is State.FAILURE
+        if is_dead and len(blob.log) == 1:
+            # No blob begins as a Failure but one that `_sweep_orphan` has given its record.
+            return self._sweep_orphan(blob_id, is_condemned=True)
         seen = self._ask.read(blob.location, until)
         if seen.damage:
             return 0
@@ -224,7 +241,7 @@ class Collection:
         with suppress(NotFound):
             self._protocol.mark_garbage(self._protocol.expire(seen, self._until()), self._until())
 
-    def _sweep_orphan(self, blob_id: int) -> int:
+    def _sweep_orphan(self, blob_id: int, *, is_condemned: bool) -> int:
         """Remove data without a record, if no pointer at all names it.
 
         It gets a condemned record first, so that nobody can publish it meanwhile.
@@ -232,11 +249,10 @@ class Collection:
         blob = Blob(blob_id, _NOWHERE)
         blob.fail(self._ask.wall(), "It had no record")
         try:
-            self._engine.create(record_key(blob_id), dump_record(blob))
-        except Mismatch:
-            pass
-        except (Missing, Unsettled, Refused):
-            return 0
+            if not is_condemned:
+                self._engine.create(record_key(blob_id), dump_record(blob))
+        except (Mismatch, Missing, Unsettled, Refused):
+            return 0  # it has one by now, or the next run sees
         if self._is_named(blob_id):
             log.warn("Blob {id} has no record, and a location has it", id=blob_id)
             return 0

@@ -166,16 +166,21 @@ def meaning_of(error: Exception) -> Exception:
     text = str(error)
     code = _CODE.search(text)
     if isinstance(error, (FileNotFoundError, exceptions.NotFoundError)):
-        # A missing bucket, or a server that is no S3, says so with the same status.
-        if code is not None and code[1] != "NoSuchKey":
-            return Refused(code[1])
-        return Missing()
+        # A missing bucket, a server that is no S3, or a gateway in trouble have the same status. No
+        # blob may seem to be gone because of them.
+        if (code is not None and code[1] == "NoSuchKey") or "NoDataInMemory" in text:
+            return Missing()
+        return Refused(code[1] if code else "it answers 404 as no S3 does")
     if isinstance(error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)):
         return Mismatch()
     if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         return Refused(code[1] if code else "it does not accept the credentials")
     status = _STATUS.search(text)
-    if status is not None and status[1][0] == "4" and status[1] not in ("408", "409", "425", "429"):
+    if (
+        status is not None
+        and status[1][0] in "34"
+        and status[1] not in ("408", "409", "425", "429")
+    ):
         return Refused(code[1] if code else f"status {status[1]}")
     return Unsettled(code[1] if code else _first_line(text))
 

@@ -179,8 +179,8 @@ MUTANTS = (
     Mutant(
         "a marked blob is removed though its location has it",
         "bucket.collect",
-        "if seen.named is None or seen.named.id != blob_id:\n            if not self._remove(",
-        "if True:\n            if not self._remove(",
+        "if seen.named is None or seen.named.id != blob_id:\n            if not self._staging",
+        "if True:\n            if not self._staging",
         trials.marked_by_mistake,
     ),
     Mutant(
@@ -189,5 +189,19 @@ MUTANTS = (
         "if not dead or found.modified > self.ask.engine_time() - self.grace:",
         "if not dead:",
         trials.late_about_an_id,
+    ),
+    Mutant(
+        "a marker counts whatever blob has its id by now",
+        "bucket.collect",
+        "elif self._location_of(blob_id) == location:",
+        "else:",
+        trials.stale_marker,
+    ),
+    Mutant(
+        "a marker pass does not touch where ids are used again",
+        "bucket.collect",
+        "if not self._remove(blob_id, Blob(blob_id, location), seen):",
+        "if not self._remove(blob_id, Blob(blob_id, location), None):",
+        trials.stale_marker,
     ),
 )

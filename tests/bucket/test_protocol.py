@@ -59,6 +59,7 @@ def test_no_faults() -> None:
         trials.no_answer_at_all,
         trials.marked_by_mistake,
         trials.late_about_an_id,
+        trials.stale_marker,
     ],
 )
 def test_script(trial: trials.Trial) -> None:

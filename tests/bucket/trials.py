@@ -39,7 +39,10 @@ def stalls(seeds: Iterable[int], **what: Any) -> list[Setting]:
 
 def reused(seeds: Iterable[int], **what: Any) -> list[Setting]:
     """Runs with so few ids that they are used again soon."""
-    return [evolve(each, id_bits=16, grace=900.0) for each in stalls(seeds, **what)]
+    return [
+        evolve(each, id_bits=4, grace=900.0, pace=400.0, operations=24)
+        for each in stalls(seeds, **what)
+    ]
 
 
 # -- trials for mutants ---------------------------------------------------------------------------
@@ -310,6 +313,37 @@ def late_about_an_id(modules: SimpleNamespace) -> None:
     # What the collector sent a quarter of an hour ago, once more.
     world.engine.delete(modules.pointer.data_key(7))
     script.expect(script.verb("GET", "b"), (200, "new"), "what a late removal leaves")
+
+
+def stale_marker(modules: SimpleNamespace) -> None:
+    """A marker stays when its blob is gone, and the id has another blob by then."""
+    for location in ("b", "a"):
+        script = Script(modules, id_bits=16)
+        world = script.world
+        writer = world.daemon(1)
+        writer.ask.rng = Numbers(iter([7, 8, 7]))
+        script.verb("POST", "a", "first", writer)
+        script.verb("PUT", "a", "second", writer)
+        world.now += 2 * world.setting.grace
+        world.collector(1).collect_marked()
+        stale = modules.pointer.garbage_key(7)
+        world.engine.put(stale, b"a")
+        world.times[stale] = world.now
+        world.now += 2 * world.setting.grace
+        done: list[bool] = []
+
+        def collect(key: str, world: World = world, done: list[bool] = done) -> None:
+            if key.startswith("locations/") and not done:
+                done.append(True)
+                world.collector(2).collect_marked()
+
+        if location == "a":
+            # The new blob is staged, for the location of the old one, and not published yet.
+            writer.ask.engine = Intercepted(world, collect)
+        status, _ = script.verb("PUT" if location == "a" else "POST", location, "new", writer)
+        world.collector(1).collect_marked()
+        wanted = "second" if status is None else "new"
+        script.expect(script.verb("GET", location), (200, wanted), "what a stale marker leaves")
 
 
 class Numbers:

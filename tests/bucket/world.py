@@ -24,7 +24,7 @@ from gostore.blob import Blob
 from gostore.bucket import asking, collect, pointer, protocol, staging
 from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Unsettled
 from gostore.bucket.objects import memory_engine
-from gostore.errors import AlreadyExists, Busy, NotFound
+from gostore.errors import AlreadyExists, Busy, NoIds, NotFound
 from tests.linearizability import Operation, violation
 
 GENUINE = SimpleNamespace(
@@ -60,7 +60,9 @@ class Setting:
     locations: int = 3
     id_bits: int = 128
     grace: float = 3600.0
-    #: Whether a collector is at work, and how often.
+    #: How many seconds a client waits before it asks again, on average.
+    pace: float = 0.25
+    #: Whether a collector is at work.
     collects: bool = True
 
 
@@ -276,7 +278,7 @@ class World:
             location = f"location {self.rng.randrange(self.setting.locations)}"
             method = self.rng.choice(("POST", "PUT", "PUT", "DELETE", "GET", "GET"))
             self.ask(method, location)
-            self.pause(self.rng.expovariate(4.0))
+            self.pause(self.rng.expovariate(1 / self.setting.pace))
 
     def _collect(self) -> None:
         while True:
@@ -343,6 +345,8 @@ class World:
             return 404, value
         except AlreadyExists:
             return 409, value
+        except NoIds:
+            return 507, value
         except Busy:
             self.busy += 1
             return None, value

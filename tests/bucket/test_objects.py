@@ -1,0 +1,98 @@
+"""What the errors of obstore mean, and that its stores do what an engine has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from obstore import exceptions
+
+from gostore.bucket.engine import EngineError, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.objects import meaning_of, memory_engine
+from gostore.bucket.probe import probe
+
+#: Messages as obstore 0.12 gives them, cut.
+NO_KEY = "Client error with status 404 Not Found: <Error><Code>NoSuchKey</Code></Error>"
+NO_BUCKET = "Client error with status 404 Not Found: <Error><Code>NoSuchBucket</Code></Error>"
+FORBIDDEN = "status 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>"
+EXPIRED = "Client { status: 400, body: <Error><Code>ExpiredToken</Code></Error> }"
+SLOW = "Server { status: 503, body: <Error><Code>SlowDown</Code></Error> }"
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (FileNotFoundError(NO_KEY), Missing),
+        (exceptions.NotFoundError(NO_KEY), Missing),
+        (FileNotFoundError(NO_BUCKET), Refused),
+        (FileNotFoundError("status code: 404 Not Found: <html>Not here</html>"), Refused),
+        (FileNotFoundError("status code: 404 Not Found: <html>Not here</html>"), Refused),
+        (exceptions.AlreadyExistsError("412"), Mismatch),
+        (exceptions.PreconditionError("412"), Mismatch),
+        (exceptions.PermissionDeniedError(FORBIDDEN), Refused),
+        (exceptions.UnauthenticatedError("401"), Refused),
+        (exceptions.GenericError(EXPIRED), Refused),
+        (exceptions.GenericError("Client { status: 301, body: None }"), Refused),
+        (exceptions.GenericError("Client { status: 409, body: None }"), Unsettled),
+        (exceptions.GenericError("Client { status: 429, body: None }"), Unsettled),
+        (exceptions.GenericError(SLOW), Unsettled),
+        (exceptions.GenericError("error sending request: connection refused"), Unsettled),
+        (exceptions.GenericError("operation timed out"), Unsettled),
+    ],
+)
+def test_meaning(error: Exception, meaning: type[EngineError]) -> None:
+    """Only what was answered for good is settled, and a missing bucket is no missing blob."""
+    assert type(meaning_of(error)) is meaning
+
+
+def test_reason() -> None:
+    """The engine's own code is the reason that people get; else the message, cut."""
+    assert str(meaning_of(exceptions.PermissionDeniedError(FORBIDDEN))) == "RequestTimeTooSkewed"
+    assert len(str(meaning_of(exceptions.GenericError("x\n" * 5000)))) == 200
+
+
+def test_memory() -> None:
+    """Objects in memory pass the probe of the start."""
+    engine = memory_engine()
+    assert abs(probe(engine, lambda: 0)) > 1e9
+    assert not list(engine.list("gc/"))
+
+
+def test_requests() -> None:
+    """Each request does what the engine's contract says."""
+    engine = memory_engine()
+    with pytest.raises(Missing):
+        engine.get("a/b")
+    first = engine.create("a/b", b"0123456789")
+    with pytest.raises(Mismatch):
+        engine.create("a/b", b"")
+    found = engine.get("a/b", first, (2, 5))
+    assert (found.data, found.size, found.etag) == (b"234", 10, first)
+    second = engine.swap("a/b", b"new", first)
+    with pytest.raises(Mismatch):
+        engine.swap("a/b", b"", first)
+    with pytest.raises(Mismatch):
+        engine.get("a/b", first)
+    assert engine.get("a/b", second).data == b"new"
+    engine.put("a/%2Fc%25", b"")
+    assert [each.key for each in engine.list("a/")] == ["a/%2Fc%25", "a/b"]
+    assert [each.key for each in engine.list("a/", "a/%2Fc%25")] == ["a/b"]
+    engine.delete("a/b")
+    engine.delete("a/b")
+    assert [each.key for each in engine.list("a/")] == ["a/%2Fc%25"]
+
+
+def test_upload() -> None:
+    """An upload has all its pieces, or is not there and passes on why."""
+    engine = memory_engine()
+    engine.upload("a", iter([bytes(3_000_000)] * 4), None)
+    assert engine.get("a").size == 12_000_000
+
+    def broken() -> Iterator[bytes]:
+        yield bytes(6_000_000)
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        engine.upload("b", broken(), 9_000_000)
+    with pytest.raises(Missing):
+        engine.get("b")
