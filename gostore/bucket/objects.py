@@ -181,7 +181,7 @@ def meaning_of(error: Exception) -> Exception:
         and status[1][0] in "34"
         and status[1] not in ("408", "409", "425", "429")
     ):
-        return Refused(code[1] if code else f"status {status[1]}")
+        return Refused(code[1] if code else _first_line(text))
     return Unsettled(code[1] if code else _first_line(text))
 
 

@@ -15,6 +15,7 @@ from gostore.daemon.filesystem import shortcoming
 from gostore.daemon.process import share_of_files
 from gostore.daemon.provider_metrics import bucket_metrics, directory_metrics
 from gostore.daemon.settings import Settings
+from gostore.errors import VolumeUnusable
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Ledger, Lifecycle, Store
 from gostore.store.versions import Past
@@ -88,9 +89,12 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
     assert place is not None
 
     def connect() -> Any:
-        # Nobody but a daemon with a bucket pays for this, or needs it.
-        from gostore.bucket.objects import ObjectStoreEngine, s3_store
-
+        try:
+            # Nobody but a daemon with a bucket pays for this, or needs it.
+            from gostore.bucket.objects import ObjectStoreEngine, s3_store
+        except ImportError:
+            reason = "obstore is not installed: pip install 'gostore[s3]'"
+            raise VolumeUnusable(str(place), reason) from None
         store = s3_store(place.bucket, place.prefix, settings.s3_endpoint, settings.s3_region)
         return ObjectStoreEngine(store)
 

@@ -16,12 +16,13 @@ from twisted.python.failure import Failure
 from gostore import statefile
 from gostore.blob import Blob, Committed, EndedBy, Ending
 from gostore.errors import BadRecord, NotFound, NoVersion, VersionDamaged, as_read_error
+from gostore.store.content import SmallContent
 from gostore.store.copying import Copy
 from gostore.store.garbage import Garbage
 from gostore.store.index import Index
 from gostore.store.interface import SMALL_BLOB, Content, Details, Precondition, Seek
 from gostore.store.openfiles import OpenFile
-from gostore.store.reading import FileContent, Reader, SmallContent
+from gostore.store.reading import FileContent, Reader
 from gostore.store.versions import DeletedPage, Restore, Version
 from gostore.volume.collect import Dead, Replaced
 from gostore.volume.digests import compute_digest, verified

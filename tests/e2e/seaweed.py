@@ -66,7 +66,7 @@ class Seaweed:
         self.directory = directory
         self.volumes = volumes
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.s3 = 0
+        self.s3 = self.filer = 0
 
     @property
     def endpoint(self) -> str:
@@ -98,7 +98,7 @@ class Seaweed:
                 command="volume",
             )
         eventually(lambda: self._nodes(master) == self.volumes, "all volume servers are known")
-        filer = free_port()
+        self.filer = filer = free_port()
         self._run(
             "filer",
             filer,

