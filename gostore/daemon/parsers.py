@@ -20,6 +20,7 @@ from gostore.daemon.own_log import LogFormat
 from gostore.ini import parse_duration, parse_size
 from gostore.volume.changes import Sync
 from gostore.web.access_log import AccessLogFormat
+from gostore.web.lifetimes import LONGEST, LifetimeRule
 
 T = TypeVar("T")
 
@@ -84,6 +85,29 @@ def parse_prefix(text: str) -> str:
     if text.startswith("/"):
         raise ValueError(f"{text!r} begins with a slash, and no location does")
     return text
+
+
+_EXPIRE = re.compile(r"(?:(?!max\b)(\S+))?(?:(?:^|\s+)max\s+(\S+))?")
+
+
+def parse_expire(text: str) -> LifetimeRule:
+    """Read how long blobs stay: never (for ever), a default, a maximum, or both (1d max 7d)."""
+    if text == "never":
+        return LifetimeRule()
+    match = _EXPIRE.fullmatch(text)
+    if match is None or not text:
+        raise ValueError(f"{text!r} is none of never, 1d, max 7d and 1d max 7d")
+    default, most = (None if each is None else _parse_lifetime(each) for each in match.groups())
+    if default is not None and most is not None and default > most:
+        raise ValueError(f"{text!r} has a default above its maximum")
+    return LifetimeRule(default, most)
+
+
+def _parse_lifetime(text: str) -> int:
+    seconds = math.ceil(parse_duration(text))
+    if not 0 < seconds <= LONGEST:
+        raise ValueError(f"{text!r} is no time from 1 second to 317 years")
+    return seconds
 
 
 def parse_id_bits(text: str) -> int | None:

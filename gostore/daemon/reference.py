@@ -33,6 +33,10 @@ _PREFIXES = """
 #     [keep]
 #     photos/ = 30d
 #     scratch/ = 0
+#
+#     [expire]
+#     tmp/ = 1d max 7d
+#     tmp/kept/ = never
 """
 
 _PAGE = """\
@@ -55,11 +59,16 @@ The address to listen on is a Twisted endpoint string (`tcp:7777`, `tcp:7777:int
 `unix:/run/gostore.sock`, `ssl:443:privateKey=key.pem:certKey=cert.pem`,
 `systemd:domain=INET:index=0`), or a host and a port (`127.0.0.1:7777`, `:7777`, `[::1]:7777`).
 
-In the file, a section of its own sets `keep` by prefix; the longest prefix of a location wins:
+In the file, a section of its own sets `keep` and `expire` by prefix; the longest prefix of a
+location wins:
 
     [keep]
     photos/ = 30d
     scratch/ = 0
+
+    [expire]
+    tmp/ = 1d max 7d
+    tmp/kept/ = never
 """
 
 

@@ -49,6 +49,7 @@ from gostore.web.browsers import Browsers
 from gostore.web.cross_origin import CrossOrigin
 from gostore.web.dispatch import Dispatcher
 from gostore.web.guard import Guard
+from gostore.web.lifetimes import Lifetimes
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
@@ -241,7 +242,11 @@ def build(
     past = None if provider.past is None else PastRoutes(provider.past)
     lists = Lists(store, reactor, max_lists=settings.max_lists, past=past)
     blobs = Blobs(
-        store, put_creates=settings.put_creates, stores_forms=settings.store_forms, past=past
+        store,
+        put_creates=settings.put_creates,
+        stores_forms=settings.store_forms,
+        past=past,
+        lifetimes=Lifetimes(settings.expire),
     )
     sources = Sources(provider.measure, quotas=quotas)
     metrics = Metrics(exposition(sources))

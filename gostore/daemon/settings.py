@@ -24,6 +24,7 @@ from gostore.daemon.parsers import (
     or_none,
     parse_access_log_format,
     parse_count,
+    parse_expire,
     parse_field_name,
     parse_flag,
     parse_hosts,
@@ -42,6 +43,7 @@ from gostore.ini import parse_size
 from gostore.prefixes import ByPrefix
 from gostore.volume.changes import Sync
 from gostore.web.access_log import AccessLogFormat
+from gostore.web.lifetimes import LifetimeRule
 
 
 @frozen
@@ -210,6 +212,15 @@ class Settings:
         "auto",
         or_auto(parse_size),
         "Free space that no upload may use; auto is the larger of 1 % of the disk and 64MiB.",
+    )
+    expire: ByPrefix[LifetimeRule] = _setting(
+        WRITES,
+        "never",
+        parse_expire,
+        "How long a blob stays whose upload does not say: never expires, 1d, or 1d max 7d.",
+        "An upload may ask for another time (Expires-In), up to the maximum. A section [expire] sets"
+        " both by prefix.",
+        by_prefix=True,
     )
     access: str | None = _setting(
         ACCESS,

@@ -7,8 +7,9 @@ import math
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon.config_file import BadSetting, parse_config
-from gostore.daemon.settings import TABLE
+from gostore.daemon.settings import TABLE, make_settings
 from gostore.prefixes import ByPrefix
+from gostore.web.lifetimes import LifetimeRule
 
 
 class ConfigTests(SynchronousTestCase):
@@ -128,4 +129,44 @@ class PrefixTests(SynchronousTestCase):
         ):
             with self.assertRaises(BadSetting) as caught:
                 parse_config(f"[keep]\n{text}\n", "x.conf")
+            self.assertEqual(str(caught.exception), f"x.conf, line 2: {reason}")
+
+
+class ExpireTests(SynchronousTestCase):
+    """[expire], a setting by prefix."""
+
+    def test_section(self) -> None:
+        """It says how long blobs stay below a prefix, beside what holds elsewhere."""
+        text = "[gostore]\nexpire = max 4w\n[expire]\ntmp/ = 1d max 7d\ntmp/kept/ = never\n"
+        expire = make_settings(parse_config(text, "x.conf")).expire
+        found = [expire.of(each) for each in ("a", "tmp/a", "tmp/kept/a")]
+        day = 86_400
+        self.assertEqual(
+            found, [LifetimeRule(None, 28 * day), LifetimeRule(day, 7 * day), LifetimeRule()]
+        )
+
+    def test_alone(self) -> None:
+        """Without a setting in [gostore] its default holds elsewhere."""
+        rule = LifetimeRule(1)
+        found = parse_config("[expire]\na = 1s\n", "x")["expire"]
+        self.assertEqual(found, ByPrefix(LifetimeRule(), {"a": rule}))
+
+    def test_command_line(self) -> None:
+        """The command line wins over what holds everywhere, and not over a prefix."""
+        values = parse_config("[gostore]\nexpire = 2d\n[expire]\na = 1s\n", "x")
+        expire = TABLE["expire"].over(values["expire"], "5s")
+        self.assertEqual(expire, ByPrefix(LifetimeRule(5), {"a": LifetimeRule(1)}))
+        self.assertEqual(TABLE["expire"].over(None, "5s"), ByPrefix(LifetimeRule(5)))
+
+    def test_refused(self) -> None:
+        """A mistake is refused with its line."""
+        for text, reason in (
+            ("a = soon", "'soon' is not a duration such as 90s, 15m, 12h or 7d"),
+            ("a =", "'' is none of never, 1d, max 7d and 1d max 7d"),
+            ("a = 0", "'0' is no time from 1 second to 317 years"),
+            ("a = 2d max 1d", "'2d max 1d' has a default above its maximum"),
+            ("/a = 1d", "'/a' begins with a slash, and no location does"),
+        ):
+            with self.assertRaises(BadSetting) as caught:
+                parse_config(f"[expire]\n{text}\n", "x.conf")
             self.assertEqual(str(caught.exception), f"x.conf, line 2: {reason}")

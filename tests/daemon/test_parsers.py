@@ -11,6 +11,7 @@ from gostore.daemon.parsers import (
     absolute,
     endpoint_arguments,
     parse_count,
+    parse_expire,
     parse_field_name,
     parse_flag,
     parse_hosts,
@@ -23,6 +24,7 @@ from gostore.daemon.parsers import (
     parse_text,
 )
 from gostore.daemon.settings import TABLE
+from gostore.web.lifetimes import LifetimeRule
 
 
 class ParserTests(SynchronousTestCase):
@@ -215,3 +217,27 @@ class PathTests(SynchronousTestCase):
         with self.assertRaises(ValueError) as caught:
             absolute("~nobody-at-all/x")
         self.assertIn("the home ~nobody-at-all;", str(caught.exception))
+
+
+class ExpireTests(SynchronousTestCase):
+    """parse_expire."""
+
+    def test_good(self) -> None:
+        """A default, a maximum, both, or neither."""
+        for text, rule in (
+            ("never", LifetimeRule()),
+            ("90", LifetimeRule(90)),
+            ("1.5h", LifetimeRule(5400)),
+            ("max 7d", LifetimeRule(None, 604_800)),
+            ("1d max 7d", LifetimeRule(86_400, 604_800)),
+            ("7d  max\t7d", LifetimeRule(604_800, 604_800)),
+        ):
+            self.assertEqual(parse_expire(text), rule, text)
+
+    def test_bad(self) -> None:
+        """Anything else is refused."""
+        for text in (
+            *("", "max", "1d max", "max max 1d", "1dmax 7d", "1d 7d", "max 1d 2d", "never max 1d"),
+            *("0", "max 0", "-1", "1e99", "8d max 7d", "999999999d", "1d, max 7d"),
+        ):
+            self.assertRaises(ValueError, parse_expire, text)
