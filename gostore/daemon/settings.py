@@ -218,8 +218,8 @@ class Settings:
         "never",
         parse_expire,
         "How long a blob stays whose upload does not say: never expires, 1d, or 1d max 7d.",
-        "An upload may ask for another time (Expires-In), up to the maximum. A section [expire] sets"
-        " both by prefix.",
+        "An upload may ask for another time (Expires-In), up to the maximum. A section [expire]"
+        " sets both by prefix.",
         by_prefix=True,
     )
     access: str | None = _setting(
