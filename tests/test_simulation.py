@@ -202,6 +202,14 @@ class JournalTests(SynchronousTestCase):
         """The collector and other requests may come at any call of the applier."""
         self.explore(behind.beside_the_applier, 72, 2)
 
+    def test_replaced_in_hand(self) -> None:
+        """What is replaced while its files are made keeps the promise, too."""
+        self.explore(behind.replaced_in_hand, 16, 1)
+
+    def test_deleted_in_hand(self) -> None:
+        """What is deleted while its files are made keeps the promise, too."""
+        self.explore(behind.deleted_in_hand, 16, 1)
+
     def test_read_meanwhile(self) -> None:
         """A read finds the bytes at each call by which they get files."""
         self.explore(behind.read_meanwhile, 7)

@@ -203,7 +203,7 @@ class Committer:
         if not self._applying:
             self._applying = True
             self._workers.ongoing.begin()
-            self._workers.commits.run(work).addBoth(self._applied)
+            self._workers.applying.run(work).addBoth(self._applied)
 
     def _applied(self, result: Failure | None) -> None:
         self._applying = False

@@ -1,9 +1,10 @@
 """The threads that may wait for the disk, so that the reactor never does.
 
-Three queues, each with threads of its own: ``commits``, one thread that makes batches durable;
-``chores``, one thread that retires, collects and quarantines; ``files``, several threads for the
-bodies that come and go.  `Workers.start` starts the threads and must run after twistd has forked:
-a fork keeps only the thread that called it.
+Four queues, each with threads of its own: ``commits``, one thread that makes batches durable;
+``applying``, one thread that makes the files of small changes behind it; ``chores``, one thread
+that retires, collects and quarantines; ``files``, several threads for the bodies that come and go.
+`Workers.start` starts the threads, after twistd has forked: a fork keeps only the thread that
+called it.
 """
 
 from __future__ import annotations
@@ -92,10 +93,11 @@ class Ongoing:
 
 
 class Workers:
-    """The three queues, and what is under way in them or on its way there."""
+    """The four queues, and what is under way in them or on its way there."""
 
     def __init__(self, reactor: Any, thread: type[Thread] = DaemonThread) -> None:
         self.commits = Queue(reactor, 1, "commits", thread)
+        self.applying = Queue(reactor, 1, "applying", thread)
         self.chores = Queue(reactor, 1, "chores", thread)
         self.files = Queue(reactor, FILE_THREADS, "files", thread)
         self.ongoing = Ongoing()
@@ -105,7 +107,7 @@ class Workers:
         """Start the threads. Raises RuntimeError if there is no room for them."""
         before = stack_size(_STACK)
         try:
-            for queue in (self.commits, self.chores, self.files):
+            for queue in (self.commits, self.applying, self.chores, self.files):
                 queue.start()
                 self._running.append(queue)
         finally:

@@ -2,8 +2,12 @@
 
 The redo journal has the changes already, so nothing here is flushed, staged or renamed into place:
 a crash leaves a torn directory at worst, and a start makes it again. A blob that is replaced or
-deleted before its turn comes never gets any files. The thread that commits runs it, between the
-batches. So no change is both committed and applied at once.
+deleted before its turn comes never gets any files.
+
+A thread of its own makes them, beside the one that commits. What it has *in hand* is, to all
+others, as good as made, but for two things: its bytes and its record come from memory, and no
+checkpoint passes it. So a blob that is replaced while it is in hand is retired and collected, and
+one that is deleted gets a tombstone, when the thread comes to it.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import errno
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
+from threading import Lock
 
 from attrs import define, evolve
 from twisted.logger import Logger
@@ -52,6 +57,8 @@ class _Work:
     begun: bool = False
     #: Whether the blob is dead, and gets files only because it is kept as history.
     kept: bool = False
+    #: Whether it deletes a blob that is kept, and that has its files, or is in hand.
+    keeps: bool = False
 
 
 def room_of(entry: Entry) -> int:
@@ -62,7 +69,8 @@ def room_of(entry: Entry) -> int:
 class Applier:
     """The changes that are in the journal alone, and their way to the directory.
 
-    All but `data_of`, `forget` and the figures is for the thread that commits.
+    `apply` is for any thread, `data_of`, `forget` and the figures too; all else is for the one that
+    commits.
     """
 
     def __init__(self, directory: Directory, trash: Trash) -> None:
@@ -70,6 +78,13 @@ class Applier:
         self._trash = trash
         #: By the blob's id, in the order of the commits.
         self._work: dict[int, _Work] = {}
+        #: What is being made: it was the oldest of `_work`.
+        self._in_hand: dict[int, _Work] = {}
+        #: For moving work, and for making it: only one thread does that at a time.
+        self._lock = Lock()
+        self._making = Lock()
+        #: Of the batches up to this one all changes have come here.
+        self._handed_on = 0
         #: The bytes of blobs that have no files yet, for those who read them.
         self._data: dict[int, bytes] = {}
         #: Blobs that never get files, until the reactor has heard of it.
@@ -100,12 +115,12 @@ class Applier:
     @property
     def inodes(self) -> int:
         """How many inodes the waiting changes will take."""
-        return INODES * len(self._work)
+        return INODES * (len(self._work) + len(self._in_hand))
 
     @property
     def waits(self) -> bool:
         """Whether there is something to apply."""
-        return bool(self._work)
+        return bool(self._work or self._in_hand)
 
     # -- what the journal has -----------------------------------------------------------------
 
@@ -117,15 +132,17 @@ class Applier:
         if replaces is not None:
             self.supersede(replaces, keeps=keeps)
         self._data[entry.blob_id] = entry.data
-        self._add(_Work(entry, batch, room_of(entry)))
+        with self._lock:
+            self._add(_Work(entry, batch, room_of(entry)))
 
     def supersede(self, blob_id: int, *, keeps: bool = False) -> None:
         """A blob is durably replaced: without files it needs none any more, unless it is kept."""
-        if keeps:
-            if (kept := self._work.get(blob_id)) is not None:
-                kept.kept = True
-            return
-        work = self._drop(blob_id)
+        with self._lock:
+            if keeps:
+                if (kept := self._work.get(blob_id)) is not None:
+                    kept.kept = True
+                return
+            work = self._drop(blob_id)
         if work is None:
             return
         if work.begun:
@@ -143,20 +160,27 @@ class Applier:
         until then.
         """
         blob, elders = delete.blob, delete.elders
-        work = self._work.get(blob.id)
-        if delete.keeps and work is not None:
-            self.room -= work.room
-            work.entry = Entry(blob.id, entry.state, work.entry.data)
-            work.room = room_of(work.entry)
-            self.room += work.room
-            work.generation, work.elders, work.kept = blob.generation, elders, True
-            return
-        work = self._drop(blob.id)
-        stands = work is None or work.begun
-        if stands or elders:
-            self._add(_Work(entry, batch, room_of(entry), blob.generation, elders, stands))
-        else:
-            self._unwritten.add(blob.id)
+        with self._lock:
+            work = self._work.get(blob.id)
+            if delete.keeps and work is not None:
+                self._bury_kept(work, entry, blob.generation, elders)
+                return
+            work = self._drop(blob.id)
+            stands = work is None or work.begun
+            if stands or elders:
+                tombstone = _Work(entry, batch, room_of(entry), blob.generation, elders, stands)
+                tombstone.keeps = delete.keeps
+                self._add(tombstone)
+            else:
+                self._unwritten.add(blob.id)
+
+    def _bury_kept(self, work: _Work, entry: Entry, generation: int, elders: Sequence[int]) -> None:
+        """Let a blob that is kept get its files with the tombstone in them."""
+        self.room -= work.room
+        work.entry = Entry(entry.blob_id, entry.state, work.entry.data)
+        work.room = room_of(work.entry)
+        self.room += work.room
+        work.generation, work.elders, work.kept = generation, elders, True
 
     def give_up(self, ids: Iterable[int]) -> list[int]:
         """Make no files of blobs that are only kept as history; return those that leave nothing.
@@ -165,32 +189,38 @@ class Applier:
         """
         gone = []
         for blob_id in ids:
-            work = self._work.get(blob_id)
-            if work is None or not work.kept:
-                continue
-            if work.begun:
-                with suppress(OSError, MemoryError):
-                    self._unmake(work)
-            if work.begun:
-                continue
-            self._drop(blob_id)
-            self._data.pop(blob_id, None)
-            if work.elders:
-                entry = Entry(blob_id, work.entry.state, None)
-                self._add(evolve(work, entry=entry, room=room_of(entry), kept=False))
-            else:
-                gone.append(blob_id)
+            with self._lock:
+                work = self._work.get(blob_id)
+                if work is None or not work.kept:
+                    continue
+                if work.begun:
+                    with suppress(OSError, MemoryError):
+                        self._unmake(work)
+                if work.begun:
+                    continue
+                self._drop(blob_id)
+                self._data.pop(blob_id, None)
+                if work.elders:
+                    entry = Entry(blob_id, work.entry.state, None)
+                    self._add(evolve(work, entry=entry, room=room_of(entry), kept=False))
+                else:
+                    gone.append(blob_id)
         return gone
 
     def state_of(self, blob_id: int) -> bytes | None:
         """Return the record of a blob that has no files yet."""
-        work = self._work.get(blob_id)
+        work = self._work.get(blob_id) or self._in_hand.get(blob_id)
         return None if work is None else work.entry.state
 
     def pass_to(self, written: int) -> None:
         """Note how far the directory is, where ``written`` is the newest batch."""
-        oldest = next(iter(self._work.values()), None)
-        self.applied = written if oldest is None else oldest.batch - 1
+        with self._lock:
+            self._handed_on = written
+            self._pass()
+
+    def _pass(self) -> None:
+        oldest = next(iter(self._in_hand.values()), None) or next(iter(self._work.values()), None)
+        self.applied = self._handed_on if oldest is None else oldest.batch - 1
 
     def _add(self, work: _Work) -> None:
         self._work[work.entry.blob_id] = work
@@ -209,10 +239,29 @@ class Applier:
 
         An obstacle that may pass stops it, and is noted. Raises OutcomeUnknown if the disk fails.
         """
-        self.obstacle = None
-        for work in list(islice(self._work.values(), at_most)):
-            if work.batch > up_to:
-                break
+        with self._making:
+            self._take(up_to, at_most)
+            try:
+                obstacle = self._make_all()
+            finally:
+                self._put_back()
+            self.obstacle = obstacle
+            if obstacle is not None:
+                self._make_room()
+            with self._lock:
+                self._pass()
+
+    def _take(self, up_to: int, at_most: int) -> None:
+        """Take the oldest changes in hand."""
+        with self._lock:
+            for work in list(islice(self._work.values(), at_most)):
+                if work.batch > up_to:
+                    break
+                self._in_hand[work.entry.blob_id] = self._work.pop(work.entry.blob_id)
+
+    def _make_all(self) -> StoreError | None:
+        """Make what is in hand, up to an obstacle, which is returned."""
+        for work in list(self._in_hand.values()):
             if self._directory.broken is not None:
                 raise OutcomeUnknown(self._directory.broken)
             try:
@@ -220,13 +269,32 @@ class Applier:
             except (OSError, MemoryError) as error:
                 if isinstance(error, OSError) and error.errno not in _PASSING:
                     raise OutcomeUnknown(self._why_broken(work, error)) from error
-                self.obstacle = as_store_error(error)
                 self.errno = (isinstance(error, OSError) and error.errno) or errno.ENOMEM
-                self._make_room()
-                return
-            self._drop(work.entry.blob_id)
+                return as_store_error(error)
+            with self._lock:
+                del self._in_hand[work.entry.blob_id]
+                self.room -= work.room
             if work.entry.data is not None:
                 self._data.pop(work.entry.blob_id, None)
+        return None
+
+    def _put_back(self) -> None:
+        """Let what is in hand wait again: before all that has come meanwhile."""
+        with self._lock:
+            for blob_id, work in list(self._in_hand.items()):
+                tombstone = self._work.get(blob_id)
+                if tombstone is None:
+                    continue
+                # It was deleted meanwhile, and has no directory for its tombstone.
+                if tombstone.keeps:
+                    self._drop(blob_id)
+                    self._bury_kept(work, tombstone.entry, tombstone.generation, tombstone.elders)
+                else:
+                    tombstone.stands = tombstone.begun = work.begun
+                    del self._in_hand[blob_id]
+                    self.room -= work.room
+            self._work = {**self._in_hand, **self._work}
+            self._in_hand = {}
 
     def _why_broken(self, work: _Work, error: OSError) -> str:
         if error.errno == errno.EEXIST:
@@ -239,10 +307,13 @@ class Applier:
 
         It may be all the room that those before it will ever get. Raises OutcomeUnknown.
         """
-        for work in [each for each in self._work.values() if each.entry.data is None]:
+        with self._lock:
+            deletions = [each for each in self._work.values() if each.entry.data is None]
+        for work in deletions:
             with suppress(OSError, MemoryError):  # the next try comes to it again
                 self._put_away(work)
-                self._drop(work.entry.blob_id)
+                with self._lock:
+                    self._drop(work.entry.blob_id)
 
     def _make(self, work: _Work) -> None:
         entry = work.entry

@@ -28,7 +28,8 @@ log = Logger()
 class Backlog:
     """The journal and the applier of one volume, in step.
 
-    What only reads is for any thread, and so is `checkpoint`; all else is for the one that commits.
+    What only reads is for any thread, and so are `checkpoint`, `apply` and `apply_due`; all else is
+    for the one that commits.
     """
 
     def __init__(self, directory: Directory, trash: Trash, *, journaled: bool) -> None:
@@ -99,7 +100,6 @@ class Backlog:
     def _apply(self, up_to: int) -> None:
         with suppress(OutcomeUnknown):  # it is logged
             self.applier.apply(up_to)
-        self.applier.pass_to(self.journal.written)
 
     def retry(self) -> None:
         """Make the files of all that waits, if there is room for them now."""

@@ -22,7 +22,7 @@ from tests.simulation.explorer import (
     Script,
 )
 from tests.simulation.world import BLOCKS, DELETE, JOURNAL_SIZE, POST, PUT, SMALL, STAGED
-from tests.store.doubles import CHORE, COMMIT, FILE
+from tests.store.doubles import APPLIER, CHORE, COMMIT, FILE
 
 #: What ``a`` may have on the disk: nothing, one version, two, and one whose elder never had files.
 ELDERS: tuple[Script, ...] = (
@@ -268,6 +268,30 @@ def beside_the_applier(explorer: Explorer) -> None:
             )
 
 
+def replaced_in_hand(explorer: Explorer) -> None:
+    """What the applier has in hand is replaced while it is held up at each of its calls."""
+    _in_hand(explorer, ((PUT, "a"),), ((PUT, "a", STAGED),))
+
+
+def deleted_in_hand(explorer: Explorer) -> None:
+    """What the applier has in hand is deleted while it is held up at each of its calls."""
+    _in_hand(explorer, ((DELETE, "a"),), ((DELETE, "a"), (POST, "b")))
+
+
+def _in_hand(explorer: Explorer, *requests: Script) -> None:
+    heads: tuple[Script, ...] = (((PUT, "a"),), ((DELETE, "a"), (POST, "a")))
+    for elders, head, request, rest in explorer.some(
+        itertools.product(ELDERS[1:3], heads, requests, ((COMMIT, FILE, CHORE), _RANKS[2]))
+    ):
+        before = ((POST, "c"), *elders, *head)
+        rank = (APPLIER, *rest)
+        calls = explorer.together(request, before=before, collect=True, rank=rank, lazy=True)
+        for at in range(1, len(calls) + 1):
+            explorer.together(
+                request, before=before, collect=True, rank=rank, lazy=True, preempt=at
+            )
+
+
 def read_meanwhile(explorer: Explorer) -> None:
     """Everything is read at each call by which something gets its files, or is committed."""
     steps = ((POST, "a"), (PUT, "a"), (DELETE, "a"), (PUT, "c"), (PUT, "a", STAGED), COLLECT, APPLY)
@@ -313,6 +337,8 @@ BEHIND_TRIALS = (
     room_for_deletions,
     beyond_the_tail,
     beside_the_applier,
+    replaced_in_hand,
+    deleted_in_hand,
     read_meanwhile,
     overtaken_reads,
 )

@@ -42,8 +42,8 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
     _journal(
         "a checkpoint passes what has no files",
         "volume.applier",
-        "        self.applied = written if oldest is None else oldest.batch - 1\n",
-        "        self.applied = written\n",
+        "        self.applied = self._handed_on if oldest is None else oldest.batch - 1\n",
+        "        self.applied = self._handed_on\n",
         behind.unapplied,
     ),
     _journal(
@@ -73,14 +73,14 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
         "what finds no room is dropped",
         "volume.applier",
         "                self._make_room()\n",
-        "                self._make_room()\n                self._drop(work.entry.blob_id)\n",
+        "                self._make_room()\n                self._drop(next(iter(self._work)))\n",
         behind.no_room_behind,
     ),
     _journal(
         "deletions wait behind what finds no room",
         "volume.applier",
         "                self._make_room()\n",
-        "",
+        "                pass\n",
         behind.room_by_deleting,
     ),
     _journal(
@@ -147,5 +147,21 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
         "what says that nothing is flushed is not flushed",
         "                self._disk.flushing.fsync(fd)\n",
         "                self._disk.fsync(fd)\n",
+    ),
+    _journal(
+        "a checkpoint passes what is in hand",
+        "volume.applier",
+        "next(iter(self._in_hand.values()), None) or ",
+        "",
+        behind.replaced_in_hand,
+        is_long=True,
+    ),
+    _journal(
+        "what is deleted in hand leaves no tombstone",
+        "volume.applier",
+        "            stands = work is None or work.begun\n",
+        "            stands = blob.id not in self._in_hand and (work is None or work.begun)\n",
+        behind.deleted_in_hand,
+        is_long=True,
     ),
 )

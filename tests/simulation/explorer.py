@@ -455,7 +455,7 @@ class Explorer:
 
         def seen(kind: str, world: World) -> None:
             nonlocal reading
-            if world.serving and not reading and COMMIT in world.workers.busy:
+            if world.serving and not reading and world.workers.writes:
                 reading = True
                 self.figures.lives += 1
                 _read_all(world)

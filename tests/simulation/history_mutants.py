@@ -38,8 +38,8 @@ HISTORY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a version that is replaced before it has files gets none",
         "volume.applier",
-        "        if keeps:\n            if (kept",
-        "        if False:\n            if (kept",
+        "            if keeps:\n                if (kept",
+        "            if False:\n                if (kept",
         history.unapplied,
         sync=Sync.JOURNAL,
     ),

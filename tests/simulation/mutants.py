@@ -648,8 +648,8 @@ JOURNAL_MUTANTS = (
     _journal(
         "what is not applied yet counts as applied",
         "volume.applier",
-        "self.applied = written if oldest is None else oldest.batch - 1",
-        "self.applied = written",
+        "self.applied = self._handed_on if oldest is None else oldest.batch - 1",
+        "self.applied = self._handed_on",
         trials.checkpoints,
         is_long=True,
     ),

@@ -20,7 +20,7 @@ from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details, Lifetime
 from gostore.volume.changes import Sync
 from tests.simulation.disk import WRITES, SimulatedDisk
-from tests.store.doubles import CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
+from tests.store.doubles import APPLIER, CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
 
 #: The code under test; a mutant brings modules of its own.
 GENUINE = SimpleNamespace(store=gostore.store.blobstore, volume=gostore.volume.volume)
@@ -115,6 +115,11 @@ class SimulatedWorkers(ManualWorkers):
         else:
             function(*arguments)
 
+    @property
+    def writes(self) -> bool:
+        """Whether a thread is at work that makes changes durable, or their files."""
+        return COMMIT in self.busy or APPLIER in self.busy
+
     def stop(self) -> None:
         """Run what is left, as threads do before they end."""
         self.drain()
@@ -129,9 +134,13 @@ class SimulatedWorkers(ManualWorkers):
         ]
         if not free:
             return None
-        job = min(free, key=lambda job: self.rank.index(job.room))
+        job = min(free, key=lambda job: self._place(job.room))
         self.jobs.remove(job)
         return job
+
+    def _place(self, room: str) -> int:
+        """Where a room is in the rank: the applier comes with the commits, unless it is there."""
+        return self.rank.index(room if room in self.rank else COMMIT)
 
     def drain(self) -> None:
         """Run jobs, and what they bring, until none is left that may run."""
@@ -209,7 +218,7 @@ class World:
             self.held_up = True
             self.workers.drain()
             self.held_up = False
-        if kind in WRITES and self.broken is not None and COMMIT in self.workers.busy:
+        if kind in WRITES and self.broken is not None and self.workers.writes:
             # Raised here it would be just another failure of that commit.
             self._wrong = Failure(Violation(f"{kind} {name!r} after a sync had failed"))
         self.seen(kind, self)

@@ -19,6 +19,7 @@ from gostore.store.workers import Ongoing, Queue, Workers
 from gostore.volume.disk import Disk
 
 COMMIT = "commit"
+APPLIER = "applier"
 CHORE = "chore"
 FILE = "file"
 
@@ -85,6 +86,7 @@ class ThreadlessWorkers(Workers):
 
     def __init__(self) -> None:
         self.commits = FakeQueue(COMMIT, self._run)
+        self.applying = FakeQueue(APPLIER, self._run)
         self.chores = FakeQueue(CHORE, self._run)
         self.files = FakeQueue(FILE, self._run)
         self.ongoing = Ongoing()
@@ -128,7 +130,7 @@ class InlineWorkers(ThreadlessWorkers):
 class Job:
     """Something a `ManualWorkers` was asked to do: `work` is the thread's part, `report` the rest.
 
-    ``room`` is "commit", "chore" or "file".
+    ``room`` is "commit", "applier", "chore" or "file".
     """
 
     room: str

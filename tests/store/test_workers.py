@@ -55,11 +55,12 @@ class WorkersTests(SynchronousTestCase):
         """Functions run in other threads, and results come back in the reactor's."""
         here = threading.get_ident()
         reported: list[int] = []
-        for queue in (self.workers.commits, self.workers.chores, self.workers.files):
+        workers = self.workers
+        for queue in (workers.commits, workers.applying, workers.chores, workers.files):
             asked = queue.run(threading.get_ident)
             asked.addCallback(lambda ran: reported.append(threading.get_ident()) or ran)
             self.assertNotEqual(self.result_of(asked), here)
-        self.assertEqual(reported, [here] * 3)
+        self.assertEqual(reported, [here] * 4)
 
     def test_errors(self) -> None:
         """What a function raises fails its Deferred."""
@@ -88,7 +89,7 @@ class WorkersTests(SynchronousTestCase):
         before = threading.active_count()
         workers = self.start(Workers(self.turns))
         started = threading.active_count() - before
-        self.assertEqual(started, FILE_THREADS + 2)
+        self.assertEqual(started, FILE_THREADS + 3)
         self.result_of(gatherResults([workers.files.run(threading.get_ident) for _ in range(100)]))
         self.assertEqual(threading.active_count() - before, started)
 
@@ -104,7 +105,7 @@ class WorkersTests(SynchronousTestCase):
                     raise RuntimeError("can't start new thread")
                 super().start()
 
-        for least in range(FILE_THREADS + 2):
+        for least in range(FILE_THREADS + 3):
             left = least
             workers = Workers(self.turns, Scarce)
             self.assertRaises(RuntimeError, workers.start)

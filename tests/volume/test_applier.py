@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from gostore.blob import State
 from gostore.errors import NoSpace, ReadOnly, StoreError
+from gostore.volume.applier import INODES
 from gostore.volume.backlog import LOOKS
 from gostore.volume.changes import Change, Commit, Delete, Sync
 from gostore.volume.collect import Dead, collect
@@ -138,6 +139,92 @@ class ApplierTests(VolumeCase):
         backlog.apply_due()
         self.assertEqual(self.directories(), ["1"])
         self.assertFalse(backlog.is_apply_due)
+
+    # -- in hand ------------------------------------------------------------------------------
+
+    def while_in_hand(self, *changes: Change, kind: str = "mkdir") -> None:
+        """Apply, and carry changes out before the first call of a kind: its blob is in hand."""
+        done: list[StoreError | None] = []
+        self.disk.before(kind, lambda: done.extend(self.write(*changes)))
+        self.volume.backlog.apply()
+        self.assertEqual(done, [None] * len(changes))
+
+    def test_in_hand(self) -> None:
+        """What is in hand is read from memory, takes its room, and no checkpoint passes it."""
+        backlog = self.volume.backlog
+        applier = backlog.applier
+        self.write(self.change(1, "a"))
+        room = applier.room
+        seen: list[object] = []
+
+        def look() -> None:
+            seen.extend((applier.data_of(1), applier.room, applier.inodes, applier.waits))
+            self.write(self.change(2, "b"))
+            backlog.checkpoint()
+            seen.append(backlog.journal.synced)
+
+        synced = backlog.journal.synced
+        self.disk.before("writev", look)
+        backlog.apply()
+        self.assertEqual(seen, [b"data", room, INODES, True, synced])
+        self.assertEqual(self.directories(), ["1"])
+        backlog.apply()
+        backlog.checkpoint()
+        self.assertEqual((self.directories(), backlog.journal.synced), (["1", "2"], 3))
+        self.assertEqual((applier.room, applier.waits), (0, False))
+
+    def test_replaced_in_hand(self) -> None:
+        """What is replaced while it is in hand has files, and is collected as such."""
+        applier = self.volume.backlog.applier
+        self.write(self.change(1, "a"))
+        self.while_in_hand(self.replacement(2, "a", 1))
+        self.assertEqual(self.directories(), ["1"])
+        self.assertFalse(applier.forget(1))
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1", "2"])
+        self.volume.backlog.forget_journal()
+        self.assertEqual([*self.recover().live], ["a"])
+
+    def test_deleted_in_hand(self) -> None:
+        """What is deleted while it is in hand gets a tombstone when it has its files."""
+        change = self.change(1, "a")
+        self.write(change)
+        self.while_in_hand(Delete(change.blob.committed(), []))
+        self.assertFalse(self.volume.backlog.applier.forget(1))
+        self.assertTrue(self.volume.backlog.applier.waits)
+        self.volume.backlog.apply()
+        self.assertIs(self.volume.directory.read_record("1", 1).state, State.FAILURE)
+        self.volume.backlog.forget_journal()
+        self.assertEqual(self.recover().live, {})
+
+    def test_deleted_in_hand_in_vain(self) -> None:
+        """What is deleted in hand, and finds no room, leaves nothing."""
+        change = self.change(1, "a")
+        self.write(change, self.change(2, "b"))
+        self.disk.fail("writev", errno.ENOSPC, name="1/")
+        self.while_in_hand(Delete(change.blob.committed(), []))
+        self.assertEqual(self.directories(), [])
+        self.volume.backlog.retry()
+        self.assertEqual(self.directories(), ["2"])
+        self.volume.backlog.forget_journal()
+        self.assertEqual([*self.recover().live], ["b"])
+
+    def test_kept_in_hand_in_vain(self) -> None:
+        """What is kept, deleted in hand, and finds no room, gets its files with the tombstone."""
+        change = self.change(1, "a")
+        self.write(change)
+        batch = self.volume.backlog.journal.written
+        self.disk.fail("writev", errno.ENOSPC, name="1/")
+        self.while_in_hand(Delete(change.blob.committed(), [], keeps=True))
+        self.assertEqual(self.directories(), [])
+        self.volume.backlog.checkpoint()
+        self.assertLess(self.volume.backlog.journal.synced, batch)
+        self.volume.backlog.retry()
+        self.assertEqual(self.data(1), b"data")
+        self.assertIs(self.volume.directory.read_record("1", 1).state, State.FAILURE)
+        self.assertEqual(
+            (self.volume.backlog.applier.room, self.volume.backlog.applier.waits), (0, False)
+        )
 
     def test_far_behind(self) -> None:
         """Commits wait for an applier that has been behind for too long."""
