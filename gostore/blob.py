@@ -130,6 +130,19 @@ _EDGES: Mapping[str, tuple[frozenset[State | None], State]] = {
 }
 
 
+@frozen
+class UploadNote:
+    """What a record keeps of an upload that comes in several requests.
+
+    ``number`` is its name; ``owner`` is who began it, "" if nobody asked; ``text`` is whatever the
+    caller wants to find again.
+    """
+
+    number: int
+    owner: str
+    text: str
+
+
 @define(eq=False)
 class Blob:
     """A blob with its log; what a state file holds.
@@ -137,7 +150,7 @@ class Blob:
     ``size`` in bytes and ``sha256`` (32 raw bytes) are None until the data is complete; the Go
     server never records them. ``created`` in nanoseconds since the epoch. ``metadata``
     maps lower-case header names to values. ``log`` is oldest first, at most 16 long. ``expires`` is
-    that of Committed.
+    that of Committed. ``upload`` is there if its bytes came, or come, in several requests.
 
     Each verb takes the time in nanoseconds, appends one transition, and raises IllegalTransition,
     changing nothing, if the blob's state does not have that edge. ``origin`` tells people who asked
@@ -154,6 +167,7 @@ class Blob:
     metadata: dict[str, str] = Factory(dict)
     log: list[Transition] = Factory(list)
     expires: int | None = None
+    upload: UploadNote | None = None
 
     @classmethod
     def of(cls, committed: Committed) -> Blob:

@@ -121,6 +121,71 @@ class BodyFailed(StoreError):
         return self.reason
 
 
+# An upload in several requests cannot go on like this.
+
+
+@define
+class NoUpload(StoreError):
+    """There is no such upload, or not for the caller."""
+
+    def __str__(self) -> str:
+        return "There is no such upload"
+
+
+@define
+class UploadOver(StoreError):
+    """The upload is over: ``reason`` is why it became no blob."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"This upload is over: {self.reason}"
+
+
+@define
+class WrongOffset(StoreError):
+    """The caller goes on at another place than behind the ``offset`` bytes that are here."""
+
+    offset: int
+
+    def __str__(self) -> str:
+        return f"This upload has {self.offset} bytes; go on behind them"
+
+
+@define
+class TakenOver(StoreError):
+    """Another request goes on with the upload."""
+
+    def __str__(self) -> str:
+        return "Another request has taken over this upload"
+
+
+@define
+class ChunkMismatch(StoreError):
+    """A part of the upload does not have the checksum that was announced for it."""
+
+    algorithm: str
+
+    def __str__(self) -> str:
+        return f"The bytes do not have the {self.algorithm} checksum that was announced"
+
+
+@define
+class LengthChanged(StoreError):
+    """The caller gives an upload another length than before, or less than it has."""
+
+    def __str__(self) -> str:
+        return "The length of an upload does not change, and is no less than what has come"
+
+
+@define
+class UploadTooLong(TooLarge):
+    """More bytes come than the upload was said to have: ``limit`` of them."""
+
+    def __str__(self) -> str:
+        return f"More bytes come than the {self.limit} that this upload was said to have"
+
+
 # The store cannot do it, now or at all.
 
 

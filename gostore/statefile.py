@@ -20,6 +20,7 @@ The format is the Go server's; each server reads the directories of the other::
      "sha256": "<64 hex digits>",        of data.raw
      "created": "2026-11-22T11:01:42.19904024Z",
      "expires": "2026-11-29T11:01:42Z",  the blob is gone from this second on
+     "upload": {"number": "<decimal>", "owner": "user alice", "text": ""},
      "contentType": "text/plain",
      "metadata": {"x-gostore-meta-a": "b"},
      "checksum": "<64 hex digits>"}
@@ -35,7 +36,8 @@ last key, spelled ``,"checksum":"..."}``: the SHA-256 of the first line up to an
 then the object's text without that key. So a reader can tell a torn or edited record from a good
 one without writing it again. The version is any text without a colon; ours is ``gostore1``.
 
-The base64 line is the truth. The log below it is for people and is never parsed back.
+The base64 line is the truth. The log below it is for people and is never parsed back. In a kept
+stage more follows, see volume/kept.py.
 """
 
 from __future__ import annotations
@@ -49,7 +51,16 @@ from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring as _quote
 
-from gostore.blob import LOG_LENGTH, MAX_ID, Blob, Committed, State, Transition, check_text
+from gostore.blob import (
+    LOG_LENGTH,
+    MAX_ID,
+    Blob,
+    Committed,
+    State,
+    Transition,
+    UploadNote,
+    check_text,
+)
 from gostore.errors import BadRecord
 from gostore.text import escape, format_time
 
@@ -64,8 +75,8 @@ _HEAD = _PREFIX + b"gostore1:"
 
 _CHECKSUM = b',"checksum":"'
 _CHECKSUM_BYTES = len(_CHECKSUM) + 64 + len('"}')
-_ADDED = frozenset(
-    {"generation", "size", "sha256", "created", "expires", "contentType", "metadata", "checksum"}
+_ADDED = frozenset({"generation", "size", "sha256", "created", "expires", "upload"}) | frozenset(
+    {"contentType", "metadata", "checksum"}
 )
 
 _MAX_DEPTH = 48
@@ -82,6 +93,7 @@ _TIME = re.compile(
     re.ASCII,
 )
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
+_UPLOAD_NUMBER = re.compile("[1-9][0-9]{0,38}")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 _SECONDS = rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)'
@@ -153,6 +165,10 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
         members.append(f'"created":"{format_time(blob.created)}"')
     if blob.expires is not None:
         members.append(f'"expires":"{format_time(blob.expires * _SECOND)}"')
+    if blob.upload is not None:
+        note = blob.upload
+        said = {"number": str(note.number), "owner": note.owner, "text": note.text}
+        members.append(f'"upload":{_to_json(said)}')
     if blob.content_type is not None:
         members.append(f'"contentType":{_quote(blob.content_type)}')
     if blob.metadata:
@@ -296,6 +312,7 @@ def _blob(record: dict[str, object], added: bool, expected_id: int | None, max_i
         _metadata(record["metadata"]) if "metadata" in record else {},
         log,
         parse_time(record["expires"]) // _SECOND if "expires" in record else None,
+        _upload(record["upload"]) if "upload" in record else None,
     )
 
 
@@ -367,6 +384,21 @@ def _metadata(value: object) -> dict[str, str]:
     for name, text in value.items():
         if type(text) is not str or not _is_unicode(name) or not _is_unicode(text):
             raise BadRecord("its metadata has something that is not a string")
+    return value
+
+
+def _upload(value: object) -> UploadNote:
+    if type(value) is not dict:
+        raise BadRecord("its upload is not an object")
+    number, owner, text = (_string(value.get(key)) for key in ("number", "owner", "text"))
+    if _UPLOAD_NUMBER.fullmatch(number) is None:
+        raise BadRecord("its upload has no number")
+    return UploadNote(int(number), owner, text)
+
+
+def _string(value: object) -> str:
+    if type(value) is not str or not _is_unicode(value):
+        raise BadRecord("its upload has something that is not a string")
     return value
 
 

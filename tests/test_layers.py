@@ -58,6 +58,7 @@ DOORS: dict[str, set[str]] = {
     },
     "store": {
         "store.interface",
+        "store.unfinished",
         "store.blobstore",
         "store.content",
         "store.dates",
@@ -79,6 +80,7 @@ DOORS: dict[str, set[str]] = {
         "web.routes.metrics",
         "web.routes.past",
         "web.routes.status",
+        "web.routes.uploads",
     },
     "daemon": {
         "daemon.config_file",
@@ -99,6 +101,7 @@ DOORS: dict[str, set[str]] = {
         "volume.changes",
         "volume.collect",
         "volume.digests",
+        "volume.kept",
         "volume.recovery.findings",
         "volume.recovery.looks",
         "volume.recovery.records",

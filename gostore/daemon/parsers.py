@@ -75,6 +75,14 @@ def parse_seconds_above_zero(text: str) -> float:
     return seconds
 
 
+def parse_lifetime(text: str) -> float:
+    """Read a duration of more than 0."""
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise ValueError("must be more than 0")
+    return seconds
+
+
 def parse_keep(text: str) -> float:
     """Read for how long history is kept: a duration, or forever (infinity)."""
     return math.inf if text == "forever" else parse_duration(text)

@@ -46,6 +46,16 @@ def directory_metrics(store: BlobStore, volume: Volume) -> Iterable[Metric]:
     )
     yield gauge("gostore_uploads", "Uploads in progress.", figures.uploads)
     yield gauge(
+        "gostore_unfinished_uploads",
+        "Uploads in several requests that are not finished.",
+        len(store.resumable),
+    )
+    yield gauge(
+        "gostore_unfinished_upload_bytes",
+        "Bytes of those that are on the disk.",
+        store.resumable.size,
+    )
+    yield gauge(
         "gostore_upload_memory_bytes",
         "Bytes of uploads that wait in memory for their commit.",
         admission.in_memory,

@@ -18,6 +18,7 @@ from gostore.daemon.settings import Settings
 from gostore.errors import VolumeUnusable
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Ledger, Lifecycle, Store
+from gostore.store.unfinished import Uploads
 from gostore.store.versions import Past
 from gostore.store.workers import Workers
 from gostore.volume.changes import Sync
@@ -45,6 +46,10 @@ class Provider:
     give_up: Callable[[], object] = lambda: None
     #: What was at its locations, if it keeps a history.
     past: Past | None = None
+    #: Its uploads in several requests, if it takes them.
+    uploads: Uploads | None = None
+    #: Claims room for these after the quotas have changed.
+    claim_anew: Callable[[], object] = lambda: None
 
 
 def make_provider(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provider:
@@ -68,8 +73,11 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
         ledger=ledger,
         keep=settings.keep,
     )
+    resumable = store.resumable
+    resumable.expires = settings.upload_expires
 
     def tune(new: Settings) -> None:
+        resumable.expires = new.upload_expires
         store.admission.tune(new.max_blob_size or None, new.free_space_reserve, new.max_uploads)
 
     def status() -> str:
@@ -81,7 +89,18 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
 
     measure = partial(directory_metrics, store, volume)
     behind, give_up = store.index.sizes_behind, store.stop_expiring
-    return Provider(store, measure, tune, behind, status, caution, give_up, store.past)
+    return Provider(
+        store,
+        measure,
+        tune,
+        behind,
+        status,
+        caution,
+        give_up,
+        store.past,
+        resumable,
+        resumable.claim_anew,
+    )
 
 
 def _bucket(settings: Settings, reactor: Any) -> Provider:

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from gostore.access.passwords import NoBcrypt
 from gostore.access.quotas import Quotas
+from gostore.access.rules import Rules
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
 from gostore.daemon.cycles import gc_paused
@@ -55,6 +56,7 @@ from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
 from gostore.web.routes.past import PastRoutes
 from gostore.web.routes.status import PROBES, Check, Status
+from gostore.web.routes.uploads import ResumableUploads
 from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, Turns, shorten_turns
 
 log = Logger()
@@ -231,7 +233,12 @@ def build(
     store = provider.store
     if watch is not None and quotas is not None:
         turns = Turns(reactor)
-        watch.changed = lambda rules: quotas.change(rules.quotas, provider.sizes_behind, turns.wait)
+
+        def requota(rules: Rules) -> None:
+            quotas.change(rules.quotas, provider.sizes_behind, turns.wait)
+            provider.claim_anew()
+
+        watch.changed = requota
     origins = settings.allow_origin
     browsers = Browsers(settings.hosts, None if origins is None else CrossOrigin(origins))
     answers = AnswerCache(settings.memory_cache, store)
@@ -250,8 +257,10 @@ def build(
     )
     sources = Sources(provider.measure, quotas=quotas)
     metrics = Metrics(exposition(sources))
+    uploads = [] if provider.uploads is None else [ResumableUploads(provider.uploads)]
+    more = [metrics] if settings.metrics is None else []
     dispatcher = Dispatcher(
-        [blobs, lists, Status(store, checks), *([metrics] if settings.metrics is None else [])],
+        [blobs, lists, *uploads, Status(store, checks), *more],
         browsers,
         answers,
         None if watch is None else Guard(watch.door, settings.remote_user),

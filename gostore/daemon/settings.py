@@ -30,6 +30,7 @@ from gostore.daemon.parsers import (
     parse_hosts,
     parse_id_bits,
     parse_keep,
+    parse_lifetime,
     parse_listen,
     parse_log_format,
     parse_origins,
@@ -314,6 +315,13 @@ class Settings:
         "256",
         parse_count,
         "The most uploads above 64 KiB in progress at a time; one address has 3/4 of them at most.",
+    )
+    upload_expires: float = _setting(
+        LIMITS,
+        "1d",
+        parse_lifetime,
+        "How long an upload in several requests is kept while nobody goes on with it.",
+        "A number of seconds, or 90s, 15m, 12h, 7d, 2w.",
     )
     max_lists: int = _setting(
         LIMITS,

@@ -148,11 +148,7 @@ class Admission:
             raise too_many_uploads()
         if self.in_memory >= _IN_MEMORY:
             raise Busy("Too many uploads wait for the disk", _RETRY_AFTER)
-        taken = self.announced if needs_place else 0
-        if self.free < self.reserve + taken + announced:
-            # This may be some seconds old; the next caller shall have it fresh.
-            self._workers.errand(self._volume.free).addCallback(self._refreshed)
-            raise NoSpace()
+        self.check_space(announced + (self.announced if needs_place else 0))
         waiting = WAITING_ALONE if self.uploads < _FEW else WAITING
         self.uploads += 1
         most = self._max_blob_size
@@ -165,6 +161,18 @@ class Admission:
         """How many bytes have to become free for a blob of so many, beside those on their way."""
         wanted = self.reserve + self.announced + in_blocks(size) + 2 * BLOCK
         return max(wanted - self.free, 1)
+
+    def check_space(self, size: int) -> None:
+        """Raise NoSpace unless so many bytes may come."""
+        if self.free < self.reserve + size:
+            # This may be some seconds old; the next caller shall have it fresh.
+            self._workers.errand(self._volume.free).addCallback(self._refreshed)
+            raise NoSpace()
+
+    @property
+    def max_blob_size(self) -> int | None:
+        """The most bytes of one blob; None for no limit."""
+        return self._max_blob_size
 
     def take_room(self, size: int) -> None:
         """Count what a blob of so many bytes takes: blocks of its own, a record, a directory."""

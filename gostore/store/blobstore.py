@@ -55,6 +55,7 @@ from gostore.store.openfiles import OpenFiles
 from gostore.store.past import Past
 from gostore.store.reading import Reader
 from gostore.store.recording import Recording
+from gostore.store.resumable import Resumable, Surroundings
 from gostore.store.room import Room
 from gostore.store.starting import mend, open_and_scan, summary_of
 from gostore.store.upload import Received, Upload, is_whole, take_whole
@@ -114,6 +115,9 @@ class BlobStore:
             max_uploads=max_uploads,
         )
         self._room = Room(self.garbage, self.admission)
+        settle, commit = self._reader.settle, self._commit
+        near = Surroundings(self.index, self.admission, self.check_health, settle, commit)
+        self.resumable = Resumable(near, volume, workers, clock)
         self.creating: set[str] = set()
         self._generation = 0
         self._found = Findings()
@@ -151,6 +155,7 @@ class BlobStore:
             # and must not win over what is written from now on. No store commits once a nanosecond.
             self._generation = max(found.generation, self._volume.now())
         self.admission.start(free, total)
+        self.resumable.restore(found.kept)
         lacked = len(found.live) + len(found.history) - found.trusted
         self._recording.begin(lacked, self.admission.reserve)
         try:
@@ -183,6 +188,7 @@ class BlobStore:
 
     def collect(self) -> Deferred[None]:
         """Delete what is over, and remove what is dead: one run, over what this store knows of."""
+        self.resumable.expire()
         return Deferred.fromCoroutine(self._collect())
 
     async def _collect(self) -> None:

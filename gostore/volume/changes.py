@@ -13,15 +13,19 @@ from gostore.volume.directory import stage_name
 
 @define(eq=False)
 class Stage:
-    """An upload in `.new-<id>`: its record and its open data.raw (-1 once closed)."""
+    """An upload in `.new-<id>`: its record and its open data.raw (-1 once closed).
+
+    Or ``kept`` in a directory that outlives a start, all flushed.
+    """
 
     blob: Blob
-    fd: int
+    fd: int = -1
+    kept: str | None = None
 
     @property
     def name(self) -> str:
         """The stage's directory."""
-        return stage_name(self.blob.id)
+        return stage_name(self.blob.id) if self.kept is None else self.kept
 
     def release(self) -> int:
         """Return the descriptor, which is the caller's to close now; -1 if it has been closed."""

@@ -29,7 +29,6 @@ from gostore.volume.changes import Change, Commit, Delete, Discard, Stage
 from gostore.volume.directory import (
     DATA,
     STATE,
-    STATE_TMP,
     DataDamaged,
     Directory,
     OutcomeUnknown,
@@ -311,12 +310,14 @@ class WriteProtocol:
                 self._directory.write_state_tmp(name, attempt.record, sync=sync)
 
     def _prepare_blob(self, commit: Commit, record: bytes, *, sync: bool) -> None:
-        name = stage_name(commit.blob.id)
+        name = _stage_of(commit)
         if isinstance(commit.data, Stage):
             self._directory.finish(commit.data.release(), sync=sync)
             # The descriptor may have outlived the file's name.
             self._directory.check_data_in(name, commit.blob.size)
-            self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)
+            # A crash must leave a kept stage with one of its two records, whole.
+            is_kept = commit.data.kept is not None
+            self._directory.write_state_tmp(name, record, sync=sync or is_kept)
             self._directory.put_state_in_place(name)
         else:
             self._directory.make(name)
@@ -340,7 +341,7 @@ class WriteProtocol:
         """Make a change true, by the one rename that does."""
         if isinstance(change, Commit):
             with _unless_changed():
-                self._directory.rename(stage_name(change.blob.id), str(change.blob.id))
+                self._directory.rename(_stage_of(change), str(change.blob.id))
         else:
             self._directory.put_state_in_place(str(change.blob.id))
 
@@ -382,6 +383,11 @@ class WriteProtocol:
             blob = attempt.change.blob
             names = [str(blob_id) for blob_id in (*attempt.change.elders, blob.id)]
             attempt.take(self._trash.put_away, names, blob.generation)
+
+
+def _stage_of(commit: Commit) -> str:
+    """The directory that becomes a blob's by its commit."""
+    return commit.data.name if isinstance(commit.data, Stage) else stage_name(commit.blob.id)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ What lies in it (everything else is foreign: reported, never touched)::
         data.raw                    its bytes
         blob_state.base64.json      its record, see statefile.py
     .new-<id>/                  a stage: an upload that is not committed
+    .upload-<number>/           a kept stage: one that outlives a start, see kept.py
     .trash-<id>-<n>/            on its way to be removed
     .quarantine-<id>-<n>/       quarantined: damaged
     .quarantine-<id>-<n>-tie/   quarantined: whole, but another blob has its location
@@ -51,6 +52,7 @@ FILES = (STATE, STATE_TMP, DATA)
 NEW = ".new-"
 #: The stage made, and removed at once, to see whether the directory can be written.
 PROBE = "probe"
+KEPT = ".upload-"
 TRASH = ".trash-"
 QUARANTINE = ".quarantine-"
 TIE = "-tie"
@@ -83,6 +85,7 @@ class Kind(Enum):
 
     BLOB = "a committed blob"
     STAGE = "an upload"
+    KEPT = "an upload in several requests"
     PROBE = "a trial of whether the directory can be written"
     TRASH = "on its way to be removed"
     QUARANTINE = "quarantined, damaged"
@@ -95,6 +98,7 @@ class Kind(Enum):
 _BLOB = re.compile(_ID)
 _PATTERNS = {
     Kind.STAGE: re.compile(re.escape(NEW) + _ID),
+    Kind.KEPT: re.compile(re.escape(KEPT) + "[1-9][0-9]{0,38}"),
     Kind.PROBE: re.compile(re.escape(NEW + PROBE)),
     Kind.TRASH: re.compile(re.escape(TRASH) + _NUMBERS),
     Kind.QUARANTINE: re.compile(re.escape(QUARANTINE) + _NUMBERS),
@@ -115,7 +119,7 @@ def kind_of(name: str) -> Kind:
 
 
 def id_in(name: str) -> int:
-    """Return the id in the name of a blob, a stage, trash or something quarantined."""
+    """Return the number in the name of a blob, a stage, trash or something quarantined."""
     match = re.search("[0-9]+", name)
     assert match is not None, name
     return int(match[0])
@@ -124,6 +128,11 @@ def id_in(name: str) -> int:
 def stage_name(blob_id: int) -> str:
     """Return the name of the stage of a blob."""
     return f"{NEW}{blob_id}"
+
+
+def kept_name(upload: int) -> str:
+    """Return the name of the kept stage of an upload."""
+    return f"{KEPT}{upload}"
 
 
 class DataDamaged(Exception):

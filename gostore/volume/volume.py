@@ -36,6 +36,7 @@ from gostore.volume.directory import (
 from gostore.volume.disk import NOT_REGULAR, Disk, UnsyncedDisk
 from gostore.volume.journal.format import SIZE
 from gostore.volume.journal.journal import Journal
+from gostore.volume.kept import KeptStages
 from gostore.volume.trash import Trash
 
 #: In nanoseconds.
@@ -76,6 +77,7 @@ class Volume:
         self.now = now
         self.directory = Directory(self.disk)
         self.trash = Trash(self.directory)
+        self.kept = KeptStages(self.directory, self.trash)
         is_journaled = sync is not Sync.FILES
         self.backlog = Backlog(self.directory, self.trash, journaled=is_journaled)
         self.protocol = WriteProtocol(self.directory, self.trash, self.backlog, now)

@@ -22,7 +22,9 @@ MAX_AGE = 600
 
 _EXPOSED = (
     b"Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, ETag, Expires-At, Link,"
-    b" Location, Repr-Digest, Retry-After, Upload-Offset, WWW-Authenticate, X-Request-Id"
+    b" Location, Repr-Digest, Retry-After, Tus-Checksum-Algorithm, Tus-Extension, Tus-Max-Size,"
+    b" Tus-Resumable, Tus-Version, Upload-Defer-Length, Upload-Expires, Upload-Length,"
+    b" Upload-Metadata, Upload-Offset, WWW-Authenticate, X-Request-Id"
 )
 _EXPOSE = b"access-control-expose-headers"
 _NAMES = re.compile(rb"[A-Za-z0-9_, -]{1,1000}")

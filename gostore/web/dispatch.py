@@ -130,6 +130,7 @@ class Dispatcher:
             allow = self._router.allow(request.path)
             if request.method != "OPTIONS":
                 raise not_allowed(allow)
+            allow |= self._router.discover(request.path)
             if self._cross_origin is not None:
                 allow |= self._cross_origin.preflight(request.headers, allow[b"allow"])
             return Answer(200, allow)

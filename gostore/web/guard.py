@@ -25,6 +25,9 @@ _CHALLENGE: Mapping[bytes, bytes] = {
 }
 
 
+_SOMEWHERE = frozenset({Verb.LIST, Verb.CREATE, Verb.REPLACE})
+
+
 class Guard:
     """Asks the door who sends a request, and that principal whether it may."""
 
@@ -97,8 +100,9 @@ class Guard:
 def _may(principal: Principal, verb: Verb, location: str | None) -> bool:
     if location is not None:
         return principal.may(verb, location)
-    # A list shows what may be listed. Anything else without a location is of the whole store.
-    return principal.may_somewhere(verb) if verb is Verb.LIST else principal.may(verb, "")
+    # A list shows what may be listed, and an upload says later where it goes. Anything else without
+    # a location is of the whole store.
+    return principal.may_somewhere(verb) if verb in _SOMEWHERE else principal.may(verb, "")
 
 
 def _doing(verb: Verb) -> str:

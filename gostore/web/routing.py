@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from klein import Klein
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from gostore.web.answers import Answer, Refusal
 from gostore.web.fields.locations import STORE, decode_location
 from gostore.wire import Request
 
-METHODS = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
+METHODS = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 """The methods that some route takes. The dispatcher answers OPTIONS for every path."""
 
 LONGEST_PATH = 4096
@@ -52,6 +52,14 @@ class Routes(Protocol):
     """A class whose methods are routes of its Klein app."""
 
     app: Klein
+
+
+@runtime_checkable
+class Discoverable(Protocol):
+    """Routes that have more to tell than their methods."""
+
+    def discover(self, path: str) -> Mapping[bytes, bytes]:
+        """The further fields of the answer to OPTIONS for a path; none for one of others."""
 
 
 class LocationConverter(BaseConverter):
@@ -96,6 +104,8 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[Routes]) -> None:
+        routes = list(routes)
+        self._discoverable = [each for each in routes if isinstance(each, Discoverable)]
         rules = [_bound(rule, each) for each in routes for rule in each.app.url_map.iter_rules()]
         table = Map(rules, merge_slashes=False, converters=CONVERTERS)
         self._adapter = table.bind("gostore")
@@ -122,6 +132,13 @@ class Router:
                 raise nothing_here()
             return _allow(methods)
         return _allow(METHODS)
+
+    def discover(self, path: str) -> dict[bytes, bytes]:
+        """What the routes of a path have to tell besides."""
+        found: dict[bytes, bytes] = {}
+        for each in self._discoverable:
+            found.update(each.discover(path))
+        return found
 
     def _match_location(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, Any]] | None:
         """The match of a path that can only be a location.

@@ -29,6 +29,7 @@ _MODULES = (
     "volume.journal.journal",
     "volume.directory",
     "volume.trash",
+    "volume.kept",
     "volume.applier",
     "volume.backlog",
     "volume.commit",
@@ -59,6 +60,9 @@ _MODULES = (
     "store.admission",
     "store.upload",
     "store.deleting",
+    "store.appending",
+    "store.roster",
+    "store.resumable",
     "store.blobstore",
 )
 
@@ -161,8 +165,8 @@ MUTANTS = (
     Mutant(
         "the record of a stage is not synced",
         "volume.commit",
-        'self._directory.write(f"{name}/{STATE_TMP}", record, sync=sync)',
-        'self._directory.write(f"{name}/{STATE_TMP}", record, sync=False)',
+        "self._directory.write_state_tmp(name, record, sync=sync or is_kept)",
+        "self._directory.write_state_tmp(name, record, sync=False)",
         trials.short_scripts,
     ),
     Mutant(

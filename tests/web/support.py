@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.errors import NoUpload
 from gostore.web.dispatch import Dispatcher
 from gostore.web.lifetimes import Lifetimes
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
 from gostore.web.routes.status import Status
+from gostore.web.routes.uploads import ResumableUploads
 from gostore.web.routing import Routes
 from tests.store.memory_store import MemoryStore
 from tests.web.fake_request import FakeBody, FakeRequest
@@ -27,7 +32,19 @@ def routes(
     """All the routes that a daemon has."""
     blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms, lifetimes=lifetimes)
     metrics = Metrics(lambda accept: (f"of {accept}\n".encode(), "text/plain; charset=utf-8"))
-    return [blobs, Lists(store, clock), Status(store), metrics]
+    uploads = ResumableUploads(NoUploads())
+    return [blobs, Lists(store, clock), uploads, Status(store), metrics]
+
+
+class NoUploads:
+    """Uploads of which there are none."""
+
+    max_size: int | None = None
+
+    def _none(self, *_: object) -> Deferred[Any]:
+        return fail(NoUpload())
+
+    begin = stand = append = finish = terminate = _none
 
 
 class WebCase(SynchronousTestCase):

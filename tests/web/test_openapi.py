@@ -24,14 +24,16 @@ from tests.web.write_openapi import as_json
 UNDESCRIBED = {"/store/<directory:prefix>"}
 
 
-METHODS = {"get", "head", "post", "put", "delete", "options"}
+METHODS = {"get", "head", "patch", "post", "put", "delete", "options"}
 
 
 def described() -> dict[str, set[str]]:
     """The methods of each path in the document, as Klein writes paths."""
     paths = json.loads(document())["paths"]
     return {
-        re.sub(r"\{(\w+)\}", r"<path:\1>", path): {name.upper() for name in METHODS & set(item)}
+        re.sub(r"\{(\w+)\}", r"<path:\1>", path.replace("{number}", "<int:number>")): {
+            name.upper() for name in METHODS & set(item)
+        }
         for path, item in paths.items()
     }
 

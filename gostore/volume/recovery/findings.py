@@ -7,6 +7,7 @@ from attrs import define, field, frozen
 from gostore.blob import Blob, Committed
 from gostore.volume.collect import Dead, Replaced
 from gostore.volume.journal.format import Entry
+from gostore.volume.kept import Kept
 
 
 @define
@@ -82,6 +83,8 @@ class Findings:
     obsolete: list[str] = field(factory=list)
 
     # What is left alone.
+    #: Uploads that may go on.
+    kept: list[Kept] = field(factory=list)
     #: Names that this daemon may not read, each with the reason, and their locations, if known.
     unreadable: dict[str, str] = field(factory=dict)
     #: Blobs that an earlier start, or a running daemon, has quarantined.

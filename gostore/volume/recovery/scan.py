@@ -24,6 +24,7 @@ from gostore.volume.directory import (
     kind_of,
 )
 from gostore.volume.journal.format import Entry
+from gostore.volume.kept import read_kept
 from gostore.volume.recovery.decisions import Decisions, Keeps, as_committed
 from gostore.volume.recovery.findings import Findings, Suspect
 from gostore.volume.recovery.looks import OUT_OF_REACH, OutOfReach, Unreadable, look_twice
@@ -168,6 +169,8 @@ class Scan:
                 self._findings.ids.add(id_in(name))
             if not self._is_foreign(name):
                 self._findings.leftover.append(name)
+        elif kind is Kind.KEPT:
+            self._look_at_kept(name)
         elif kind in (Kind.QUARANTINE, Kind.TIE):
             self._findings.quarantined.append(name)
             if kind is Kind.QUARANTINE:
@@ -232,6 +235,16 @@ class Scan:
                 return state, error
         finally:
             disk.close(inside)
+
+    def _look_at_kept(self, name: str) -> None:
+        """An upload may go on if all of it is there that its client has been told of."""
+        try:
+            self._findings.kept.append(look_twice(read_kept, self._volume.directory, name))
+        except (BadRecord, FileNotFoundError):
+            if not self._is_foreign(name):
+                self._findings.leftover.append(name)
+        except Unreadable as error:
+            self._leave(name, strerror_of(error))
 
     def _look_at_quarantined(self, name: str, blob_id: int) -> None:
         """A quarantined blob still stands for its location, if its record can tell which."""
