@@ -82,9 +82,14 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_statuses(self) -> None:
         """Every status that an error of the store becomes is described for the writes."""
-        put = json.loads(document())["paths"]["/store/{location}"]["put"]["responses"]
-        codes = {str(code) for error, code in STATUS.items() if error is not errors.AlreadyExists}
-        self.assertLessEqual(codes, set(put))
+        paths = json.loads(document())["paths"]
+        patch = set(paths["/uploads/{number}/{location}"]["patch"]["responses"])
+        self.assertLessEqual({str(code) for code in STATUS.values()}, patch)
+        put = set(paths["/store/{location}"]["put"]["responses"])
+        of_uploads = {errors.AlreadyExists, errors.UploadOver, errors.WrongOffset}
+        of_uploads |= {errors.TakenOver, errors.ChunkMismatch}
+        codes = {str(code) for error, code in STATUS.items() if error not in of_uploads}
+        self.assertLessEqual(codes, put)
 
     def test_version(self) -> None:
         """Its version is the package's."""

@@ -19,7 +19,9 @@ class RouterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.routes = routes(MemoryStore())
-        self.blobs, self.lists, self.status, self.metrics = cast(list[Any], self.routes)
+        self.blobs, self.lists, self.uploads, self.status, self.metrics = cast(
+            list[Any], self.routes
+        )
         self.router = Router(self.routes)
 
     def refused(self, method: str, path: str) -> Refusal:
@@ -51,6 +53,10 @@ class RouterTests(SynchronousTestCase):
             ("HEAD", "/store/a", (Verb.READ,)),
             ("GET", "/store/", (Verb.LIST,)),
             ("GET", "/store/a/", (Verb.LIST,)),
+            ("POST", "/uploads/", (Verb.CREATE, Verb.REPLACE)),
+            ("PATCH", "/uploads/5/a", (Verb.CREATE, Verb.REPLACE)),
+            ("HEAD", "/uploads/5/a", (Verb.CREATE, Verb.REPLACE)),
+            ("DELETE", "/uploads/5/a", (Verb.CREATE, Verb.REPLACE)),
             ("GET", "/healthz", ()),
             ("GET", "/", ()),
             ("GET", "/store", ()),
@@ -126,7 +132,8 @@ class RouterTests(SynchronousTestCase):
         """Allow is that of the path, and of the whole server for the asterisk form."""
         everything = {b"allow": b"DELETE, GET, HEAD, OPTIONS, POST, PUT"}
         self.assertEqual(self.router.allow("/store/a"), everything)
-        self.assertEqual(self.router.allow("*"), everything)
+        server = {b"allow": b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"}
+        self.assertEqual(self.router.allow("*"), server)
         self.assertEqual(self.router.allow("/healthz"), {b"allow": b"GET, HEAD, OPTIONS"})
         for path in ("/nowhere", "//store/a"):
             self.assertEqual(self.assertRaises(Refusal, self.router.allow, path).code, 404)
