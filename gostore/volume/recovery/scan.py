@@ -241,8 +241,9 @@ class Scan:
         try:
             self._findings.kept.append(look_twice(read_kept, self._volume.directory, name))
         except (BadRecord, FileNotFoundError):
-            if not self._is_foreign(name):
-                self._findings.leftover.append(name)
+            if self._is_foreign(name):
+                return
+            self._findings.leftover.append(name)
         except Unreadable as error:
             self._leave(name, strerror_of(error))
 
