@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from gostore.errors import IllegalTransition
 
@@ -30,6 +30,8 @@ MAX_ID = 2**32 - 1
 
 LOCATION_BYTES = 1024
 """The most bytes a location has, as UTF-8."""
+
+_UPLOAD_NUMBER = re.compile("[1-9][0-9]{0,38}")
 
 CONTROL = re.compile("[\x00-\x1f\x7f]")
 """The characters that no location contains."""
@@ -141,6 +143,24 @@ class UploadNote:
     number: int
     owner: str
     text: str
+
+    @property
+    def members(self) -> dict[str, str]:
+        """What the record has of it."""
+        return {"number": str(self.number), "owner": self.owner, "text": self.text}
+
+    @classmethod
+    def of(cls, value: object) -> UploadNote:
+        """Make it of `members` again. Raises ValueError, with the reason, for anything else."""
+        if type(value) is not dict or not all(
+            type(value.get(key)) is str for key in ("number", "owner", "text")
+        ):
+            raise ValueError("its upload does not have the three strings of one")
+        note = cls(0, value["owner"], value["text"])
+        (note.owner + note.text).encode("utf-8")
+        if _UPLOAD_NUMBER.fullmatch(value["number"]) is None:
+            raise ValueError("its upload has no number")
+        return evolve(note, number=int(value["number"]))
 
 
 @define(eq=False)

@@ -93,7 +93,6 @@ _TIME = re.compile(
     re.ASCII,
 )
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
-_UPLOAD_NUMBER = re.compile("[1-9][0-9]{0,38}")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 _SECONDS = rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)'
@@ -166,9 +165,7 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
     if blob.expires is not None:
         members.append(f'"expires":"{format_time(blob.expires * _SECOND)}"')
     if blob.upload is not None:
-        note = blob.upload
-        said = {"number": str(note.number), "owner": note.owner, "text": note.text}
-        members.append(f'"upload":{_to_json(said)}')
+        members.append(f'"upload":{_to_json(blob.upload.members)}')
     if blob.content_type is not None:
         members.append(f'"contentType":{_quote(blob.content_type)}')
     if blob.metadata:
@@ -312,7 +309,7 @@ def _blob(record: dict[str, object], added: bool, expected_id: int | None, max_i
         _metadata(record["metadata"]) if "metadata" in record else {},
         log,
         parse_time(record["expires"]) // _SECOND if "expires" in record else None,
-        _upload(record["upload"]) if "upload" in record else None,
+        UploadNote.of(record["upload"]) if "upload" in record else None,
     )
 
 
@@ -384,21 +381,6 @@ def _metadata(value: object) -> dict[str, str]:
     for name, text in value.items():
         if type(text) is not str or not _is_unicode(name) or not _is_unicode(text):
             raise BadRecord("its metadata has something that is not a string")
-    return value
-
-
-def _upload(value: object) -> UploadNote:
-    if type(value) is not dict:
-        raise BadRecord("its upload is not an object")
-    number, owner, text = (_string(value.get(key)) for key in ("number", "owner", "text"))
-    if _UPLOAD_NUMBER.fullmatch(number) is None:
-        raise BadRecord("its upload has no number")
-    return UploadNote(int(number), owner, text)
-
-
-def _string(value: object) -> str:
-    if type(value) is not str or not _is_unicode(value):
-        raise BadRecord("its upload has something that is not a string")
     return value
 
 
