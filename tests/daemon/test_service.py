@@ -397,5 +397,5 @@ class BuildTests(SynchronousTestCase):
         named = {each.name for each in fields(Limits)} & {each.name for each in fields(Settings)}
         self.assertLessEqual(
             {each.replace("-", "_") for each, row in TABLE.items() if row.group == LIMITS},
-            named | {"max_uploads", "max_lists", "memory_cache"},
+            named | {"max_uploads", "max_lists", "memory_cache", "upload_expires"},
         )
