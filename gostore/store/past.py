@@ -7,6 +7,7 @@ when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -15,7 +16,7 @@ from twisted.python.failure import Failure
 
 from gostore import statefile
 from gostore.blob import Blob, Committed, EndedBy, Ending
-from gostore.errors import BadRecord, NotFound, NoVersion, VersionDamaged, as_read_error
+from gostore.errors import BadRecord, Busy, NotFound, NoVersion, VersionDamaged, as_read_error
 from gostore.store.content import SmallContent
 from gostore.store.copying import Copy
 from gostore.store.garbage import Garbage
@@ -28,6 +29,9 @@ from gostore.volume.collect import Dead, Replaced
 from gostore.volume.digests import compute_digest, verified
 from gostore.volume.directory import DataDamaged
 from gostore.volume.recovery.repair import quarantine_dead
+
+#: How often a copy starts over because its source was replaced and collected before it was open.
+_ATTEMPTS = 5
 
 Write = Callable[..., Deferred[tuple[Committed, bool]]]
 
@@ -132,14 +136,12 @@ class Past:
     async def _restore(
         self, location: str, restore: Restore, precondition: Precondition | None
     ) -> tuple[Committed, bool]:
-        generation = restore.version
-        dead = self._history.find(location, generation)
-        current = self._index.blob(location)
-        if current is not None and current.generation == generation:
-            dead = Dead(current.id, location, generation, size=current.size)
-        if dead is None or dead.size < 0:
-            raise NoVersion(location, generation)
-        blob, opened = await self._opened(dead)
+        source = location if restore.source is None else restore.source
+        if restore.version is None:
+            dead, blob, opened = await self._opened_current(source)
+        else:
+            dead = self._find(source, restore.version)
+            blob, opened = await self._opened(dead)
         body = Copy(blob.size, opened, restore.origin, blob.sha256)
         details = Details(blob.content_type, dict(blob.metadata or {}), lifetime=restore.lifetime)
         try:
@@ -149,6 +151,25 @@ class Past:
         finally:
             if isinstance(opened, int):
                 await self._workers.files.run(self._volume.close_data, opened)
+
+    def _find(self, location: str, generation: int) -> Dead:
+        """Return where a version is, be it the current one. Raises NoVersion."""
+        dead = self._history.find(location, generation)
+        current = self._index.blob(location)
+        if current is not None and current.generation == generation:
+            dead = Dead(current.id, location, generation, size=current.size)
+        if dead is None or dead.size < 0:
+            raise NoVersion(location, generation)
+        return dead
+
+    async def _opened_current(self, location: str) -> tuple[Dead, Committed, bytes | int]:
+        """Open what a location has. Raises NotFound, Damaged, Busy."""
+        for _ in range(_ATTEMPTS):
+            current = await self.reader.get(location)
+            dead = Dead(current.id, location, current.generation, size=current.size)
+            with suppress(NoVersion):  # it has been replaced and collected meanwhile
+                return dead, *await self._opened(dead)
+        raise Busy(f"{location} changes too often to be copied", retry_after=1)
 
     async def _version(self, location: str, generation: int) -> tuple[Committed, Content]:
         current = self._index.version(location)

@@ -45,13 +45,15 @@ class DeletedPage:
 class Restore:
     """What is to become current again: a version, by its generation; ``origin`` asks for it.
 
-    ``exists`` is whether the location must have a blob, or must have none; None: either.
+    ``exists`` is whether the location must have a blob, or must have none; None: either. With a
+    ``source`` the version is one of that location, for a copy; None is then its current one.
     """
 
-    version: int
+    version: int | None
     origin: str
     exists: bool | None = None
     lifetime: Lifetime | None = None
+    source: str | None = None
 
 
 class Past(Protocol):
@@ -71,7 +73,7 @@ class Past(Protocol):
     def restore(
         self, location: str, restore: Restore, precondition: Precondition | None = None
     ) -> Deferred[tuple[Committed, bool]]:
-        """Make a version current again, as a write; say whether the location had none.
+        """Make a version current (again), as a write; say whether the location had none.
 
         Fails with NotFound, Damaged, and as writes do.
         """

@@ -249,6 +249,41 @@ class RestoreTests(PastCase):
             self.assertNotIn(f"{old.id}/data.raw", self.disk.open_files)
 
 
+class CopyTests(PastCase):
+    """What one location has is copied to another."""
+
+    def test_copied(self) -> None:
+        """The current version is copied, small or large, and its source stays as it is."""
+        for data in (b"small", LARGE):
+            self.store_blob("b", b"older")
+            self.store_blob("b", data)
+            copied, is_new = self.restore(None, source="b")
+            self.assertEqual((self.read("a"), self.read("b"), is_new), (data, data, True))
+            self.assertNotEqual(copied.id, self.wait(self.store.get("b")).id)
+            self.delete("a")
+
+    def test_missing(self) -> None:
+        """What is not there, or was deleted, is not copied, though its history is kept."""
+        for _ in range(2):
+            self.fails(self.store.past.restore("a", Restore(None, "", source="b")), NotFound)
+            self.store_blob("b", b"x")
+            self.delete("b")
+
+    def test_old_version(self) -> None:
+        """A version of one location can be brought to another."""
+        old = self.store_blob("b", b"old")
+        self.store_blob("b", b"new")
+        self.restore(old.generation, source="b")
+        self.assertEqual((self.read("a"), self.read("b")), (b"old", b"new"))
+
+    def test_damaged(self) -> None:
+        """A damaged blob is not copied."""
+        blob = self.store_blob("b", LARGE)
+        self.data(blob).write_bytes(LARGE[:-1] + b"x")
+        self.fails(self.store.past.restore("a", Restore(None, "", source="b")), VersionDamaged)
+        self.fails(self.store.get("a"), NotFound)
+
+
 class RoomTests(PastCase):
     """Room comes before history."""
 

@@ -46,7 +46,7 @@ class RouterTests(SynchronousTestCase):
     def test_asks(self) -> None:
         """Each route says which verbs it asks for; what says nothing of blobs asks for none."""
         for method, path, verbs in [
-            ("POST", "/store/a", (Verb.CREATE,)),
+            ("POST", "/store/a", (Verb.CREATE, Verb.REPLACE)),
             ("PUT", "/store/a", (Verb.REPLACE, Verb.CREATE)),
             ("DELETE", "/store/a", (Verb.DELETE,)),
             ("GET", "/store/a", (Verb.READ,)),

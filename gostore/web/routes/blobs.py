@@ -33,7 +33,7 @@ from gostore.web.fields.representation import (
 from gostore.web.fields.types import type_of_name
 from gostore.web.guard import refused
 from gostore.web.lifetimes import Lifetimes
-from gostore.web.routes.past import PastRoutes, asked_of, restored_of
+from gostore.web.routes.past import PastRoutes, asked_of, restored_of, source_of
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -76,9 +76,11 @@ class Blobs:
     def create(self, request: Request, location: str) -> Answer | Deferred[Answer]:
         """Store a new blob: 204, or 409 if the location has one.
 
-        With ``?restore=`` a version becomes current again.
+        With ``?restore=`` a version becomes current again, with ``?from=`` another blob is copied.
         """
         principal: Principal | None = request.principal
+        if request.query and (source := source_of(request.query)) is not None:
+            return self._copy(request, location=location, source=source)
         if request.query and (version := restored_of(request.query)) is not None:
             return self._restore(request, location=location, version=version)
         if principal is not None and not principal.may(Verb.CREATE, location):
@@ -114,10 +116,55 @@ class Blobs:
             raise refused(principal, Verb.CREATE) from None
         return _put(result, request)
 
+    @eager
+    async def _copy(self, request: Request, location: str, source: str) -> Answer:
+        """Give a location what another has, by the rules of POST or PUT; 404 if that has nothing.
+
+        It needs the grant that an upload would need, and one to read the source.
+        """
+        principal: Principal | None = request.principal
+        if principal is not None and not principal.may(Verb.READ, source):
+            raise refused(request.principal, Verb.READ)
+        if request.body.length != 0:
+            raise Refusal(400, "A copy has no body: its bytes are those of another blob")
+        creates = principal is None or principal.may(Verb.CREATE, location)
+        replaces = principal is None or principal.may(Verb.REPLACE, location)
+        conditions = request.headers.parsed(Conditions.of)
+        if request.method == "POST":
+            if not creates:
+                raise refused(request.principal, Verb.CREATE)
+            exists: bool | None = False
+            precondition = conditions.precondition(present=False)
+        else:
+            wanted = self._put_creates or conditions.creates
+            if not replaces and not wanted:
+                raise refused(request.principal, Verb.REPLACE)
+            exists = None if creates and replaces and wanted else replaces
+            precondition = conditions.precondition(missing=creates)
+        lifetime = self._lifetimes.settle(location, None)
+        restore = Restore(None, origin_of(request), exists, lifetime, source)
+        if self._past is None:
+            raise Refusal(501, "This store does not copy")
+        try:
+            result = await self._past.restore(location, restore, precondition)
+        except errors.AlreadyExists:
+            if request.method == "POST":
+                raise
+            raise refused(request.principal, Verb.REPLACE) from None
+        except errors.NotFound as error:
+            if exists is False or error.location != location:
+                raise
+            raise (
+                _creates_nothing(error) if creates else refused(request.principal, Verb.CREATE)
+            ) from None
+        return _put(result, request)
+
     @app.route("/store/<path:location>", methods=["PUT"])
     @asks(Verb.REPLACE, Verb.CREATE)
     def replace(self, request: Request, location: str) -> Answer | Deferred[Answer]:
-        """Replace a blob: 200, or 404 if there is none."""
+        """Replace a blob: 200, or 404 if there is none; with ``?from=`` by a copy of another."""
+        if request.query and (source := source_of(request.query)) is not None:
+            return self._copy(request, location=location, source=source)
         details = self._details(request, location)
         conditions = request.headers.parsed(Conditions.of)
         creates = self._put_creates or conditions.creates

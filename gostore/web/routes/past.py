@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 
 from gostore import errors
-from gostore.blob import Committed, EndedBy
+from gostore.blob import Committed, EndedBy, check_location
 from gostore.store.interface import Content, Precondition, Seek
 from gostore.store.versions import Past, Restore
 from gostore.text import format_time
@@ -79,6 +79,25 @@ def restored_of(query: str) -> int | None:
         return None
     _check(parameters, ("restore",))
     return _number(parameters, "restore")
+
+
+def source_of(query: str) -> str | None:
+    """The location whose blob a POST or PUT is to copy; None if it is an upload.
+
+    Raises Refusal (400, 414).
+    """
+    if "from" not in query:
+        return None
+    parameters = parse_query(query)
+    if "from" not in parameters:
+        return None
+    _check(parameters, ("from",))
+    source = parameters["from"]
+    try:
+        check_location(source)
+    except ValueError as reason:
+        raise Refusal(400, f"from is no location: {reason}") from None
+    return source
 
 
 def _check(parameters: dict[str, str], known: tuple[str, ...]) -> None:
