@@ -9,6 +9,6 @@ carry that out. Open verbs.py first.
 from gostore.client.blocking import Client, Download
 from gostore.client.errors import ClientError
 from gostore.client.patience import Patience
-from gostore.client.values import Blob
+from gostore.client.values import Blob, Version
 
-__all__ = ["Blob", "Client", "ClientError", "Download", "Patience"]
+__all__ = ["Blob", "Client", "ClientError", "Download", "Patience", "Version"]

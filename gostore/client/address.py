@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
+from collections.abc import Mapping
+from urllib.parse import quote, quote_plus, unquote_to_bytes, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
@@ -35,6 +36,15 @@ def check_location(location: str) -> str:
             what = f"the segment {segment}" if segment else "an empty segment"
             raise BadLocation(f"{shown(location)} has {what}")
     return location
+
+
+def encode_query(query: Mapping[str, str]) -> str:
+    """The query of a URL. A name without a value has no ``=`` either: it is a switch."""
+    pairs = (
+        f"{quote_plus(name)}={quote_plus(text)}" if text else quote_plus(name)
+        for name, text in query.items()
+    )
+    return "&".join(pairs)
 
 
 def shown(text: str) -> str:

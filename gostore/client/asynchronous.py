@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IConsumer, IDelayedCall
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import CooperativeTask, TaskFinished, TaskStopped, cooperate, deferLater
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from gostore import __version__
 from gostore.client import verbs
-from gostore.client.address import Address
+from gostore.client.address import Address, encode_query
 from gostore.client.blocking import MOST, Data, of_version
 from gostore.client.errors import BadAnswer, Lost
 from gostore.client.patience import Patience
 from gostore.client.reception import Reception
 from gostore.client.sources import Source, source_of
 from gostore.client.steps import Answer, Ask, Pause, Verb
-from gostore.client.values import Blob
+from gostore.client.streams import Pieces, Producer, Silence, in_words
+from gostore.client.values import Blob, Version
 
 T = TypeVar("T")
 
@@ -139,6 +133,49 @@ class AsyncClient:
         """Delete a blob; with ``if_match`` only the version with this ETag."""
         await self._run(verbs.delete(location, self._patience, if_match))
 
+    # -- at the daemon ------------------------------------------------------------------------
+
+    async def copy(
+        self, source: str, location: str, *, create_only: bool = False, if_match: str | None = None
+    ) -> Blob:
+        """Have the daemon copy a blob, with its type and metadata; the conditions are `put`'s."""
+        expected = verbs.Expected(create_only, if_match)
+        return await self._run(verbs.copy(source, location, self._patience, expected))
+
+    async def move(
+        self, source: str, location: str, *, create_only: bool = False, if_match: str | None = None
+    ) -> Blob:
+        """Copy a blob, then delete its source, unless that has changed meanwhile (Changed).
+
+        Readers see it at its source, then at both, then at the new location: never at neither.
+        """
+        expected = verbs.Expected(create_only, if_match)
+        return await self._run(verbs.move(source, location, self._patience, expected))
+
+    async def history(self, location: str) -> AsyncIterator[Version]:
+        """The versions of a location that are still there, newest first."""
+        before: str | None = None
+        while True:
+            page = verbs.history_page(location, before, self._patience)
+            versions, before = await self._run(page)
+            for version in versions:
+                yield version
+            if before is None:
+                return
+
+    async def deleted(self, prefix: str = "") -> AsyncIterator[Version]:
+        """What was deleted below a prefix and can be restored: the newest version of each."""
+        after: str | None = ""
+        while after is not None:
+            versions, after = await self._run(verbs.deleted_page(prefix, after, self._patience))
+            for version in versions:
+                yield version
+
+    async def restore(self, location: str, version: int, *, if_match: str | None = None) -> None:
+        """Make a version current again; with ``if_match`` only in place of that one."""
+        expected = verbs.Expected(etag=if_match)
+        await self._run(verbs.restore(location, version, self._patience, expected))
+
     # -- how ----------------------------------------------------------------------------------
 
     async def _run(self, verb: Verb[T]) -> T:
@@ -176,15 +213,15 @@ class AsyncClient:
         """Ask once; the body of the answer is still to be read. Raises Lost."""
         url = self.address.of(ask.location)
         if ask.query:
-            url = f"{url}?{urlencode(ask.query)}"
+            url = f"{url}?{encode_query(ask.query)}"
         fields = {"User-Agent": f"gostore/{__version__}", "Accept-Encoding": "identity"}
         fields.update(ask.fields)
         if self._token is not None:
             fields["Authorization"] = f"Bearer {self._token}"
-        silence = _Silence(self._reactor, self._timeout)
+        silence = Silence(self._reactor, self._timeout)
         data = None
         if ask.source is not None:
-            data = b"" if ask.source.size == 0 else _Producer(ask.source, silence.broken)
+            data = b"" if ask.source.size == 0 else Producer(ask.source, silence.broken)
         headers = Headers({name: [text] for name, text in fields.items()})
         asked: Deferred[Any] = self._http.request(
             ask.method, url, headers=headers, data=data, allow_redirects=False, unbuffered=True
@@ -194,18 +231,18 @@ class AsyncClient:
             response: IResponse = await asked
             return response
         except Exception as error:
-            if isinstance(data, _Producer) and data.failed is not None:
+            if isinstance(data, Producer) and data.failed is not None:
                 # It was the source, and not the network.
                 raise data.failed from None
             refused = isinstance(error, (ConnectError, DNSLookupError))
-            text = f"{self.address.url} does not answer: {_words(error)}"
+            text = f"{self.address.url} does not answer: {in_words(error)}"
             raise Lost(text, reached=not refused) from error
         finally:
             silence.end()
 
-    async def body_of(self, response: IResponse) -> _Pieces:
+    async def body_of(self, response: IResponse) -> Pieces:
         """The body of an answer, to be read piece by piece."""
-        pieces = _Pieces(_Silence(self._reactor, self._timeout))
+        pieces = Pieces(Silence(self._reactor, self._timeout))
         response.deliverBody(pieces)
         return pieces
 
@@ -220,7 +257,7 @@ class AsyncDownload:
     def __init__(self, client: AsyncClient, reception: Reception) -> None:
         self._client = client
         self._reception = reception
-        self._pieces: _Pieces | None = None
+        self._pieces: Pieces | None = None
 
     async def open(self) -> None:
         """Wait for the head of the answer, which says what the blob is."""
@@ -284,141 +321,6 @@ class AsyncDownload:
             await self._client.wait(self._reception.lost(lost, answer))
 
 
-class _Silence:
-    """Ends what has been silent for too long."""
-
-    def __init__(self, reactor: Any, seconds: float) -> None:
-        self._reactor = reactor
-        self._seconds = seconds
-        self._call: IDelayedCall | None = None
-
-    def begin(self, end: Callable[[], object]) -> None:
-        """Call ``end`` when it has been silent for so long."""
-        self._call = self._reactor.callLater(self._seconds, end)
-
-    def broken(self) -> None:
-        """Something was heard, or said."""
-        if self._call is not None and self._call.active():
-            self._call.reset(self._seconds)
-
-    def end(self) -> None:
-        """It may be silent now."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-
-
-@implementer(IBodyProducer)
-class _Producer:
-    """The pieces of a source, as fast as the connection takes them."""
-
-    def __init__(self, source: Source, moved: Callable[[], None]) -> None:
-        self.length: Any = UNKNOWN_LENGTH if source.size is None else source.size
-        #: Why the source could not be read.
-        self.failed: Exception | None = None
-        self._source = source
-        self._moved = moved
-        self._task: CooperativeTask[Iterator[None]] | None = None
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write all of it."""
-        self._task = task = cooperate(self._write(consumer))
-        finished: Deferred[None] = Deferred()
-        done = task.whenDone()
-        done.addCallbacks(
-            lambda _: finished.callback(None), self._not_done, errbackArgs=(finished,)
-        )
-        return finished
-
-    def _not_done(self, failure: Failure, finished: Deferred[None]) -> None:
-        # A producer that was told to stop says no more.
-        if isinstance(failure.value, Exception) and not failure.check(TaskStopped):
-            self.failed = failure.value
-            finished.errback(failure)
-
-    def _write(self, consumer: IConsumer) -> Iterator[None]:
-        for piece in self._source.pieces():
-            consumer.write(piece)
-            self._moved()
-            yield None
-
-    def pauseProducing(self) -> None:
-        """Write no more for now."""
-        if self._task is not None:
-            self._task.pause()
-
-    def resumeProducing(self) -> None:
-        """Write on."""
-        if self._task is not None:
-            self._task.resume()
-
-    def stopProducing(self) -> None:
-        """The connection is gone."""
-        if self._task is not None:
-            with suppress(TaskFinished):
-                self._task.stop()
-
-
-class _Pieces(Protocol):
-    """The body of an answer, a few pieces of it in memory at a time."""
-
-    def __init__(self, silence: _Silence) -> None:
-        self._silence = silence
-        self._pieces: deque[bytes] = deque()
-        self._waiting: Deferred[None] | None = None
-        self._end: Failure | None = None
-
-    @property
-    def _body(self) -> Any:
-        """What can be paused: Twisted gives a body's Protocol a transport that is a producer."""
-        return self.transport
-
-    def connectionMade(self) -> None:
-        """Nothing is read before it is asked for."""
-        self._pause()
-
-    def dataReceived(self, data: bytes) -> None:
-        """A piece has come."""
-        self._silence.broken()
-        self._pieces.append(data)
-        self._pause()
-        self._wake()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """That was all, or all that there will be."""
-        self._end = reason
-        self._wake()
-
-    async def next(self) -> bytes:
-        """The next piece; nothing at the end. Raises Lost."""
-        while not self._pieces:
-            if self._end is not None:
-                if self._end.check(ResponseDone):
-                    return b""
-                raise Lost(f"The answer was cut off: {self._end.getErrorMessage()}")
-            self._waiting = Deferred()
-            self._body.resumeProducing()
-            self._silence.begin(self.stop)
-            try:
-                await self._waiting
-            finally:
-                self._silence.end()
-        return self._pieces.popleft()
-
-    def stop(self) -> None:
-        """Want no more: close the connection, unless all has come."""
-        if self._end is None:
-            self._body.stopProducing()
-
-    def _pause(self) -> None:
-        if self._end is None:
-            self._body.pauseProducing()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
-
-
 def answer_of(response: IResponse, body: bytes) -> Answer:
     """The answer as a verb takes it."""
     fields = {
@@ -429,11 +331,3 @@ def answer_of(response: IResponse, body: bytes) -> Answer:
         # Twisted takes it out of the head.
         fields.setdefault("content-length", str(response.length))
     return Answer(response.code, fields, body)
-
-
-def _words(error: BaseException) -> str:
-    """An error for people: what the innermost one says."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        return _words(reasons[0].value)
-    return " ".join(str(error).split())[:200] or type(error).__name__

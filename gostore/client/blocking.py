@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import BinaryIO, TypeVar
-from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -17,13 +16,13 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from gostore import __version__
 from gostore.client import verbs
-from gostore.client.address import Address
+from gostore.client.address import Address, encode_query
 from gostore.client.errors import BadAnswer, ClientError, Lost, Unreachable
 from gostore.client.patience import Patience
 from gostore.client.reception import Reception
 from gostore.client.sources import PIECE, Source, source_of
 from gostore.client.steps import Answer, Ask, Pause, Verb
-from gostore.client.values import Blob
+from gostore.client.values import Blob, Version
 
 #: The most bytes of an answer that is no blob: a page of a list, or an error.
 MOST = 64 * 1024 * 1024
@@ -177,6 +176,54 @@ class Client:
         """Delete a blob; with ``if_match`` only the version with this ETag."""
         self._run(verbs.delete(location, self._patience, if_match))
 
+    # -- at the daemon ------------------------------------------------------------------------
+
+    def copy(
+        self, source: str, location: str, *, create_only: bool = False, if_match: str | None = None
+    ) -> Blob:
+        """Have the daemon copy a blob, with its type and metadata; the conditions are `put`'s.
+
+        >>> _ = client.put("draft", b"Dear Ada,")
+        >>> client.copy("draft", "letter").size
+        9
+        >>> client.move("letter", "sent/letter").location
+        'sent/letter'
+        """
+        expected = verbs.Expected(create_only, if_match)
+        return self._run(verbs.copy(source, location, self._patience, expected))
+
+    def move(
+        self, source: str, location: str, *, create_only: bool = False, if_match: str | None = None
+    ) -> Blob:
+        """Copy a blob, then delete its source, unless that has changed meanwhile (Changed).
+
+        Readers see it at its source, then at both, then at the new location: never at neither.
+        """
+        expected = verbs.Expected(create_only, if_match)
+        return self._run(verbs.move(source, location, self._patience, expected))
+
+    def history(self, location: str) -> Iterator[Version]:
+        """The versions of a location that are still there, newest first."""
+        before: str | None = None
+        while True:
+            page = verbs.history_page(location, before, self._patience)
+            versions, before = self._run(page)
+            yield from versions
+            if before is None:
+                return
+
+    def deleted(self, prefix: str = "") -> Iterator[Version]:
+        """What was deleted below a prefix and can be restored: the newest version of each."""
+        after: str | None = ""
+        while after is not None:
+            versions, after = self._run(verbs.deleted_page(prefix, after, self._patience))
+            yield from versions
+
+    def restore(self, location: str, version: int, *, if_match: str | None = None) -> None:
+        """Make a version current again; with ``if_match`` only in place of that one."""
+        expected = verbs.Expected(etag=if_match)
+        self._run(verbs.restore(location, version, self._patience, expected))
+
     # -- how ----------------------------------------------------------------------------------
 
     def _run(self, verb: Verb[T]) -> T:
@@ -215,7 +262,7 @@ class Client:
         """Ask once; the body of the answer is still to be read. Raises Lost."""
         url = self.address.of(ask.location)
         if ask.query:
-            url = f"{url}?{urlencode(ask.query)}"
+            url = f"{url}?{encode_query(ask.query)}"
         fields = {name: text.encode("utf-8") for name, text in ask.fields.items()}
         source = ask.source
         try:

@@ -238,12 +238,8 @@ class GostoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         if self.isdir(source) and not self.isfile(source):
             return
-        with _errors(source), tempfile.NamedTemporaryFile() as file:
-            self._fetch(source, file)
-            file.flush()
-            blob = self.client.stat(source)
-            fields = {"Content-Type": blob.content_type} if blob.content_type else {}
-            self.client.put(target, Path(file.name), fields)
+        with _errors(source):
+            self.client.copy(source, target)
 
     def rm_file(self, path: str) -> None:
         """Delete a file."""

@@ -104,6 +104,21 @@ class File:
         return os.fdopen(descriptor, "rb", buffering=0)
 
 
+class Stored:
+    """A blob that the daemon has already, and copies by itself: nothing is sent."""
+
+    size = 0
+    is_repeatable = True
+
+    def __init__(self, location: str, sha256: str | None) -> None:
+        self.location = location
+        self.sha256 = sha256
+
+    def pieces(self) -> Iterator[bytes]:
+        """Nothing is sent."""
+        return iter(())
+
+
 class Stream:
     """Something that can be read once: a pipe, or an iterable of bytes."""
 

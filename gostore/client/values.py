@@ -45,6 +45,22 @@ class Blob:
         return parse_mtime(self.metadata.get("mtime", ""))
 
 
+@frozen
+class Version:
+    """One version of a location, as its history has it; ``version`` names it to read or restore.
+
+    ``ended_by`` is "replaced", "deleted" or "expired", None for the current one. ``fields`` has
+    everything that the daemon says about it.
+    """
+
+    location: str
+    version: int
+    size: int
+    etag: str | None
+    ended_by: str | None
+    fields: Mapping[str, Any] = Factory(dict)
+
+
 def sha256_of(fields: Mapping[str, str]) -> str | None:
     """The digest in hex that the fields of an answer announce, None if they announce none.
 
@@ -114,6 +130,21 @@ def entries_of(body: bytes) -> list[Blob | str]:
         )
         entries.append(blob)
     return entries
+
+
+def versions_of(body: bytes) -> list[Version]:
+    """The entries of a history, newest first. Raises BadAnswer."""
+    return [
+        Version(
+            _text(each, "location"),
+            _number(each, "version"),
+            _number(each, "size"),
+            each["etag"] if isinstance(each.get("etag"), str) else None,
+            each["ended_by"] if isinstance(each.get("ended_by"), str) else None,
+            each,
+        )
+        for each in _array(body)
+    ]
 
 
 def said_in(body: bytes) -> str | None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from urllib.parse import parse_qs, urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gostore.client.address import check_location
 from gostore.client.errors import (
     AlreadyExists,
     BadAnswer,
+    BadLocation,
     Changed,
     ClientError,
     ConditionFailed,
@@ -29,16 +30,18 @@ from gostore.client.errors import (
     Unreachable,
 )
 from gostore.client.patience import Patience, Pauses, seconds_asked
-from gostore.client.sources import Source
+from gostore.client.sources import Source, Stored
 from gostore.client.steps import Answer, Ask, Pause, Verb
 from gostore.client.values import (
     Blob,
+    Version,
     blob_of,
     entries_of,
     length_of,
     repr_digest,
     said_in,
     sha256_of,
+    versions_of,
 )
 
 _ERRORS: Mapping[int, type[ClientError]] = {
@@ -210,19 +213,19 @@ def _page(ask: Ask, after: str, patience: Patience) -> Verb[tuple[list[Blob | st
     answer, _ = yield from ask_safely(ask, patience)
     if answer.code != 200:
         raise error_of(answer, "GET the list")
-    following = _next_after(answer.fields.get("link"))
+    following = _following(answer.fields.get("link"), "after")
     # A list that never ends would be asked for for ever.
     if following is not None and following.encode("utf-8") <= after.encode("utf-8"):
         raise BadAnswer("The next page of the list does not come after this one")
     return entries_of(answer.body), following
 
 
-def _next_after(link: str | None) -> str | None:
-    """The ``after`` of the next page. No link is followed elsewhere: it could get the token."""
+def _following(link: str | None, name: str) -> str | None:
+    """Where the next page begins. No link is followed elsewhere: it could get the token."""
     if link is None or not link.startswith("<") or 'rel="next"' not in link:
         return None
     target = link[1:].partition(">")[0]
-    return parse_qs(urlsplit(target).query, keep_blank_values=True).get("after", [None])[0]
+    return parse_qs(urlsplit(target).query, keep_blank_values=True).get(name, [None])[0]
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -256,13 +259,14 @@ def put(
     AlreadyExists and ConditionFailed if the location does not have what is expected.
     """
     check_location(location)
+    query = {"from": source.location} if isinstance(source, Stored) else {}
     if expected.nothing:
-        return (yield from write(Ask("POST", location, {}, fields, source), patience))
+        return (yield from write(Ask("POST", location, query, fields, source), patience))
     if expected.etag is not None:
-        ask = Ask("PUT", location, {}, {**fields, "If-Match": expected.etag}, source)
+        ask = Ask("PUT", location, query, {**fields, "If-Match": expected.etag}, source)
         return (yield from write(ask, patience))
-    creates = Ask("PUT", location, {}, {**fields, "If-None-Match": "*"}, source)
-    replaces = Ask("PUT", location, {}, fields, source)
+    creates = Ask("PUT", location, query, {**fields, "If-None-Match": "*"}, source)
+    replaces = Ask("PUT", location, query, fields, source)
     is_there = False
     if source.size is None or source.size > _LARGE:
         looked, _ = yield from ask_safely(Ask("HEAD", location), patience)
@@ -285,7 +289,7 @@ def write(ask: Ask, patience: Patience) -> Verb[Blob]:
     """Send a body until it is stored, or refused for a reason that stays."""
     source = ask.source
     assert source is not None and ask.location is not None
-    if source.sha256 is not None:
+    if source.sha256 is not None and not isinstance(source, Stored):
         # The daemon stores nothing else.
         digest = repr_digest(source.sha256)
         ask = Ask(ask.method, ask.location, {}, {**ask.fields, "Repr-Digest": digest}, source)
@@ -331,9 +335,78 @@ def _stored(ask: Ask, answer: Answer) -> Blob:
     source, got = ask.source, sha256_of(answer.fields)
     if got is None:
         raise BadAnswer(f"The answer does not tell the digest of {ask.location}")
-    if got != source.sha256:
+    # What is copied may have changed since it was looked at; the daemon verifies it.
+    if got != source.sha256 and not isinstance(source, Stored):
         raise Damaged(f"{ask.location} was not stored as it was sent", answer.code)
     return Blob(ask.location, source.size or 0, answer.fields.get("etag"), got)
+
+
+def copy(
+    source: str, location: str, patience: Patience, expected: Expected = ANYTHING
+) -> Verb[Blob]:
+    """Have the daemon copy a blob to a location; see `put`. Raises NotFound without a source."""
+    found = yield from stat(source, patience, {})
+    copied = yield from put(location, Stored(source, found.sha256), {}, patience, expected)
+    if copied.sha256 == found.sha256:
+        return evolve(copied, size=found.size, content_type=found.content_type)
+    return (yield from stat(location, patience, {}))
+
+
+def move(
+    source: str, location: str, patience: Patience, expected: Expected = ANYTHING
+) -> Verb[Blob]:
+    """Copy a blob, and delete its source unless that has changed meanwhile (Changed).
+
+    Readers see the blob at its source, then at both, then at the new location: never at neither.
+    """
+    if source == location:
+        raise BadLocation(f"{source} is there already")
+    copied = yield from copy(source, location, patience, expected)
+    try:
+        yield from delete(source, patience, copied.etag)
+    except (NotFound, ConditionFailed):
+        raise Changed(f"{source} changed while it was moved; {location} has a copy") from None
+    return copied
+
+
+def restore(location: str, version: int, patience: Patience, expected: Expected) -> Verb[None]:
+    """Make a version current again; with ``expected.etag`` only in place of that one."""
+    found = yield from stat(location, patience, {"version": str(version)})
+    fields = {} if expected.etag is None else {"If-Match": expected.etag}
+    source = Stored(location, found.sha256)
+    yield from write(Ask("POST", location, {"restore": str(version)}, fields, source), patience)
+
+
+def deleted_page(
+    prefix: str, after: str, patience: Patience
+) -> Verb[tuple[list[Version], str | None]]:
+    """One page of what was deleted and can be restored, and what the next one comes after."""
+    query = {"deleted": "", "format": "json", "prefix": prefix, "after": after}
+    answer, _ = yield from ask_safely(Ask("GET", None, query), patience)
+    if answer.code != 200:
+        raise error_of(answer, "GET what was deleted")
+    following = _following(answer.fields.get("link"), "after")
+    if following is not None and following.encode("utf-8") <= after.encode("utf-8"):
+        raise BadAnswer("The next page of the list does not come after this one")
+    return versions_of(answer.body), following
+
+
+def history_page(
+    location: str, before: str | None, patience: Patience
+) -> Verb[tuple[list[Version], str | None]]:
+    """Some versions of a location, newest first, and what the older ones come before."""
+    query = {"history": "", "format": "json"}
+    if before is not None:
+        query["before"] = before
+    ask = Ask("GET", check_location(location), query)
+    answer, _ = yield from ask_safely(ask, patience)
+    if answer.code != 200:
+        raise error_of(answer, _named(ask))
+    following = _following(answer.fields.get("link"), "before")
+    versions = versions_of(answer.body)
+    if following is not None and not (versions and following == str(versions[-1].version)):
+        raise BadAnswer("The next page of the history does not come before this one")
+    return versions, following
 
 
 def delete(location: str, patience: Patience, if_match: str | None = None) -> Verb[None]:

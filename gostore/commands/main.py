@@ -42,6 +42,11 @@ ASKING = {
     "ls": "list blobs",
     "stat": "say what is known of a blob",
     "rm": "delete blobs",
+    "mv": "move a blob at the daemon",
+    "cp": "copy a blob at the daemon",
+    "history": "list the versions of a location",
+    "restore": "make a version current again",
+    "undelete": "bring back what was deleted",
     "sync": "make a prefix what a directory is, or the other way round",
     "verify": "read blobs and compare them with their digests",
     "open": "show a blob, or the list, in the browser",
@@ -83,7 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         if COMPLETES in os.environ:
             return _complete()
-        if _chosen(arguments) in ASKING:
+        if _asks_a_daemon(arguments):
             program = import_module("gostore.client.cli.program")
             asked: int = program.run(arguments)
             return asked
@@ -117,6 +122,13 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _asks_a_daemon(arguments: Sequence[str]) -> bool:
+    """Whether the client has this command; some are also for a directory, with ``--dir``."""
+    chosen = _chosen(arguments)
+    is_local = any(each == "-d" or each.startswith("--dir") for each in arguments)
+    return chosen in ASKING and not (chosen in COMMANDS and is_local)
+
+
 def _chosen(arguments: Sequence[str]) -> str | None:
     """The name of the command; no option before it takes a value."""
     return next((each for each in arguments if not each.startswith("-")), None)
@@ -141,9 +153,9 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             module = import_module(f"gostore.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run, command=command)
-    for name, text in ASKING.items():
+    for name in ASKING.keys() - COMMANDS.keys():
         # Only to be listed.
-        commands.add_parser(name, help=text)
+        commands.add_parser(name, help=ASKING[name])
     return parser
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import check_location as daemons_rule
-from gostore.client.address import Address, check_location, shown, split_url
+from gostore.client.address import Address, check_location, encode_query, shown, split_url
 from gostore.client.errors import BadLocation
 
 
@@ -68,6 +68,11 @@ class UrlTests(SynchronousTestCase):
             "http://h/store/%ff",
         ):
             self.assertRaises(ValueError, split_url, url)
+
+    def test_query(self) -> None:
+        """A query has what it is given, and switches as they are."""
+        query = {"deleted": "", "prefix": "a b&c=d/ä"}
+        self.assertEqual(encode_query(query), "deleted&prefix=a+b%26c%3Dd%2F%C3%A4")
 
     def test_shown(self) -> None:
         """No name on a terminal is a command to it."""

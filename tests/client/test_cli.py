@@ -19,6 +19,7 @@ from gostore.client.cli import files
 from gostore.client.cli.program import run
 from tests.client.liar import Cutter, Liar
 from tests.client.test_blocking import DATA, reply, tag
+from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, Daemon, eventually
 
 Run = Callable[..., int]
@@ -302,6 +303,58 @@ def test_sync(gostore: Run, client: Client, capfd: pytest.CaptureFixture[str]) -
     assert gostore("sync", ":p/", ":q/") == 2
     assert gostore("sync", "nothing", ":p/", "--delete") == 1
     assert len(list(client.ls("p/"))) == 4
+
+
+def test_copy_and_move(gostore: Run, client: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    """A copy and a move happen at the daemon; nothing is overwritten that should be new."""
+    client.put("a/x", DATA, {"Content-Type": "text/x"})
+    client.put("b", b"old")
+    assert gostore("cp", ":a/x", ":b", "--create-only") == 6
+    assert gostore("cp", ":a/x", ":b") == 0
+    assert client.stat("b").content_type == "text/x"
+    assert gostore("mv", ":a/x", ":c/") == 0
+    assert [blob.location for blob in client.ls()] == ["b", "c/x"]
+    assert client.get("c/x").read() == DATA
+    assert gostore("mv", ":a/x", ":d") == 5
+    assert gostore("mv", ":b", ":b") == 1
+    assert gostore("cp", ":a/", ":b/") == 2
+    assert gostore("cp", ":b", "http://other.example/store/b") == 2
+
+
+def test_history(
+    make_daemon: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What was replaced or deleted is listed, fetched and brought back."""
+    daemon = make_daemon("--keep", "1h").start()
+    monkeypatch.setenv("GOSTORE_URL", daemon.url)
+    monkeypatch.chdir(tmp_path)
+    with Client(daemon.url) as client:
+        for data in (b"one", DATA, b"three"):
+            client.put("d/a", data)
+        client.put("d/b", b"b")
+        newest, second, first = client.history("d/a")
+        assert (newest.ended_by, second.ended_by, first.size) == (None, "replaced", 3)
+        assert run(["get", ":d/a", "a", "--version", str(second.version)]) == 0
+        assert Path("a").read_bytes() == DATA
+        assert run(["get", ":d/a", "a", "--version", "12345"]) == 5
+        assert run(["restore", ":d/a", "--version", str(second.version)]) == 0
+        assert client.get("d/a").read() == DATA
+        assert run(["undelete", ":d/a"]) == 6
+        assert run(["rm", "-r", ":d/"]) == 0
+        assert [each.location for each in client.deleted("d/")] == ["d/a", "d/b"]
+        assert run(["undelete", ":d/a"]) == 0
+        assert run(["undelete", ":d/"]) == 0
+        assert client.get("d/a").read() == DATA
+        assert client.get("d/b").read() == b"b"
+        assert run(["undelete", ":nothing"]) == 5
+        capfd.readouterr()
+        assert run(["history", ":d/b"]) == 0
+        assert len(capfd.readouterr().out.splitlines()) == 2
+        assert run(["history", ":d/b", "--json"]) == 0
+        assert json.loads(capfd.readouterr().out.splitlines()[1])["ended_by"] == "deleted"
 
 
 def test_list(gostore: Run, client: Client, capfd: pytest.CaptureFixture[str]) -> None:

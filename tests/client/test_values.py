@@ -20,6 +20,7 @@ from gostore.client.values import (
     repr_digest,
     said_in,
     sha256_of,
+    versions_of,
 )
 
 DIGEST = hashlib.sha256(b"x").hexdigest()
@@ -115,6 +116,13 @@ class JsonTests(SynchronousTestCase):
             [blob] = entries_of(f'[{{"location": "a", "size": 1, "modified": {text}}}]'.encode())
             assert isinstance(blob, Blob)
             self.assertIsNone(blob.modified)
+
+    def test_versions(self) -> None:
+        """A version has what the daemon says of it."""
+        [version] = versions_of(b'[{"location": "a", "version": 7, "size": 1, "until": null}]')
+        self.assertEqual((version.version, version.ended_by), (7, None))
+        self.assertIn("until", version.fields)
+        self.assertRaises(BadAnswer, versions_of, b'[{"location": "a", "size": 1}]')
 
     def test_errors(self) -> None:
         """Only what gostore says is repeated, and on one line."""

@@ -8,6 +8,7 @@ from gostore.client import verbs
 from gostore.client.errors import (
     AlreadyExists,
     BadAnswer,
+    Changed,
     ClientError,
     ConditionFailed,
     Damaged,
@@ -282,6 +283,68 @@ class WriteTests(SynchronousTestCase):
         """A daemon that is busy has stored nothing: nobody looks, the body is sent again."""
         _, asked, pauses = self.create(answer(503, retry_after="2"), answer(204, etag=OURS["etag"]))
         self.assertEqual(([ask.method for ask in asked], pauses), (["POST", "POST"], [2]))
+
+
+class CopyTests(SynchronousTestCase):
+    """Copies and moves, which the daemon does."""
+
+    def copy(self, *answers, expected=verbs.ANYTHING):
+        """Copy it."""
+        return play(verbs.copy("a", "b", SHORT, expected), answers)
+
+    def test_copy(self) -> None:
+        """No body is sent, and no digest of one."""
+        blob, asked, _ = self.copy(answer(200, **OURS), answer(204, etag=OURS["etag"]))
+        self.assertEqual((blob.location, blob.size), ("b", 9))
+        self.assertEqual((asked[1].query, asked[1].location), ({"from": "a"}, "b"))
+        self.assertEqual(asked[1].fields, {"If-None-Match": "*"})
+        self.assertRaises(NotFound, self.copy, answer(404))
+
+    def test_lost(self) -> None:
+        """A copy whose answer is lost was done if the digest is there."""
+        new = verbs.Expected(nothing=True)
+        answers = (answer(200, **OURS), LOST, answer(200, **OURS))
+        _, asked, _ = self.copy(*answers, expected=new)
+        self.assertEqual([ask.method for ask in asked], ["HEAD", "POST", "HEAD"])
+
+    def test_source_changes(self) -> None:
+        """A source that changes meanwhile is copied as it is then."""
+        answers = (answer(200, **OURS), answer(204, etag=THEIRS["etag"]), answer(200, **THEIRS))
+        self.assertEqual(self.copy(*answers)[0].etag, THEIRS["etag"])
+
+    def test_move(self) -> None:
+        """Only the version that was copied is deleted."""
+        copied = (answer(200, **OURS), answer(204, etag=OURS["etag"]))
+        _, asked, _ = play(verbs.move("a", "b", SHORT), [*copied, answer(200)])
+        self.assertEqual((asked[2].method, asked[2].fields), ("DELETE", {"If-Match": OURS["etag"]}))
+        for code in (404, 412):
+            with self.assertRaises(Changed):
+                play(verbs.move("a", "b", SHORT), [*copied, answer(code)])
+        with self.assertRaises(ClientError):
+            play(verbs.move("a", "a", SHORT), [])
+
+
+class HistoryTests(SynchronousTestCase):
+    """What was at a location."""
+
+    def page(self, link: str):
+        """A page with one version, 7, and this Link."""
+        body = '[{"location": "a", "version": 7, "size": 1}]'
+        return play(verbs.history_page("a", None, SHORT), [answer(200, body, link=link)])[0]
+
+    def test_pages(self) -> None:
+        """The next page has what is older, or is not asked for."""
+        self.assertEqual(self.page('<?history&before=7>; rel="next"')[1], "7")
+        self.assertRaises(BadAnswer, self.page, '<?history&before=8>; rel="next"')
+        link = '<?deleted&after=a>; rel="next"'
+        with self.assertRaises(BadAnswer):
+            play(verbs.deleted_page("", "a", SHORT), [answer(200, "[]", link=link)])
+
+    def test_restore_lost(self) -> None:
+        """A restore whose answer is lost was done if its digest is there."""
+        answers = [answer(200, **OURS), LOST, answer(200, **OURS)]
+        _, asked, _ = play(verbs.restore("a", 7, SHORT, verbs.ANYTHING), answers)
+        self.assertEqual(asked[1].query, {"restore": "7"})
 
 
 class DeleteTests(SynchronousTestCase):
