@@ -2,7 +2,7 @@
 # make check   the inner loop, under a minute: ruff, mypy, and the tests that start no daemon
 # make test    every test there is, PROCESSES (3) at a time, under coverage (ARGS= for pytest)
 # make soak    the long tests, one after another, each to its end or limit: soak-e2e (ARGS= for pytest),
-#              soak-faults, soak-simulation (MINUTES=30 of trials, then the mutants), powercut
+#              soak-bucket, soak-faults, soak-simulation (MINUTES=30 of trials, then the mutants), powercut
 # make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
 # make format  let ruff write the source as it should be
@@ -36,7 +36,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard tap.conf examples/*) $(shell find gostore twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: run bench check test soak soak-e2e soak-faults soak-simulation powercut lint format fuzz lock clean
+.PHONY: run bench check test soak soak-e2e soak-bucket soak-faults soak-simulation powercut lint format fuzz lock clean
 
 # Isolated (-I): what is installed, not the source in this directory.
 run: $(VENV)/.installed
@@ -56,11 +56,14 @@ test: $(VENV)/.test
 
 # One that fails does not keep the others from being run.
 soak:
-	@$(MAKE) --keep-going soak-e2e soak-faults soak-simulation powercut ARGS=
+	@$(MAKE) --keep-going soak-e2e soak-bucket soak-faults soak-simulation powercut ARGS=
 
 # Two hours are the limit of what is long, ten minutes of what hangs.
 soak-e2e: $(VENV)/.test
 	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -X faulthandler -m pytest -s -o faulthandler_timeout=600 $(or $(ARGS),tests/e2e)
+
+soak-bucket: $(VENV)/.test
+	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -m pytest -s tests/bucket
 
 soak-faults: $(VENV)/.test
 	timeout 3600 $(BIN)/python -m tests.faults

@@ -23,6 +23,7 @@ UNMEASURED = ("e2e", "test_faults.py", "test_simulation.py")
 
 #: What ``make check`` leaves out: what starts daemons, and the trials of the whole store.
 LONG = (
+    "tests/bucket/test_protocol.py",
     "tests/client/test_asynchronous.py",
     "tests/client/test_blocking.py",
     "tests/client/test_cli.py",

@@ -95,6 +95,26 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parse("--dir=~/x").dir, str(home / "x"))
         self.assertIn("dir: nobody knows the home ~no-one", self.refused("--dir=~no-one"))
 
+    def test_bucket(self) -> None:
+        """A bucket is named like a URL, and what only a directory has is refused beside it."""
+        settings = parse("--store=s3://blobs/main/", "--s3-endpoint=http://127.0.0.1:8333")
+        self.assertEqual(str(settings.store), "s3://blobs/main")
+        self.assertEqual(settings.s3_endpoint, "http://127.0.0.1:8333")
+        self.assertEqual(str(parse("--store=s3://blobs").store), "s3://blobs")
+        for wrong in ("blobs", "s3://", "s3://B/x", "s3://blobs//x", "s3://blobs/../x", "s3://b/x"):
+            self.assertIn("s3://bucket/prefix", self.refused(f"--store={wrong}"))
+        for wrong in ("127.0.0.1:8333", "http://", "http://a/b", "ftp://a"):
+            self.assertIn(
+                "is not like", self.refused("--store=s3://blobs", f"--s3-endpoint={wrong}")
+            )
+        self.assertIn("need store", self.refused("--s3-endpoint=http://a"))
+        self.assertIn("need store", self.refused("--s3-region=eu-north-1"))
+        self.assertIn("region", self.refused("--store=s3://blobs", "--s3-region=a b"))
+        for bits in ("16", "32"):
+            self.assertIn("64 or 128", self.refused("--store=s3://blobs", f"--id-bits={bits}"))
+        self.assertIn("of 64 bits", self.refused("--id-bits=64"))
+        self.assertIn("no history", self.refused("--store=s3://blobs", "--keep=7d"))
+
     def test_remote_user(self) -> None:
         """A field that names users counts for nothing without a proxy, and without users."""
         reason = "remote-user: it needs trusted-proxy and access, too"

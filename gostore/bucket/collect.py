@@ -287,6 +287,8 @@ class Collection:
             current = parse_record(record.data, blob.id, max_id=MAX_ID)
         except BadRecord:
             current = blob
+        if current.location != blob.location:
+            return False  # the id has another blob by now
         if current.state is not State.FAILURE:
             current.fail(self._ask.wall(), "Deleted! Nothing refers to it")
         try:

@@ -267,13 +267,13 @@ def test_metrics(bucket: Bucket) -> None:
 
 def test_id_bits(bucket: Bucket) -> None:
     """The first daemon sets the width of the ids; one that asks for another does not start."""
-    daemon = bucket.make("--id-bits", "16").start()
+    daemon = bucket.make("--id-bits", "64").start()
     for number in range(3):
         assert daemon.ask("POST", f"foo{number}", b"x").status == 204
     assert daemon.ask("PUT", "foo0", b"y").status == 200
     assert daemon.ask("GET", "foo0").body == b"y"
     other = bucket.make("--id-bits", "128").launch()
-    assert "its ids have 16 bits, not 128" in other.wait_for("gostore: s3://.*")
+    assert "its ids have 64 bits, not 128" in other.wait_for("gostore: s3://.*")
     assert other.ended() != 0
     third = bucket.make().start()
     assert third.ask("GET", "foo1").body == b"x"
