@@ -34,7 +34,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "proxies"
 @pytest.fixture(scope="module")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """An engine for all tests; each has a prefix of its own."""
-    running = start_seaweed(tmp_path_factory.mktemp("engine"), volumes=3)
+    running = start_seaweed(tmp_path_factory.mktemp("engine"))
     yield running
     running.close()
 
@@ -409,13 +409,20 @@ def test_haproxy(bucket: Bucket) -> None:
         haproxy.wait()
 
 
-def test_kill_a_volume_server(seaweed: Seaweed, bucket: Bucket) -> None:
+def test_kill_a_volume_server(tmp_path: Path) -> None:
     """One of three volume servers is killed: every answer was true, and writes go on."""
-    daemons = [bucket.make().start() for _ in range(2)]
-    clients = Clients(daemons, 8)
-    clients.run(lambda: seaweed.kill("volume2"), 60 if SOAK else 8)
-    assert clients.check() > 50
-    eventually(lambda: daemons[0].ask("POST", "after", b"x").status in (204, 409), "it goes on")
+    engine = start_seaweed(tmp_path, volumes=3)
+    bucket = Bucket(engine, tmp_path, "prefix")
+    try:
+        daemons = [bucket.make().start() for _ in range(2)]
+        clients = Clients(daemons, 8)
+        clients.run(lambda: engine.kill("volume2"), 60 if SOAK else 8)
+        assert clients.check() > 50
+        eventually(lambda: daemons[0].ask("POST", "after", b"x").status in (204, 409), "writes")
+    finally:
+        for each in bucket.daemons:
+            each.close()
+        engine.close()
 
 
 def test_no_engine(tmp_path: Path) -> None:
