@@ -75,9 +75,9 @@ class Backlog:
     def append(self, entries: Sequence[Entry]) -> None:
         """Append a batch to the journal; raises OutcomeUnknown or NothingWritten."""
         if self.applier.applied < self._waiting[0] and self.applier.obstacle is None:
-            # The applier is behind, however long it has had: let it catch up.
-            with suppress(NothingWritten, OutcomeUnknown):  # noted, or logged
-                self.drain(self._waiting[0])
+            # The applier is behind, however long it has had. Help it with as much as a batch brings
+            # at most: to wait until all is made would hold up everybody for half a second.
+            self._apply(self._waiting[0])
         if not self.journal.fits(entries):
             if not self.journal.may_turn:
                 self.drain(self.journal.turns_at)
