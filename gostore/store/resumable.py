@@ -16,6 +16,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from gostore.blob import Blob, Committed, UploadNote
 from gostore.errors import (
@@ -96,6 +97,8 @@ class Resumable:
         self._volume = volume
         self._workers = workers
         self._clock = clock
+        #: The numbers of those that are over, and whose stages could not be put into the trash.
+        self._left: set[int] = set()
         self._roster = Roster(store.index, store.admission, volume.now)
 
     def __len__(self) -> int:
@@ -155,6 +158,9 @@ class Resumable:
 
     def expire(self) -> None:
         """Forget the uploads whose time is over. The cost grows with those that are."""
+        left, self._left = self._left, set()
+        for number in left:
+            self._discard(number, sync=False).addErrback(self._log_left, number)
         now = self._volume.now()
         while (upload := next(iter(self._roster), None)) is not None:
             if upload.active + self._period > now:
@@ -376,17 +382,28 @@ class Resumable:
         return int(self.expires * SECOND)
 
     def _end(self, upload: Upload, outcome: StoreError, *, sync: bool) -> Deferred[None]:
-        """Forget an upload, and put what is kept of it into the trash."""
+        """Forget an upload, and put what is kept of it into the trash; a later run tries again."""
         self._roster.forget(upload, outcome)
-
-        def discard() -> None:
-            self._volume.kept.discard(upload.number, sync=sync)
-
-        return self._workers.ongoing.watch(self._workers.chores.run(discard))
+        return self._discard(upload.number, sync=sync)
 
     def _drop(self, upload: Upload, outcome: StoreError) -> Deferred[None]:
-        """As `_end`; whatever remains then is found by the next start."""
-        return self._end(upload, outcome, sync=False).addErrback(_log_kept)
+        """As `_end`, whatever comes of it."""
+        return self._end(upload, outcome, sync=False).addErrback(self._log_left, upload.number)
+
+    def _discard(self, number: int, *, sync: bool) -> Deferred[None]:
+        def discard() -> None:
+            self._volume.kept.discard(number, sync=sync)
+
+        def left(failure: Failure) -> Failure:
+            self._left.add(number)
+            return failure
+
+        return self._workers.ongoing.watch(self._workers.chores.run(discard)).addErrback(left)
+
+    def _log_left(self, failure: Failure, number: int) -> None:
+        name, repeats = kept_name(number), self._volume.trash.repeats
+        if (reason := repeats.due(name, str(as_store_error(failure.value)))) is not None:
+            log.warn("{name} is not removed: {reason}", name=name, reason=reason)
 
 
 class _Turn:
@@ -409,7 +426,3 @@ def _unmoved(standing: Standing, chunk: Chunk) -> Standing:
     if chunk.offset != standing.offset:
         raise WrongOffset(standing.offset)
     return standing
-
-
-def _log_kept(failure: Any) -> None:
-    log.failure("What was kept of an upload is not removed", failure)

@@ -36,7 +36,10 @@ def drive(daemon: Daemon, tmp_path: Path, examples: int, *options: str) -> None:
     command = [
         sys.executable,
         "-c",
-        "from schemathesis.cli import schemathesis; schemathesis()",
+        # Any bytes will do for a part of an upload.
+        "from schemathesis import serializer; from schemathesis.cli import schemathesis;"
+        " serializer.alias('application/offset+octet-stream', 'application/octet-stream');"
+        " schemathesis()",
         f"--config-file={CONFIG}",
         "run",
         f"{daemon.url}/openapi.json",

@@ -611,6 +611,18 @@ class ExpiryTests(ResumableCase):
         self.open()
         self.assertEqual(self.offset(address), 0)
 
+    def test_removed_later(self) -> None:
+        """What cannot be renamed is tried again by each run of the collector."""
+        address = self.begin()
+        self.disk.fail("rename", errno.EIO, times=2)
+        self.fails(self.store.resumable.terminate(address), DiskFailed)
+        logged = self.logged("{name} is not removed")
+        self.collect()
+        self.assertEqual((len(self.kept()), len(logged)), (1, 1))
+        self.collect()
+        self.collect()
+        self.assertEqual(self.names(), [])
+
     def test_memory(self) -> None:
         """Of those that are over not all are remembered."""
         self.patch(roster, "_REMEMBERED", 2)
