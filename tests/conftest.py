@@ -19,7 +19,13 @@ settings.register_profile(
 settings.load_profile("gostore")
 
 #: Coverage would cost these more time than all their work; what they run, other tests cover.
-UNMEASURED = ("e2e", "test_faults.py", "test_simulation.py")
+UNMEASURED = (
+    "e2e",
+    "test_faults.py",
+    "test_faults_uploads.py",
+    "test_simulation.py",
+    "test_simulation_uploads.py",
+)
 
 #: What ``make check`` leaves out: what starts daemons, and the trials of the whole store.
 LONG = (
@@ -36,8 +42,8 @@ LONG = (
     "tests/test_benchmarks.py::WatchTests::test_daemon",
     "tests/test_benchmarks.py::WrkTests",
     "tests/test_ci.py",
-    "tests/test_faults.py",
-    "tests/test_simulation.py",
+    "tests/test_faults",
+    "tests/test_simulation",
 )
 
 
