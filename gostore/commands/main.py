@@ -96,7 +96,8 @@ def _run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("gostore"):
             raise
-        text = f"gostore {_chosen(arguments) or ''} needs {error.name}: {_CLIENT}"
+        library = error.name.partition(".")[0]
+        text = f"gostore {_chosen(arguments) or ''} needs {library}: {_CLIENT}"
         print(f"gostore: {text}", file=sys.stderr)
         return CANNOT
     parsed, unknown = parser.parse_known_args(arguments)
@@ -153,9 +154,10 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             module = import_module(f"gostore.commands.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run, command=command)
-    for name in ASKING.keys() - COMMANDS.keys():
-        # Only to be listed.
-        commands.add_parser(name, help=ASKING[name])
+    for name, text in ASKING.items():
+        if name not in COMMANDS:
+            # Only to be listed.
+            commands.add_parser(name, help=text)
     return parser
 
 

@@ -203,6 +203,14 @@ def test_names_of_a_liar(gostore: Run, capfd: pytest.CaptureFixture[str]) -> Non
     assert "the segment .." in capfd.readouterr().err
 
 
+def test_paths_elsewhere() -> None:
+    """No name is a path to somewhere else, should any get so far."""
+    assert files.path_below("d", "a/b") == "d/a/b"
+    for name in ("", "/etc/passwd", "..", "a/../../b", "a//b", "a\nb", "\udcff"):
+        with pytest.raises(files.FileFailed):
+            files.path_below("d", name)
+
+
 def test_same_name_here(tmp_path: Path, client: Client) -> None:
     """Where two names are one file, the second blob does not replace the first in silence."""
     client.put("a", b"1")

@@ -194,3 +194,30 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
     assert capsys.readouterr().out.startswith(f"usage: gostore {command} [-h] ")
+
+
+@pytest.mark.parametrize("library", ["click", "requests", "rich"])
+def test_without_the_client(
+    library: str,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without the client's libraries its commands say what to install, and the others work."""
+    for name in list(sys.modules):
+        if name.startswith(("gostore.client", f"{library}.")) or name == library:
+            monkeypatch.delitem(sys.modules, name)
+    # As if it were not there.
+    monkeypatch.setitem(sys.modules, library, None)
+    assert cli.main(["ls", "http://localhost:7777"]) == 2
+    said = capsys.readouterr().err
+    assert f"gostore ls needs {library}: pip install 'gostore[client]'" in said
+    assert cli.main(["fsck", "--dir", str(directory)]) == 0
+    assert cli.main(["show", "--dir", str(directory), "13342"]) == 0
+
+
+def test_history_of_a_directory() -> None:
+    """Some commands are both for a daemon and for a directory; --dir tells which is meant."""
+    assert cli._asks_a_daemon(["history", ":a"])
+    assert cli._asks_a_daemon(["get", ":a", "--directory"])
+    assert not cli._asks_a_daemon(["fsck", ":a"])
