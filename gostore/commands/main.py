@@ -27,6 +27,7 @@ from gostore.text import printable
 COMMANDS = {
     "fsck": "verify every blob; no daemon may run",
     "show": "print a blob's record and its log",
+    "why": "tell the whole life of a blob in plain words",
     "expire": "show which blobs have expired, and would be removed",
     "check-config": "say whether a configuration file would be accepted",
     "access": "edit and try out an access file: users, tokens, grants, quotas",

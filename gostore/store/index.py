@@ -177,9 +177,9 @@ class Index:
     def find(self, location: str) -> Committed | Damage | None:
         """Return what a location has."""
         found: Committed | Damage | None = self._found.get(location)
-        if isinstance(found, Committed) and found.expires is not None:
-            return None if self.expiry.is_over(found) else found
-        return found
+        if found is None or found.expires is None or not self.expiry.is_over(found):
+            return found
+        return None
 
     def blob(self, location: str) -> Committed | None:
         """Return the blob of a location; None if there is none, or a damaged one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import define, field, frozen
 
 from gostore.blob import Blob, Committed
@@ -13,6 +15,9 @@ from gostore.volume.kept import Kept
 @define
 class Damage:
     """A location whose blob is damaged: what its record says, and the directory of its remains."""
+
+    #: Damage stays until somebody has seen to it.
+    expires: ClassVar[None] = None
 
     blob: Committed
     name: str

@@ -1,0 +1,159 @@
+"""``gostore why``: the whole life of a blob in plain words, from its directory alone."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from gostore.blob import MAX_ID, Blob, EndedBy, State
+from gostore.commands.terminal import GOOD, argument, read_directory
+from gostore.daemon.parsers import parse_text
+from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
+from gostore.statefile import parse
+from gostore.text import escape, format_time
+from gostore.volume.recovery.findings import Findings
+from gostore.volume.recovery.scan import journaled, scan
+from gostore.volume.volume import Volume
+
+_SECOND = 1_000_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.description = (
+        "Tells of each version of a location that is still on the disk how it came and went, and by"
+        " whom. A daemon may be running."
+    )
+    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    parser.add_argument(
+        "--location",
+        action="store_true",
+        help="look for a location, even if the name looks like an id",
+    )
+    parser.add_argument(
+        "blob",
+        metavar="LOCATION|ID",
+        type=argument(parse_text),
+        help="the location; a number is an id if any blob has it",
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Tell it."""
+    volume = Volume(read_directory(parsed.dir), make=False)
+    lines = tell(volume, parsed.blob, time.time_ns(), location=parsed.location)
+    print("\n".join(lines))
+    return GOOD
+
+
+def tell(volume: Volume, wanted: str, now: int, *, location: bool = False) -> list[str]:
+    """Return lines about all that is known of a location, or of that of a blob with an id.
+
+    ``now`` is in nanoseconds. Raises NotFound, NoBlobs or VolumeUnusable.
+    """
+    volume.look(lock=False)
+    try:
+        found = scan(volume, keeps=_keeps)
+        places = _places(found)
+        if not places:
+            raise NoBlobs(volume.shown_path)
+        is_id = not location and wanted.isascii() and wanted.isdecimal() and int(wanted) <= MAX_ID
+        place = places.get(int(wanted), wanted) if is_id else wanted
+        blobs = _read(volume, [each for each, at in places.items() if at == place])
+    except OSError as error:
+        raise VolumeUnusable(volume.shown_path, str(as_store_error(error))) from error
+    finally:
+        volume.close()
+    damage = found.damaged.get(place)
+    if not blobs and damage is None:
+        raise NotFound(wanted)
+    if damage is not None:
+        state = (
+            f"is damaged, and answers 500 until somebody replaces or deletes it; what is left of"
+            f" it is in {damage.name}"
+        )
+    else:
+        state = _state(found, place, now)
+    lines = [f"{escape(place)} {state}."]
+    for blob in blobs:
+        lines += _life(blob, now)
+    return lines
+
+
+def _keeps(_: str) -> bool:
+    """Every location may have a history; only the daemon's settings tell."""
+    return True
+
+
+def _places(found: Findings) -> dict[int, str]:
+    """The location of each blob that is on the disk, by its id."""
+    places = {dead.id: dead.location for dead in (*found.dead, *found.history.values())}
+    places |= {damage.blob.id: location for location, damage in found.damaged.items()}
+    places |= {replaced.blob.id: replaced.blob.location for replaced in found.unmarked}
+    return places | {blob.id: location for location, blob in found.live.items()}
+
+
+def _read(volume: Volume, ids: Iterable[int]) -> list[Blob]:
+    """The records of blobs, the newest first; not of what a daemon has just removed."""
+    entries = journaled(volume, _keeps)
+    blobs = []
+    for blob_id in ids:
+        blob = None
+        # It may be in quarantine, or not be made yet.
+        with suppress(BadRecord, FileNotFoundError):
+            blob = volume.directory.read_record(str(blob_id), blob_id)
+        if (entry := entries.get(blob_id)) is not None:
+            newer = parse(entry.state, blob_id)
+            if blob is None or (newer.generation, newer.changed) > (blob.generation, blob.changed):
+                blob = newer
+        if blob is not None:
+            blobs.append(blob)
+    return sorted(blobs, key=lambda blob: blob.generation, reverse=True)
+
+
+def _state(found: Findings, place: str, now: int) -> str:
+    blob = found.live.get(place)
+    if blob is None:
+        return "has no blob"
+    if blob.expires is not None and blob.expires * _SECOND <= now:
+        return "has no blob any more: its time is over, and the collector will remove it"
+    return f"has a blob of {blob.size} bytes, with the id {blob.id}"
+
+
+def _life(blob: Blob, now: int) -> list[str]:
+    size = "" if blob.size is None else f", {blob.size} bytes"
+    kind = "" if blob.content_type is None else f", {escape(blob.content_type)}"
+    lines = [f"Version {blob.generation}, id {blob.id}{size}{kind}:"]
+    if blob.log and blob.log[0].state is State.OK:
+        verb = "stored in place of another" if "Updated" in blob.log[0].message else "stored"
+        lines.append(_event(blob.log[0].when, verb + _by(blob.origin)))
+    if blob.expires is not None and blob.state is State.OK:
+        verb = "expired" if blob.expires * _SECOND <= now else "will expire"
+        lines.append(_event(blob.expires * _SECOND, verb))
+    ending = blob.ending
+    if ending is not None:
+        if ending.by is EndedBy.REPLACED:
+            what = f"replaced by the blob with the id {ending.successor}"
+        else:
+            what = ending.by.value
+        lines.append(_event(ending.when, what + _by(ending.origin)))
+    elif blob.state is not State.OK:
+        lines.append(_event(blob.changed, escape(blob.log[-1].message)))
+    if blob.state is State.FAILURE:
+        lines.append(
+            "  Its bytes are here until the collector comes, or for as long as --keep says."
+        )
+    return lines
+
+
+def _event(when: int, what: str) -> str:
+    return f"  {format_time(when // _SECOND * _SECOND)}  {what}"
+
+
+def _by(origin: str) -> str:
+    """Who asked: the name of a principal, if it had one, and the id of the request."""
+    name, comma, request = origin.rpartition(", ")
+    by = f" by {escape(name)}" if comma else ""
+    return f"{by} (request {escape(request)})" if request else by
