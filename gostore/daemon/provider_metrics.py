@@ -102,6 +102,14 @@ def directory_metrics(store: BlobStore, volume: Volume) -> Iterable[Metric]:
         "Dead blobs and dropped uploads that were removed.",
         store.garbage.collected,
     )
+    history = store.history
+    yield gauge("gostore_history_blobs", "Dead blobs that are kept.", len(history))
+    yield gauge("gostore_history_bytes", "Bytes of dead blobs that are kept.", history.bytes)
+    yield counter(
+        "gostore_history_given_up",
+        "Dead blobs that were removed before their time, for lack of room.",
+        history.given_up,
+    )
     yield counter(
         "gostore_expired",
         "Blobs that were deleted because their time was over.",

@@ -50,6 +50,8 @@ class Provider:
     uploads: Uploads | None = None
     #: Claims room for these after the quotas have changed.
     claim_anew: Callable[[], object] = lambda: None
+    #: Gives a line about how much is kept of what was at its locations.
+    history: Callable[[], str] | None = None
 
 
 def make_provider(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provider:
@@ -87,6 +89,10 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
     def caution() -> str:
         return shortcoming(settings.dir) if settings.sync is not Sync.NONE else ""
 
+    def history() -> str:
+        kept, gone = len(store.history), store.history.given_up
+        return f"{kept} versions are kept, {gone} were given up early"
+
     measure = partial(directory_metrics, store, volume)
     behind, give_up = store.index.sizes_behind, store.stop_expiring
     return Provider(
@@ -100,6 +106,7 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
         store.past,
         resumable,
         resumable.claim_anew,
+        history if store.history.is_kept else None,
     )
 
 

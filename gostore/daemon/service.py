@@ -247,6 +247,7 @@ def build(
         # Anybody may ask. The log has the line of the file.
         checks["access"] = lambda: watch.error and "the file has an error, which the log tells"
     past = None if provider.past is None else PastRoutes(provider.past)
+    notes = {} if provider.history is None else {"history": provider.history}
     lists = Lists(store, reactor, max_lists=settings.max_lists, past=past)
     blobs = Blobs(
         store,
@@ -260,7 +261,7 @@ def build(
     uploads = [] if provider.uploads is None else [ResumableUploads(provider.uploads)]
     more = [metrics] if settings.metrics is None else []
     dispatcher = Dispatcher(
-        [blobs, lists, *uploads, Status(store, checks), *more],
+        [blobs, lists, *uploads, Status(store, checks, notes), *more],
         browsers,
         answers,
         None if watch is None else Guard(watch.door, settings.remote_user),

@@ -88,7 +88,8 @@ class Deleter:
         remains = self._garbage.remains(location)
         if isinstance(found, Committed) and not remains:
             keeps = self._garbage.history.keeps(location)
-            return Delete(found, older, origin, is_over, self._garbage.now(), keeps)
+            when = max(self._garbage.now(), found.modified)
+            return Delete(found, older, origin, is_over, when, keeps)
         # A quarantined directory would outlive a tombstone, which is collected.
         last = str(found.id) if isinstance(found, Committed) else found.name
         kept = {dead.id: dead.replaced_by or 0 for dead in self._garbage.history.at(location)}

@@ -57,6 +57,11 @@ class History:
         """Say whether what dies at a location is kept."""
         return self._keep.of(location) > 0
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether some location has a history."""
+        return bool(self._heaps)
+
     def until(self, dead: Dead) -> int | None:
         """Return when a dead blob may be collected, in nanoseconds; None: never."""
         until = dead.ended + self._keep.of(dead.location)

@@ -40,9 +40,16 @@ class Status:
     app = Klein()
     prepare(app)
 
-    def __init__(self, store: Store, checks: Mapping[str, Check] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        checks: Mapping[str, Check] | None = None,
+        notes: Mapping[str, Callable[[], str]] | None = None,
+    ) -> None:
+        """``notes`` are what else /readyz?verbose tells, by name; they keep nobody away."""
         self._store = store
         self._checks = {} if checks is None else checks
+        self._notes = {} if notes is None else notes
 
     @app.route("/healthz", methods=["GET"])
     @asks()
@@ -81,6 +88,7 @@ class Status:
         is_ready = not any(found.values())
         if _is_verbose(request):
             text = "".join(f"{name}: {reason or 'ok'}\n" for name, reason in found.items())
+            text += "".join(f"{name}: {note()}\n" for name, note in self._notes.items())
         elif is_ready:
             text = "ok\n"
         else:
