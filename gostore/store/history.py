@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from math import isinf
 
-from sortedcontainers import SortedDict, SortedSet
+from sortedcontainers import SortedDict, SortedList
 
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Seek
@@ -38,10 +38,11 @@ class History:
         self._keep = ByPrefix(_nanoseconds(keep.default), prefixes)
         self._heaps: dict[int, list[Dead]] = {value: [] for value in self._keep.values if value}
         self._by_id: dict[int, Dead] = {}
-        #: The blobs of each location, the oldest first.
-        self._at: SortedDict[str, list[Dead]] = SortedDict()
+        #: The blobs of each location, the oldest first; without a list, which is larger than all
+        #: the rest, if there is one.
+        self._at: SortedDict[str, Dead | list[Dead]] = SortedDict()
         #: The locations of which all blobs are dead.
-        self._deleted: SortedSet[str] = SortedSet()
+        self._deleted: SortedList[str] = SortedList()
         #: How many bytes all of them have.
         self.bytes = 0
         #: How many blobs were given up before their time, and the bytes that they had.
@@ -73,12 +74,11 @@ class History:
         """Take in what a start has found; ``is_live`` says which locations have a blob."""
         for dead in sorted(found, key=lambda dead: dead.generation):
             self._by_id[dead.id] = dead
-            self._at.setdefault(dead.location, []).append(dead)
+            self._append(dead)
             self.bytes += max(dead.size, 0)
-        for location, group in self._at.items():
-            self._heaps[self._keep.of(location)].append(group[0])
-            if not is_live(location):
-                self._deleted.add(location)
+        for location in self._at:
+            self._heaps[self._keep.of(location)].append(self._group(location)[0])
+        self._deleted.update(location for location in self._at if not is_live(location))
         for heap in self._heaps.values():
             heapify(heap)
 
@@ -86,12 +86,27 @@ class History:
         """Take in a blob that has just died."""
         self._by_id[dead.id] = dead
         self.bytes += max(dead.size, 0)
-        group = self._at.setdefault(dead.location, [])
-        group.append(dead)
-        if len(group) == 1:
+        if self._append(dead) is dead:
             heappush(self._heaps[self._keep.of(dead.location)], dead)
-        if dead.replaced_by is None:
+        if dead.replaced_by is None and dead.location not in self._deleted:
             self._deleted.add(dead.location)
+
+    def _append(self, dead: Dead) -> Dead | list[Dead]:
+        """Add a blob to those of its location, and return them."""
+        group: Dead | list[Dead] | None = self._at.get(dead.location)
+        if isinstance(group, list):
+            group.append(dead)
+        else:
+            group = dead if group is None else [group, dead]
+            self._at[dead.location] = group
+        return group
+
+    def _group(self, location: str) -> list[Dead]:
+        """The blobs of a location, the oldest first."""
+        group = self._at.get(location)
+        if group is None:
+            return []
+        return group if isinstance(group, list) else [group]
 
     def revive(self, location: str) -> None:
         """A location has a blob again."""
@@ -101,19 +116,18 @@ class History:
 
     def at(self, location: str) -> list[Dead]:
         """Return what is kept of a location, the newest first."""
-        group: list[Dead] = self._at.get(location, [])
-        return group[::-1]
+        return self._group(location)[::-1]
 
     def find(self, location: str, generation: int) -> Dead | None:
         """Return the blob of a location that has a generation."""
-        found = (dead for dead in self._at.get(location, ()) if dead.generation == generation)
+        found = (dead for dead in self._group(location) if dead.generation == generation)
         return next(found, None)
 
     def behind(self, location: str, most: int) -> list[Dead]:
         """Return what is kept of the locations after this one: ``most`` of them, or a few more."""
         found: list[Dead] = []
         for at in self._at.irange(location, inclusive=(False, True)):
-            found += self._at[at]
+            found += self._group(at)
             if len(found) >= most:
                 break
         return found
@@ -141,7 +155,7 @@ class History:
                 at = self._deleted.bisect_left(shown)
                 continue
             at += 1
-            newest = self._at[location][-1]
+            newest = self._group(location)[-1]
             if newest.size >= 0:
                 found.append((location, newest))
         return found
@@ -166,7 +180,7 @@ class History:
         if below:
             # Heaps of their own: what else is kept has to stay in place.
             groups = self._at.irange(below, below + "\U0010ffff", inclusive=(True, True))
-            heaps = [[self._at[each][0] for each in groups if each.startswith(below)]]
+            heaps = [[self._group(each)[0] for each in groups if each.startswith(below)]]
             heapify(heaps[0])
         taken: list[Dead] = []
         while size > 0 or len(taken) < count:
@@ -200,13 +214,16 @@ class History:
         del self._by_id[dead.id]
         self.bytes -= max(dead.size, 0)
         location = dead.location
-        group = self._at[location]
+        group = self._group(location)
         was_first = group[0] is dead
         group.remove(dead)
         if not group:
             del self._at[location]
             self._deleted.discard(location)
-        elif was_first:
+            return
+        if len(group) == 1:
+            self._at[location] = group[0]
+        if was_first:
             heappush(self._heaps[self._keep.of(location)], group[0])
             if heap is not None and heap is not self._heaps[self._keep.of(location)]:
                 heappush(heap, group[0])

@@ -21,7 +21,7 @@ from gostore.volume.volume import Volume
 log = Logger()
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Dead:
     """A dead blob on the disk: where to look, and its place among the blobs of its location.
 

@@ -24,8 +24,8 @@ HISTORY_MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the youngest is given up first",
         "store.history",
-        "        group.append(dead)\n        if len(group) == 1:\n",
-        "        group.insert(0, dead)\n        if len(group) == 1:\n",
+        "            group.append(dead)\n",
+        "            group.insert(0, dead)\n",
         history.room,
     ),
     Mutant(
