@@ -196,6 +196,7 @@ MUTANTS = (
         "elif self._location_of(blob_id) == location:",
         "else:",
         trials.stale_marker,
+        (("if current.location != blob.location:", "if False:"),),
     ),
     Mutant(
         "a marker pass does not touch where ids are used again",
