@@ -83,7 +83,7 @@ class Applier:
         #: For moving work, and for making it: only one thread does that at a time.
         self._lock = Lock()
         self._making = Lock()
-        #: Of the batches up to this one all changes have come here.
+        #: All changes of the batches up to this one have come here.
         self._handed_on = 0
         #: The bytes of blobs that have no files yet, for those who read them.
         self._data: dict[int, bytes] = {}
