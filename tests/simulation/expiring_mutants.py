@@ -28,16 +28,16 @@ EXPIRING_MUTANTS = (
     *_both(
         "what is over is forgotten and not deleted",
         "store.deleting",
-        "        changed = self._committer.change(location, decide, switch)\n",
+        "        changed = self._committer.change(location, decide_and_note, switch)\n",
         "        found = self._index.standing(location)\n"
         "        if found is not None and self._index.find(location) is None:\n"
         "            self._index.remove(location)\n"
-        "        changed = self._committer.change(location, decide, switch)\n",
+        "        changed = self._committer.change(location, decide_and_note, switch)\n",
     ),
     *_both(
         "the mark of what is over is none",
         "volume.commit",
-        "                        blob.expire(self._now())\n",
+        "                        blob.expire(when)\n",
         "                        pass\n",
     ),
     Mutant(

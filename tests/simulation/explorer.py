@@ -839,7 +839,9 @@ class Explorer:
             world.start()
             found = world.values()
             world.collect()
-        except (StoreError, OSError) as error:
+        except Violation:
+            raise
+        except (StoreError, OSError, AssertionError) as error:
             raise Violation(f"no start: {error!r} from {states}") from error
         if world.values() != found:
             raise Violation(f"collecting changed {found} to {world.values()}")
