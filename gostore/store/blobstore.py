@@ -148,7 +148,7 @@ class BlobStore:
         self.index.restore(found)
         for dead in found.dead:
             self.garbage.add(dead)
-        self.history.restore(found.history.values(), self.index.__contains__)
+        self.history.restore(found.history.values(), self.index.__contains__, self._volume.now())
         self._generation = found.generation
         if found.unreadable:
             # A blob that nobody may read now may have any generation that this store has reached,

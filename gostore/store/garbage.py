@@ -115,7 +115,7 @@ class Garbage:
         """Take in a blob that was deleted, and remember its time for the next one there."""
         written = self._volume.backlog.journal.written
         if self.history.keeps(blob.location):
-            self.history.add(_dead(blob, None, written, when))
+            self.history.add(_dead(blob, None, written, when), self._volume.now())
         elif not self._is_unwritten(blob):
             self.add(_dead(blob, None, written, when))
         self._deleted_at[blob.location] = blob.modified
@@ -149,7 +149,7 @@ class Garbage:
         """Take in a blob that another has replaced; have it marked soon, with others."""
         written = self._volume.backlog.journal.written
         if self.history.keeps(blob.location):
-            self.history.add(_dead(blob, by.id, written, by.changed))
+            self.history.add(_dead(blob, by.id, written, by.changed), self._volume.now())
         elif self._is_unwritten(blob):
             return
         else:

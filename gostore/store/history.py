@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from math import isinf
 
+from attrs import evolve
 from sortedcontainers import SortedDict, SortedList
 
 from gostore.prefixes import ByPrefix
@@ -70,9 +71,10 @@ class History:
 
     # -- coming -------------------------------------------------------------------------------
 
-    def restore(self, found: Iterable[Dead], is_live: Callable[[str], bool]) -> None:
+    def restore(self, found: Iterable[Dead], is_live: Callable[[str], bool], now: int) -> None:
         """Take in what a start has found; ``is_live`` says which locations have a blob."""
-        for dead in sorted(found, key=lambda dead: dead.generation):
+        for each in sorted(found, key=lambda dead: dead.generation):
+            dead = _ended_by(each, now)
             self._by_id[dead.id] = dead
             self._append(dead)
             self.bytes += max(dead.size, 0)
@@ -82,8 +84,9 @@ class History:
         for heap in self._heaps.values():
             heapify(heap)
 
-    def add(self, dead: Dead) -> None:
+    def add(self, dead: Dead, now: int) -> None:
         """Take in a blob that has just died."""
+        dead = _ended_by(dead, now)
         self._by_id[dead.id] = dead
         self.bytes += max(dead.size, 0)
         if self._append(dead) is dead:
@@ -227,6 +230,15 @@ class History:
             heappush(self._heaps[self._keep.of(location)], group[0])
             if heap is not None and heap is not self._heaps[self._keep.of(location)]:
                 heappush(heap, group[0])
+
+
+def _ended_by(dead: Dead, now: int) -> Dead:
+    """A dead blob that is kept from now on at the latest.
+
+    The versions of a location are recorded in different seconds, so one that is written many times
+    a second is dated ahead of the clock.
+    """
+    return evolve(dead, ended=now) if dead.ended > now else dead
 
 
 def _nanoseconds(seconds: float) -> int:

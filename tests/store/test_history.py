@@ -27,7 +27,7 @@ def filled(keep: ByPrefix[float], deaths: list[tuple[str, int]]) -> History:
     """A history in which these have died."""
     history = History(keep)
     for number, (location, ended) in enumerate(deaths):
-        history.add(dead(number, location, ended))
+        history.add(dead(number, location, ended), FOREVER)
     return history
 
 
@@ -46,6 +46,15 @@ class KeepTests(SynchronousTestCase):
         self.assertEqual(history.until(dead(1, "a", 3)), 8 * SECOND)
         self.assertIsNone(history.until(dead(1, "c/a", 3)))
         self.assertIsNone(history.until(Dead(1, "a", 1, ended=FOREVER)))
+
+    def test_ahead(self) -> None:
+        """A version that is dated ahead of the clock is kept from when it died, or was found."""
+        history = History(ByPrefix(5))
+        history.add(dead(1, "a", 300), 2 * SECOND)
+        again = History(ByPrefix(5))
+        again.restore([dead(1, "a", 300)], "a".__eq__, 4 * SECOND)
+        found = [each.until(each.at("a")[0]) for each in (history, again)]
+        self.assertEqual(found, [7 * SECOND, 9 * SECOND])
 
 
 class DueTests(SynchronousTestCase):
@@ -94,7 +103,8 @@ class DueTests(SynchronousTestCase):
 
         history = History(ByPrefix(5, {"b": 7}))
         for number in range(1000):
-            history.add(Counted(number, f"{'ab'[number % 2]}{number}", number, ended=SECOND))
+            location = f"{'ab'[number % 2]}{number}"
+            history.add(Counted(number, location, number, ended=SECOND), FOREVER)
         Counted.looks = 0
         self.assertEqual(history.take_due(2 * SECOND), [])
         self.assertEqual(Counted.looks, 0)
@@ -151,7 +161,7 @@ class LookTests(SynchronousTestCase):
         """The deleted are those whose newest blob has no successor, until there is another one."""
         history = History(ByPrefix(5))
         for number, location, by in ((1, "b", None), (2, "a/x", 9), (3, "a/x", None), (4, "c", 5)):
-            history.add(dead(number, location, 1, by))
+            history.add(dead(number, location, 1, by), FOREVER)
 
         def deleted(prefix: str = "", after: str = "", limit: int = 9) -> list[tuple[str, int]]:
             found = history.deleted(prefix, after, limit)
@@ -171,7 +181,7 @@ class LookTests(SynchronousTestCase):
         """What a start finds, in any order, is what there was."""
         before = filled(ByPrefix(5, {"b": 2}), deaths)
         after = History(ByPrefix(5, {"b": 2}))
-        after.restore(reversed(list(before)), live.__contains__)
+        after.restore(reversed(list(before)), live.__contains__, FOREVER)
         self.assertEqual(after.bytes, before.bytes)
         for location in "abc":
             self.assertEqual(after.at(location), before.at(location))

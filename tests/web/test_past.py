@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from gostore.access.grants import Grant, Principal, Verb
 from gostore.blob import Committed, EndedBy, Ending
 from gostore.errors import AlreadyExists, NotFound, NoVersion
-from gostore.store.interface import Content, Precondition, Seek
+from gostore.store.interface import Content, Lifetime, Precondition, Seek
 from gostore.store.reading import SmallContent
 from gostore.store.versions import DeletedPage, Restore, Version
 from gostore.web.dispatch import Dispatcher
@@ -151,6 +151,29 @@ class PastTests(WebCase):
             self.assert_refused(self.ask("GET", f"/store/a?{query}"), code)
         self.assert_refused(self.ask("GET", "/store/b?history"), 404)
         self.assert_refused(self.ask("POST", "/store/a?restore=x"), 400)
+
+    def test_wrong_method(self) -> None:
+        """A word that a method does not know is refused: it would do something else without it."""
+        for method, word in (
+            ("DELETE", "version=1"),
+            ("DELETE", "x=1&history"),
+            ("PUT", "restore=1"),
+            ("PUT", "version=1"),
+            ("POST", "history"),
+            ("POST", "deleted"),
+            ("GET", "restore=1"),
+            ("HEAD", "from=b"),
+            ("GET", "deleted"),
+        ):
+            self.assert_refused(self.ask(method, f"/store/a?{word}"), 400)
+
+    def test_restored_lifetime(self) -> None:
+        """A restore takes a lifetime, and no body."""
+        self.assertEqual(self.ask("POST", "/store/a?restore=1", ("Expires-In", "5")).code, 204)
+        self.assertEqual(self.past.restored[-1][1].lifetime, Lifetime(5))
+        bad = self.ask("POST", "/store/a?restore=1", ("Expires-In", "bad"))
+        self.assert_refused(bad, 400)
+        self.assert_refused(self.ask("POST", "/store/a?restore=1", body=b"x"), 400)
 
     def test_last_words(self) -> None:
         """A 404 says of a deleted location when it was deleted, by whom, and how it comes back."""

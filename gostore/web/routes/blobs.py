@@ -33,7 +33,7 @@ from gostore.web.fields.representation import (
 from gostore.web.fields.types import type_of_name
 from gostore.web.guard import refused
 from gostore.web.lifetimes import Lifetimes
-from gostore.web.routes.past import PastRoutes, asked_of, restored_of, source_of
+from gostore.web.routes.past import PastRoutes, asked_of, check_words, restored_of, source_of
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
 from gostore.wire import Headers, PreparedFields, Request
@@ -79,10 +79,12 @@ class Blobs:
         With ``?restore=`` a version becomes current again, with ``?from=`` another blob is copied.
         """
         principal: Principal | None = request.principal
-        if request.query and (source := source_of(request.query)) is not None:
-            return self._copy(request, location=location, source=source)
-        if request.query and (version := restored_of(request.query)) is not None:
-            return self._restore(request, location=location, version=version)
+        if request.query:
+            check_words(request.query, "POST", "from", "restore")
+            if (source := source_of(request.query)) is not None:
+                return self._copy(request, location=location, source=source)
+            if (version := restored_of(request.query)) is not None:
+                return self._restore(request, location=location, version=version)
         if principal is not None and not principal.may(Verb.CREATE, location):
             raise refused(principal, Verb.CREATE)
         details = self._details(request, location)
@@ -98,11 +100,13 @@ class Blobs:
         """
         if self._past is None:
             raise errors.NoVersion(location, version)
+        if request.body.length != 0:
+            raise Refusal(400, "A restore has no body: its bytes are those of a version")
         principal: Principal | None = request.principal
         creates = principal is None or principal.may(Verb.CREATE, location)
         replaces = principal is None or principal.may(Verb.REPLACE, location)
         exists = None if creates and replaces else replaces
-        lifetime = self._lifetimes.settle(location, None)
+        lifetime = self._lifetimes.settle(location, lifetime_of(request.headers))
         restore = Restore(version, origin_of(request), exists, lifetime)
         precondition = request.headers.parsed(Conditions.of).precondition()
         try:
@@ -141,7 +145,7 @@ class Blobs:
                 raise refused(request.principal, Verb.REPLACE)
             exists = None if creates and replaces and wanted else replaces
             precondition = conditions.precondition(missing=creates)
-        lifetime = self._lifetimes.settle(location, None)
+        lifetime = self._lifetimes.settle(location, lifetime_of(request.headers))
         restore = Restore(None, origin_of(request), exists, lifetime, source)
         if self._past is None:
             raise Refusal(501, "This store does not copy")
@@ -163,8 +167,10 @@ class Blobs:
     @asks(Verb.REPLACE, Verb.CREATE)
     def replace(self, request: Request, location: str) -> Answer | Deferred[Answer]:
         """Replace a blob: 200, or 404 if there is none; with ``?from=`` by a copy of another."""
-        if request.query and (source := source_of(request.query)) is not None:
-            return self._copy(request, location=location, source=source)
+        if request.query:
+            check_words(request.query, "PUT", "from")
+            if (source := source_of(request.query)) is not None:
+                return self._copy(request, location=location, source=source)
         details = self._details(request, location)
         conditions = request.headers.parsed(Conditions.of)
         creates = self._put_creates or conditions.creates
@@ -211,6 +217,8 @@ class Blobs:
     @eager
     async def delete(self, request: Request, location: str) -> Answer:
         """Delete a blob: 200, or 404 if there is none."""
+        if request.query:
+            check_words(request.query, "DELETE")
         precondition = request.headers.parsed(Conditions.of).precondition(missing=False)
         await self._store.delete(location, precondition, origin_of(request))
         return Answer(200)
@@ -221,6 +229,9 @@ class Blobs:
     async def read(self, request: Request, location: str) -> Answer:
         """Send a blob or parts of it, or 304 if the client has this version."""
         conditions = request.headers.parsed(Conditions.of)
+        if request.query:
+            known = () if self._past is None else ("history", "version")
+            check_words(request.query, request.method, *known)
         if request.query and self._past is not None:
             asked = asked_of(request.query)
             if asked is not None and asked.history:

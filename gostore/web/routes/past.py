@@ -67,6 +67,17 @@ def asked_of(query: str) -> Asked | None:
     return None
 
 
+WORDS = frozenset({"history", "version", "restore", "deleted", "from"})
+"""What a query on the path of a blob may ask for; anything else in it does not count."""
+
+
+def check_words(query: str, method: str, *known: str) -> None:
+    """Refuse (400) what this method cannot do: without the word it would do something else."""
+    words = {part.partition("=")[0] for part in query.split("&")} & WORDS
+    if unknown := sorted(words - set(known)):
+        raise Refusal(400, f"A {method} of a location knows no ?{unknown[0]}; nothing was done")
+
+
 def restored_of(query: str) -> int | None:
     """The version that a POST is to make current again; None if it is an upload.
 
@@ -102,7 +113,8 @@ def source_of(query: str) -> str | None:
 
 def _check(parameters: dict[str, str], known: tuple[str, ...]) -> None:
     if not parameters.keys() <= set(known):
-        raise Refusal(400, f"The query has an unknown parameter; ?{known[0]} knows {known[1:]}")
+        others = f" beside {', '.join(known[1:])}" if known[1:] else ""
+        raise Refusal(400, f"The query has an unknown parameter; ?{known[0]} knows none{others}")
 
 
 def _number(parameters: dict[str, str], name: str) -> int | None:
