@@ -153,7 +153,7 @@ def _event(when: int, what: str) -> str:
 
 
 def _by(origin: str) -> str:
-    """Who asked: the name of a principal, if it had one, and the id of the request."""
+    """The asker: the name of a principal, if it had one, and the id of the request."""
     name, comma, request = origin.rpartition(", ")
     by = f" by {escape(name)}" if comma else ""
     return f"{by} (request {escape(request)})" if request else by
