@@ -7,6 +7,7 @@ directory is a prefix that some location has: an empty one is nowhere, and to ma
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -155,6 +156,18 @@ class GostoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     # -- reading and writing ------------------------------------------------------------------
 
+    def open(self, path: str, mode: str = "rb", *options: Any, **more: Any) -> Any:
+        """A file. One that is written is stored when it is closed.
+
+        If its ``with`` block raises, nothing is stored. (Neither a compressed file nor
+        ``fsspec.open`` can tell that it raised: write in a ``with fs.transaction`` there.)
+        """
+        opened = super().open(path, mode, *options, **more)
+        if isinstance(opened, io.TextIOWrapper) and isinstance(opened.buffer, _OpenFile):
+            encoding, errors = opened.encoding, opened.errors
+            opened = _OpenText(opened.detach(), encoding, errors, more.get("newline"))
+        return opened
+
     def _open(
         self,
         path: str,
@@ -252,7 +265,7 @@ class GostoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Delete files; with ``recursive`` all below directories as well."""
         for each in self.expand_path(path, recursive=recursive, maxdepth=maxdepth):
-            if self.isfile(each):
+            if self.info(each)["type"] == "file":
                 self.rm_file(each)
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
@@ -276,6 +289,7 @@ class _OpenFile(AbstractBufferedFile):  # type: ignore[misc]
     blob: Blob | None = None
     _local: Any = None
     _etag: str | None = None
+    _is_abandoned = False
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         assert self.blob is not None
@@ -305,6 +319,11 @@ class _OpenFile(AbstractBufferedFile):  # type: ignore[misc]
 
     def commit(self) -> None:
         """Store what was written."""
+        if self._is_abandoned:
+            return
+        if not self.forced:
+            # gzip leaves the file open, and its transaction ends.
+            self.close()
         is_new = "x" in self.mode or ("a" in self.mode and self._etag is None)
         try:
             with _errors(self.path):
@@ -319,6 +338,30 @@ class _OpenFile(AbstractBufferedFile):  # type: ignore[misc]
         if self._local is not None:
             self._local.close()
             self._local = None
+
+    def abandon(self) -> None:
+        """Close the file without storing what was written."""
+        if self.writable():
+            self.discard()
+            self._is_abandoned = True
+            # Nothing is left for close to send.
+            self.forced = True
+        self.close()
+
+    def __exit__(self, kind: object = None, *more: object) -> None:
+        # Half of what a program meant to write must not replace the blob.
+        if kind is not None:
+            self.abandon()
+        self.close()
+
+
+class _OpenText(io.TextIOWrapper):
+    """A file of text, which knows as well whether its ``with`` block raised."""
+
+    def __exit__(self, kind: object = None, *more: object) -> None:
+        if kind is not None and isinstance(self.buffer, _OpenFile):
+            self.buffer.abandon()
+        self.close()
 
 
 def _file(blob: Blob) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 from fsspec.tests import abstract
 
-from gostore.client import filesystem
+from gostore.client import Client, Patience, filesystem
 from gostore.client.filesystem import GostoreFileSystem
 from tests.client.test_blocking import DATA
 from tests.e2e.conftest import Make
@@ -122,6 +122,69 @@ def test_transaction(fs: GostoreFileSystem) -> None:
             file.write(b"x")
         raise ZeroDivisionError
     assert not fs.exists("u")
+    with fs.transaction, fs.open("t", "wb", compression="gzip") as file:
+        file.write(b"packed")
+    with (
+        pytest.raises(ZeroDivisionError),
+        fs.transaction,
+        fs.open("t", "wb", compression="gzip") as file,
+    ):
+        file.write(b"half")
+        raise ZeroDivisionError
+    del file
+    with fs.open("t", compression="gzip") as file:
+        assert file.read() == b"packed"
+
+
+@pytest.mark.parametrize("mode", ["wb", "w", "ab", "a"])
+def test_abandoned(fs: GostoreFileSystem, mode: str) -> None:
+    """A program that fails while it writes leaves the old blob as it was."""
+    piece: str | bytes = b"half" if "b" in mode else "half"
+    fs.pipe("a", b"precious")
+    with pytest.raises(ZeroDivisionError), fs.open("a", mode, block_size=10) as file:
+        for _ in range(10):
+            file.write(piece)
+        raise ZeroDivisionError
+    assert file.closed
+    assert fs.cat("a") == b"precious"
+    with pytest.raises(ZeroDivisionError), fs.open("new", mode.replace("a", "x")) as file:
+        file.write(piece)
+        raise ZeroDivisionError
+    assert not fs.exists("new")
+    with fs.transaction, pytest.raises(ZeroDivisionError), fs.open("a", mode) as file:
+        file.write(piece)
+        raise ZeroDivisionError
+    assert fs.cat("a") == b"precious"
+
+
+def test_text(fs: GostoreFileSystem) -> None:
+    """Text is written and read with the encoding and the line ends that a program names."""
+    with fs.open("a", "w", encoding="latin-1", newline="\r\n") as file:
+        file.write("ä\n")
+    assert fs.cat("a") == b"\xe4\r\n"
+    with fs.open("a", "r", 1000, encoding="latin-1", newline="") as file:
+        assert file.read() == "ä\r\n"
+    with fs.open("a.gz", "wt", compression="gzip", encoding="utf-8") as file:
+        file.write("x")
+    with fs.open("a.gz", "rt", compression="infer", encoding="utf-8") as file:
+        assert file.read() == "x"
+
+
+def test_nothing_to_delete(fs: GostoreFileSystem) -> None:
+    """To delete what is not there is an error, and so is a daemon that is away."""
+    fs.pipe("d/a", b"x")
+    for names in ("nothing", ["nothing"], "nothing/*"):
+        for recursive in (False, True):
+            with pytest.raises(FileNotFoundError):
+                fs.rm(names, recursive=recursive)
+    fs.rm("d")
+    assert fs.find("") == ["d/a"]
+    fs.rm(["d/a"])
+    assert fs.find("") == []
+    away = GostoreFileSystem(url="http://127.0.0.1:1", skip_instance_cache=True)
+    away.client = Client("http://127.0.0.1:1", patience=Patience(0, 0))
+    with pytest.raises(OSError, match="a: "):
+        away.rm("a")
 
 
 def test_other_version(fs: GostoreFileSystem) -> None:
