@@ -23,7 +23,8 @@ from gostore.access.passwords import NoBcrypt, hash_password, require_bcrypt
 from gostore.access.rules import ANONYMOUS, QUOTA, Rules, check_name, parse_expiry, parse_quota
 from gostore.access.tokens import digest_of, make_secret
 from gostore.blob import check_location
-from gostore.commands.terminal import BAD, CANNOT, GOOD, argument, read_directory
+from gostore.commands.statuses import BAD, CANNOT, GOOD
+from gostore.commands.terminal import argument, read_directory
 from gostore.ini import BadFile, quoted
 from gostore.text import counted, escape, printable
 from gostore.volume.recovery.scan import scan

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from gostore.access.file import read_rules
-from gostore.commands.terminal import CANNOT
+from gostore.commands.statuses import CANNOT
 from gostore.daemon.config_file import SECTION, BadSetting, parse_config
 from gostore.daemon.parsers import absolute
 from gostore.ini import BadFile, read_ini

@@ -6,7 +6,8 @@ import argparse
 import time
 
 from gostore.blob import Committed
-from gostore.commands.terminal import GOOD, argument, read_directory
+from gostore.commands.statuses import GOOD
+from gostore.commands.terminal import argument, read_directory
 from gostore.errors import VolumeUnusable, as_store_error
 from gostore.ini import parse_duration
 from gostore.text import escape, format_time

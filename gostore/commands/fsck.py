@@ -17,7 +17,8 @@ from typing import Any
 from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
-from gostore.commands.terminal import BAD, GOOD, read_directory, verifying
+from gostore.commands.statuses import BAD, GOOD
+from gostore.commands.terminal import read_directory, verifying
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
 from gostore.volume.changes import Sync

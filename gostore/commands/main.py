@@ -19,7 +19,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from gostore import __version__
-from gostore.commands.terminal import CANNOT
+from gostore.commands.statuses import CANNOT
 from gostore.errors import StoreError
 from gostore.text import printable
 
@@ -65,9 +65,11 @@ UNREAD = 128 + signal.SIGPIPE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
+    if arguments is None:
+        arguments = sys.argv[1:]
     try:
         try:
-            return _run(sys.argv[1:] if arguments is None else arguments)
+            return _run(arguments)
         finally:
             # A failure to write must show here, not when Python ends.
             print(end="", flush=True)
@@ -82,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT
     except KeyboardInterrupt:
         print("gostore: interrupted", file=sys.stderr)
-        return CANNOT
+        # The client says 1 as well, once it is imported.
+        return 1 if _asks_a_daemon(arguments) else CANNOT
 
 
 def _run(arguments: Sequence[str]) -> int:

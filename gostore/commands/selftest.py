@@ -25,7 +25,8 @@ from pathlib import Path
 from attrs import define, field
 
 from gostore.commands.fsck import fsck
-from gostore.commands.terminal import BAD, GOOD, argument, read_directory, step
+from gostore.commands.statuses import BAD, GOOD
+from gostore.commands.terminal import argument, read_directory, step
 from gostore.commands.trial_daemon import PATIENCE, NeverSaid, TrialDaemon
 from gostore.daemon.parsers import parse_count, parse_seconds_above_zero
 from gostore.errors import VolumeUnusable

@@ -6,7 +6,8 @@ import argparse
 from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob, State
-from gostore.commands.terminal import GOOD, argument, read_directory
+from gostore.commands.statuses import GOOD
+from gostore.commands.terminal import argument, read_directory
 from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse

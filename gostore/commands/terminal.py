@@ -1,4 +1,4 @@
-"""What all commands share: exit statuses, readers of arguments, and progress on a terminal.
+"""What all commands share: readers of arguments, and progress on a terminal.
 
 Progress needs rich (``pip install 'gostore[cli]'``). Without it, or without a terminal on stderr,
 the commands are silent until they are done.
@@ -13,9 +13,6 @@ from typing import TypeVar
 
 from gostore.daemon.parsers import absolute
 from gostore.errors import VolumeUnusable
-
-GOOD, BAD, CANNOT = 0, 1, 2
-"""The exit statuses: all is well; something is damaged or lost; it cannot be done."""
 
 T = TypeVar("T")
 

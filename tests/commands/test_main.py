@@ -221,3 +221,29 @@ def test_history_of_a_directory() -> None:
     assert cli._asks_a_daemon(["history", ":a"])
     assert cli._asks_a_daemon(["get", ":a", "--directory"])
     assert not cli._asks_a_daemon(["fsck", ":a"])
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["ls"], 1), (["fsck", "--dir", "x"], 2)])
+def test_interrupted_at_the_start(
+    arguments: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A command that is interrupted while it imports ends as it does later."""
+
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert cli.main(arguments) == status
+    assert capsys.readouterr().err == "gostore: interrupted\n"
+
+
+def test_imports_little() -> None:
+    """The program is soon where it catches Ctrl-C, and has little to import until then."""
+    code = "import sys, gostore.commands.main; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, check=True, env=environment()).stdout
+    for name in (b"twisted", b"click", b"requests", b"gostore.daemon"):
+        assert name not in found.split()

@@ -20,7 +20,7 @@ from gostore.commands.selftest import (
     cut_short,
     fill,
 )
-from gostore.commands.terminal import BAD
+from gostore.commands.statuses import BAD
 from gostore.commands.trial_daemon import Answer as RealAnswer
 from gostore.commands.trial_daemon import Body, NeverSaid, TrialDaemon
 from gostore.errors import VolumeUnusable

@@ -1,0 +1,7 @@
+"""The exit statuses of the commands for a directory.
+
+They stand alone, so that `gostore` need not import Twisted before it can catch Ctrl-C.
+"""
+
+GOOD, BAD, CANNOT = 0, 1, 2
+"""All is well; something is damaged or lost; it cannot be done."""
