@@ -37,7 +37,7 @@ class Refused(ClientError):
 
 
 class NotFound(ClientError):
-    """The location has no blob (404)."""
+    """The location has no blob (404), or the prefix has none."""
 
     exit_status = 5
     word = "not found"

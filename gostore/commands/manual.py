@@ -38,10 +38,11 @@ _FOOT = r""".SH EXIT STATUS
 All was done.
 .TP
 .B 1
-Something that was asked for was not done; for a directory: something is damaged or lost.
+Something that was asked for was not done, or the command was interrupted; for a directory:
+something is damaged or lost.
 .TP
 .B 2
-The arguments make no sense; for a directory: it cannot be done.
+The arguments make no sense; for a directory: it cannot be done, or was interrupted.
 .TP
 .B 3
 No daemon answers.
@@ -50,7 +51,7 @@ No daemon answers.
 The daemon refuses the credentials, or has none.
 .TP
 .B 5
-There is no such blob.
+There is no such blob, or none below the prefix.
 .TP
 .B 6
 A condition does not hold.

@@ -382,6 +382,30 @@ def test_list(gostore: Run, client: Client, capfd: pytest.CaptureFixture[str]) -
     assert "size: 2\n" in capfd.readouterr().out
 
 
+def test_prefix_without_blobs(
+    gostore: Run, client: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A prefix that has no blob may be a typo, so it does not count as done."""
+    client.put("a/b", b"1")
+    for arguments in (["get", ":d/", "x"], ["rm", "-r", ":d/"], ["verify", ":d/"]):
+        assert gostore(*arguments) == 5
+        assert capfd.readouterr().err == "gostore: d/ has no blob\n"
+    assert os.listdir() == []
+    assert gostore("verify", ":nothing/", ":a/") == 5
+    said = capfd.readouterr().err
+    assert "verified a/b" in said and "nothing/ has no blob" in said
+    assert gostore("verify", ":nothing/", "--json") == 5
+    assert json.loads(capfd.readouterr().out) == {
+        "outcome": "not found",
+        "location": "nothing/",
+        "text": "nothing/ has no blob",
+    }
+    assert gostore("ls", ":nothing/") == 0
+    assert gostore("rm", "-r", ":") == 0
+    assert gostore("verify", ":") == 5
+    assert "The daemon has no blob" in capfd.readouterr().err
+
+
 def test_json(gostore: Run, capfd: pytest.CaptureFixture[str]) -> None:
     """JSON says in words what the exit status says, for each blob."""
     Path("f").write_bytes(b"1")

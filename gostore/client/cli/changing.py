@@ -14,7 +14,7 @@ from gostore.client.cli.copying import quoted
 from gostore.client.cli.remotes import Target
 from gostore.client.cli.report import Report
 from gostore.client.cli.session import Session, command
-from gostore.client.cli.transfers import Job, Transfers
+from gostore.client.cli.transfers import Job, Transfers, blobs_below
 from gostore.client.errors import AlreadyExists, NotFound
 
 
@@ -49,7 +49,7 @@ class _Deleting:
     def jobs(self, place: Target) -> Iterator[Job]:
         """One job for each blob."""
         if place.is_prefix:
-            for blob in self.client.ls(place.location):
+            for blob in blobs_below(self.client, place.location, self.report):
                 yield blob.location, partial(self._delete, blob.location)
         else:
             yield place.location, partial(self._delete, place.location)

@@ -16,7 +16,7 @@ from gostore.client.cli.files import FileFailed, Found, files_below, path_below,
 from gostore.client.cli.remotes import Target
 from gostore.client.cli.report import Report
 from gostore.client.cli.session import Session, command
-from gostore.client.cli.transfers import Job, Transfers, Upload
+from gostore.client.cli.transfers import Job, Transfers, Upload, blobs_below
 from gostore.client.sources import File, Stream
 from gostore.client.values import Blob
 
@@ -141,7 +141,7 @@ def get(session: Session, source: str, target: str | None, version: int | None) 
             directory = target or name or "."
             jobs: Iterable[Job] = (
                 (blob.location, partial(_get_below, transfers, blob, where, directory))
-                for blob in client.ls(where.location)
+                for blob in blobs_below(client, where.location, session.report)
             )
         else:
             path = path_below(".", name) if target is None else target

@@ -18,7 +18,7 @@ from gostore.client.blocking import Client
 from gostore.client.cli.remotes import Target
 from gostore.client.cli.report import Bars, Report
 from gostore.client.cli.session import Session, command
-from gostore.client.cli.transfers import Job, Transfers
+from gostore.client.cli.transfers import Job, Transfers, blobs_below
 from gostore.client.errors import ClientError
 from gostore.client.values import Blob
 
@@ -116,7 +116,7 @@ def verify(session: Session, targets: tuple[str, ...]) -> None:
     """Read blobs and compare each with its digest.
 
     A target that ends with / stands for all blobs below it. Nothing is kept. The exit status is 8
-    if one is damaged.
+    if one is damaged, and 5 if there is none.
     """
     for where in [session.target(each) for each in targets]:
         with session.client(where) as client, session.report.bars() as bars:
@@ -138,7 +138,7 @@ class _Verifying:
         if not where.is_prefix:
             yield where.location, partial(self._verify, where.location)
             return
-        for blob in self.client.ls(where.location):
+        for blob in blobs_below(self.client, where.location, self.report):
             yield blob.location, partial(self._verify, blob.location)
 
     def _verify(self, location: str) -> None:

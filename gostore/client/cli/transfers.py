@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from attrs import frozen
@@ -13,9 +13,9 @@ from attrs import frozen
 from gostore.client.blocking import Client
 from gostore.client.cli.files import FileFailed, Found, Writer, said
 from gostore.client.cli.report import NOT_DONE, Bars, Report
-from gostore.client.errors import Changed, ClientError, Damaged, Refused, Unreachable
+from gostore.client.errors import Changed, ClientError, Damaged, NotFound, Refused, Unreachable
 from gostore.client.sources import File
-from gostore.client.values import format_mtime
+from gostore.client.values import Blob, format_mtime
 
 #: How often a file is fetched anew that changes while it is read.
 _ATTEMPTS = 3
@@ -31,6 +31,16 @@ _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz":
 
 Job = tuple[str, Callable[[], None]]
 """What is to be done, and the name under which a failure of it is reported."""
+
+
+def blobs_below(client: Client, prefix: str, report: Report) -> Iterator[Blob]:
+    """All blobs below a prefix. To have none is a failure: the prefix may be a typo."""
+    has_any = False
+    for blob in client.ls(prefix):
+        has_any = True
+        yield blob
+    if not has_any:
+        report.failed(prefix, NotFound(f"{prefix or 'The daemon'} has no blob"))
 
 
 @frozen
