@@ -27,6 +27,9 @@ WAITING_ALONE = 1024 * 1024
 #: With fewer uploads than this in progress, each may hold more memory.
 _FEW = 8
 
+#: What a body on its way to the disk needs besides its own blocks: a stage, and its records.
+BESIDE = 4 * BLOCK
+
 #: The seconds after which a caller who was refused for lack of room may try again.
 _RETRY_AFTER = 1
 
@@ -162,6 +165,10 @@ class Admission:
         wanted = self.reserve + self.announced + in_blocks(size) + 2 * BLOCK
         return max(wanted - self.free, 1)
 
+    def lacking_for_more(self, size: int) -> int:
+        """How many bytes have to become free for so many more of a body on its way to the disk."""
+        return max(self.reserve + in_blocks(size) + BESIDE - self.free, 1)
+
     def check_space(self, size: int) -> None:
         """Raise NoSpace unless so many bytes may come."""
         if self.free < self.reserve + size:
@@ -176,7 +183,7 @@ class Admission:
 
     def take_room(self, size: int) -> None:
         """Count what a blob of so many bytes takes: blocks of its own, a record, a directory."""
-        self.free -= in_blocks(size) + 2 * BLOCK
+        self.free = max(self.free - in_blocks(size) - 2 * BLOCK, 0)
 
     def _refreshed(self, found: tuple[int, int] | None) -> None:
         if found is not None:

@@ -224,7 +224,8 @@ class BlobStore:
         """Count what there is."""
         damaged, admission = self.index.damaged, self.admission
         blobs = len(self.index) - damaged
-        return Figures(blobs, damaged, admission.uploads, admission.free, admission.reserve)
+        kept = self.history.bytes
+        return Figures(blobs, damaged, admission.uploads, admission.free, admission.reserve, kept)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -360,7 +361,7 @@ class BlobStore:
                 received = upload.receive(body)
             else:
                 upload = Upload(self._volume, self._workers, self._clock, blob, ticket)
-                received = upload.receive(body, details)
+                received = upload.receive(body, details, self._room)
         except Exception:
             received = fail()
 

@@ -242,6 +242,7 @@ class Figures:
     """What a provider counts: its blobs, the damaged ones apart, and the bodies on their way.
 
     ``free`` bytes were free when somebody last looked; uploads leave ``reserve`` of them alone.
+    So many ``kept`` bytes of history are given up for the room that they take.
     """
 
     blobs: int
@@ -249,6 +250,7 @@ class Figures:
     uploads: int
     free: int
     reserve: int
+    kept: int = 0
 
 
 Seek = Callable[[str], str | None]

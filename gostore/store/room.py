@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.errors import NoIds, NoSpace, QuotaExceeded
-from gostore.store.admission import Admission
+from gostore.store.admission import BESIDE, Admission
 from gostore.store.garbage import Garbage
 from gostore.text import Repeats
 
@@ -35,10 +35,11 @@ class Room:
 
         It fails with the error if there is nothing to give up.
         """
-        # A quota counts what lives: giving up history would not help.
-        if isinstance(error, QuotaExceeded) or not len(self._garbage.history):
-            return fail(error)
-        return Deferred.fromCoroutine(self._make(error, size, again))
+        return self._unless_useless(error, lambda: self._admission.lacking(size), again)
+
+    def make_more(self, error: NoSpace, size: int, again: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """As `make`, for so many more bytes of a body that is on its way to the disk."""
+        return self._unless_useless(error, lambda: self._admission.lacking_for_more(size), again)
 
     def make_after(
         self, failure: Failure, size: int, again: Callable[[], Deferred[T]]
@@ -48,12 +49,27 @@ class Room:
         assert isinstance(failure.value, NoSpace)
         return self.make(failure.value, size, again)
 
-    async def _make(self, error: NoSpace, size: int, again: Callable[[], Deferred[T]]) -> T:
+    @property
+    def beside(self) -> int:
+        """How many bytes more a body on its way asks for, so that its commit finds room, too."""
+        return BESIDE if len(self._garbage.history) else 0
+
+    def _unless_useless(
+        self, error: NoSpace, lacking: Callable[[], int], again: Callable[[], Deferred[T]]
+    ) -> Deferred[T]:
+        # A quota counts what lives: giving up history would not help.
+        if isinstance(error, QuotaExceeded) or not len(self._garbage.history):
+            return fail(error)
+        return Deferred.fromCoroutine(self._make(error, lacking, again))
+
+    async def _make(
+        self, error: NoSpace, lacking: Callable[[], int], again: Callable[[], Deferred[T]]
+    ) -> T:
         before = len(self._garbage.dead)
         await self._collect()
         if len(self._garbage.dead) == before or isinstance(error, NoIds):
             # The garbage alone does not help.
-            needed = 0 if isinstance(error, NoIds) else self._admission.lacking(size)
+            needed = 0 if isinstance(error, NoIds) else lacking()
             taken = self._garbage.history.take_oldest(needed)
             if not taken:
                 raise error

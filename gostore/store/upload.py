@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import define
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -21,8 +21,10 @@ from gostore.errors import (
 )
 from gostore.store.admission import Ticket, too_many_uploads
 from gostore.store.interface import NO_DIGESTS, SMALL_BLOB, Body, Details
+from gostore.store.room import Room
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
+from gostore.volume.directory import stage_name
 from gostore.volume.volume import Volume
 
 #: Seconds that a small body may take before it gets a stage. Many clients send it right after its
@@ -38,6 +40,9 @@ _MUCH = 256 * 1024
 
 #: A larger stage is synced before its commit, not with it: others must not wait for that.
 SEALED = 1024 * 1024
+
+#: So often history is given up for the same bytes: others may take the room as soon as it is there.
+_TRIES = 16
 
 log = Logger()
 
@@ -106,9 +111,11 @@ class Upload:
         self._clock = clock
         self._ticket = ticket
         self._body: Body
+        self._room: Room
         self._digests: list[tuple[str, bytes]] = []
         self._hashes: dict[str, hashlib._Hash] = {}
         self._stage: Stage | None = None
+        self._is_stage_begun = False
         self._pieces: list[bytes] = []
         self._waiting = 0
         self._size = 0
@@ -123,15 +130,16 @@ class Upload:
         self._is_late = False
         self._done: Deferred[Received] = Deferred()
 
-    def receive(self, body: Body, details: Details) -> Received | Deferred[Received]:
+    def receive(self, body: Body, details: Details, room: Room) -> Received | Deferred[Received]:
         """Take the body; return what came of it if it is small and all here, else a Deferred.
 
-        ``details`` have the digests that it must have.  The Deferred fails
-        with BodyFailed, TooLarge, DigestMismatch, NoSpace or another error of the disk; by then the
-        blob is Failure, and so is its stage, if there is one.  Raises ValueError for a digest whose
-        algorithm is unknown.
+        ``details`` have the digests that it must have; ``room`` is asked when the disk is full.
+        The Deferred fails with BodyFailed, TooLarge, DigestMismatch, NoSpace or another error of
+        the disk; by then the blob is Failure, and so is its stage, if there is one.  Raises
+        ValueError for a digest whose algorithm is unknown.
         """
         self._body = body
+        self._room = room
         self._is_small = body.length is not None and body.length <= SMALL_BLOB
         self._digests.extend(details.digests.items())
         self._hashes["sha256"] = hashlib.sha256()
@@ -254,12 +262,31 @@ class Upload:
 
     def _keep(self, pieces: list[bytes]) -> Deferred[None]:
         """Hash and write some pieces; many bytes in two threads."""
-        files = self._workers.files
+        left = list(pieces)
         if sum(map(len, pieces)) < _MUCH:
-            return files.run(self._write, pieces)
-        hashed = files.run(self._hash, pieces)
-        written = files.run(self._append, pieces)
+            return self._with_room(_TRIES, left, self._write, pieces)
+        hashed = self._workers.files.run(self._hash, pieces)
+        written = self._with_room(_TRIES, left, self._append)
         return written.addBoth(lambda result: hashed.addCallback(lambda _: result))
+
+    def _with_room(
+        self, tries: int, left: list[bytes], step: Callable[..., None], *more: list[bytes]
+    ) -> Deferred[None]:
+        """Write what is left of some pieces; as often as the disk is full, ask for room first."""
+
+        def make_room(failure: Failure) -> Failure | Deferred[None]:
+            error = as_store_error(failure.value)
+            if not isinstance(error, NoSpace) or self._failure is not None or not tries:
+                return failure
+            size = sum(map(len, left))
+            return self._room.make_more(
+                error, size, lambda: self._with_room(tries - 1, left, step, *more)
+            )
+
+        beside = self._room.beside if tries else 0
+        done = self._workers.files.run(step, left, beside, *more)
+        done.addErrback(make_room)
+        return done
 
     def _start(self, work: Deferred[None]) -> None:
         self._working = True
@@ -312,17 +339,21 @@ class Upload:
 
     # In a worker:
 
-    def _write(self, pieces: list[bytes]) -> None:
-        self._append(pieces)
+    def _write(self, left: list[bytes], beside: int, pieces: list[bytes]) -> None:
+        self._append(left, beside)
         self._hash(pieces)
 
-    def _append(self, pieces: list[bytes]) -> None:
-        """Write the pieces, with room to spare."""
-        if self._volume.free()[0] < self._ticket.reserve + sum(map(len, pieces)):
+    def _append(self, left: list[bytes], beside: int) -> None:
+        """Write the pieces that are left, with room to spare."""
+        if self._volume.free()[0] < self._ticket.reserve + beside + sum(map(len, left)):
             raise NoSpace()
         if self._stage is None:
+            if self._is_stage_begun:
+                # A full disk has left half of it.
+                self._volume.trash.remove(stage_name(self.blob.id))
+            self._is_stage_begun = True
             self._stage = self._volume.stage(self.blob)
-        self._volume.write(self._stage, pieces)
+        self._volume.write(self._stage, left)
 
     def _hash(self, pieces: list[bytes]) -> None:
         for one in self._hashes.values():

@@ -28,7 +28,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TypeVar
@@ -351,9 +351,8 @@ class Directory:
         finally:
             self.disk.close(fd)
 
-    def append(self, fd: int, pieces: Sequence[bytes]) -> None:
-        """Write all the pieces to an open file."""
-        left = list(pieces)
+    def append(self, fd: int, left: list[bytes]) -> None:
+        """Write all the pieces to an open file; what is written is taken out of the list."""
         while left:
             written = self.disk.writev(fd, left[:_PIECES])
             while left and written >= len(left[0]):

@@ -232,9 +232,9 @@ class Volume:
         self.directory.write(f"{name}/{STATE}", statefile.dump(blob), sync=False)
         return Stage(blob, self.directory.create(f"{name}/{DATA}"))
 
-    def write(self, stage: Stage, pieces: Sequence[bytes]) -> None:
-        """Append the pieces to the stage's data.raw."""
-        self.directory.append(stage.fd, pieces)
+    def write(self, stage: Stage, left: list[bytes]) -> None:
+        """Append the pieces to the stage's data.raw; what is written is taken out of the list."""
+        self.directory.append(stage.fd, left)
 
     def copy(self, source: int, target: int, size: int) -> None:
         """Copy an open file of ``size`` bytes to an empty one, sharing its blocks if that can be.

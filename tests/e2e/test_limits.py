@@ -42,6 +42,23 @@ def chunks(size: int) -> Iterator[bytes]:
         yield bytes(MIB)
 
 
+def test_disk_full_of_history(make_daemon: Make, small_disk: Path) -> None:
+    """54: on a disk full of history a body that does not say how long it is gets the room."""
+    daemon = make_daemon(
+        *("--put-creates", "--keep", "forever", "--gc-interval", "60", "--free-space-reserve", "0"),
+        directory=small_disk / "data",
+    ).start()
+    for number in range(20):
+        assert daemon.ask("PUT", "dead", bytes([number]) * MIB).status in (200, 204)
+    assert daemon.ask("DELETE", "dead").status == 200
+    for number in range(3):
+        assert daemon.ask("POST", f"new/{number}", chunks(3 * MIB)).status == 204
+        assert daemon.ask("GET", f"new/{number}").body == bytes(3 * MIB)
+    assert b"space: ok" in ask(daemon.connect(), "GET", "/readyz?verbose").body
+    assert daemon.ask("POST", "endless", chunks(20 * MIB)).status == 507
+    assert daemon.ask("GET", "new/0").body == bytes(3 * MIB)
+
+
 def test_disk_full_of_bytes(make_daemon: Make, small_disk: Path) -> None:
     """54: on a full disk uploads get 507, reads go on, deletes work and last, room comes back."""
     daemon = make_daemon(

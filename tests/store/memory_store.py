@@ -83,7 +83,7 @@ class MemoryStore:
         self.damaged = 0
         #: For how many seconds bytes are good.
         self.good_for = 60.0
-        self.free, self.reserve = 1 << 30, 0
+        self.free, self.reserve, self.kept = 1 << 30, 0, 0
         #: What the writes and deletes said of who asked.
         self.origins: list[str] = []
         self.listed: list[tuple[str, str, str, int]] = []
@@ -241,7 +241,7 @@ class MemoryStore:
             raise self.health
 
     def figures(self) -> Figures:
-        return Figures(len(self.blobs), self.damaged, 0, self.free, self.reserve)
+        return Figures(len(self.blobs), self.damaged, 0, self.free, self.reserve, self.kept)
 
     # How.
 

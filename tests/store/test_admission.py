@@ -187,3 +187,15 @@ class SenderTests(StoreCase):
         """Clients without an address may have all places."""
         self.open(max_uploads=4)
         self.assertEqual([self.take(None) for _ in range(5)], [True] * 4 + [False])
+
+
+class SpaceTests(StoreCase):
+    """How many bytes are free, as far as the store knows between two looks."""
+
+    def test_never_negative(self) -> None:
+        """What has been written since the last look may be more than was free then."""
+        self.disk.room = (5000, 10_000)
+        self.open()
+        self.disk.room = (1 << 20, 1 << 21)
+        self.wait(self.store.put("a", FakeBody(b"x" * 4000), Details()))
+        self.assertEqual(self.store.figures().free, 0)

@@ -179,7 +179,7 @@ class StageTests(VolumeCase):
         """More pieces than writev takes are written in several calls."""
         stage = self.volume.stage(self.start(5, "a"))
         pieces = [b"%d," % number for number in range(3000)]
-        self.volume.write(stage, pieces)
+        self.volume.write(stage, list(pieces))
         with open(self.file(".new-5", DATA), "rb") as file:
             self.assertEqual(file.read(), b"".join(pieces))
 

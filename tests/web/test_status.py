@@ -89,9 +89,10 @@ class ProbeTests(WebCase):
         self.store.health = errors.Stopping()
         self.assertEqual(self.probe("/readyz", 503), f"writes: {errors.Stopping()}\n")
         self.store.health = None
-        self.store.free = -1
+        self.store.free, self.store.reserve, self.store.kept = 0, 2, 1
         self.assertTrue(self.probe("/readyz", 503).startswith("space: "))
-        self.store.free = 0
+        self.store.kept = 2
+        self.assertEqual(self.probe("/readyz", 200), "ok\n")
         self.wrong["running"] = "stopping"
         self.assertEqual(self.probe("/readyz", 503), "running: stopping\n")
 

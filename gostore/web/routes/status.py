@@ -106,7 +106,7 @@ class Status:
 
     def _space(self) -> str:
         figures = self._store.figures()
-        if figures.free >= figures.reserve:
+        if figures.free + figures.kept >= figures.reserve:
             return ""
         free, reserve = figures.free >> 20, figures.reserve >> 20
         return f"{free} MiB are free, and {reserve} MiB are reserved"
