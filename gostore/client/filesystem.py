@@ -157,7 +157,7 @@ class GostoreFileSystem(AbstractFileSystem):  # type: ignore[misc]
     # -- reading and writing ------------------------------------------------------------------
 
     def open(self, path: str, mode: str = "rb", *options: Any, **more: Any) -> Any:
-        """A file. One that is written is stored when it is closed.
+        """A file. What a program writes to it is stored when it is closed.
 
         If its ``with`` block raises, nothing is stored. (Neither a compressed file nor
         ``fsspec.open`` can tell that it raised: write in a ``with fs.transaction`` there.)
