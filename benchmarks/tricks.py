@@ -143,7 +143,7 @@ TRICKS = (
         "Files are kept open, or opened on the reactor if no disk is waited for",
         GET.name,
         (
-            ("daemon.service", "max_open_files=share_of_files(10)", "max_open_files=1"),
+            ("daemon.providers", "max_open_files=share_of_files(10)", "max_open_files=1"),
             ("store.openfiles", "elif self._index.is_current(blob):", "elif False:"),
         ),
         both=UNCACHED,

@@ -20,9 +20,9 @@ from tests.store.doubles import FakeBody, InlineWorkers, PromptClock
 class Patient(PromptClock):
     """A clock that keeps what is to be done later."""
 
-    def callLater(self, seconds: float, function: Callable[..., Any]) -> None:
+    def callLater(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> None:
         if not seconds:
-            function()
+            function(*arguments)
 
 
 class ShowTests(test_fsck.SpoiledTestCase):

@@ -144,9 +144,9 @@ def test_a_replaced_blob_leaves_the_disk(make_daemon: Make) -> None:
     old = daemon.place("foo").name
     replaced = curl("--request", "PUT", daemon.store("foo"), "--data", "2")
     (new,) = eventually(lambda: daemon.records().keys() - {old}, "the files of the new one")
-    said = f"Failure - Deleted! Replaced by {new}"
-    eventually(lambda: daemon.records()[old].log[0] == said, "the old blob is marked")
     by = replaced.headers["x-request-id"]
+    said = f"Failure - Deleted! Replaced by {new} ({by})"
+    eventually(lambda: daemon.records()[old].log[0] == said, "the old blob is marked")
     assert daemon.records()[new].log[-1] == f"OK - Blob Updated & Saved! ({by})"
     assert daemon.stop() == 0
     daemon.start("--gc-interval", "0.1")
