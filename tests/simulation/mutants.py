@@ -543,7 +543,7 @@ JOURNAL_MUTANTS = (
     _journal(
         "a journal that is being removed says nothing of that",
         "volume.journal.journal",
-        "                self._mark(name, ENDED)\n",
+        "                self._mark(NAMES[turn], ENDED)\n",
         "                pass\n",
         after=Sync.FILES,
     ),

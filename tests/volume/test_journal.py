@@ -487,6 +487,23 @@ class JournalTests(SynchronousTestCase):
         third = self.open()
         self.assertEqual((third.read(), third.damage), ([], None))
 
+    def test_torn_first(self) -> None:
+        """The file without a title is marked first: a power cut may tear the one that is marked."""
+        for mark in (Journal.remove, Journal.shrink):
+            for turn in (0, 1):
+                self.open().append([entry(1)])
+                self.spoil(turn, 20)
+                again = self.open(self.disk)
+                again.read()
+                self.disk.clear()
+                self.disk.fail("fdatasync", errno.EIO)
+                with self.assertRaises(OSError):
+                    mark(again)
+                written = {call.name for call in self.disk.calls if call.kind == "pwrite"}
+                self.assertEqual(written, {NAMES[turn]})
+                self.disk.clear()
+                again.remove()
+
     def test_unflushed(self) -> None:
         """Of a journal that is not flushed a power cut may leave anything, and no start minds."""
         root = os.open(self.path, os.O_RDONLY)

@@ -201,27 +201,31 @@ class Journal:
 
     def shrink(self) -> None:
         """Give back the room behind the batches that `read` has found; it would find the same."""
-        for name, end in zip(NAMES, self._ends, strict=True):
+        for turn in self._torn_first():
             # Where a full disk writes nothing in place, this makes no room either.
             with suppress(NothingWritten):
-                self._mark(name, CUT, end)
+                self._mark(NAMES[turn], CUT, self._ends[turn])
         self._stale = True
 
     def remove(self) -> None:
         """Remove the files, whose changes are all `synced`; they are gone for good then."""
-        for name in NAMES:
+        for turn in self._torn_first():
             # Some file systems write nothing in place, and may be full. Without the mark a crash
             # between the removals costs a refused start, but no data.
             with suppress(NothingWritten):
-                self._mark(name, ENDED)
+                self._mark(NAMES[turn], ENDED)
         for name in NAMES:
             with suppress(FileNotFoundError):
                 self._disk.unlink(name, dir_fd=self._root)
         self._disk.flushing.fsync(self._root)
         self._forget()
 
+    def _torn_first(self) -> list[int]:
+        """Which file to mark first: a mark may tear a title, and the other has to be whole then."""
+        return sorted(range(len(NAMES)), key=self._titled.__getitem__)
+
     def _mark(self, name: str, mark: bytes, size: int | None = None) -> None:
-        """Add a mark to a file that has a title, durably; then cut it to a size, if one is given.
+        """Add a mark to a file, durably, and its title if that is torn; then cut it to a size.
 
         Raises NothingWritten if there is no room for it.
         """
@@ -229,7 +233,7 @@ class Journal:
             fd = self._disk.open(name, os.O_RDWR | _SAFELY, dir_fd=self._root)
             try:
                 title = title_of(self._disk.pread(fd, TITLE_SIZE, 0))
-                is_torn = title is None and bool(self._key) and mark == ENDED
+                is_torn = title is None and bool(self._key)
                 if is_torn:
                     title = Title(self._key, self._disk.fstat(fd).st_size)
                 if title is not None:
