@@ -310,6 +310,9 @@ def test_sync(gostore: Run, client: Client, capfd: pytest.CaptureFixture[str]) -
     assert tree(Path("f")) == {"sub/c": b"sub/c"}
     assert gostore("sync", ":p/", ":q/") == 2
     assert gostore("sync", "nothing", ":p/", "--delete") == 1
+    there = sorted(os.listdir("e"))
+    assert there and gostore("sync", ":mistyped/", "e", "--delete") == 5
+    assert sorted(os.listdir("e")) == there
     assert len(list(client.ls("p/"))) == 4
 
 

@@ -17,6 +17,7 @@ from gostore.client.cli.remotes import Target
 from gostore.client.cli.report import Report
 from gostore.client.cli.session import Session, command
 from gostore.client.cli.transfers import Job, Transfers, Upload, blobs_below
+from gostore.client.errors import NotFound
 from gostore.client.sources import File, Stream
 from gostore.client.values import Blob
 
@@ -265,6 +266,10 @@ class _Syncing:
     def down(self, deletes: bool) -> Iterator[Job]:
         """The jobs that make the directory what the prefix is."""
         blobs = self._blobs()
+        if deletes and not blobs:
+            # A name that is mistyped must not empty the directory.
+            prefix = self.where.location or "The daemon"
+            raise NotFound(f"{prefix} has no blob; nothing is deleted")
         for name, blob in blobs.items():
             yield blob.location, partial(self._fetch, name, blob)
         if deletes and os.path.isdir(self.directory):
