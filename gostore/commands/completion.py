@@ -32,9 +32,9 @@ def run(parsed: argparse.Namespace) -> int:
 
 def answer(commands: dict[str, argparse.ArgumentParser]) -> int:
     """Tell the shell what fits; ``commands`` are those for a directory."""
-    for name, parser in commands.items():
-        program.add_command(_described(name, parser))
-    return shell_complete(program, {}, "gostore", COMPLETES, os.environ[COMPLETES])
+    described = {name: _described(name, parser) for name, parser in commands.items()}
+    both = click.Group(commands={**program.commands, **described}, params=program.params)
+    return shell_complete(both, {}, "gostore", COMPLETES, os.environ[COMPLETES])
 
 
 def _described(name: str, parser: argparse.ArgumentParser) -> click.Command:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,8 @@ def test_interrupted(gostore: Run, client: Client, daemon: Daemon, number: int) 
     client.put("a", DATA)
     command = [sys.executable, "-m", "gostore.commands.main"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    # Where the tests run in the background of a shell, SIGINT is ignored, and so inherited.
+    heed = partial(signal.signal, number, signal.SIG_DFL)
     stalled = threading.Event()
 
     class Stalling(Cutter):
@@ -264,7 +267,9 @@ def test_interrupted(gostore: Run, client: Client, daemon: Daemon, number: int) 
             stalled.wait(PATIENCE)
 
     with Stalling(daemon.port, answers=1) as slow:
-        process = subprocess.Popen([*command, "get", f"{slow.url}/store/a"], env=env)
+        process = subprocess.Popen(
+            [*command, "get", f"{slow.url}/store/a"], env=env, preexec_fn=heed
+        )
         eventually(lambda: any(each.stat().st_size for each in Path().iterdir()), "it has begun")
         process.send_signal(number)
         assert process.wait(PATIENCE) == 1
@@ -273,7 +278,9 @@ def test_interrupted(gostore: Run, client: Client, daemon: Daemon, number: int) 
     stalled.clear()
     Path("f").write_bytes(DATA)
     with Stalling(daemon.port, requests=1) as slow:
-        process = subprocess.Popen([*command, "put", "f", f"{slow.url}/store/f"], env=env)
+        process = subprocess.Popen(
+            [*command, "put", "f", f"{slow.url}/store/f"], env=env, preexec_fn=heed
+        )
         eventually(lambda: slow.passed > 300_000, "it has begun")
         process.send_signal(number)
         assert process.wait(PATIENCE) == 1
