@@ -206,18 +206,22 @@ def list_page(
         "after": after,
         "limit": str(limit),
     }
-    return (yield from _page(Ask("GET", None, query), after, patience))
+    answer, following = yield from _page(query, after, patience, "GET the list")
+    return entries_of(answer.body), following
 
 
-def _page(ask: Ask, after: str, patience: Patience) -> Verb[tuple[list[Blob | str], str | None]]:
-    answer, _ = yield from ask_safely(ask, patience)
+def _page(
+    query: dict[str, str], after: str, patience: Patience, what: str
+) -> Verb[tuple[Answer, str | None]]:
+    """Ask for the page of a list, and what the next one comes after; ``what`` is for people."""
+    answer, _ = yield from ask_safely(Ask("GET", None, query), patience)
     if answer.code != 200:
-        raise error_of(answer, "GET the list")
+        raise error_of(answer, what)
     following = _following(answer.fields.get("link"), "after")
     # A list that never ends would be asked for for ever.
     if following is not None and following.encode("utf-8") <= after.encode("utf-8"):
         raise BadAnswer("The next page of the list does not come after this one")
-    return entries_of(answer.body), following
+    return answer, following
 
 
 def _following(link: str | None, name: str) -> str | None:
@@ -382,12 +386,7 @@ def deleted_page(
 ) -> Verb[tuple[list[Version], str | None]]:
     """One page of what was deleted and can be restored, and what the next one comes after."""
     query = {"deleted": "", "format": "json", "prefix": prefix, "after": after}
-    answer, _ = yield from ask_safely(Ask("GET", None, query), patience)
-    if answer.code != 200:
-        raise error_of(answer, "GET what was deleted")
-    following = _following(answer.fields.get("link"), "after")
-    if following is not None and following.encode("utf-8") <= after.encode("utf-8"):
-        raise BadAnswer("The next page of the list does not come after this one")
+    answer, following = yield from _page(query, after, patience, "GET what was deleted")
     return versions_of(answer.body), following
 
 

@@ -56,6 +56,24 @@ class Form:
     end: Callable[[str | None], str]
 
 
+FIELDS = {
+    b"x-content-type-options": b"nosniff",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-cache",
+    b"vary": b"Accept, User-Agent",
+}
+"""The fields of every page; Content-Type and Link join them."""
+
+
+def page_fields(form: Form, next_page: str | None) -> dict[bytes, bytes]:
+    """The fields of a page in this form; ``next_page`` is the reference to the next one."""
+    fields = {**FIELDS, b"content-type": form.content_type.encode("ascii")}
+    if next_page is not None:
+        fields[b"link"] = f'<{next_page}>; rel="next"'.encode("ascii")
+    return fields
+
+
 def form_for(accept: bytes | None, user_agent: bytes | None) -> Form:
     """The form that the client prefers (RFC 9110 section 12.5.1); JSON if it accepts none.
 

@@ -18,22 +18,13 @@ from gostore.web import listing
 from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
 from gostore.web.fields.locations import STORE
-from gostore.web.list_forms import Form, form_for
+from gostore.web.list_forms import FIELDS, Form, form_for, page_fields
 from gostore.web.routes.past import PastRoutes
 from gostore.web.routing import asks, nothing_here, prepare
 from gostore.wire import Request, Turns
 
 RETRY_AFTER = 1
 """Seconds after which a client may ask again for a list that it did not get."""
-
-FIELDS = {
-    b"x-content-type-options": b"nosniff",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"cross-origin-resource-policy": b"same-origin",
-    b"cache-control": b"no-cache",
-    b"vary": b"Accept, User-Agent",
-}
-"""The fields of every page; Content-Type and Link join them."""
 
 
 class Lists:
@@ -143,8 +134,6 @@ def _form(request: Request) -> Form:
 
 
 def _answer(page: listing.Document) -> Answer:
-    fields = {**FIELDS, b"content-type": page.query.form.content_type.encode("ascii")}
-    if page.next_page is not None:
-        fields[b"link"] = f'<{page.next_page}>; rel="next"'.encode("ascii")
+    fields = page_fields(page.query.form, page.next_page)
     small = page.small
     return Answer(200, fields, page if small is None else small)

@@ -17,21 +17,13 @@ from gostore.text import format_time
 from gostore.web.answers import Answer, Refusal
 from gostore.web.fields.locations import directory_of, parse_query
 from gostore.web.history_forms import Heading, title_of, told_by, write
-from gostore.web.list_forms import FORMS, Form, form_for
+from gostore.web.list_forms import FORMS, Form, form_for, page_fields
 from gostore.wire import Request
 
 DEFAULT_LIMIT = 1000
 
 MAX_LIMIT = 1000
 """The most versions on a page: each is read from its record."""
-
-FIELDS = {
-    b"x-content-type-options": b"nosniff",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"cross-origin-resource-policy": b"same-origin",
-    b"cache-control": b"no-cache",
-    b"vary": b"Accept, User-Agent",
-}
 
 
 @frozen
@@ -198,7 +190,4 @@ def _form(request: Request, name: str | None) -> Form:
 
 
 def _answer(form: Form, body: bytes, more: str | None) -> Answer:
-    fields = {**FIELDS, b"content-type": form.content_type.encode("ascii")}
-    if more is not None:
-        fields[b"link"] = f'<{more}>; rel="next"'.encode("ascii")
-    return Answer(200, fields, body)
+    return Answer(200, page_fields(form, more), body)
