@@ -7,8 +7,7 @@ from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob, State
 from gostore.commands.statuses import GOOD
-from gostore.commands.terminal import argument, read_directory
-from gostore.daemon.parsers import parse_text
+from gostore.commands.terminal import add_blob, read_directory
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse
 from gostore.text import escape, format_time
@@ -23,17 +22,10 @@ IN_THE_JOURNAL = "none yet: it is in the redo journal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    parser.add_argument("--dir", "-d", required=True, help="the data directory")
-    parser.add_argument(
-        "--location",
-        action="store_true",
-        help="look for a location, even if the name looks like an id",
-    )
-    parser.add_argument(
-        "blob",
-        metavar="ID|LOCATION",
-        type=argument(parse_text),
-        help="the blob; a number is an id if any blob has it, else a location; the name of a"
+    add_blob(
+        parser,
+        "ID|LOCATION",
+        "the blob; a number is an id if any blob has it, else a location; the name of a"
         " quarantined directory, as fsck prints it, will also do",
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from gostore.daemon.parsers import absolute
+from gostore.daemon.parsers import absolute, parse_text
 from gostore.errors import VolumeUnusable
 
 T = TypeVar("T")
@@ -27,6 +27,17 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return read
+
+
+def add_blob(parser: argparse.ArgumentParser, metavar: str, what: str) -> None:
+    """Let a command name a directory, and a blob in it by its id or its location."""
+    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    parser.add_argument(
+        "--location",
+        action="store_true",
+        help="look for a location, even if the name looks like an id",
+    )
+    parser.add_argument("blob", metavar=metavar, type=argument(parse_text), help=what)
 
 
 def read_directory(text: str) -> str:

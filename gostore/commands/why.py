@@ -9,8 +9,7 @@ from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob, EndedBy, State
 from gostore.commands.statuses import GOOD
-from gostore.commands.terminal import argument, read_directory
-from gostore.daemon.parsers import parse_text
+from gostore.commands.terminal import add_blob, read_directory
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse
 from gostore.text import escape, format_time
@@ -27,18 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Tells of each version of a location that is still on the disk how it came and went, and by"
         " whom. A daemon may be running."
     )
-    parser.add_argument("--dir", "-d", required=True, help="the data directory")
-    parser.add_argument(
-        "--location",
-        action="store_true",
-        help="look for a location, even if the name looks like an id",
-    )
-    parser.add_argument(
-        "blob",
-        metavar="LOCATION|ID",
-        type=argument(parse_text),
-        help="the location; a number is an id if any blob has it",
-    )
+    add_blob(parser, "LOCATION|ID", "the location; a number is an id if any blob has it")
 
 
 def run(parsed: argparse.Namespace) -> int:
