@@ -114,6 +114,15 @@ class Disk:
         with _above(name, dir_fd) as (above, last):
             return os.open(last, flags, mode, dir_fd=above)
 
+    def read_fully(self, fd: int, length: int, offset: int) -> bytes:
+        """Read so many bytes, or fewer if the file ends before."""
+        pieces = []
+        while length and (piece := self.pread(fd, length, offset)):
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def open_cached(self, name: str, flags: int, dir_fd: int) -> int:
         """Open what can be opened from memory alone, or raise BlockingIOError.
 

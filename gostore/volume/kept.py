@@ -298,12 +298,7 @@ class KeptStages:
             self._directory.sync_root()
 
     def _read(self, fd: int, offset: int, length: int) -> bytes:
-        pieces = []
-        while length:
-            piece = self._disk.pread(fd, length, offset)
-            if not piece:
-                raise DataDamaged(f"{DATA} ends at byte {offset}")
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-        return b"".join(pieces)
+        data = self._disk.read_fully(fd, length, offset)
+        if len(data) < length:
+            raise DataDamaged(f"{DATA} ends at byte {offset + len(data)}")
+        return data

@@ -324,15 +324,10 @@ class Volume:
 
     def read(self, fd: int, offset: int, length: int) -> bytes:
         """Read exactly ``length`` bytes; raises DataDamaged if the file ends before."""
-        pieces = []
-        while length:
-            piece = self.disk.pread(fd, length, offset)
-            if not piece:
-                raise DataDamaged(f"{DATA} ends at byte {offset}")
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = self.disk.read_fully(fd, length, offset)
+        if len(data) < length:
+            raise DataDamaged(f"{DATA} ends at byte {offset + len(data)}")
+        return data
 
     def read_now(self, fd: int, size: int) -> bytes | None:
         """Read a whole file of ``size`` bytes if that needs no disk, else return None.

@@ -172,8 +172,8 @@ MUTANTS = (
     _mutant(
         "a read that is cut short is not completed",
         "volume.volume",
-        "            length -= len(piece)\n",
-        "            break\n",
+        "        data = self.disk.read_fully(fd, length, offset)\n        if len(data) < length:\n",
+        "        data = self.disk.pread(fd, length, offset)\n        if not data:\n",
         "GET, large",
     ),
     _mutant(
