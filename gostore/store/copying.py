@@ -6,21 +6,18 @@ They are compared with their digest first: no damaged version becomes current.
 from __future__ import annotations
 
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 
-from gostore.blob import Blob, State
+from gostore.blob import Blob
 from gostore.errors import NoSpace, StoreError
 from gostore.store.admission import Ticket
 from gostore.store.interface import Sink
-from gostore.store.upload import SEALED, Received
+from gostore.store.upload import SEALED, Received, drop
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
 from gostore.volume.digests import Hashing
 from gostore.volume.directory import DATA, DataDamaged
 from gostore.volume.volume import Volume
-
-log = Logger()
 
 
 @define(eq=False)
@@ -68,13 +65,7 @@ class Copying:
 
     def drop(self, error: StoreError) -> Deferred[None]:
         """Make the blob Failure, because of ``error``, and close its stage if it has one."""
-        if self.blob.state is State.FAILURE:
-            return succeed(None)
-        self.blob.fail(self._volume.now(), str(error))
-        if self._stage is None:
-            return succeed(None)
-        dropped = self._workers.files.run(self._volume.drop, self._stage)
-        return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
+        return drop(self._volume, self._workers, self.blob, self._stage, error)
 
     def _copy(self, body: Copy, source: int) -> Received:
         """In a worker: verify the version, and copy it."""

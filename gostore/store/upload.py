@@ -99,6 +99,19 @@ def take_whole(body: Body, details: Details) -> Received:
     return Received(data, len(data), sha256)
 
 
+def drop(
+    volume: Volume, workers: Workers, blob: Blob, stage: Stage | None, error: StoreError
+) -> Deferred[None]:
+    """Make a new blob Failure, because of ``error``, and close its stage if it has one."""
+    if blob.state is State.FAILURE:
+        return succeed(None)
+    blob.fail(volume.now(), str(error))
+    if stage is None:
+        return succeed(None)
+    dropped = workers.files.run(volume.drop, stage)
+    return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
+
+
 class Upload:
     """Receives the body of one new blob: into memory if it is small and here soon, else a stage."""
 
@@ -329,13 +342,7 @@ class Upload:
 
     def drop(self, error: StoreError) -> Deferred[None]:
         """Make the blob Failure, because of ``error``, and close its stage if it has one."""
-        if self.blob.state is State.FAILURE:
-            return succeed(None)
-        self.blob.fail(self._volume.now(), str(error))
-        if self._stage is None:
-            return succeed(None)
-        dropped = self._workers.files.run(self._volume.drop, self._stage)
-        return dropped.addErrback(lambda failure: log.failure("Not dropped", failure=failure))
+        return drop(self._volume, self._workers, self.blob, self._stage, error)
 
     # In a worker:
 
