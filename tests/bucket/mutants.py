@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
-import importlib.util
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 from attrs import frozen
 
-import gostore
 from tests.bucket import trials
 from tests.bucket.trials import Trial
+from tests.simulation.mutants import compiled
 
 #: What is compiled anew for each mutant, imported before importing.
 _MODULES = (
@@ -41,29 +37,7 @@ class Mutant:
 
     def load(self) -> SimpleNamespace:
         """Compile it; raises AssertionError if the code it changes is not there any more."""
-        loaded: dict[str, ModuleType] = {}
-
-        def load(name: str, *arguments: Any, **keywords: Any) -> Any:
-            return (
-                loaded[name]
-                if name in loaded
-                else builtins.__import__(name, *arguments, **keywords)
-            )
-
-        names = {**vars(builtins), "__import__": load}
-        for module in _MODULES:
-            path = Path(gostore.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
-            source = path.read_text(encoding="utf-8")
-            if module == self.module:
-                for old, new in ((self.old, self.new), *self.more):
-                    assert source.count(old) == 1, f"{self.name}: {old!r} is not once in {path}"
-                    source = source.replace(old, new)
-            spec = importlib.util.spec_from_file_location(f"gostore.{module}", path)
-            assert spec is not None
-            fresh = importlib.util.module_from_spec(spec)
-            fresh.__dict__["__builtins__"] = names
-            exec(compile(source, str(path), "exec"), fresh.__dict__)
-            loaded[f"gostore.{module}"] = fresh
+        loaded = compiled(_MODULES, self.name, self.module, ((self.old, self.new), *self.more))
         short = {name.rpartition(".")[2]: module for name, module in loaded.items()}
         return SimpleNamespace(**short)
 

@@ -95,33 +95,45 @@ class Mutant:
 
     def load(self) -> SimpleNamespace:
         """Compile it; raises AssertionError if the code it changes is not there any more."""
-        loaded: dict[str, ModuleType] = {}
-
-        def load(name: str, *arguments: Any, **keywords: Any) -> Any:
-            if name in loaded:
-                return loaded[name]
-            package = builtins.__import__(name, *arguments, **keywords)
-            # "from gostore import statefile" asks for the package.
-            fresh = {each.rpartition(".")[2]: loaded[each] for each in _modules_of(name, loaded)}
-            return SimpleNamespace(**{**vars(package), **fresh}) if fresh else package
-
-        names = {**vars(builtins), "__import__": load}
-        for module in _MODULES:
-            path = Path(gostore.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
-            source = path.read_text(encoding="utf-8")
-            if module == self.module:
-                for old, new in ((self.old, self.new), *self.more):
-                    assert source.count(old) == 1, f"{self.name}: {old!r} is not once in {path}"
-                    source = source.replace(old, new)
-            spec = importlib.util.spec_from_file_location(f"gostore.{module}", path)
-            assert spec is not None
-            fresh = importlib.util.module_from_spec(spec)
-            fresh.__dict__["__builtins__"] = names
-            exec(_compiled(source, str(path)), fresh.__dict__)
-            loaded[f"gostore.{module}"] = fresh
+        loaded = compiled(_MODULES, self.name, self.module, ((self.old, self.new), *self.more))
         return SimpleNamespace(
             store=loaded["gostore.store.blobstore"], volume=loaded["gostore.volume.volume"]
         )
+
+
+def compiled(
+    modules: Iterable[str], name: str, changed: str, changes: Iterable[tuple[str, str]]
+) -> dict[str, ModuleType]:
+    """Compile these modules anew, one of them changed; they import one another.
+
+    Each of the changes is what stands there once, and what takes its place; ``name`` is for people.
+    Raises AssertionError if it does not stand there once.
+    """
+    loaded: dict[str, ModuleType] = {}
+
+    def load(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name in loaded:
+            return loaded[name]
+        package = builtins.__import__(name, *arguments, **keywords)
+        # "from gostore import statefile" asks for the package.
+        fresh = {each.rpartition(".")[2]: loaded[each] for each in _modules_of(name, loaded)}
+        return SimpleNamespace(**{**vars(package), **fresh}) if fresh else package
+
+    names = {**vars(builtins), "__import__": load}
+    for module in modules:
+        path = Path(gostore.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+        source = path.read_text(encoding="utf-8")
+        if module == changed:
+            for old, new in changes:
+                assert source.count(old) == 1, f"{name}: {old!r} is not once in {path}"
+                source = source.replace(old, new)
+        spec = importlib.util.spec_from_file_location(f"gostore.{module}", path)
+        assert spec is not None
+        fresh = importlib.util.module_from_spec(spec)
+        fresh.__dict__["__builtins__"] = names
+        exec(_compiled(source, str(path)), fresh.__dict__)
+        loaded[f"gostore.{module}"] = fresh
+    return loaded
 
 
 @cache
