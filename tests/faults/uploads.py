@@ -25,9 +25,9 @@ from gostore.errors import NoUpload, StoreError, UploadOver
 from gostore.store.interface import Details
 from gostore.store.unfinished import Address, Chunk, Standing, Wanted
 from tests.faults.deeds import MODES, Life, Mode
-from tests.faults.trials import CUT, CUT_FOR_EVER, FLUSHES, MOVING
+from tests.faults.trials import FLUSHES, MOVING, Fault
 from tests.simulation.world import GENUINE, Violation
-from tests.store.doubles import FOR_EVER, Call, FakeBody
+from tests.store.doubles import Call, FakeBody
 
 FIRST, LAST = b"a" * 5000, b"b" * 4000
 WHOLE = FIRST + LAST
@@ -133,15 +133,6 @@ DEEDS = (
 SHARE = 3
 
 
-@frozen
-class Fault:
-    """The ``nth`` call fails, or is cut short if there is no ``error``; all after it, too."""
-
-    nth: int
-    error: int | None
-    for_ever: bool = False
-
-
 class UploadTrials:
     """One deed in one mode, to be done again and again."""
 
@@ -196,7 +187,7 @@ class UploadTrials:
         disk: Any = life.disk
         disk.clear()
         if fault is not None:
-            self._arm(disk, fault)
+            fault.arm(disk, self.kinds)
         act(life, client)
         calls = list(disk.calls)
         disk.heal()
@@ -219,15 +210,6 @@ class UploadTrials:
         _check(life, client, copy, is_lost, anew=True)
         life.end()
         return calls
-
-    def _arm(self, disk: Any, fault: Fault) -> None:
-        times = FOR_EVER if fault.for_ever else 1
-        if fault.error is not None:
-            disk.fail(None, fault.error, nth=fault.nth, times=times)
-            return
-        kind = self.kinds[fault.nth - 1]
-        nth = self.kinds[: fault.nth].count(kind)
-        disk.shorten(kind, CUT_FOR_EVER if fault.for_ever else CUT, nth=nth, times=times)
 
 
 def _another(client: Client) -> Client:
