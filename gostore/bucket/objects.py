@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import timedelta
+from queue import Empty, Queue
 from typing import Any
 
 import obstore
@@ -115,7 +118,7 @@ class ObjectStoreEngine:
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         """List objects; see `Engine`."""
         try:
-            pages = obstore.list(self._store, prefix, offset=after or None, chunk_size=1000)
+            pages = obstore.list(self._store, prefix or None, offset=after or None, chunk_size=1000)
             for page in pages:
                 for meta in page:
                     modified = meta["last_modified"].timestamp()
@@ -126,19 +129,23 @@ class ObjectStoreEngine:
             raise meaning_of(error) from error
 
     def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:
-        """Write an object in parts; see `Engine`."""
-        failure: list[Exception] = []
+        """Write an object in parts; see `Engine`.
+
+        obstore asks for a piece inside its own runtime, where nobody may use it. A piece may need
+        it: so it is made here, and another thread writes.
+        """
+        handed: Queue[bytes | BaseException | None] = Queue(AT_A_TIME)
 
         def passed_on() -> Iterator[bytes]:
-            try:
-                yield from pieces
-            except Exception as error:
-                failure.append(error)
-                raise
+            while (piece := handed.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
 
         part = PART if length is None else max(PART, -(-length // PARTS))
-        try:
-            result = obstore.put(
+        with ThreadPoolExecutor(1, "bucket-parts") as writer:
+            writing = writer.submit(
+                obstore.put,
                 self._store,
                 key,
                 passed_on(),
@@ -146,14 +153,31 @@ class ObjectStoreEngine:
                 chunk_size=part,
                 max_concurrency=AT_A_TIME,
             )
-        except Exception as error:
-            if failure:
-                raise failure[0] from error
-            raise meaning_of(error) from error
-        return self._etag(result["e_tag"])
+            # Whoever waits to hand something over need not, once nobody takes it.
+            writing.add_done_callback(lambda _: _empty(handed))
+            try:
+                for piece in pieces:
+                    if writing.done():
+                        break
+                    handed.put(piece)
+            except BaseException as error:
+                handed.put(error)
+                wait([writing])
+                raise
+            handed.put(None)
+            try:
+                return self._etag(writing.result()["e_tag"])
+            except Exception as error:
+                raise meaning_of(error) from error
 
     def _etag(self, text: str | None) -> str:
         return (text or "") if self._quotes else (text or "").strip('"')
+
+
+def _empty(queue: Queue[Any]) -> None:
+    with suppress(Empty):
+        while True:
+            queue.get_nowait()
 
 
 def memory_engine() -> ObjectStoreEngine:

@@ -8,7 +8,7 @@ import pytest
 from obstore import exceptions
 
 from gostore.bucket.engine import EngineError, Mismatch, Missing, Refused, Unsettled
-from gostore.bucket.objects import meaning_of, memory_engine
+from gostore.bucket.objects import ObjectStoreEngine, meaning_of, memory_engine
 from gostore.bucket.probe import probe
 
 #: Messages as obstore 0.12 gives them, cut.
@@ -96,3 +96,27 @@ def test_upload() -> None:
         engine.upload("b", broken(), 9_000_000)
     with pytest.raises(Missing):
         engine.get("b")
+
+
+def test_upload_of_what_is_read() -> None:
+    """A piece may be made by requests of its own: of what is copied, or to renew a record."""
+    engine = memory_engine()
+    engine.put("a", b"x" * 6_000_000)
+
+    def copied() -> Iterator[bytes]:
+        for at in range(0, 6_000_000, 2_000_000):
+            yield engine.get("a", span=(at, at + 2_000_000)).data
+
+    engine.upload("b", copied(), 6_000_000)
+    assert engine.get("b").data == engine.get("a").data
+
+
+def test_upload_that_fails_early() -> None:
+    """An engine that fails leaves nobody waiting, however many pieces there are."""
+
+    class Full:
+        """A store that takes nothing."""
+
+    engine = ObjectStoreEngine(Full())
+    with pytest.raises(EngineError):
+        engine.upload("a", iter([b"x"] * 100), 100)
