@@ -2,7 +2,8 @@
 # make check   the inner loop, under a minute: ruff, mypy, and the tests that start no daemon
 # make test    every test there is, PROCESSES (3) at a time, under coverage (ARGS= for pytest)
 # make soak    the long tests, one after another, each to its end or limit: soak-e2e (ARGS= for pytest),
-#              soak-bucket, soak-faults, soak-simulation (MINUTES=30 of trials, then the mutants), powercut
+#              soak-bucket, soak-client, soak-faults, soak-simulation (MINUTES=30 of trials, then the
+#              mutants), powercut
 # make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
 # make format  let ruff write the source as it should be
@@ -36,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard tap.conf examples/*) $(shell find gostore twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: run bench check test soak soak-e2e soak-bucket soak-faults soak-simulation powercut lint format fuzz lock clean
+.PHONY: run bench check test soak soak-e2e soak-bucket soak-client soak-faults soak-simulation powercut lint format fuzz lock clean
 
 # Isolated (-I): what is installed, not the source in this directory.
 run: $(VENV)/.installed
@@ -56,7 +57,7 @@ test: $(VENV)/.test
 
 # One that fails does not keep the others from being run.
 soak:
-	@$(MAKE) --keep-going soak-e2e soak-bucket soak-faults soak-simulation powercut ARGS=
+	@$(MAKE) --keep-going soak-e2e soak-bucket soak-client soak-faults soak-simulation powercut ARGS=
 
 # Two hours are the limit of what is long, ten minutes of what hangs.
 soak-e2e: $(VENV)/.test
@@ -64,6 +65,9 @@ soak-e2e: $(VENV)/.test
 
 soak-bucket: $(VENV)/.test
 	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -m pytest -s tests/bucket
+
+soak-client: $(VENV)/.soak
+	GOSTORE_SOAK=1 timeout 3600 $(BIN)/python -m pytest -s tests/client
 
 soak-faults: $(VENV)/.test
 	timeout 3600 $(BIN)/python -m tests.faults
@@ -109,6 +113,8 @@ lock: $(VENV)/.venv
 	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--extra bench --constraint requirements/test.txt --output-file requirements/bench.txt setup.py
 	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
+		--extra soak --constraint requirements/test.txt --output-file requirements/soak.txt setup.py
+	$(BIN)/python -m uv pip compile --quiet --universal --upgrade --python-version 3.10 --custom-compile-command "make lock" \
 		--constraint requirements/test.txt --extra fuzz --output-file requirements/fuzz.txt setup.py
 
 clean:
@@ -135,7 +141,7 @@ $(VENV)/.lint: $(VENV)/.venv requirements/test.txt
 	@$(PIP) install --quiet --requirement requirements/test.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.lint
+$(VENV)/.test: $(VENV)/.lint $(VENV)/node/.installed
 	@echo "Looking for the programs that the tests need"
 	@.ci/have curl
 	@.ci/have wget
@@ -152,6 +158,19 @@ $(VENV)/.test: $(VENV)/.lint
 	@.ci/have haproxy
 	@.ci/have promtool prometheus
 	@.ci/have fail2ban-regex fail2ban
+	@.ci/have groff
+	@.ci/have wrk
+	@# Not every distribution has these by that name. Without them tests are skipped, and say so.
+	-@.ci/have chromium
+	-@.ci/have systemd-analyze systemd
+	@touch $@
+
+$(VENV)/node/.installed: $(VENV)/.venv tests/e2e/node/package-lock.json
+	@.ci/node tests/e2e/node $(VENV)/node
+
+$(VENV)/.soak: $(VENV)/.test requirements/soak.txt
+	@echo "Installing what only soaks need in $(VENV)"
+	@$(PIP) install --quiet --requirement requirements/soak.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.venv requirements/bench.txt

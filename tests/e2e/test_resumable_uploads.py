@@ -132,7 +132,7 @@ class Trial:
         assert self.proxy.cuts and self.kills
 
 
-@pytest.mark.skipif(find_spec("tusclient") is None, reason="tuspy is not installed")
+@pytest.mark.skipif(find_spec("tusclient") is None, reason="NOT TESTED: tuspy is not installed")
 def test_tuspy(make_daemon: Make, tmp_path: Path) -> None:
     """tuspy: what it uploads in parts is whole, whatever happens on the way."""
     from tusclient.client import TusClient
@@ -169,7 +169,10 @@ def test_tuspy(make_daemon: Make, tmp_path: Path) -> None:
 
 
 @needs("node")
-@pytest.mark.skipif(not MODULES.exists(), reason="tus-js-client is not installed")
+@pytest.mark.skipif(
+    not MODULES.exists(),
+    reason="NOT TESTED: tus-js-client is not installed: see .ci/node in the Makefile",
+)
 def test_tus_js_client(make_daemon: Make, tmp_path: Path) -> None:
     """tus-js-client: the same, by its own rules of when to try again."""
     trial = Trial(make_daemon, tmp_path, 2)
