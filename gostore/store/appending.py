@@ -23,6 +23,7 @@ from gostore.errors import (
     as_store_error,
 )
 from gostore.store.admission import Ticket
+from gostore.store.inflow import Inflow
 from gostore.store.interface import NO_DIGESTS, Body
 from gostore.store.unfinished import Chunk
 from gostore.store.workers import Workers
@@ -84,7 +85,7 @@ class Appending:
         self._clock = clock
         self._progress = progress
         self._ticket = ticket
-        self._body: Body
+        self._inflow: Inflow
         self._most: Most
         self._checksum: tuple[str, bytes] | None = None
         self._check: _Hash | None = None
@@ -95,10 +96,9 @@ class Appending:
         #: Whether a flush is due though no byte has come: the length is to be noted.
         self._is_told = False
         self._opened: Opened | None = None
-        self._pieces: list[bytes] = []
-        self._waiting = self._size = self._unflushed = 0
+        self._size = self._unflushed = 0
         self._flushed_at = clock.seconds()
-        self._paused = self._working = self._complete = False
+        self._working = self._complete = False
         #: Why no more comes; what has come counts all the same,
         self._end: StoreError | None = None
         #: or why it fails, and nothing more counts.
@@ -113,7 +113,8 @@ class Appending:
         It fails with the error of `Most`, BodyFailed, TakenOver, ChunkMismatch, NoSpace or another
         error of the disk.
         """
-        self._body, self._most, self._checksum = body, most, chunk.checksum
+        self._inflow = Inflow(body, self._ticket.waiting)
+        self._most, self._checksum = most, chunk.checksum
         self._is_told = chunk.length is not None
         if chunk.checksum is not None:
             self._check = hashlib.new(chunk.checksum[0])
@@ -137,11 +138,7 @@ class Appending:
         if self._most.size is not None and self._size > self._most.size:
             self._fail(self._most.error)
             return
-        self._pieces.append(data)
-        self._waiting += len(data)
-        if self._waiting >= self._ticket.waiting and not self._paused:
-            self._paused = True
-            self._body.pauseProducing()
+        self._inflow.add(data)
         self._work()
 
     def finished(self, digests: Mapping[str, bytes] = NO_DIGESTS) -> None:
@@ -163,7 +160,7 @@ class Appending:
     def _fail(self, error: StoreError) -> None:
         if self._failure is None:
             self._failure = error
-            self._pieces.clear()
+            self._inflow.pieces.clear()
             self._work()
 
     def _work(self) -> None:
@@ -182,9 +179,8 @@ class Appending:
             self._finish(None)
         elif self._end is not None and self._checksum is not None:
             self._fail(self._end)
-        elif self._pieces:
-            pieces, self._pieces = self._pieces, []
-            self._start(self._write, pieces)
+        elif self._inflow.pieces:
+            self._start(self._write, self._inflow.take())
         elif is_over and not self._matches():
             assert self._checksum is not None
             self._fail(ChunkMismatch(self._checksum[0]))
@@ -218,10 +214,7 @@ class Appending:
             progress, self._flushed = self._progress, None
             progress.offset, progress.when, progress.digest = note.offset, note.when, digest
             self._flushed_at = self._clock.seconds()
-        self._waiting = sum(map(len, self._pieces))
-        if self._paused and self._waiting < self._ticket.waiting:
-            self._paused = False
-            self._body.resumeProducing()
+        self._inflow.go_on()
         self._work()
 
     def _not_worked(self, failure: Failure) -> None:

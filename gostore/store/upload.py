@@ -20,6 +20,7 @@ from gostore.errors import (
     as_store_error,
 )
 from gostore.store.admission import Ticket, too_many_uploads
+from gostore.store.inflow import Inflow
 from gostore.store.interface import NO_DIGESTS, SMALL_BLOB, Body, Details
 from gostore.store.room import Room
 from gostore.store.workers import Workers
@@ -123,16 +124,13 @@ class Upload:
         self._workers = workers
         self._clock = clock
         self._ticket = ticket
-        self._body: Body
+        self._inflow: Inflow
         self._room: Room
         self._digests: list[tuple[str, bytes]] = []
         self._hashes: dict[str, hashlib._Hash] = {}
         self._stage: Stage | None = None
         self._is_stage_begun = False
-        self._pieces: list[bytes] = []
-        self._waiting = 0
         self._size = 0
-        self._paused = False
         self._complete = False
         self._failure: StoreError | None = None
         self._working = False
@@ -151,7 +149,7 @@ class Upload:
         the disk; by then the blob is Failure, and so is its stage, if there is one.  Raises
         ValueError for a digest whose algorithm is unknown.
         """
-        self._body = body
+        self._inflow = Inflow(body, self._ticket.waiting)
         self._room = room
         self._is_small = body.length is not None and body.length <= SMALL_BLOB
         self._digests.extend(details.digests.items())
@@ -177,9 +175,9 @@ class Upload:
 
     def _whole(self) -> Received | None:
         """Return a small body that is complete, unless a digest does not match."""
-        self._hash(self._pieces)
+        self._hash(self._inflow.pieces)
         self._check_digests()
-        return self._received(b"".join(self._pieces)) if self._failure is None else None
+        return self._received(b"".join(self._inflow.pieces)) if self._failure is None else None
 
     def _time_is_up(self) -> None:
         """Give a small body that takes its time a stage: it shows people what is on its way."""
@@ -191,7 +189,7 @@ class Upload:
 
         A silent client takes no place, and leaves no trace on the disk.
         """
-        if not (self._waits and self._pieces):
+        if not (self._waits and self._inflow.pieces):
             return
         if self._ticket.take_place():
             self._waits = self._in_memory = False
@@ -210,13 +208,9 @@ class Upload:
         if limit is not None and self._size > limit:
             self._fail(self._ticket.too_large)
             return
-        self._pieces.append(data)
-        if self._waits and len(self._pieces) >= _MANY_PIECES:
-            self._pieces = [b"".join(self._pieces)]
-        self._waiting += len(data)
-        if self._waiting >= self._ticket.waiting and not self._paused:
-            self._paused = True
-            self._body.pauseProducing()
+        self._inflow.add(data)
+        if self._waits and len(self._inflow.pieces) >= _MANY_PIECES:
+            self._inflow.join()
         if not self._in_memory:
             self._work()
         elif self._is_late or not self._is_small:
@@ -244,7 +238,7 @@ class Upload:
     def _fail(self, error: StoreError) -> None:
         if self._failure is None:
             self._failure = error
-            self._pieces.clear()
+            self._inflow.pieces.clear()
             waited, self._waits = self._waits, False
             if waited or not self._in_memory:
                 self._work()
@@ -257,17 +251,16 @@ class Upload:
             self._step()
         except Exception:  # a MemoryError, most likely: the step it was about to take is lost
             self._failure = self._reason(Failure())
-            self._pieces.clear()
+            self._inflow.pieces.clear()
             self._step()
 
     def _step(self) -> None:
-        if self._complete and self._failure is None and not self._pieces:
+        if self._complete and self._failure is None and not self._inflow.pieces:
             self._check_digests()
         if self._failure is not None:
             self._give_up(self._failure)
-        elif self._pieces or self._stage is None:
-            pieces, self._pieces = self._pieces, []
-            self._start(self._keep(pieces))
+        elif self._inflow.pieces or self._stage is None:
+            self._start(self._keep(self._inflow.take()))
         elif self._complete and self._size > SEALED and self._stage.fd >= 0:
             self._start(self._workers.files.run(self._volume.seal, self._stage))
         elif self._complete:
@@ -307,10 +300,7 @@ class Upload:
 
     def _wrote(self, _: None) -> None:
         self._working = False
-        self._waiting = sum(map(len, self._pieces))
-        if self._paused and self._waiting < self._ticket.waiting:
-            self._paused = False
-            self._body.resumeProducing()
+        self._inflow.go_on()
         self._work()
 
     def _not_written(self, failure: Failure) -> None:
@@ -324,7 +314,7 @@ class Upload:
                 "Writing the body of blob {id} failed ({origin})",
                 failure=failure,
                 id=self.blob.id,
-                origin=self._body.origin,
+                origin=self._inflow.body.origin,
             )
         return as_store_error(failure.value)
 
