@@ -18,6 +18,7 @@ from gostore.client import Patience, asynchronous
 from gostore.client.asynchronous import AsyncClient
 from gostore.client.errors import (
     AlreadyExists,
+    BadAnswer,
     Changed,
     ConditionFailed,
     Damaged,
@@ -29,6 +30,7 @@ from gostore.client.sources import source_of
 from tests.client.conftest import SHORT
 from tests.client.liar import Cutter, Liar
 from tests.client.test_blocking import DATA, reply, tag
+from tests.e2e.conftest import Make
 from tests.e2e.daemon import Daemon
 
 Body = Callable[[AsyncClient], Coroutine[Any, Any, None]]
@@ -202,3 +204,63 @@ async def test_source_fails(daemon: Daemon, tmp_path: Path) -> None:
         assert [blob async for blob in client.ls()] == []
 
     await use(daemon.url, body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_history(make_daemon: Make) -> None:
+    """The versions of a location are listed, newest first, and one becomes current again."""
+
+    async def body(client: AsyncClient) -> None:
+        for data in (b"1", b"2"):
+            await client.put("a", data)
+        versions = [version async for version in client.history("a")]
+        assert [each.etag for each in versions] == [tag(b"2"), tag(b"1")]
+        old = await client.get("a", version=versions[1].version)
+        assert await old.read() == b"1"
+        with pytest.raises(ConditionFailed):
+            await client.restore("a", versions[1].version, if_match=tag(b"1"))
+        await client.restore("a", versions[1].version, if_match=tag(b"2"))
+        assert await (await client.get("a")).read() == b"1"
+        assert [version async for version in client.deleted()] == []
+        await client.delete("a")
+        [deleted] = [version async for version in client.deleted("a")]
+        assert (deleted.location, deleted.etag) == ("a", tag(b"1"))
+        await client.restore("a", deleted.version)
+        assert (await client.stat("a")).etag == tag(b"1")
+
+    await use(make_daemon("--keep", "forever").start().url, body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_copy_and_move(daemon: Daemon) -> None:
+    """A copy has the type and the bytes, a move leaves nothing behind, and neither destroys."""
+
+    async def body(client: AsyncClient) -> None:
+        await client.put("a", b"1", {"Content-Type": "text/x"})
+        copied = await client.copy("a", "b", create_only=True)
+        assert copied.etag == tag(b"1")
+        assert (await client.stat("b")).content_type == "text/x"
+        await client.put("c", b"3")
+        with pytest.raises(AlreadyExists):
+            await client.move("a", "c", create_only=True)
+        with pytest.raises(ConditionFailed):
+            await client.copy("a", "c", if_match=tag(b"1"))
+        moved = await client.move("a", "c", if_match=tag(b"3"))
+        assert moved.etag == tag(b"1")
+        assert [blob.location async for blob in client.ls()] == ["b", "c"]
+        with pytest.raises(NotFound):
+            await client.copy("a", "d")
+
+    await use(daemon.url, body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_endless_answer() -> None:
+    """An answer that has far more bytes than any has is not read to its end."""
+
+    async def body(client: AsyncClient) -> None:
+        with pytest.raises(BadAnswer):
+            _ = [blob async for blob in client.ls()]
+
+    with Liar(lambda heard: reply(200, bytes(asynchronous.MOST + 1))) as liar:
+        await use(liar.url, body)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from attrs import fields
+from attrs import evolve, fields
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
@@ -16,8 +17,11 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from gostore.bucket.place import parse_place
 from gostore.daemon import service
+from gostore.daemon.line_file import LineFile
 from gostore.daemon.listener import Listener
+from gostore.daemon.reloading import CannotReload
 from gostore.daemon.service import Daemon
 from gostore.daemon.settings import LIMITS, TABLE, Settings
 from gostore.errors import DiskFailed, VolumeInUse
@@ -252,6 +256,38 @@ class DaemonTests(SynchronousTestCase):
         self.start()
         self.assertEqual(self.said("warn"), [])
 
+    def test_more_lines(self) -> None:
+        """A start says where the metrics have an address of their own, and warns of the disk."""
+        here = IPv4Address("TCP", "127.0.0.1", 9777)
+        factory = cast(HTTPFactory, JournalFactory(self.journal))
+        endpoint = JournalEndpoint(self.journal, here)
+        listener = Listener([("tcp:9777", endpoint)], factory)
+        listener.setName("metrics")
+        self.daemon.add_background(listener)
+        self.daemon.caution = lambda: "the disk forgets"
+        self.start()
+        self.assertEqual(self.said()[-1], "Metrics at http://127.0.0.1:9777/metrics")
+        self.assertEqual(self.said("warn")[0], "the disk forgets")
+
+    def test_log_cannot_be_written(self) -> None:
+        """A log that cannot be opened refuses the start before anything is recovered."""
+        self.daemon.log_to(LineFile("/nowhere/its.log", str))
+        with self.assertRaises(Refused) as caught:
+            self.start()
+        self.assertIn("cannot write to /nowhere/its.log", str(caught.exception))
+        self.assertEqual(self.journal.steps, ["open", "bind", "unbind", "close"])
+
+    def test_no_verifier(self) -> None:
+        """Where the store has nobody verify its blobs, nothing scrubs."""
+        store = JournalStore(self.journal)
+        type(store).verifier, verifier = None, type(store).verifier  # type: ignore[assignment]
+        self.addCleanup(setattr, type(store), "verifier", verifier)
+        self.daemon = self.make(ANYWHERE)
+        self.assertIsNone(self.daemon.scrubber)
+        self.start()
+        self.clock.advance(5)
+        self.assertEqual(self.journal.steps[3:], ["collect"])
+
     def test_volume_in_use(self) -> None:
         """A directory served by another daemon refuses the start, and nothing is bound."""
         self.journal.failing["open"] = VolumeInUse("/srv/blobs")
@@ -399,3 +435,80 @@ class BuildTests(SynchronousTestCase):
             {each.replace("-", "_") for each, row in TABLE.items() if row.group == LIMITS},
             named | {"max_uploads", "max_lists", "memory_cache", "upload_expires"},
         )
+
+    def access(self, text: str) -> str:
+        """The path of an access file."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text(text)
+        path.chmod(0o600)
+        return str(path)
+
+    def test_access(self) -> None:
+        """With an access file the daemon watches it, and reads it again at a SIGHUP."""
+        path = self.access("[anonymous]\ngrant = all\n\n[quota]\na/ = 10\n")
+        daemon = service.build(Settings(dir="/nowhere", access=path), MemoryReactorClock(), refuse)
+        self.assertIn("access", [each.name for each in daemon])
+        [part] = daemon.parts
+        self.assertEqual(part.reload(), "")
+        Path(path).write_text("[anonymous]\ngrant = read\n")
+        self.assertIn("access file: ", part.reload())
+        Path(path).write_text("nonsense\n")
+        self.assertRaises(CannotReload, part.reload)
+
+    def test_bad_access(self) -> None:
+        """A bad access file refuses the start, and so do quotas over a bucket: nobody counts it."""
+        for text, store, said in (
+            ("nonsense\n", None, "line 1"),
+            ("[anonymous]\ngrant = all\n[quota]\na/ = 10\n", "s3://bucket/", "not for a bucket"),
+        ):
+            settings = Settings(dir="/nowhere", access=self.access(text))
+            if store is not None:
+                settings = evolve(settings, store=parse_place(store))
+            with self.assertRaises(Refused) as caught:
+                service.build(settings, MemoryReactorClock(), refuse)
+            self.assertIn(said, str(caught.exception))
+
+    def test_bucket(self) -> None:
+        """Over a bucket the daemon is built as well, asks it nothing, and scrubs nothing."""
+        settings = Settings(store=parse_place("s3://bucket/prefix"))
+        daemon = service.build(settings, MemoryReactorClock(), refuse)
+        self.assertEqual([each.name for each in daemon], ["listener", "collector"])
+        self.assertEqual(daemon.status(), "s3://bucket/prefix: ok; 0 uploads, 0 connections")
+
+    def test_status(self) -> None:
+        """The status counts blobs, uploads and connections."""
+        daemon = service.build(Settings(dir="/nowhere"), MemoryReactorClock(), refuse)
+        self.assertEqual(daemon.status(), "0 blobs, 0 damaged; 0 uploads, 0 connections")
+
+    def test_metrics_listener(self) -> None:
+        """With an address of their own the metrics are there, and nowhere else."""
+        reactor = MemoryReactorClock()
+        settings = Settings(dir="/nowhere", metrics="tcp:9777")
+        daemon = service.build(settings, reactor, refuse)
+        names = [each.name for each in daemon]
+        self.assertEqual(names, ["listener", "collector", "scrubber", "metrics"])
+
+    def test_access_log(self) -> None:
+        """Each answer goes to the access log, and to the daemon's own if that is to have it."""
+        path = self.mktemp()
+        settings = Settings(dir="/nowhere", access_log=path, debug=True)
+        daemon = service.build(settings, MemoryReactorClock(), refuse)
+        self.assertEqual([each.name for each in daemon][-1], "line file")
+        told: list[object] = []
+        tell = service.tell_each([told.append, told.append])
+        assert tell is not None
+        exchange = cast(Any, object())
+        tell(exchange)
+        self.assertEqual(told, [exchange, exchange])
+        self.assertIsNone(service.tell_each([]))
+        self.assertEqual(service.tell_each([told.append]), told.append)
+
+    def test_tune(self) -> None:
+        """Limits that have changed at a SIGHUP are those of the running daemon from then on."""
+        settings = Settings(dir="/nowhere", max_lists=3)
+        found = evolve(settings, max_connections=9, max_lists=4)
+        daemon = service.build(settings, MemoryReactorClock(), refuse, lambda: found)
+        said = daemon.parts[-1].reload()
+        self.assertEqual(said, "max-lists was 3 and is 4; max-connections was auto and is 9")
+        self.assertEqual(daemon._listener.factory.limits.max_connections, 9)
+        self.assertEqual(daemon.settings, found)

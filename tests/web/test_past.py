@@ -201,9 +201,11 @@ class PastTests(WebCase):
         self.assertEqual((location, restore.version, restore.exists), ("a", 1, None))
         self.assertIsNotNone(precondition)
 
-    def ask_as(self, verbs: set[Verb], target: str) -> FakeRequest:
-        """Restore as somebody who may do these."""
-        request: Any = FakeRequest("POST", target)
+    def ask_as(
+        self, verbs: set[Verb], target: str, method: str = "POST", *headers: tuple[str, str]
+    ) -> FakeRequest:
+        """Ask as somebody who may do these."""
+        request: Any = FakeRequest(method, target, headers)
         request.principal = Principal("ann", "user", (Grant(frozenset(verbs), ""),))
         self.dispatcher.dispatch(request)
         return request  # type: ignore[no-any-return]
@@ -220,3 +222,63 @@ class PastTests(WebCase):
         self.assert_refused(self.ask_as({Verb.REPLACE}, "/store/a?restore=1"), 403)
         self.past.failure = None
         self.assert_refused(self.ask_as({Verb.REPLACE}, "/store/a"), 403)
+
+    def test_copy(self) -> None:
+        """A copy goes by the rules of POST or of PUT, and takes a lifetime and no body."""
+        for method, headers, exists in (
+            ("POST", (), False),
+            ("PUT", (), True),
+            ("PUT", (("If-None-Match", "*"),), None),
+        ):
+            answer = self.ask(method, "/store/b?from=a", *headers)
+            self.assertEqual(answer.code, 204)
+            location, restore, precondition = self.past.restored[-1]
+            self.assertEqual((location, restore.source, restore.version), ("b", "a", None))
+            self.assertIs(restore.exists, exists)
+            self.assertEqual(precondition is None, not headers)
+        self.ask("POST", "/store/b?from=a", ("Expires-In", "5"))
+        self.assertEqual(self.past.restored[-1][1].lifetime, Lifetime(5))
+        count = len(self.past.restored)
+        self.assert_refused(self.ask("POST", "/store/b?from=a", body=b"x"), 400)
+        self.assert_refused(self.ask("PUT", "/store/b?from=", body=b""), 400)
+        self.assertEqual(len(self.past.restored), count)
+
+    def test_copy_grants(self) -> None:
+        """A copy needs the grant to read its source, and the one that an upload would need."""
+        create, replace = {Verb.READ, Verb.CREATE}, {Verb.READ, Verb.REPLACE}
+        self.assert_refused(self.ask_as({Verb.CREATE}, "/store/b?from=a"), 403)
+        self.assert_refused(self.ask_as(replace, "/store/b?from=a"), 403)
+        self.assert_refused(self.ask_as(create, "/store/b?from=a", "PUT"), 403)
+        self.assertEqual(self.past.restored, [])
+        self.assertEqual(self.ask_as(create, "/store/b?from=a").code, 204)
+        new = ("If-None-Match", "*")
+        self.assertEqual(self.ask_as(create, "/store/b?from=a", "PUT", new).code, 204)
+        self.assertIs(self.past.restored[-1][1].exists, False)
+        self.assertEqual(self.ask_as(replace, "/store/b?from=a", "PUT").code, 204)
+        self.assertIs(self.past.restored[-1][1].exists, True)
+
+    def test_copy_finds_something_else(self) -> None:
+        """A copy that may not replace or create says so, or that its source is not there."""
+        create, replace = {Verb.READ, Verb.CREATE}, {Verb.READ, Verb.REPLACE}
+        new = ("If-None-Match", "*")
+        self.past.failure = AlreadyExists("b")
+        self.assert_refused(self.ask("POST", "/store/b?from=a"), 409)
+        self.assert_refused(self.ask_as(create, "/store/b?from=a", "PUT", new), 403)
+        self.past.failure = NotFound("b")
+        missing = self.ask("PUT", "/store/b?from=a")
+        self.assert_refused(missing, 404)
+        self.assertIn(b"POST creates", missing.content)
+        self.assert_refused(self.ask_as(replace, "/store/b?from=a", "PUT"), 403)
+        self.past.failure = NotFound("a")
+        for method in ("POST", "PUT"):
+            missing = self.ask(method, "/store/b?from=a")
+            self.assert_refused(missing, 404)
+            self.assertIn(b"a does not exist", missing.content)
+
+    def test_no_past(self) -> None:
+        """A store that keeps nothing copies nothing, and has no version to bring back."""
+        self.dispatcher = Dispatcher([Blobs(self.store)])
+        for method in ("POST", "PUT"):
+            self.assert_refused(self.ask(method, "/store/b?from=a"), 501)
+        self.assert_refused(self.ask("POST", "/store/a?restore=1"), 404)
+        self.assert_refused(self.ask("GET", "/store/a?history"), 400)
