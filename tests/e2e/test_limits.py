@@ -24,7 +24,16 @@ from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.journal.journal import Journal
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, STATE, Daemon, ask, eventually
-from tests.e2e.mounts import ext4, fill, mounted, mounted_device, run, tmpfs, tmpfs_or_ext4
+from tests.e2e.mounts import (
+    ext4,
+    fill,
+    fill_inodes,
+    mounted,
+    mounted_device,
+    run,
+    tmpfs,
+    tmpfs_or_ext4,
+)
 
 MIB = 1024 * 1024
 
@@ -126,10 +135,7 @@ def test_disk_full_of_inodes(make_daemon: Make, tmp_path: Path, kind: str) -> No
             assert daemon.ask("GET", f"blob/{number}").body == b"%d" % number
         # A blob whose files were never made gives back no inodes when it is collected.
         eventually(lambda: len(daemon.records()) == len(stored), "the files behind the answers")
-        fillers = [at / f"filler-{number}" for number in range(os.statvfs(at).f_favail)]
-        for filler in fillers:
-            filler.touch()
-        assert os.statvfs(at).f_favail == 0
+        fillers = fill_inodes(at)
         assert daemon.ask("POST", "small", b"x").status == 507
         assert daemon.ask("POST", "large", bytes(100_000)).status == 507
         # Not one inode for a tombstone.
