@@ -312,6 +312,16 @@ class BadRecord(StoreError):
 
 
 @define
+class Spoiled(StoreError):
+    """A blob that is read to be moved is not as it was written."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@define
 class IllegalTransition(StoreError):
     """A blob was told to move along an edge that its state does not have.
 

@@ -15,7 +15,8 @@ PLUGIN = ROOT / "twisted" / "plugins" / "gostore_plugin.py"
 #: What each room may import besides itself and the pure modules at the top. A room is a folder.
 ROOMS: dict[str, set[str]] = {
     "tap": {"daemon"},
-    "commands": {"volume", "store", "daemon", "access", "client"},
+    "commands": {"volume", "store", "daemon", "access", "client", "bucket", "migration"},
+    "migration": {"volume", "store"},
     "daemon": {"web", "wire", "store", "bucket", "volume", "access"},
     "web": {"wire", "store", "access"},
     "access": set(),
@@ -66,7 +67,17 @@ DOORS: dict[str, set[str]] = {
         "store.versions",
         "store.workers",
     },
-    "bucket": {"bucket.objects", "bucket.place", "bucket.provider"},
+    "bucket": {
+        "bucket.check",
+        "bucket.connecting",
+        "bucket.exhibit",
+        "bucket.moving",
+        "bucket.past",
+        "bucket.place",
+        "bucket.provider",
+        "bucket.visiting",
+    },
+    "migration": {"migration.directory", "migration.mover"},
     "web": {
         "web.access_log",
         "web.answer_cache",
@@ -102,6 +113,7 @@ DOORS: dict[str, set[str]] = {
         "volume.collect",
         "volume.digests",
         "volume.kept",
+        "volume.migrating",
         "volume.recovery.findings",
         "volume.recovery.looks",
         "volume.recovery.records",

@@ -90,7 +90,7 @@ class Engine(Protocol):
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         """List the objects whose keys begin with a prefix that ends in a slash, in their order.
 
-        ``after`` is a key: only those behind it.
+        "" is all of them. ``after`` is a key: only those behind it.
         """
 
     def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:

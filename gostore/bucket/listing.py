@@ -87,23 +87,27 @@ def _names(engine: Engine, query: Query, shard: int) -> list[tuple[str, bool]]:
             break
         if listed.size == DEAD_SIZE:
             continue
-        location = location_of(listed.key[len(folder) :])
-        if location is None:
-            location = _long_location(engine, listed.key)
+        location = located(engine, listed.key)
         entry = None if location is None else query.entry_of(location)
         if entry is not None:
             found.add((entry, entry != location))
     return heapq.nsmallest(query.limit + 1, found)
 
 
-def _long_location(engine: Engine, key: str) -> str | None:
-    """The location of a pointer whose name is cut; None if it cannot be believed."""
-    try:
-        location = parse(engine.get(key).data).location
-    except (BadRecord, Missing):
-        location = ""
-    if location and pointer_key(location) == key:
+def located(engine: Engine, key: str) -> str | None:
+    """The location of the pointer with a key; None if there is none that can be believed.
+
+    A pointer whose name is cut has to be read.
+    """
+    location = location_of(key.rpartition("/")[2])
+    if location is not None and pointer_key(location) == key:
         return location
+    try:
+        found = parse(engine.get(key).data).location
+    except (BadRecord, Missing):
+        found = ""
+    if found and pointer_key(found) == key:
+        return found
     log.warn("{key} is no pointer, and not listed", key=key)
     return None
 

@@ -153,7 +153,7 @@ class ObjectStoreEngine:
                 chunk_size=part,
                 max_concurrency=AT_A_TIME,
             )
-            # Whoever waits to hand something over need not, once nobody takes it.
+            # Nobody need wait to hand something over, once nobody takes it.
             writing.add_done_callback(lambda _: _empty(handed))
             try:
                 for piece in pieces:

@@ -2,7 +2,7 @@
 
 The objects of a store, below its prefix in the bucket::
 
-    store.json                            the format and the width of the ids; the first daemon's
+    store.json                            what all daemons agree on; see probe.py
     locations/<2 hex>/<name>              a pointer: what the location has, and its last operations
     blobs/<2 hex>/<id>/data.raw           the bytes of a blob, written once
     blobs/<2 hex>/<id>/blob_state.base64.json   its record, as in a data directory

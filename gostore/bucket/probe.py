@@ -1,4 +1,10 @@
-"""The start: whether the engine is one that the protocol can rely on, and whose store this is."""
+"""The start: whether the engine is one that the protocol can rely on, and whose store this is.
+
+What daemons agree on is in one object, which the first one makes::
+
+    {"format": 1, "id_bits": 128, "created": "2026-11-22T11:01:42Z",
+     "migrating": "directory /srv/blobs"}       while blobs from there are still to come
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,7 @@ from attrs import frozen
 from gostore.bucket.engine import (
     Engine,
     EngineError,
+    Found,
     Mismatch,
     Missing,
     Refused,
@@ -36,18 +43,48 @@ class Identity:
     ahead: float
 
 
-def begin(engine: Engine, id_bits: int | None, wall: Callable[[], int]) -> Identity:
+@frozen
+class Description:
+    """What is in `STORE`. ``migrating`` is what more blobs are to come from, "" for nothing."""
+
+    id_bits: int
+    created: str
+    migrating: str = ""
+
+    def dump(self) -> bytes:
+        """Write it."""
+        members: dict[str, object] = {"format": FORMAT, "id_bits": self.id_bits}
+        members["created"] = self.created
+        if self.migrating:
+            members["migrating"] = self.migrating
+        return json.dumps(members).encode()
+
+
+def begin(
+    engine: Engine, id_bits: int | None, wall: Callable[[], int], source: str | None = None
+) -> Identity:
     """Probe the engine, then make the store, or see that it is one. Raises Unfit.
 
-    ``id_bits`` is the width that is asked for; None: any that it has.
+    ``id_bits`` is the width that is asked for; None: any that it has. A store that lacks blobs is
+    unfit, unless those of this ``source``.
     """
     try:
         ahead = probe(engine, wall)
-        return Identity(_join(engine, id_bits, wall), ahead)
+        description = _join(engine, id_bits, wall)
     except (Refused, Unsettled) as error:
         raise Unfit(f"the engine says: {error}") from error
     except EngineError as error:
         raise Unfit(f"a request failed: {type(error).__name__}") from error
+    if description.migrating and description.migrating != source:
+        raise lacks(description)
+    return Identity(description.id_bits, ahead)
+
+
+def lacks(description: Description) -> Unfit:
+    """Say that a migration is not complete."""
+    return Unfit(
+        f"it lacks blobs that are to come from {description.migrating}: go on with gostore migrate"
+    )
 
 
 def probe(engine: Engine, wall: Callable[[], int]) -> float:
@@ -87,31 +124,34 @@ def _is_refused(request: Callable[[], object]) -> bool:
     return False
 
 
-def _join(engine: Engine, id_bits: int | None, wall: Callable[[], int]) -> int:
-    """Make the store if this is the first daemon; return the width of its ids. Raises Unfit."""
+def _join(engine: Engine, id_bits: int | None, wall: Callable[[], int]) -> Description:
+    """Make the store if this is the first daemon; return what is agreed. Raises Unfit."""
     try:
         found = engine.get(STORE)
     except Missing:
-        description = {
-            "format": FORMAT,
-            "id_bits": WIDE_BITS if id_bits is None else id_bits,
-            "created": format_time(wall()),
-        }
+        new = Description(WIDE_BITS if id_bits is None else id_bits, format_time(wall()))
         with suppress(Mismatch, Unsettled):  # another daemon was first, or this one was
-            engine.create(STORE, json.dumps(description).encode())
+            engine.create(STORE, new.dump())
         try:
             found = engine.get(STORE)
         except Missing:
             raise Unfit(f"it does not give back {STORE}, which was written") from None
+    description = description_in(found)
+    if id_bits not in (None, description.id_bits):
+        raise Unfit(f"its ids have {description.id_bits} bits, not {id_bits}")
+    return description
+
+
+def description_in(found: Found) -> Description:
+    """Read `STORE`. Raises Unfit."""
     try:
-        description = json.loads(found.data)
-        its_format, its_bits = description["format"], description["id_bits"]
-    except (ValueError, KeyError, TypeError):
+        members = json.loads(found.data)
+        its_format, its_bits = members["format"], members["id_bits"]
+        created, migrating = members.get("created", ""), members.get("migrating", "")
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Unfit(f"{STORE} in it is not gostore's") from None
     if its_format != FORMAT:
         raise Unfit(f"it has format {its_format}, and this gostore knows {FORMAT}")
-    if its_bits not in ID_BITS:
+    if its_bits not in ID_BITS or type(created) is not str or type(migrating) is not str:
         raise Unfit(f"{STORE} in it is not gostore's")
-    if id_bits not in (None, its_bits):
-        raise Unfit(f"its ids have {its_bits} bits, not {id_bits}")
-    return int(its_bits)
+    return Description(int(its_bits), created, migrating)

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from attrs import Factory, evolve, frozen
+from attrs import Factory, asdict, evolve, frozen
 
 from gostore.blob import Blob
 from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, gave_up
@@ -177,15 +177,26 @@ class Protocol:
             hist = (nonce,) if last is None else last.followed_by(nonce)
             return Pointer(blob.location, generation, hist, stored)
 
-        try:
-            pointer, replaced = self._swap(seen, change, until, draft)
-        except (OutcomeUnknown, DiskFailed):
-            raise  # the swap may have got through, or still arrive: the sweep will see
-        except StoreError:
-            self.staging.discard(draft, until)
-            raise
+        pointer, replaced = self._publish(seen, change, until, draft)
         assert pointer.blob is not None
         return pointer.blob, replaced
+
+    def adopt(self, draft: Draft, until: float) -> None:
+        """Let a location have a staged blob just as its record says, if it never had another.
+
+        Raises AlreadyExists.
+        """
+        moved, location = draft.blob.committed(), draft.blob.location
+
+        def change(seen: Seen, nonce: str) -> Pointer:
+            # A sweep may have made the pointer, to be sure that nobody publishes what it removes.
+            if seen.damage or seen.named is not None or seen.hist:
+                raise AlreadyExists(location, is_damaged=bool(seen.damage))
+            kept = asdict(moved, recurse=False)
+            blob = Stored(**kept, detag=draft.detag)
+            return Pointer(location, blob.generation, (nonce,), blob)
+
+        self._publish(Seen(location), change, until, draft)
 
     def delete(self, demand: Demand, until: float) -> Seen:
         """Let a location have nothing; return what it had. Raises what ``demand`` raises."""
@@ -220,6 +231,18 @@ class Protocol:
             self.ask.settle(lambda: self.ask.engine.put(key, location), until)
 
     # -- the swap -----------------------------------------------------------------------------
+
+    def _publish(
+        self, seen: Seen, change: Callable[[Seen, str], Pointer], until: float, draft: Draft
+    ) -> tuple[Pointer, Seen]:
+        """As `_swap`; discard a staged blob that will certainly not be published."""
+        try:
+            return self._swap(seen, change, until, draft)
+        except (OutcomeUnknown, DiskFailed):
+            raise  # the swap may have got through, or still arrive: the sweep will see
+        except StoreError:
+            self.staging.discard(draft, until)
+            raise
 
     def _swap(
         self,

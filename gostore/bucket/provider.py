@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gostore.blob import Committed
+from gostore.blob import Blob, Committed
 from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, Tally
 from gostore.bucket.collect import Collection
 from gostore.bucket.content import BucketContent
@@ -28,6 +28,7 @@ from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Unfit, begin
 from gostore.bucket.protocol import Demand, Protocol
 from gostore.bucket.receiving import Kind, Receiver
+from gostore.bucket.records import record_of
 from gostore.bucket.staging import Draft, Staging, describe, finish, new_blob
 from gostore.bucket.threads import TRYING, Threads
 from gostore.errors import (
@@ -218,6 +219,16 @@ class BucketStore:
         if blob.size > SMALL_BLOB:
             return succeed(BucketContent(blob, self._read_span))
         return self._threads.run(partial(self._small, blob))
+
+    def record(self, blob: Committed) -> Deferred[Blob]:
+        """Read the record of a blob, or make one of its pointer."""
+        assert isinstance(blob, Stored)
+
+        def read(until: float) -> Blob:
+            found = self._ask.record(blob.id, until)
+            return record_of(blob, None if found is None else found.data)
+
+        return self._threads.run(read)
 
     def _small(self, blob: Stored, until: float) -> Content:
         data = self._protocol.data(blob, None, until)

@@ -29,6 +29,7 @@ COMMANDS = {
     "show": "print a blob's record and its log",
     "why": "tell the whole life of a blob in plain words",
     "expire": "show which blobs have expired, and would be removed",
+    "migrate": "move all blobs between a directory and a bucket; no daemon may run",
     "check-config": "say whether a configuration file would be accepted",
     "access": "edit and try out an access file: users, tokens, grants, quotas",
     "selftest": "kill -9 a daemon of its own on a disk, fill that, see that nothing is lost",
@@ -143,7 +144,7 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Describe the command line, in full only for the command that the arguments name."""
     parser = argparse.ArgumentParser(
         prog="gostore",
-        description="Tools for the directories that twistd gostore serves, and clients of it.",
+        description="Tools for what twistd gostore serves, and clients of it.",
         epilog=(
             "Exit status: 0 all is well, 1 something is damaged or lost, 2 it cannot be done."
             f" The commands from put on ask a daemon, have more, and need {_CLIENT}."

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from gostore.bucket.connecting import connect
+from gostore.bucket.place import Place, parse_endpoint, parse_place, parse_region
+from gostore.bucket.visiting import Bucket
 from gostore.daemon.parsers import absolute, parse_text
 from gostore.errors import VolumeUnusable
 
@@ -48,9 +51,39 @@ def read_directory(text: str) -> str:
         raise VolumeUnusable(text, str(error)) from error
 
 
+def add_store(parser: argparse._ActionsContainer) -> None:
+    """Let a command name a bucket in place of a directory."""
+    parser.add_argument(
+        "--store",
+        metavar="s3://BUCKET/PREFIX",
+        type=argument(parse_place),
+        help="the bucket, and the prefix",
+    )
+
+
+def bucket_of(place: Place, endpoint: str | None, region: str | None) -> Bucket:
+    """Describe a bucket. Raises VolumeUnusable if its library is missing."""
+    name = str(place) if endpoint is None else f"{place} at {endpoint}"
+    return Bucket(connect(place, endpoint, region), name)
+
+
+def add_bucket(parser: argparse.ArgumentParser) -> None:
+    """Let a command say how a bucket is reached."""
+    parser.add_argument(
+        "--s3-endpoint", metavar="URL", type=argument(parse_endpoint), help="the bucket's engine"
+    )
+    parser.add_argument(
+        "--s3-region", metavar="NAME", type=argument(parse_region), help="the bucket's region"
+    )
+
+
+Move = Callable[[int, int, int, int], None]
+"""Moves a bar: blobs and bytes done, each of how many; of 0 bytes if nobody knows."""
+
+
 @contextmanager
-def verifying() -> Iterator[Callable[[int, int, int, int], None]]:
-    """Show a bar; give the function that moves it: blobs and bytes done, each of how many."""
+def verifying(what: str = "Verifying") -> Iterator[Move]:
+    """Show a bar; give the function that moves it."""
     try:
         from rich.console import Console
         from rich.filesize import decimal
@@ -71,9 +104,13 @@ def verifying() -> Iterator[Callable[[int, int, int, int], None]]:
         task = progress.add_task("Reading the records", total=None, done="")
 
         def move(blobs: int, of_blobs: int, done: int, of_bytes: int) -> None:
-            text = f"{blobs}/{of_blobs} blobs, {decimal(done)} of {decimal(of_bytes)}"
+            of = f" of {decimal(of_bytes)}" if of_bytes else ""
             progress.update(
-                task, description="Verifying", completed=done, total=of_bytes, done=text
+                task,
+                description=what,
+                completed=done if of_bytes else blobs,
+                total=of_bytes or of_blobs,
+                done=f"{blobs}/{of_blobs} blobs, {decimal(done)}{of}",
             )
 
         yield move

@@ -10,12 +10,13 @@ from attrs import frozen
 from prometheus_client.core import Metric
 
 from gostore.access.quotas import Behind
+from gostore.bucket.connecting import connect
+from gostore.bucket.past import BucketPast
 from gostore.bucket.provider import BucketStore, Options
 from gostore.daemon.filesystem import shortcoming
 from gostore.daemon.process import share_of_files
 from gostore.daemon.provider_metrics import bucket_metrics, directory_metrics
 from gostore.daemon.settings import Settings
-from gostore.errors import VolumeUnusable
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Ledger, Lifecycle, Store
 from gostore.store.unfinished import Uploads
@@ -114,20 +115,11 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
     place = settings.store
     assert place is not None
 
-    def connect() -> Any:
-        try:
-            # Nobody but a daemon with a bucket pays for this, or needs it.
-            from gostore.bucket.objects import ObjectStoreEngine, s3_store
-        except ImportError:
-            reason = "obstore is not installed: pip install 'gostore[s3]'"
-            raise VolumeUnusable(str(place), reason) from None
-        store = s3_store(place.bucket, place.prefix, settings.s3_endpoint, settings.s3_region)
-        return ObjectStoreEngine(store)
-
+    connection = partial(connect, place, settings.s3_endpoint, settings.s3_region)
     options = Options(
         str(place), settings.id_bits, settings.max_blob_size or None, settings.max_uploads
     )
-    store = BucketStore(connect, reactor, options)
+    store = BucketStore(connection, reactor, options)
 
     def tune(new: Settings) -> None:
         store.tune(new.max_blob_size or None, new.max_uploads)
@@ -139,4 +131,5 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
         return []  # there are no quotas
 
     measure = partial(bucket_metrics, store)
-    return Provider(store, measure, tune, nothing, status, give_up=store.stop_collecting)
+    past = BucketPast(store)
+    return Provider(store, measure, tune, nothing, status, give_up=store.stop_collecting, past=past)

@@ -12,6 +12,7 @@ What lies in it (everything else is foreign: reported, never touched)::
     .quarantine-<id>-<n>-tie/   quarantined: whole, but another blob has its location
     .journal-0, .journal-1      the redo journal, see journal/
     .records, .records.tmp      the record cache, see recovery/records.py
+    .migrating                  more blobs are to be moved here, see migrating.py
 
 A directory with one of these names is foreign, too, if it has no state file and holds anything but
 these files.
@@ -58,6 +59,7 @@ QUARANTINE = ".quarantine-"
 TIE = "-tie"
 RECORDS = ".records"
 RECORDS_TMP = RECORDS + ".tmp"
+MIGRATING = ".migrating"
 
 _ID = "(0|[1-9][0-9]{0,9})"
 _NUMBERS = "([0-9]+)-[0-9]+"
@@ -92,6 +94,7 @@ class Kind(Enum):
     TIE = "quarantined, whole"
     JOURNAL = "a file of the redo journal"
     RECORDS = "the record cache"
+    MIGRATING = "the mark of a migration"
     FOREIGN = "not gostore's"
 
 
@@ -105,6 +108,7 @@ _PATTERNS = {
     Kind.TIE: re.compile(re.escape(QUARANTINE) + _NUMBERS + re.escape(TIE)),
     Kind.JOURNAL: re.compile("|".join(map(re.escape, JOURNAL))),
     Kind.RECORDS: re.compile("|".join(map(re.escape, (RECORDS, RECORDS_TMP)))),
+    Kind.MIGRATING: re.compile(re.escape(MIGRATING)),
 }
 
 

@@ -37,6 +37,7 @@ from gostore.volume.disk import NOT_REGULAR, Disk, UnsyncedDisk
 from gostore.volume.journal.format import SIZE
 from gostore.volume.journal.journal import Journal
 from gostore.volume.kept import KeptStages
+from gostore.volume.migrating import source_of
 from gostore.volume.trash import Trash
 
 #: In nanoseconds.
@@ -93,16 +94,21 @@ class Volume:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, *, migrating: bool = False) -> None:
         """Make the directory if it is missing, open it, lock it, and sync what a crash left.
 
-        Raises VolumeInUse if another daemon has it, VolumeUnusable if it cannot be served.
+        Raises VolumeInUse if another daemon has it, VolumeUnusable if it cannot be served, or if it
+        lacks blobs that are still to be moved there, unless that is what goes on, ``migrating``.
         """
         with self._refusing():
             if self._may_make and not os.path.isdir(self.path):
                 self._make(os.path.abspath(self.path))
                 self._made = True
             self._open_root(lock=True)
+            if not migrating and (source := source_of(self.directory)) is not None:
+                self.close()
+                reason = f"it lacks blobs that are to come from {source or 'elsewhere'}"
+                raise VolumeUnusable(self.shown_path, f"{reason}: go on with gostore migrate")
             self._check_writable()
             # After a mere kill -9 the page cache holds what was never synced. If we served that
             # now, a power cut could still take it back.

@@ -74,7 +74,7 @@ class OpenTests(VolumeCase):
         self.disk.clear()
         self.volume.open()
         kinds = [call.kind for call in self.disk.calls]
-        self.assertEqual(kinds[:4], ["open", "fstat", "lock", "mkdir"])
+        self.assertEqual(kinds[:5], ["open", "fstat", "lock", "open", "mkdir"])
         self.assertIn("syncfs", kinds)
 
     def test_not_flushed(self) -> None:

@@ -162,7 +162,7 @@ class Scan:
         elif not is_directory:
             if kind is Kind.QUARANTINE and self._volume.directory.is_link(name):
                 self._findings.quarantined.append(name)
-            elif kind not in (Kind.JOURNAL, Kind.RECORDS):
+            elif kind not in (Kind.JOURNAL, Kind.RECORDS, Kind.MIGRATING):
                 self._findings.foreign[name] = ""
         elif kind in (Kind.STAGE, Kind.PROBE, Kind.TRASH):
             if kind is Kind.STAGE:
