@@ -105,7 +105,7 @@ class Collection:
         except EngineError:
             return None
         now = self._ask.engine_time()
-        lease = Lease("", 0.0, began=now) if found is None else _lease_in(found, now)
+        lease = Lease("", 0.0, began=now) if found is None else lease_in(found, now)
         if lease.owner not in ("", self._owner) and lease.until > now:
             return None
         return self.keep_lease(evolve(lease, owner=self._owner), found)
@@ -344,7 +344,8 @@ class Collection:
         return self._ask.seconds() + self._patience
 
 
-def _lease_in(found: Found, now: float) -> Lease:
+def lease_in(found: Found, now: float) -> Lease:
+    """Read a lease; one that cannot be read is over, and its sweep begins now."""
     try:
         text = json.loads(found.data)
         shard, began = int(text["shard"]) % SHARDS, float(text["began"])

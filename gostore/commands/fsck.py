@@ -1,4 +1,4 @@
-"""Check a data directory while no daemon runs: every record, size and digest.
+"""Check a data directory while no daemon runs, or a bucket: every record, size and digest.
 
 A check only looks. A repair does the same as a start and its collector, and quarantines the blobs
 whose digests are wrong.
@@ -17,8 +17,10 @@ from typing import Any
 from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
+from gostore.bucket.check import Check
+from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import BAD, GOOD
-from gostore.commands.terminal import read_directory, verifying
+from gostore.commands.terminal import add_bucket, add_store, bucket_of, read_directory, verifying
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
 from gostore.volume.changes import Sync
@@ -84,7 +86,7 @@ class Report:
     blobs: int = 0
     bytes: int = 0
     verified: int = 0
-    #: The Go server wrote these, and kept no digests.
+    #: The Go server wrote these, and kept no digests; or the bytes of a bucket were not read.
     unverified: int = 0
     seconds: float = 0.0
     repaired: bool = False
@@ -110,10 +112,12 @@ class Report:
         else:
             done = ""
         damaged = len(self.damage)
+        is_bucket = self.directory.startswith("s3://")
+        unread = "whose bytes were not read" if is_bucket else "without a digest to verify"
         return [
             *map(str, self.findings),
             f"{self.blobs} blobs of {self.bytes} bytes in {self.seconds:.1f} seconds: "
-            f"{self.verified} verified, {self.unverified} without a digest to verify",
+            f"{self.verified} verified, {self.unverified} {unread}",
             f"{damaged} damaged, {len(self.findings) - damaged} other findings{done}"
             if self.findings
             else "Clean",
@@ -126,26 +130,59 @@ def _value_of(owner: object, attribute: object, value: Any) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dir", "-d", help="the data directory")
+    add_store(what)
+    add_bucket(parser)
+    parser.add_argument(
+        "--digests",
+        action="store_true",
+        help="read all bytes of a bucket; those of a directory are always read",
+    )
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="quarantine the damaged, remove the dead; without it nothing changes",
+        help="quarantine the damaged, remove the dead; without it nothing changes. In a bucket:"
+        " write lost records again, remove what is dead and older than an hour",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Check, and print the report."""
-    volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
     with verifying() as tell:
-        # For how long the dead are kept, only the daemon's settings tell.
-        report = fsck(volume, mend=parsed.repair, tell=tell, keeps=lambda _: True)
+        if parsed.store is not None:
+            bucket = bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
+            report = fsck_bucket(bucket, mend=parsed.repair, digests=parsed.digests, tell=tell)
+        else:
+            volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
+            # For how long the dead are kept, only the daemon's settings tell.
+            report = fsck(volume, mend=parsed.repair, tell=tell, keeps=lambda _: True)
     if parsed.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         print("\n".join(map(printable, report.as_lines())))
     return BAD if report.damage else GOOD
+
+
+def fsck_bucket(
+    bucket: Bucket, *, mend: bool = False, digests: bool = False, tell: Tell = lambda *_: None
+) -> Report:
+    """Check a bucket, whether daemons run or not; see bucket/check.py. Raises StoreError.
+
+    Without ``digests`` only the sizes of the data are compared.
+    """
+    begun = time.monotonic()
+    found = Check(bucket, digests=digests).run(tell, mend=mend)
+    report = Report(bucket.name, found.blobs, found.bytes, found.verified)
+    report.unverified = found.blobs - found.verified
+    report.findings = [
+        Finding(Kind(each.kind), each.name, each.location, each.reason, each.mends)
+        for each in found.troubles
+    ]
+    report.repaired = mend
+    report.seconds = time.monotonic() - begun
+    return report
 
 
 def fsck(

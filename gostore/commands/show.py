@@ -6,8 +6,17 @@ import argparse
 from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob, State
+from gostore.bucket.exhibit import Exhibit
+from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import GOOD
-from gostore.commands.terminal import add_blob, read_directory
+from gostore.commands.terminal import (
+    add_bucket,
+    add_store,
+    argument,
+    bucket_of,
+    read_directory,
+)
+from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse
 from gostore.text import escape, format_time
@@ -22,19 +31,50 @@ IN_THE_JOURNAL = "none yet: it is in the redo journal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    add_blob(
-        parser,
-        "ID|LOCATION",
-        "the blob; a number is an id if any blob has it, else a location; the name of a"
-        " quarantined directory, as fsck prints it, will also do",
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dir", "-d", help="the data directory")
+    add_store(what)
+    add_bucket(parser)
+    parser.add_argument(
+        "--location",
+        action="store_true",
+        help="look for a location, even if the name looks like an id",
+    )
+    parser.add_argument(
+        "blob",
+        metavar="ID|LOCATION",
+        nargs="?",
+        type=argument(parse_text),
+        help="the blob; a number is an id if any blob has it, else a location; the name of a"
+        " quarantined directory, as fsck prints it, will also do. Of a bucket without it: what all"
+        " its daemons have agreed on",
     )
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Print all that there is to say of one blob."""
-    volume = Volume(read_directory(parsed.dir))
-    print("\n".join(show(volume, parsed.blob, location=parsed.location)))
+    if parsed.store is not None:
+        bucket = bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
+        lines = show_in_bucket(bucket, parsed.blob, location=parsed.location)
+    elif parsed.blob is None:
+        parsed.command.error("the following arguments are required: ID|LOCATION")
+    else:
+        lines = show(Volume(read_directory(parsed.dir)), parsed.blob, location=parsed.location)
+    print("\n".join(lines))
     return GOOD
+
+
+def show_in_bucket(bucket: Bucket, wanted: str | None, *, location: bool = False) -> list[str]:
+    """As `show`, for a bucket; without ``wanted`` what all its daemons have agreed on.
+
+    Raises NotFound, Spoiled or another StoreError.
+    """
+    if wanted is None:
+        return [
+            f"{escape(label)}: {escape(text)}" for label, text in Exhibit(bucket).store().items()
+        ]
+    found = Exhibit(bucket).blob(wanted, is_location=location)
+    return _describe(found.folder, found.blob, found.remark)
 
 
 def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:

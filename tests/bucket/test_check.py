@@ -1,0 +1,206 @@
+"""A check of a bucket: what it finds wrong, what it repairs, and what it must not touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.blob import Blob
+from gostore.bucket.check import Check, Checked
+from gostore.bucket.pointer import (
+    MAX_ID,
+    blob_folder,
+    data_key,
+    dump,
+    garbage_key,
+    parse,
+    pointer_key,
+    record_key,
+)
+from gostore.bucket.visiting import SMALL, SPAN, Bucket
+from gostore.errors import VolumeUnusable
+from gostore.statefile import dump as dump_record
+from gostore.statefile import parse as parse_record
+from gostore.store.interface import Details
+from gostore.text import wall_clock
+from tests.bucket.doubles import make_store
+from tests.store.doubles import FakeBody
+
+HOUR = 3600.0
+LONG = "é" * 400
+
+
+class CheckTests(SynchronousTestCase):
+    """A bucket with some blobs, and what is done to it."""
+
+    def setUp(self) -> None:
+        """Store them."""
+        self.store, self.engine = make_store()
+        self.ids = {}
+        for location in ("a", "b", LONG):
+            body = FakeBody(location.encode())
+            blob = self.successResultOf(self.store.create(location, body, Details("text/plain")))
+            self.ids[location] = blob.id
+
+    def check(self, *, later: float = 0.0, **what: Any) -> Checked:
+        """Check the bucket, so many seconds later."""
+        mend = what.pop("mend", False)
+        bucket = Bucket(
+            self.engine, "s3://bucket/prefix", lambda: wall_clock() + int(later * 1_000_000_000)
+        )
+        return Check(bucket, **what).run(mend=mend)
+
+    def found(self, **what: Any) -> dict[str, tuple[str, str]]:
+        """The kinds and the reasons of what is found, by name."""
+        checked = self.check(**what)
+        return {each.name: (each.kind, each.reason) for each in checked.troubles}
+
+    def test_clean(self) -> None:
+        """What daemons have written is clean; all is read only if that is asked for."""
+        large = bytes(SMALL + SPAN)
+        self.successResultOf(self.store.create("large", FakeBody(large), Details()))
+        self.successResultOf(self.store.create("empty", FakeBody(b""), Details()))
+        told: list[tuple[int, ...]] = []
+        bucket = Bucket(self.engine, "s3://bucket/prefix")
+        checked = Check(bucket, digests=True).run(lambda *numbers: told.append(numbers))
+        self.assertEqual(checked.troubles, [])
+        size = len(large) + len(LONG.encode()) + 2
+        self.assertEqual((checked.blobs, checked.bytes, checked.verified), (5, size, 5))
+        self.assertEqual(told[-1], (5, 5, size, 0))
+        self.assertEqual(self.check().verified, 0)
+
+    def test_data(self) -> None:
+        """Data that is gone, shorter, or of another digest is damage, named by its location."""
+        key = data_key(self.ids["a"])
+        data = self.engine.get(key)
+        self.engine.delete(key)
+        [trouble] = self.check().troubles
+        self.assertEqual(
+            (trouble.kind, trouble.name, trouble.location, trouble.reason, trouble.mends),
+            ("damaged", key, "a", "its data is gone", False),
+        )
+        self.engine.put(key, b"")
+        self.assertIn("another ETag", self.found()[key][1])
+        pointer = parse(self.engine.get(pointer_key("b")).data)
+        assert pointer.blob is not None
+        wrong = evolve(pointer, blob=evolve(pointer.blob, size=2))
+        self.engine.put(pointer_key("b"), dump(wrong))
+        self.assertEqual(
+            self.found()[data_key(self.ids["b"])], ("damaged", "its data has 1 bytes instead of 2")
+        )
+        wrong = evolve(pointer, blob=evolve(pointer.blob, sha256=bytes(32)))
+        self.engine.put(pointer_key("b"), dump(wrong))
+        self.engine.put(key, data.data)
+        self.assertNotIn(data_key(self.ids["b"]), self.found())
+        self.assertIn("the digest", self.found(digests=True)[data_key(self.ids["b"])][1])
+
+    def test_pointers(self) -> None:
+        """A garbage pointer, one of a later format or of another location is damage."""
+        for text in (b"<html>", b'{"format":2}', self.engine.get(pointer_key("b")).data, b""):
+            self.engine.put(pointer_key("a"), text)
+            [trouble] = [each for each in self.check().troubles if each.kind == "damaged"]
+            self.assertEqual((trouble.name, trouble.location), (pointer_key("a"), "a"))
+        self.engine.put(pointer_key(LONG), b"x" * 300)
+        self.assertIn("no location", self.found()[pointer_key(LONG)][1])
+
+    def test_shared(self) -> None:
+        """Two locations with one blob are damage."""
+        pointer = parse(self.engine.get(pointer_key("a")).data)
+        assert pointer.blob is not None
+        other = evolve(pointer, location="c", blob=evolve(pointer.blob, location="c"))
+        self.engine.put(pointer_key("c"), dump(other))
+        reasons = [each.reason for each in self.check().troubles]
+        self.assertTrue(any("too" in each for each in reasons), reasons)
+
+    def test_records(self) -> None:
+        """A record that is gone, garbage, dead or another blob's is written again."""
+        key = record_key(self.ids["a"])
+        good = self.engine.get(key).data
+        dead = parse_record(good, max_id=MAX_ID)
+        dead.fail(1, "condemned")
+        other = Blob.of(evolve(parse_record(good, max_id=MAX_ID).committed(), location="z"))
+        for text, reason in (
+            (None, "gone"),
+            (b"x", "cannot be believed"),
+            (dump_record(dead), "is dead"),
+            (dump_record(other), "other bytes"),
+        ):
+            if text is None:
+                self.engine.delete(key)
+            else:
+                self.engine.put(key, text)
+            [trouble] = self.check().troubles
+            self.assertEqual((trouble.kind, trouble.mends), ("damaged", True))
+            self.assertIn(reason, trouble.reason)
+            [mended] = self.check(mend=True).troubles
+            self.assertTrue(mended.mends)
+            self.assertEqual(self.check().troubles, [])
+            record = parse_record(self.engine.get(key).data, self.ids["a"], max_id=MAX_ID)
+            self.assertEqual((record.location, record.content_type), ("a", "text/plain"))
+
+    def test_unnamed(self) -> None:
+        """What no pointer names is dead; only what is older than the grace is removed."""
+        self.successResultOf(self.store.replace("a", FakeBody(b"new"), Details()))
+        stray = 2**100
+        self.engine.put(data_key(stray), b"x")
+        self.engine.put(garbage_key(5), b"gone")
+        self.engine.put("gc/probes/1", b"1")
+        found = self.found()
+        folder = blob_folder(self.ids["a"])
+        self.assertEqual(found[folder], ("dead", "replaced or deleted"))
+        self.assertIn("on its way", found[blob_folder(stray)][1])
+        self.assertEqual(found[garbage_key(5)][0], "dead")
+        self.assertNotIn("gc/probes/1", found)
+        before = {each.key for each in self.engine.list("blobs/")}
+        self.check(mend=True)
+        self.assertEqual({each.key for each in self.engine.list("blobs/")}, before)
+        old = self.check(later=2 * HOUR)
+        self.assertEqual(
+            {each.name: each.mends for each in old.troubles},
+            {folder: True, blob_folder(stray): True, garbage_key(5): True, "gc/probes/1": True},
+        )
+
+    def test_removed(self) -> None:
+        """A repair removes what is old and dead, and nothing that a location has."""
+        self.successResultOf(self.store.replace("a", FakeBody(b"new"), Details()))
+        self.engine.put(data_key(2**100), b"x")
+        self._age()
+        checked = self.check(mend=True)
+        self.assertTrue(checked.troubles)
+        self.assertTrue(all(each.mends for each in checked.troubles))
+        self.assertEqual(self.check(digests=True).troubles, [])
+        self.assertEqual(self.check(digests=True).blobs, 3)
+
+    def _age(self) -> None:
+        """Let all objects be two hours old."""
+        engine, listing, get = self.engine, self.engine.list, self.engine.get
+        started = wall_clock() / 1e9
+
+        def older(found: Any) -> Any:
+            if found.modified > started:
+                return found
+            return evolve(found, modified=found.modified - 2 * HOUR)
+
+        engine.list = lambda *what: map(older, listing(*what))  # type: ignore[method-assign,assignment]
+        engine.get = lambda *what: older(get(*what))  # type: ignore[method-assign,assignment]
+
+    def test_foreign(self) -> None:
+        """What is not gostore's is named, and left alone."""
+        names = ["notes.txt", "blobs/00/1/data.raw", "blobs/01/1/x", "garbage/x", "locations/00/b"]
+        for name in names:
+            self.engine.put(name, b"x")
+        for mend in (False, True):
+            self.assertEqual(
+                {name: kind for name, (kind, _) in self.found(mend=mend).items()},
+                dict.fromkeys(names, "foreign"),
+            )
+
+    def test_no_store(self) -> None:
+        """A place without a store is refused, and nothing is written there."""
+        _, self.engine = make_store()
+        self.engine.delete("store.json")
+        with self.assertRaises(VolumeUnusable):
+            self.check(mend=True)
+        self.assertEqual([each.key for each in self.engine.list("")], [])
