@@ -69,8 +69,8 @@ def room_of(entry: Entry) -> int:
 class Applier:
     """The changes that are in the journal alone, and their way to the directory.
 
-    `apply` is for any thread, `data_of`, `forget` and the figures too; all else is for the one that
-    commits.
+    `apply` is for any thread, `data_of`, `state_of`, `forget` and the figures too; all else is for
+    the one that commits.
     """
 
     def __init__(self, directory: Directory, trash: Trash) -> None:
@@ -209,7 +209,8 @@ class Applier:
 
     def state_of(self, blob_id: int) -> bytes | None:
         """Return the record of a blob that has no files yet."""
-        work = self._work.get(blob_id) or self._in_hand.get(blob_id)
+        # The applier may take it in hand, or put it back, between two looks.
+        work = self._work.get(blob_id) or self._in_hand.get(blob_id) or self._work.get(blob_id)
         return None if work is None else work.entry.state
 
     def pass_to(self, written: int) -> None:
@@ -257,7 +258,9 @@ class Applier:
             for work in list(islice(self._work.values(), at_most)):
                 if work.batch > up_to:
                     break
-                self._in_hand[work.entry.blob_id] = self._work.pop(work.entry.blob_id)
+                # In this order: who looks for it without the lock finds it.
+                self._in_hand[work.entry.blob_id] = work
+                del self._work[work.entry.blob_id]
 
     def _make_all(self) -> StoreError | None:
         """Make what is in hand, up to an obstacle, which is returned."""

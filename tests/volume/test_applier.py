@@ -173,6 +173,25 @@ class ApplierTests(VolumeCase):
         self.assertEqual((self.directories(), backlog.journal.synced), (["1", "2"], 3))
         self.assertEqual((applier.room, applier.waits), (0, False))
 
+    def test_taken_in_hand(self) -> None:
+        """What is taken in hand is found at each moment, also by who does not wait for that."""
+        applier = self.volume.backlog.applier
+        found: list[bytes | None] = []
+
+        class Watched(int):
+            """An id that somebody else asks about whenever it is looked up."""
+
+            def __hash__(self) -> int:
+                found.append(applier.state_of(int(self)))
+                return super().__hash__()
+
+        applier.commit(evolve(self._entry(1, b"data"), blob_id=Watched(1)), 1, None)
+        found.clear()
+        self.disk.before("mkdir", lambda: found.append(b"being made"))
+        applier.apply(1)
+        self.assertEqual(found[:3], [b"state", b"state", b"being made"])
+        self.assertIsNone(applier.state_of(1))
+
     def test_replaced_in_hand(self) -> None:
         """What is replaced while it is in hand has files, and is collected as such."""
         applier = self.volume.backlog.applier
