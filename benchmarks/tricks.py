@@ -201,6 +201,11 @@ TRICKS = (
         ),
     ),
     Trick(
+        "A large body is written out while it comes",
+        "PUT large",
+        (("volume.volume", "if stage.held_back >= HELD_BACK:", "if False:"),),
+    ),
+    Trick(
         "A large body is hashed by one thread and written by another",
         "PUT large",
         (("store.upload", "if sum(map(len, pieces)) < _MUCH:", "if True:"),),

@@ -21,6 +21,8 @@ class Stage:
     blob: Blob
     fd: int = -1
     kept: str | None = None
+    #: How many bytes have been written that the kernel has not been told to write out.
+    held_back: int = 0
 
     @property
     def name(self) -> str:

@@ -66,10 +66,14 @@ _libc.syscall.argtypes = (
     ctypes.c_void_p,
     ctypes.c_size_t,
 )
+_libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
+
+#: A flag of sync_file_range(2).
+_BEGIN_WRITING = 2
 
 #: An ioctl(2) of <linux/fs.h>.
 _FICLONE = 0x40049409
@@ -215,6 +219,14 @@ class Disk:
             raise _last_error()
 
     @staticmethod
+    def write_back(fd: int) -> None:
+        """Let the kernel begin to write out what it has of a file (sync_file_range(2)).
+
+        This makes nothing durable, and a failure is for the fsync(2) that does.
+        """
+        _libc.sync_file_range(fd, 0, 0, _BEGIN_WRITING)
+
+    @staticmethod
     def is_cached(fd: int, offset: int, length: int) -> bool:
         """Say whether these bytes of a file are in the page cache (mincore(2)).
 
@@ -269,6 +281,10 @@ class UnsyncedDisk(Disk):
     @staticmethod
     def syncfs(dir_fd: object) -> None:
         """Flush nothing."""
+
+    @staticmethod
+    def write_back(fd: object) -> None:
+        """Leave that to the kernel."""
 
 
 @lru_cache

@@ -46,6 +46,9 @@ _SECOND = 1_000_000_000
 #: How much `Volume.load` reads at once.
 _SCRATCH = 128 * 1024
 
+#: How much of a stage the kernel may hold back before it is told to write that out.
+HELD_BACK = 8 * 1024 * 1024
+
 #: How much is copied by one call, and why there may be no such call.
 _COPIED = 64 * 1024 * 1024
 _NO_COPY_RANGE = frozenset({errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM})
@@ -240,7 +243,12 @@ class Volume:
 
     def write(self, stage: Stage, left: list[bytes]) -> None:
         """Append the pieces to the stage's data.raw; what is written is taken out of the list."""
+        stage.held_back += sum(map(len, left))
         self.directory.append(stage.fd, left)
+        if stage.held_back >= HELD_BACK:
+            # While more comes, so that the flush at the end waits for little.
+            stage.held_back = 0
+            self.disk.write_back(stage.fd)
 
     def copy(self, source: int, target: int, size: int) -> None:
         """Copy an open file of ``size`` bytes to an empty one, sharing its blocks if that can be.

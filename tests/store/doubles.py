@@ -392,6 +392,8 @@ class FaultyDisk(Disk):
         #: What it refuses such an opening with, and how often it was asked for one.
         self.refusal = errno.EAGAIN
         self.asked_now = 0
+        #: The names of the files that the kernel was told to write out.
+        self.written_back: list[str] = []
 
     def fail(
         self,
@@ -477,6 +479,10 @@ class FaultyDisk(Disk):
         if self.cached is None:
             return self.under.is_cached(fd, offset, length)
         return self.cached
+
+    def write_back(self, fd: int) -> None:  # type: ignore[override]
+        self.written_back.append(self.descriptors.get(fd, "?"))
+        self.under.write_back(fd)
 
     def free(self, dir_fd: int) -> tuple[int, int]:  # type: ignore[override]
         found = self._call("free", (dir_fd,), {})

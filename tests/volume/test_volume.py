@@ -15,7 +15,7 @@ from gostore.errors import (
 from gostore.text import LAST_TIME
 from gostore.volume.changes import Commit, Stage
 from gostore.volume.directory import DATA, STATE, DataDamaged
-from gostore.volume.volume import Volume
+from gostore.volume.volume import HELD_BACK, Volume
 from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
 
@@ -182,6 +182,16 @@ class StageTests(VolumeCase):
         self.volume.write(stage, list(pieces))
         with open(self.file(".new-5", DATA), "rb") as file:
             self.assertEqual(file.read(), b"".join(pieces))
+
+    def test_written_back(self) -> None:
+        """What has come of a large stage is written out while the rest comes, and flushed later."""
+        stage = self.stage(5)
+        self.volume.write(stage, [bytes(HELD_BACK - 1)])
+        self.assertEqual(self.disk.written_back, [])
+        self.volume.write(stage, [b"x"])
+        self.volume.write(stage, [b"x"])
+        self.assertEqual(self.disk.written_back, [f"{stage.name}/{DATA}"])
+        self.assertEqual(self.disk.trace("fsync", "fdatasync"), [])
 
     def test_dropped(self) -> None:
         """A stage that is given up says why in its record, and is closed."""
