@@ -150,10 +150,11 @@ class Batch:
 
 
 def pack_batch(key: bytes, number: int, synced: int, entries: Sequence[Entry]) -> bytes:
-    """Return a batch, filled up to whole blocks. Raises MemoryError: it takes several copies."""
-    payload = b"".join([_pack(entry) for entry in entries])
-    batch = _pack_head(key, number, synced, payload) + payload
-    return batch.ljust(in_blocks(len(batch)), b"\0")
+    """Return a batch, filled up to whole blocks. Raises MemoryError: it takes two copies."""
+    payload = b"".join([piece for entry in entries for piece in _pieces(entry)])
+    head = _pack_head(key, number, synced, payload)
+    size = len(head) + len(payload)
+    return b"".join((head, payload, bytes(in_blocks(size) - size)))
 
 
 def size_of_batch(entries: Sequence[Entry]) -> int:
@@ -220,10 +221,11 @@ def _batch_at(content: bytes, offset: int, key: bytes) -> Batch | None:
 
 def _pack_head(key: bytes, number: int, synced: int, payload: bytes) -> bytes:
     signed = _HEAD.pack(key, number, synced, len(payload), b"")[:-_DIGEST_SIZE]
-    return signed + hashlib.sha256(signed + payload).digest()
+    digest = hashlib.sha256(signed)
+    digest.update(payload)
+    return signed + digest.digest()
 
 
-def _pack(entry: Entry) -> bytes:
+def _pieces(entry: Entry) -> tuple[bytes, bytes, bytes]:
     length = -1 if entry.data is None else len(entry.data)
-    head = _ENTRY.pack(entry.blob_id, len(entry.state), length)
-    return b"".join((head, entry.state, entry.data or b""))
+    return _ENTRY.pack(entry.blob_id, len(entry.state), length), entry.state, entry.data or b""
