@@ -170,7 +170,11 @@ class Committer:
         if backlog.is_checkpoint_due and not self._checkpointing:
             self._checkpointing = True
             self.measured.checkpoints += 1
-            self._workers.chores.run(backlog.checkpoint).addBoth(self._checkpointed)
+            # Not behind the chores, which may take longer than the journal has room.
+            self._workers.files.run(backlog.checkpoint).addBoth(self._checkpointed)
+        if backlog.is_look_due:
+            self._looks = 0
+            backlog.look()
         if backlog.is_apply_due:
             self._apply(backlog.apply_due)
         self._flushes += 1
@@ -211,9 +215,11 @@ class Committer:
         backlog = self._volume.backlog
         if isinstance(result, Failure):
             self._volume.directory.give_up(f"a write failed: {type(result.value).__name__}")
-        if backlog.applier.waits and not (
-            self._flushing or backlog.applier.obstacle or self._volume.broken
-        ):
+        if backlog.applier.obstacle or self._volume.broken:
+            return
+        if self._flushing and backlog.is_apply_due:
+            self._apply(backlog.apply_due)
+        elif not self._flushing and backlog.applier.waits:
             self._apply(backlog.apply)
 
     def _switch(self, turn: _Turn) -> None:

@@ -296,8 +296,9 @@ class Applier:
                     tombstone.stands = tombstone.begun = work.begun
                     del self._in_hand[blob_id]
                     self.room -= work.room
-            self._work = {**self._in_hand, **self._work}
-            self._in_hand = {}
+            if self._in_hand:
+                self._work = {**self._in_hand, **self._work}
+                self._in_hand = {}
 
     def _why_broken(self, work: _Work, error: OSError) -> str:
         if error.errno == errno.EEXIST:

@@ -22,6 +22,10 @@ from gostore.volume.trash import Trash
 #: wait for it.
 LOOKS = 4
 
+#: Under load there is a look whenever one in so many shares of a file of the journal is written. So
+#: the applier has as much to do at any time, and is far ahead when the file is full.
+SHARES = 8
+
 log = Logger()
 
 
@@ -40,6 +44,8 @@ class Backlog:
         self.applier = Applier(directory, trash)
         #: What was the newest batch at each of the last looks, the oldest first.
         self._waiting = deque([0] * (LOOKS + 1), LOOKS + 1)
+        #: How much the journal had been given then.
+        self._looked_at = 0
 
     def check_journal(self) -> None:
         """Raise ReadOnly if somebody has removed the journal: no start would find what it holds."""
@@ -124,8 +130,14 @@ class Backlog:
         """The number of the batch up to which changes may not wait any longer."""
         return max(self._waiting[1], self.journal.turns_at if self.journal.is_half_full else 0)
 
+    @property
+    def is_look_due(self) -> bool:
+        """Whether so much has been written since the last look that another is due."""
+        return (self.journal.appended - self._looked_at) * SHARES >= self.journal.size
+
     def look(self) -> None:
         """See what waits for the applier: what has been seen `LOOKS` times may wait no longer."""
+        self._looked_at = self.journal.appended
         self._waiting.append(self.journal.written)
 
     def checkpoint(self) -> None:

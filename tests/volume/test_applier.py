@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from gostore.blob import State
 from gostore.errors import NoSpace, ReadOnly, StoreError
 from gostore.volume.applier import INODES
-from gostore.volume.backlog import LOOKS
+from gostore.volume.backlog import LOOKS, SHARES
 from gostore.volume.changes import Change, Commit, Delete, Sync
 from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE
@@ -139,6 +139,16 @@ class ApplierTests(VolumeCase):
         backlog.apply_due()
         self.assertEqual(self.directories(), ["1"])
         self.assertFalse(backlog.is_apply_due)
+
+    def test_looks(self) -> None:
+        """Under load a look is due after a share of a file of the journal, whatever the time."""
+        backlog = self.volume.backlog
+        self.write(self.change(1, "a", bytes(backlog.journal.size // SHARES - 4 * BLOCK)))
+        self.assertFalse(backlog.is_look_due)
+        self.write(self.change(2, "b", bytes(4 * BLOCK)))
+        self.assertTrue(backlog.is_look_due)
+        backlog.look()
+        self.assertFalse(backlog.is_look_due)
 
     # -- in hand ------------------------------------------------------------------------------
 

@@ -71,6 +71,8 @@ class Journal:
         self._flushes = flushes
         self._root = root
         self._size = size
+        #: How many bytes of batches have been appended since the start.
+        self.appended = 0
         self._fds: list[int] = []
         #: Whether the files have something new beside batches that is not synced yet.
         self._made = False
@@ -280,6 +282,11 @@ class Journal:
         return self._newest[1 - self._turn]
 
     @property
+    def size(self) -> int:
+        """The bytes of each file."""
+        return self._size
+
+    @property
     def is_half_full(self) -> bool:
         """Whether half of the file whose turn it is has been used."""
         return self._offset * 2 >= self._size
@@ -333,6 +340,7 @@ class Journal:
         self._disk.fdatasync(fd)
         self.written = self._newest[turn] = number
         self.recorded_synced = synced
+        self.appended += len(data)
         self.advance(synced)
         return len(data)
 
