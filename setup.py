@@ -56,7 +56,11 @@ setup(
             "gostores = gostore.client.filesystem:GostoreFileSystem",
         ],
     },
-    package_data={"gostore": ["py.typed"], "gostore.web": ["openapi.json"]},
+    package_data={
+        "gostore": ["py.typed"],
+        "gostore.web": ["openapi.json"],
+        "gostore.web.page": ["page.html", "static/*"],
+    },
     # Below the prefix of the installation, for people.
     data_files=[
         ("share/gostore", ["tap.conf"]),
@@ -99,6 +103,7 @@ setup(
             "hypothesis>=6.100",
             "obstore>=0.11",
             "openapi-spec-validator>=0.7",
+            "playwright>=1.49",
             "pytest>=8.0",
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.2",
