@@ -46,6 +46,9 @@ def test_wheel(tmp_path: Path) -> None:
     for name in (
         "gostore/py.typed",
         "gostore/web/openapi.json",
+        "gostore/web/page/page.html",
+        "gostore/web/page/static/page.js",
+        "gostore/web/page/static/page.css",
         "twisted/plugins/gostore_plugin.py",
     ):
         assert name in packed

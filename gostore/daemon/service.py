@@ -51,12 +51,15 @@ from gostore.web.cross_origin import CrossOrigin
 from gostore.web.dispatch import Dispatcher
 from gostore.web.guard import Guard
 from gostore.web.lifetimes import Lifetimes
+from gostore.web.page.document import Page
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
+from gostore.web.routes.page import PageFiles
 from gostore.web.routes.past import PastRoutes
 from gostore.web.routes.status import PROBES, Check, Status
 from gostore.web.routes.uploads import ResumableUploads
+from gostore.web.routes.usage import Usage
 from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, Turns, shorten_turns
 
 log = Logger()
@@ -260,11 +263,16 @@ def build(
     metrics = Metrics(exposition(sources))
     uploads = [] if provider.uploads is None else [ResumableUploads(provider.uploads)]
     more = [metrics] if settings.metrics is None else []
+    page = Page(bool(uploads), provider.history is not None) if settings.page else None
+    lists.page = page
+    files = [] if page is None else [PageFiles()]
+    usage = Usage(store, quotas, settings.keep, counts=settings.store is None)
+    sign_in = None if page is None else page.sign_in
     dispatcher = Dispatcher(
-        [blobs, lists, *uploads, Status(store, checks, notes), *more],
+        [blobs, lists, *uploads, Status(store, checks, notes), usage, *files, *more],
         browsers,
         answers,
-        None if watch is None else Guard(watch.door, settings.remote_user),
+        None if watch is None else Guard(watch.door, settings.remote_user, sign_in),
         settings.trusted_proxy,
     )
     access_log = make_access_log(settings)

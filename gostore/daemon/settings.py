@@ -170,6 +170,12 @@ class Settings:
         "An address of its own for /metrics, like those of listen; with none it is on all of them.",
         "There it asks for no grant, so keep it to this machine or to a private network.",
     )
+    page: bool = _setting(
+        GENERAL,
+        "yes",
+        parse_flag,
+        "Give browsers a page to look around, upload and delete; with no, the plain list.",
+    )
     debug: bool = _setting(
         GENERAL, "no", parse_flag, "Log debug messages too.", short="D", flag=True
     )

@@ -222,10 +222,10 @@ class BlobStore:
 
     def figures(self) -> Figures:
         """Count what there is."""
-        damaged, admission = self.index.damaged, self.admission
-        blobs = len(self.index) - damaged
-        kept = self.history.bytes
-        return Figures(blobs, damaged, admission.uploads, admission.free, admission.reserve, kept)
+        index, admission = self.index, self.admission
+        blobs = len(index) - index.damaged
+        room = admission.free, admission.reserve, self.history.bytes
+        return Figures(blobs, index.damaged, admission.uploads, *room, index.bytes)
 
     # -- reading ------------------------------------------------------------------------------
 

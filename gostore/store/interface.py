@@ -242,7 +242,8 @@ class Figures:
     """What a provider counts: its blobs, the damaged ones apart, and the bodies on their way.
 
     ``free`` bytes were free when somebody last looked; uploads leave ``reserve`` of them alone.
-    So many ``kept`` bytes of history are given up for the room that they take.
+    So many ``kept`` bytes of history are given up for the room that they take. The blobs that are
+    not damaged have ``size`` bytes together.
     """
 
     blobs: int
@@ -251,6 +252,7 @@ class Figures:
     free: int
     reserve: int
     kept: int = 0
+    size: int = 0
 
 
 Seek = Callable[[str], str | None]

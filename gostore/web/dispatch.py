@@ -17,7 +17,7 @@ from gostore.web.answer_cache import AnswerCache, is_plain
 from gostore.web.answers import Answer, Refusal, refusal_of
 from gostore.web.browsers import Browsers
 from gostore.web.forwarded import read_forwarded
-from gostore.web.guard import Guard
+from gostore.web.guard import Guard, unprompted
 from gostore.web.routing import METHODS, Method, Router, Routes, not_allowed
 from gostore.wire import INTERNAL_ERROR, Find, Request
 
@@ -157,7 +157,7 @@ def _refused(failure: Failure, request: Request) -> Answer:
     elif refusal.code == 500:
         _log_failure(failure, request)
     request.reason = refusal.text
-    return refusal.answer
+    return unprompted(refusal, request.headers).answer
 
 
 def _give_up(failure: Failure, request: Request) -> None:

@@ -25,15 +25,26 @@ _CHALLENGE: Mapping[bytes, bytes] = {
 }
 
 
+_FOR_SCRIPTS = {b"www-authenticate": b'Bearer realm="gostore"'}
+
 _SOMEWHERE = frozenset({Verb.LIST, Verb.CREATE, Verb.REPLACE})
 
 
 class Guard:
     """Asks the door who sends a request, and that principal whether it may."""
 
-    def __init__(self, door: Door, remote_user: str | None = None) -> None:
-        """``remote_user`` is the field in which a trusted proxy names the user it has verified."""
+    def __init__(
+        self,
+        door: Door,
+        remote_user: str | None = None,
+        sign_in: Callable[[Request], Answer | None] | None = None,
+    ) -> None:
+        """``remote_user`` is the field in which a trusted proxy names the user it has verified.
+
+        ``sign_in`` makes the answer to who has to say who it is, if it is one who reads a page.
+        """
         self._door = door
+        self._sign_in = sign_in
         self._remote_user = None if remote_user is None else remote_user.lower().encode("ascii")
         # Bound once: the fields of a connection remember its result.
         self._key: Callable[[Headers], bytes | None] = self._key_of
@@ -80,7 +91,14 @@ class Guard:
         for verb in endpoint.asks:
             if _may(principal, verb, location):
                 return endpoint(request, **arguments)
-        raise refused(principal, endpoint.asks[0])
+        refusal = refused(principal, endpoint.asks[0])
+        page = None
+        if refusal.code == 401 and self._sign_in is not None:
+            page = self._sign_in(request)
+        if page is None:
+            raise refusal
+        request.reason = refusal.text
+        return page
 
     def _verified(self, name: bytes) -> Principal:
         """The user that a proxy names. Raises Refusal (403) if the access file has none so called.
@@ -114,6 +132,16 @@ def refused(principal: Principal, verb: Verb) -> Refusal:
     if principal.kind == ANONYMOUS:
         return Refusal(401, f"Without credentials nobody may {_doing(verb)}", _CHALLENGE)
     return Refusal(403, f"{principal.name} may not {_doing(verb)}")
+
+
+def unprompted(refusal: Refusal, headers: Headers) -> Refusal:
+    """The same refusal, without a challenge at which a browser would ask its user for a password.
+
+    That is for the scripts of the page, which ask themselves; they send X-Requested-With.
+    """
+    if refusal.code != 401 or headers.get(b"x-requested-with") is None:
+        return refusal
+    return Refusal(refusal.code, refusal.text, {**refusal.fields, **_FOR_SCRIPTS})
 
 
 def _refuse(failure: Failure) -> Failure:

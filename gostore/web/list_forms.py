@@ -8,7 +8,7 @@ group of blobs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from html import escape
 from urllib.parse import quote, urlencode
@@ -38,24 +38,6 @@ _WALKERS = (b"rclone/", b"Wget/")
 _ESCAPED = re.compile("[\x80-\x9f\u2028\u2029]|%(?=[0-9A-Fa-f]{2})")
 
 
-@frozen
-class Form:
-    """One way to write the list.
-
-    ``begin`` takes the prefix, ``end`` the reference to the next page. ``entry`` takes an entry,
-    the directory that the page is in, and the latest time to show, in seconds since the epoch.
-    ``limit`` is the number of entries on a page when the query has no limit; None means all.
-    """
-
-    name: str
-    content_type: str
-    limit: int | None
-    begin: Callable[[str], str]
-    entry: Callable[[Entry, str, int], str]
-    separator: str
-    end: Callable[[str | None], str]
-
-
 FIELDS = {
     b"x-content-type-options": b"nosniff",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -66,9 +48,34 @@ FIELDS = {
 """The fields of every page; Content-Type and Link join them."""
 
 
+@frozen
+class Form:
+    """One way to write the list.
+
+    ``begin`` takes the prefix, ``end`` the reference to the next page. ``entry`` takes an entry,
+    the directory that the page is in, and the latest time to show, in seconds since the epoch.
+    ``limit`` is the number of entries on a page when the query has no limit; None means all.
+    ``fields`` are those of the answer.
+    """
+
+    name: str
+    content_type: str
+    limit: int | None
+    begin: Callable[[str], str]
+    entry: Callable[[Entry, str, int], str]
+    separator: str
+    end: Callable[[str | None], str]
+    fields: Mapping[bytes, bytes] = FIELDS
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is read by browsers, and by programs that walk pages as a tree."""
+        return self.content_type.startswith("text/html")
+
+
 def page_fields(form: Form, next_page: str | None) -> dict[bytes, bytes]:
     """The fields of a page in this form; ``next_page`` is the reference to the next one."""
-    fields = {**FIELDS, b"content-type": form.content_type.encode("ascii")}
+    fields = {**form.fields, b"content-type": form.content_type.encode("ascii")}
     if next_page is not None:
         fields[b"link"] = f'<{next_page}>; rel="next"'.encode("ascii")
     return fields
@@ -97,7 +104,7 @@ def _best(offers: Iterable[str], accept: bytes) -> str | None:
     return best
 
 
-def _blob_of(entry: Committed | DamagedBlob) -> tuple[Committed, bool]:
+def blob_of(entry: Committed | DamagedBlob) -> tuple[Committed, bool]:
     """The blob of an entry, or what a damaged one was, and whether it is damaged."""
     return (entry.blob, True) if isinstance(entry, DamagedBlob) else (entry, False)
 
@@ -120,7 +127,7 @@ def _json_entry(entry: Entry, directory: str, now: int) -> str:
     if isinstance(entry, str):
         members: dict[str, object] = {"prefix": entry}
     else:
-        blob, is_damaged = _blob_of(entry)
+        blob, is_damaged = blob_of(entry)
         members = {
             "location": blob.location,
             "size": blob.size,
@@ -142,7 +149,7 @@ def _text_entry(entry: Entry, directory: str, now: int) -> str:
     """
     if isinstance(entry, str):
         return f"{on_one_line(entry)}\n"
-    blob, is_damaged = _blob_of(entry)
+    blob, is_damaged = blob_of(entry)
     content_type = (blob.content_type or DEFAULT_TYPE).replace(TAB, " ")
     return (
         f"{on_one_line(blob.location)}\t{blob.size}\t{_etag(blob) or '-'}"
@@ -172,7 +179,7 @@ def _html_entry(entry: Entry, directory: str, now: int) -> str:
         query = urlencode({"prefix": entry, "format": "html"})
         href = reference(entry, directory) if entry.endswith("/") else escape(f"?{query}")
         return f'<tr><td><a href="{href}"><bdi>{escape(entry)}</bdi></a>\n'
-    blob, is_damaged = _blob_of(entry)
+    blob, is_damaged = blob_of(entry)
     href = reference(blob.location, directory)
     return (
         f'<tr><td><a href="{href}"><bdi>{escape(blob.location)}</bdi></a>'

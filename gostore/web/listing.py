@@ -55,13 +55,14 @@ class Query:
 
     def reference(self, after: str) -> str:
         """The reference to the page after this entry, in the same form."""
-        parameters = {
+        parameters: dict[str, object] = {
             "prefix": self.prefix,
             "delimiter": self.delimiter,
             "after": after,
             "limit": self.limit,
-            "format": self.form.name,
         }
+        if self.form.name in FORMS:
+            parameters["format"] = self.form.name
         return f"{self.top}?{urlencode(parameters)}"
 
 
@@ -74,14 +75,15 @@ def query_of(query: str, form: Form) -> Query:
     if not parameters.keys() <= set(PARAMETERS):
         known = f"{', '.join(PARAMETERS[:-1])} and {PARAMETERS[-1]}"
         raise Refusal(400, f"The query has an unknown parameter; the list knows {known}")
-    if (name := parameters.get("format", form.name)) != form.name:
+    if (name := parameters.get("format")) is not None:
         if name not in FORMS:
             raise Refusal(400, f"The format is none of {', '.join(FORMS)}")
-        form = FORMS[name]
+        if name != form.name:
+            form = FORMS[name]
     return Query(
         form,
         prefix=parameters.get("prefix", ""),
-        delimiter=parameters.get("delimiter", "/" if form.name == "html" else ""),
+        delimiter=parameters.get("delimiter", "/" if form.is_html else ""),
         after=parameters.get("after", ""),
         limit=_limit(parameters["limit"]) if "limit" in parameters else form.limit,
     )

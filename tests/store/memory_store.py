@@ -241,7 +241,8 @@ class MemoryStore:
             raise self.health
 
     def figures(self) -> Figures:
-        return Figures(len(self.blobs), self.damaged, 0, self.free, self.reserve, self.kept)
+        size = sum(blob.size for blob, _ in self.blobs.values())
+        return Figures(len(self.blobs), self.damaged, 0, self.free, self.reserve, self.kept, size)
 
     # How.
 

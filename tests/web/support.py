@@ -14,8 +14,10 @@ from gostore.web.lifetimes import Lifetimes
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
+from gostore.web.routes.page import PageFiles
 from gostore.web.routes.status import Status
 from gostore.web.routes.uploads import ResumableUploads
+from gostore.web.routes.usage import Usage
 from gostore.web.routing import Routes
 from tests.store.memory_store import MemoryStore
 from tests.web.fake_request import FakeBody, FakeRequest
@@ -33,7 +35,8 @@ def routes(
     blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms, lifetimes=lifetimes)
     metrics = Metrics(lambda accept: (f"of {accept}\n".encode(), "text/plain; charset=utf-8"))
     uploads = ResumableUploads(NoUploads())
-    return [blobs, Lists(store, clock), uploads, Status(store), metrics]
+    lists = Lists(store, clock)
+    return [blobs, lists, uploads, Status(store), metrics, Usage(store), PageFiles()]
 
 
 class NoUploads:

@@ -20,8 +20,9 @@ from tests.web.fake_request import FakeRequest
 from tests.web.support import routes
 from tests.web.write_openapi import as_json
 
-#: A second way to read the list, for programs that walk HTML pages as a tree (docs/http.md).
-UNDESCRIBED = {"/store/<directory:prefix>"}
+#: A second way to read the list, for browsers and programs that walk HTML pages as a tree, and the
+#: files of the page that browsers get (docs/http.md).
+UNDESCRIBED = {"/store/<directory:prefix>", "/page/<string:digest>/<string:name>"}
 
 
 METHODS = {"get", "head", "patch", "post", "put", "delete", "options"}

@@ -57,6 +57,8 @@ class RouterTests(SynchronousTestCase):
             ("PATCH", "/uploads/5/a", (Verb.CREATE, Verb.REPLACE)),
             ("HEAD", "/uploads/5/a", (Verb.CREATE, Verb.REPLACE)),
             ("DELETE", "/uploads/5/a", (Verb.CREATE, Verb.REPLACE)),
+            ("GET", "/usage", (Verb.LIST,)),
+            ("GET", "/page/0/page.js", ()),
             ("GET", "/healthz", ()),
             ("GET", "/", ()),
             ("GET", "/store", ()),

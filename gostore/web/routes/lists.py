@@ -19,6 +19,7 @@ from gostore.web.answers import Answer, Refusal
 from gostore.web.dispatch import eager
 from gostore.web.fields.locations import STORE
 from gostore.web.list_forms import FIELDS, Form, form_for, page_fields
+from gostore.web.page.document import AS_PAGE, Page, wants_page
 from gostore.web.routes.past import PastRoutes
 from gostore.web.routing import asks, nothing_here, prepare
 from gostore.wire import Request, Turns
@@ -51,13 +52,15 @@ class Lists:
         self._turns = None if clock is None else Turns(clock)
         self.places = Places(max_lists)
         self._wall = wall
+        #: What browsers get in place of the plain list, if it is set.
+        self.page: Page | None = None
 
     @app.route("/", methods=["GET"])
     @app.route("/store", methods=["GET"])
     @asks()
     def lead_to_list(self, request: Request) -> Answer:
         """Lead a browser, or a program that walks pages, to the list; 404 for any other client."""
-        if _form(request).name != "html":
+        if not _form(request).is_html:
             raise nothing_here()
         fields = {b"location": b"store/", b"cache-control": b"no-cache", b"vary": FIELDS[b"vary"]}
         return Answer(303, fields)
@@ -72,31 +75,35 @@ class Lists:
         """
         if self._past is not None and "deleted" in request.query.split("&"):
             return await self._past.deleted(request, _seek_of(request))
-        query = listing.query_of(request.query, _form(request))
+        query = listing.query_of(request.query, self._form(request))
         return _answer(await self._page(request, query))
 
     @app.route("/store/<directory:prefix>", methods=["GET"])
     @asks(Verb.LIST)
     @eager
     async def browse(self, request: Request, prefix: str) -> Answer:
-        """The HTML page of a directory, for programs that walk such pages as a tree.
+        """The HTML page of a directory, for browsers and programs that walk such pages as a tree.
 
         To any other client, and where the directory is empty, the path is a location with an empty
-        segment.
+        segment. A browser gets the page of an empty directory, too, to fill it.
         """
-        form = _form(request)
-        if form.name == "html":
+        form = self._form(request)
+        if form.is_html:
             depth = request.path.count("/", len(STORE))
             query = listing.directory(listing.query_of(request.query, form), prefix, depth)
             page = await self._page(request, query)
             if not page.is_empty:
                 return _answer(page)
+            if page.query.form.name == AS_PAGE.name:
+                return _answer(page, 404)
             page.close()
         raise Refusal(400, "This is no location: the location has an empty segment")
 
     async def _page(self, request: Request, query: listing.Query) -> listing.Document:
         if (seek := _seek_of(request)) is not None:
             query = evolve(query, seek=seek)
+        if self.page is not None and query.form is AS_PAGE:
+            query = self.page.dress(query)
         address = getattr(request.client, "host", None)
         if not self.places.take(address):
             text = "Too many lists are being made; try again later"
@@ -111,6 +118,10 @@ class Lists:
         if page.small is not None:
             page.close()
         return page
+
+    def _form(self, request: Request) -> Form:
+        is_page = self.page is not None and wants_page(request.headers)
+        return AS_PAGE if is_page else _form(request)
 
     def _turn(self) -> Deferred[None]:
         turn: Deferred[None] = Deferred()
@@ -133,7 +144,7 @@ def _form(request: Request) -> Form:
     return form_for(request.headers.get(b"accept"), request.headers.get(b"user-agent"))
 
 
-def _answer(page: listing.Document) -> Answer:
+def _answer(page: listing.Document, code: int = 200) -> Answer:
     fields = page_fields(page.query.form, page.next_page)
     small = page.small
-    return Answer(200, fields, page if small is None else small)
+    return Answer(code, fields, page if small is None else small)
