@@ -19,7 +19,7 @@ class RouterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.routes = routes(MemoryStore())
-        self.blobs, self.lists, self.uploads, self.status, self.metrics = cast(
+        self.blobs, self.lists, self.uploads, self.status, self.metrics, *_ = cast(
             list[Any], self.routes
         )
         self.router = Router(self.routes)
