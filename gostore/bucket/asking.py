@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from attrs import define, frozen
 
-from gostore.bucket.engine import Engine, Found, Missing, Refused, Unsettled
+from gostore.bucket.engine import Engine, Found, Full, Missing, Refused, Unsettled
 from gostore.bucket.pointer import (
     MAX_POINTER,
     MOST_NONCES,
@@ -23,7 +23,7 @@ from gostore.bucket.pointer import (
     pointer_key,
     record_key,
 )
-from gostore.errors import BadRecord, Busy, DiskFailed
+from gostore.errors import BadRecord, Busy, DiskFailed, NoSpace, StoreError
 from gostore.text import wall_clock
 
 T = TypeVar("T")
@@ -144,7 +144,10 @@ class Asker:
         return self.wall() / 1e9 + self.ahead
 
     def settle(self, request: Callable[[], T], until: float) -> T:
-        """Make a request that may be made twice until it is answered. Raises Busy or DiskFailed."""
+        """Make a request that may be made twice until it is answered.
+
+        Raises Busy, DiskFailed or NoSpace.
+        """
         pauses = 0
         while True:
             try:
@@ -153,7 +156,7 @@ class Asker:
                 self.rest_or_give_up(error, until, pauses)
                 pauses += 1
             except Refused as error:
-                raise DiskFailed(str(error)) from error
+                raise refusal(error) from error
 
     def rest_or_give_up(self, error: Unsettled, until: float, pauses: int = 0) -> None:
         """Wait after an error, if there is time. Raises Busy."""
@@ -177,6 +180,11 @@ def seen_in(location: str, found: Found, now: int) -> Seen:
         return Seen(location, None, found.etag, error.reason)
     expires = None if pointer.blob is None else pointer.blob.expires
     return Seen(location, pointer, found.etag, is_over=expires is not None and expires <= now)
+
+
+def refusal(error: Refused) -> StoreError:
+    """Say to a caller that the engine will not do it."""
+    return NoSpace() if isinstance(error, Full) else DiskFailed(str(error))
 
 
 def gave_up(reason: str) -> Busy:

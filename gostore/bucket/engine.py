@@ -44,6 +44,11 @@ class Refused(EngineError):
         return self.reason
 
 
+@define
+class Full(Refused):
+    """The bucket has no room, or not that much: its quota is used up, or the engine's disks are."""
+
+
 @frozen
 class Found:
     """An object, or a span of it: its bytes, and the ETag and the size of the whole.

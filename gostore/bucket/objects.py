@@ -18,7 +18,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import MemoryStore, S3Store
 
-from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.engine import Found, Full, Listed, Mismatch, Missing, Refused, Unsettled
 
 #: How long a request may take: to connect, and until its answer is here.
 CONNECT_TIMEOUT = timedelta(seconds=4)
@@ -38,6 +38,18 @@ AT_A_TIME = 3
 """The parts of one upload that are on their way at a time."""
 
 _STATUS = re.compile(r"status:\s*(\d{3})")
+#: What engines say when the bucket's quota is used up, or their disks are: Ceph, MinIO and others.
+_FULL = re.compile(r"QuotaExceeded|StorageFull|InsufficientStorage|status[^:]*: 507")
+
+#: The machine's own service, which obstore asks for credentials when there are none.
+_NO_CREDENTIALS = re.compile(r"/latest/(?:api/token|meta-data/iam)")
+
+#: A redirect that obstore does not follow, or not any further.
+_REDIRECT = re.compile("Received redirect without LOCATION|error following redirect")
+
+#: What obstore says before the reason: it has the engine's address, and a time that always differs.
+_ASKED = re.compile(r"^.*?Error performing \w+ \S+ in .*? +- ")
+
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -189,6 +201,8 @@ def meaning_of(error: Exception) -> Exception:
     """Say what an exception of obstore means for a request."""
     text = str(error)
     code = _CODE.search(text)
+    if _FULL.search(text):
+        return Full(code[1] if code else "it has no room")
     if isinstance(error, (FileNotFoundError, exceptions.NotFoundError)):
         # A missing bucket, a server that is no S3, or a gateway in trouble have the same status. No
         # blob may seem to be gone because of them.
@@ -206,8 +220,13 @@ def meaning_of(error: Exception) -> Exception:
         and status[1] not in ("408", "409", "425", "429")
     ):
         return Refused(code[1] if code else _first_line(text))
+    if _REDIRECT.search(text):
+        return Refused("it redirects: the endpoint or the region is wrong")
+    if _NO_CREDENTIALS.search(text):
+        return Unsettled("there are no credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)")
     return Unsettled(code[1] if code else _first_line(text))
 
 
 def _first_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    line = " ".join(text.partition("Debug source:")[0].split())
+    return _ASKED.sub("", line)[:200]

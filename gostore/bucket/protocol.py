@@ -36,7 +36,7 @@ from typing import cast
 from attrs import Factory, asdict, evolve, frozen
 
 from gostore.blob import Blob
-from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, gave_up
+from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, gave_up, refusal
 from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.pointer import Pointer, Stored, data_key, dump, garbage_key, pointer_key
 from gostore.bucket.staging import Draft, Staging, collected_early
@@ -45,6 +45,7 @@ from gostore.errors import (
     Busy,
     Damaged,
     DiskFailed,
+    NoSpace,
     NotFound,
     StoreError,
 )
@@ -119,7 +120,7 @@ class Protocol:
     def write(self, draft: Blob, data: bytes, demand: Demand, until: float) -> tuple[Stored, Seen]:
         """Write a small blob: return it, and what it replaced. ``draft`` has no id yet.
 
-        Raises what ``demand`` raises, or Busy, OutcomeUnknown, DiskFailed.
+        Raises what ``demand`` raises, or Busy, OutcomeUnknown, DiskFailed, NoSpace.
         """
         location = draft.location
         if self.staging.claims:
@@ -238,7 +239,7 @@ class Protocol:
         """As `_swap`; discard a staged blob that will certainly not be published."""
         try:
             return self._swap(seen, change, until, draft)
-        except (OutcomeUnknown, DiskFailed):
+        except (OutcomeUnknown, DiskFailed, NoSpace):
             raise  # the swap may have got through, or still arrive: the sweep will see
         except StoreError:
             self.staging.discard(draft, until)
@@ -262,7 +263,7 @@ class Protocol:
                 # Even a mismatch may be the effect of this very swap, made twice below.
                 tried = True
             except Refused as error:
-                raise (self._unknown() if tried else DiskFailed(str(error))) from error
+                raise (self._unknown() if tried else refusal(error)) from error
             try:
                 again = self.ask.read(seen.location, until)
             except (Busy, DiskFailed) as error:

@@ -35,6 +35,7 @@ from gostore.errors import (
     Busy,
     Damaged,
     DiskFailed,
+    NoSpace,
     NotFound,
     ReadOnly,
     Stopping,
@@ -401,6 +402,9 @@ class BucketStore:
         elif isinstance(error, Damaged):
             if (line := self._repeats.due(error.location, str(error))) is not None:
                 log.error("{line}", line=line)
+        elif isinstance(error, NoSpace):
+            if (line := self._repeats.due("space", str(error))) is not None:
+                log.error("{name}: {line}", name=self._options.name, line=line)
         elif isinstance(error, Busy):
             self._say(str(error))
         elif self.trouble:

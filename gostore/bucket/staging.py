@@ -8,11 +8,11 @@ from hashlib import sha256
 from attrs import evolve, frozen
 
 from gostore.blob import Blob, State
-from gostore.bucket.asking import RETRY_AFTER, Asker, gave_up
+from gostore.bucket.asking import RETRY_AFTER, Asker, gave_up, refusal
 from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.ids import WIDE_BITS, claims, draw
 from gostore.bucket.pointer import MAX_ID, data_key, record_key
-from gostore.errors import BadRecord, Busy, DiskFailed, NoIds, StoreError
+from gostore.errors import BadRecord, Busy, NoIds, StoreError
 from gostore.statefile import dump as dump_record
 from gostore.statefile import parse as parse_record
 from gostore.store.interface import Details
@@ -89,7 +89,7 @@ class Staging:
                     raise collected_early() from None
                 return evolve(draft, record=found.etag)
             except Refused as error:
-                raise DiskFailed(str(error)) from error
+                raise refusal(error) from error
 
     def renew_record(self, draft: Draft, until: float) -> Draft:
         """Write the record of a staged blob anew, so that it stays young. Raises Busy."""
@@ -113,7 +113,7 @@ class Staging:
                     raise collected_early() from None
                 draft = evolve(draft, record=found.etag)
             except Refused as error:
-                raise DiskFailed(str(error)) from error
+                raise refusal(error) from error
 
     def stage_data(self, draft: Draft, data: bytes, until: float) -> Draft:
         """Write the bytes of a blob."""
@@ -123,14 +123,14 @@ class Staging:
     def upload(self, draft: Draft, pieces: Iterable[bytes], length: int | None) -> str:
         """Write the bytes of a large blob as they come; return their ETag.
 
-        Raises what ``pieces`` raises, or Busy or DiskFailed: nobody can send a body twice.
+        Raises what ``pieces`` raises, or Busy, DiskFailed or NoSpace: nobody can send a body twice.
         """
         try:
             return self.ask.engine.upload(data_key(draft.blob.id), pieces, length)
         except Unsettled as error:
             raise gave_up(error.reason) from error
         except Refused as error:
-            raise DiskFailed(str(error)) from error
+            raise refusal(error) from error
 
     def complete(
         self, draft: Draft, detag: str, end: tuple[int, int, bytes], until: float

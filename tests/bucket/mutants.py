@@ -146,9 +146,16 @@ MUTANTS = (
     Mutant(
         "the data is discarded though the swap may have got through",
         "bucket.protocol",
-        "        except (OutcomeUnknown, DiskFailed):\n",
-        "        except DiskFailed:\n",
+        "        except (OutcomeUnknown, DiskFailed, NoSpace):\n",
+        "        except (DiskFailed, NoSpace):\n",
         trials.no_answer_at_all,
+    ),
+    Mutant(
+        "the data is discarded because there was no room for another try of its swap",
+        "bucket.protocol",
+        "        except (OutcomeUnknown, DiskFailed, NoSpace):\n",
+        "        except (OutcomeUnknown, DiskFailed):\n",
+        trials.full_at_the_second_try,
     ),
     Mutant(
         "a marked blob is removed though its location has it",

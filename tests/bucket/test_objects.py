@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from obstore import exceptions
 
-from gostore.bucket.engine import EngineError, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.engine import EngineError, Full, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.objects import ObjectStoreEngine, meaning_of, memory_engine
 from gostore.bucket.probe import probe
 
@@ -16,6 +16,7 @@ NO_KEY = "Client error with status 404 Not Found: <Error><Code>NoSuchKey</Code><
 NO_BUCKET = "Client error with status 404 Not Found: <Error><Code>NoSuchBucket</Code></Error>"
 FORBIDDEN = "status 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>"
 EXPIRED = "Client { status: 400, body: <Error><Code>ExpiredToken</Code></Error> }"
+WITHOUT = "http://x/y in 9ms - Received redirect without LOCATION, this normally indicates"
 SLOW = "Server { status: 503, body: <Error><Code>SlowDown</Code></Error> }"
 
 
@@ -36,6 +37,15 @@ SLOW = "Server { status: 503, body: <Error><Code>SlowDown</Code></Error> }"
         (exceptions.GenericError("Client { status: 409, body: None }"), Unsettled),
         (exceptions.GenericError("Client { status: 429, body: None }"), Unsettled),
         (exceptions.GenericError(SLOW), Unsettled),
+        (exceptions.GenericError(f"Error performing PUT {WITHOUT} Debug source: x"), Refused),
+        (exceptions.GenericError("HTTP error: error following redirect for url"), Refused),
+        (exceptions.PermissionDeniedError("<Code>QuotaExceeded</Code>"), Full),
+        (exceptions.GenericError("Server { status: 507, body: None }"), Full),
+        (exceptions.GenericError("status: 507 Insufficient Storage: <html>"), Full),
+        (
+            exceptions.GenericError("Error performing PUT http://1.2.3.4/latest/api/token"),
+            Unsettled,
+        ),
         (exceptions.GenericError("error sending request: connection refused"), Unsettled),
         (exceptions.GenericError("operation timed out"), Unsettled),
     ],
@@ -49,6 +59,12 @@ def test_reason() -> None:
     """The engine's own code is the reason that people get; else the message, cut."""
     assert str(meaning_of(exceptions.PermissionDeniedError(FORBIDDEN))) == "RequestTimeTooSkewed"
     assert len(str(meaning_of(exceptions.GenericError("x\n" * 5000)))) == 200
+    lost = (
+        "Generic S3 error: Error performing PUT http://10.0.0.1:1/blobs/p/a in 322.407571ms, after"
+        " 2 retries, max_retries: 2, retry_timeout: 6s  - HTTP error: error sending request\n\n"
+        "Debug source:\nGeneric { ... }"
+    )
+    assert str(meaning_of(exceptions.GenericError(lost))) == "HTTP error: error sending request"
 
 
 def test_memory() -> None:

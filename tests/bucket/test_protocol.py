@@ -35,6 +35,11 @@ def test_stalls() -> None:
     assert sum(world.met["stall"] for world in worlds) > RUNS
 
 
+def test_lists_that_lag() -> None:
+    """Runs in which listings show what was there some time ago are right."""
+    trials.play(trials.lagging(range(3000, 3000 + RUNS)))
+
+
 def test_ids_used_again() -> None:
     """Runs in which ids are claimed, and used again, are right."""
     trials.play(trials.reused(range(2000, 2000 + RUNS)))
@@ -57,6 +62,7 @@ def test_no_faults() -> None:
         trials.used_again,
         trials.forgotten,
         trials.no_answer_at_all,
+        trials.full_at_the_second_try,
         trials.marked_by_mistake,
         trials.late_about_an_id,
         trials.stale_marker,

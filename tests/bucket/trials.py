@@ -6,12 +6,14 @@ A trial raises Violation, or another error, when something is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 from attrs import evolve
 
-from gostore.bucket.engine import Unsettled
+from gostore.bucket.engine import Full, Unsettled
+from gostore.errors import NoSpace
 from tests.bucket.world import GENUINE, Setting, ShimEngine, Violation, World, draft
 
 Trial = Callable[[SimpleNamespace], None]
@@ -35,6 +37,11 @@ def faults(seeds: Iterable[int], **what: Any) -> list[Setting]:
 def stalls(seeds: Iterable[int], **what: Any) -> list[Setting]:
     """Runs with faults in which daemons also stand still for longer than the grace."""
     return [Setting(seed, faults=0.1, stalls=0.03, **what) for seed in seeds]
+
+
+def lagging(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with faults and stalls in which listings lag behind, by more than the grace even."""
+    return [evolve(each, lag=2 * each.grace, pace=400.0) for each in stalls(seeds, **what)]
 
 
 def reused(seeds: Iterable[int], **what: Any) -> list[Setting]:
@@ -283,6 +290,28 @@ def no_answer_at_all(modules: SimpleNamespace) -> None:
     engine.get = hear  # type: ignore[method-assign]
     daemon.ask.engine = engine
     script.expect(script.verb("POST", "a", "mine", daemon)[0], None, "the answer")
+    script.expect(script.verb("GET", "a"), (200, "mine"), "what is there then")
+
+
+def full_at_the_second_try(modules: SimpleNamespace) -> None:
+    """A swap happens, its answer is lost, and obstore's own second try finds the bucket full."""
+    script = Script(modules)
+    world = script.world
+    daemon = world.daemon(0)
+    engine = Intercepted(world, lambda key: None)
+    create = engine.create
+
+    def refuse(key: str, data: bytes) -> str:
+        done = create(key, data)
+        if key.startswith("locations/"):
+            raise Full("QuotaExceeded")
+        return done
+
+    engine.create = refuse  # type: ignore[method-assign]
+    daemon.ask.engine = engine
+    blob = draft(modules.staging, "a", b"mine", int(world.now * 1e9), True)
+    with suppress(NoSpace):
+        daemon.write(blob, b"mine", modules.protocol.Demand("a", False), world.now + 20)
     script.expect(script.verb("GET", "a"), (200, "mine"), "what is there then")
 
 

@@ -64,6 +64,8 @@ class Setting:
     pace: float = 0.25
     #: Whether a collector is at work.
     collects: bool = True
+    #: A listing shows what was there up to so many seconds ago.
+    lag: float = 0.0
 
 
 @define(eq=False)
@@ -104,6 +106,7 @@ class World:
         self.quiet = False
         self._hub = greenlet.getcurrent()
         self._values = 0
+        self._listings: list[tuple[float, list[Listed]]] = []
 
     # -- the scheduler ------------------------------------------------------------------------
 
@@ -234,6 +237,15 @@ class World:
     def time_of(self, key: str) -> float:
         """When an object was written, as S3 has it."""
         return float(int(self.times[key]))
+
+    def listing(self) -> list[Listed]:
+        """All objects as a listing shows them, which may lag behind."""
+        there = [Listed(e.key, e.size, self.time_of(e.key)) for e in self.engine.list("")]
+        if self.quiet or not self.setting.lag:
+            return there
+        self._listings.append((self.now, there))
+        self._listings = [e for e in self._listings if e[0] >= self.now - self.setting.lag]
+        return self.rng.choice(self._listings)[1]
 
     def keys(self, start: str = "") -> list[str]:
         """The keys there are."""
@@ -470,8 +482,8 @@ class ShimEngine:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         def act() -> list[Listed]:
-            listed = list(self.world.engine.list(prefix, after))
-            return [Listed(each.key, each.size, self.world.time_of(each.key)) for each in listed]
+            there = self.world.listing()
+            return [each for each in there if each.key.startswith(prefix) and each.key > after]
 
         found: list[Listed] = self.world.request(self.daemon, act)
         return iter(found)

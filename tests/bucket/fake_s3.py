@@ -1,0 +1,222 @@
+"""An S3 in this process, as small as one can be, that misbehaves when a test tells it to.
+
+It looks at no signature. What it speaks is what obstore asks for: objects with conditions and
+ranges, lists, and uploads in parts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import formatdate
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import time
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from attrs import Factory, define, frozen
+
+BUCKET = "blobs"
+
+
+@frozen
+class Asked:
+    """A request: its method, the key below the bucket, the query and the fields of its head."""
+
+    method: str
+    key: str
+    query: dict[str, str]
+    head: Any
+    body: bytes
+
+
+@frozen
+class Answer:
+    """An answer."""
+
+    status: int
+    body: bytes = b""
+    fields: dict[str, str] = Factory(dict)
+
+
+@define
+class Kept:
+    """An object, and when it was written."""
+
+    data: bytes
+    etag: str
+    modified: float
+
+
+def error(status: int, code: str, **fields: str) -> Answer:
+    """An error as S3 words it."""
+    text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>No.</Message></Error>"
+    return Answer(status, text.encode(), {"Content-Type": "application/xml", **fields})
+
+
+HTML = Answer(200, b"<!DOCTYPE html><title>Welcome</title>", {"Content-Type": "text/html"})
+
+
+class FakeS3:
+    """The objects of one bucket, served until `close`.
+
+    ``trouble`` is given each request; what it answers goes out in place of the true answer.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Kept] = {}
+        #: The parts of uploads that have neither been completed nor aborted.
+        self.uploads: dict[str, dict[int, bytes]] = {}
+        self.asked: list[Asked] = []
+        self.trouble: Callable[[Asked], Answer | None] = lambda asked: None
+        self._lock = threading.Lock()
+        self._numbers = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(self, asked: Asked) -> Answer:
+        """Do what a request asks for."""
+        if (wrong := self.trouble(asked)) is not None:
+            return wrong
+        with self._lock:
+            self.asked.append(asked)
+            if "uploadId" in asked.query or "uploads" in asked.query:
+                return self._upload(asked)
+            match asked.method:
+                case "GET" | "HEAD":
+                    return self._list(asked) if not asked.key else self._get(asked)
+                case "PUT":
+                    return self._put(asked)
+                case "DELETE":
+                    self.objects.pop(asked.key, None)
+                    return Answer(204)
+        return error(405, "MethodNotAllowed")
+
+    def _get(self, asked: Asked) -> Answer:
+        kept = self.objects.get(asked.key)
+        if kept is None:
+            return error(404, "NoSuchKey")
+        if asked.head.get("If-Match", kept.etag).strip('"') != kept.etag:
+            return error(412, "PreconditionFailed")
+        fields = {"ETag": f'"{kept.etag}"', "Last-Modified": _date(kept.modified)}
+        data, status = kept.data, 200
+        if (wanted := asked.head.get("Range")) is not None:
+            start, _, end = wanted.partition("=")[2].partition("-")
+            data, status = data[int(start) : int(end) + 1], 206
+            fields["Content-Range"] = f"bytes {start}-{int(start) + len(data) - 1}/{len(kept.data)}"
+        return Answer(status, data, fields)
+
+    def _put(self, asked: Asked) -> Answer:
+        kept, wanted = self.objects.get(asked.key), asked.head.get("If-Match")
+        if kept is not None and asked.head.get("If-None-Match") == "*":
+            return error(412, "PreconditionFailed")
+        if wanted is not None and kept is None:
+            return error(404, "NoSuchKey")
+        if wanted is not None and kept is not None and wanted.strip('"') != kept.etag:
+            return error(412, "PreconditionFailed")
+        return self.keep(asked.key, asked.body)
+
+    def keep(self, key: str, data: bytes) -> Answer:
+        """Write an object."""
+        etag = md5(data).hexdigest()
+        self.objects[key] = Kept(data, etag, time())
+        return Answer(200, b"", {"ETag": f'"{etag}"'})
+
+    def _list(self, asked: Asked) -> Answer:
+        prefix, after = asked.query.get("prefix", ""), asked.query.get("start-after", "")
+        after = max(after, asked.query.get("continuation-token", ""))
+        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        entries = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.objects[key].data)}</Size>"
+            f"<ETag>{self.objects[key].etag}</ETag>"
+            f"<LastModified>{_iso(self.objects[key].modified)}</LastModified></Contents>"
+            for key in keys[:1000]
+        )
+        more = len(keys) > 1000
+        last = escape(keys[999]) if more else ""
+        token = f"<NextContinuationToken>{last}</NextContinuationToken>" if more else ""
+        text = (
+            f"<ListBucketResult><Name>{BUCKET}</Name><KeyCount>{len(keys[:1000])}</KeyCount>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{entries}</ListBucketResult>"
+        )
+        return Answer(200, text.encode(), {"Content-Type": "application/xml"})
+
+    def _upload(self, asked: Asked) -> Answer:
+        if asked.method == "POST" and "uploads" in asked.query:
+            self._numbers += 1
+            name = f"upload-{self._numbers}"
+            self.uploads[name] = {}
+            text = f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId>"
+            return Answer(200, f"{text}</InitiateMultipartUploadResult>".encode())
+        name = asked.query["uploadId"]
+        parts = self.uploads.get(name)
+        if parts is None:
+            return error(404, "NoSuchUpload")
+        if asked.method == "DELETE":
+            del self.uploads[name]
+            return Answer(204)
+        if asked.method == "PUT":
+            parts[int(asked.query["partNumber"])] = asked.body
+            return Answer(200, b"", {"ETag": f'"{md5(asked.body).hexdigest()}"'})
+        kept = self.keep(asked.key, b"".join(parts[number] for number in sorted(parts)))
+        del self.uploads[name]
+        text = f"<CompleteMultipartUploadResult><ETag>{kept.fields['ETag']}</ETag>"
+        return Answer(200, f"{text}</CompleteMultipartUploadResult>".encode())
+
+
+def _handler(fake: FakeS3) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        # Head and body in one go, or each answer waits for a delayed ACK.
+        wbufsize = -1
+        disable_nagle_algorithm = True
+
+        def serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            split = urlsplit(self.path)
+            key = unquote(split.path).removeprefix(f"/{BUCKET}").removeprefix("/")
+            query = {
+                name: values[-1]
+                for name, values in parse_qs(split.query, keep_blank_values=True).items()
+            }
+            answer = fake.answer(Asked(self.command, key, query, self.headers, body))
+            self.send_response(answer.status)
+            for name, value in answer.fields.items():
+                self.send_header(name, value)
+            if answer.status != 204:
+                self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body)
+            self.wfile.flush()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    return Handler
+
+
+def _date(seconds: float) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
