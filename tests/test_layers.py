@@ -64,6 +64,7 @@ DOORS: dict[str, set[str]] = {
         "store.content",
         "store.dates",
         "store.measures",
+        "store.offline",
         "store.versions",
         "store.workers",
     },

@@ -33,6 +33,11 @@ def run(parsed: argparse.Namespace) -> int:
 def answer(commands: dict[str, argparse.ArgumentParser]) -> int:
     """Tell the shell what fits; ``commands`` are those for a directory."""
     described = {name: _described(name, parser) for name, parser in commands.items()}
+    for name in described.keys() & program.commands.keys():
+        # It is for a directory or for a daemon, by its options.
+        options, known = described[name].params, program.commands[name].params
+        names = {each.name for each in known}
+        described[name].params = [*known, *(each for each in options if each.name not in names)]
     both = click.Group(commands={**program.commands, **described}, params=program.params)
     return shell_complete(both, {}, "gostore", COMPLETES, os.environ[COMPLETES])
 

@@ -28,6 +28,8 @@ COMMANDS = {
     "fsck": "verify every blob; no daemon may run",
     "show": "print a blob's record and its log",
     "why": "tell the whole life of a blob in plain words",
+    "history": "list the versions of a location",
+    "undelete": "bring back what was deleted",
     "expire": "show which blobs have expired, and would be removed",
     "migrate": "move all blobs between a directory and a bucket; no daemon may run",
     "check-config": "say whether a configuration file would be accepted",
@@ -46,9 +48,9 @@ ASKING = {
     "rm": "delete blobs",
     "mv": "move a blob at the daemon",
     "cp": "copy a blob at the daemon",
-    "history": "list the versions of a location",
+    "history": "list the versions of a location; with --dir, those in a directory",
     "restore": "make a version current again",
-    "undelete": "bring back what was deleted",
+    "undelete": "bring back what was deleted; with --dir, in a directory that no daemon has",
     "sync": "make a prefix what a directory is, or the other way round",
     "verify": "read blobs and compare them with their digests",
     "open": "show a blob, or the list, in the browser",
@@ -154,7 +156,7 @@ def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     chosen = _chosen(arguments)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=ASKING.get(name, text))
         if name == chosen:
             module = import_module(f"gostore.commands.{name.replace('-', '_')}")
             module.add_arguments(command)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from gostore.blob import check_location
 from gostore.bucket.connecting import connect
 from gostore.bucket.place import Place, parse_endpoint, parse_place, parse_region
 from gostore.bucket.visiting import Bucket
@@ -41,6 +42,32 @@ def add_blob(parser: argparse.ArgumentParser, metavar: str, what: str) -> None:
         help="look for a location, even if the name looks like an id",
     )
     parser.add_argument("blob", metavar=metavar, type=argument(parse_text), help=what)
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told its directory, and how to print; the client has it without --dir."""
+    parser.add_argument(
+        "--dir", "-d", required=True, help="the data directory; without it a daemon is asked"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object for each result"
+    )
+
+
+def target_of(text: str) -> str:
+    """A location or a prefix, perhaps after a colon, as the client has it. Raises ValueError."""
+    target = parse_text(text).removeprefix(":")
+    if target:
+        check_location(target.removesuffix("/"))
+    return target
+
+
+def location_of(text: str) -> str:
+    """A location, perhaps after a colon. Raises ValueError."""
+    location = target_of(text)
+    if not location or location.endswith("/"):
+        raise ValueError(f"{text} is no blob, but a prefix")
+    return location
 
 
 def read_directory(text: str) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob, EndedBy, State
+from gostore.commands.records import look_at
 from gostore.commands.statuses import GOOD
 from gostore.commands.terminal import add_blob, read_directory
-from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
-from gostore.statefile import parse
+from gostore.errors import NotFound
 from gostore.text import escape, format_time
 from gostore.volume.recovery.findings import Findings
-from gostore.volume.recovery.scan import journaled, scan
 from gostore.volume.volume import Volume
 
 _SECOND = 1_000_000_000
@@ -42,21 +39,11 @@ def tell(volume: Volume, wanted: str, now: int, *, location: bool = False) -> li
 
     ``now`` is in nanoseconds. Raises NotFound, NoBlobs or VolumeUnusable.
     """
-    volume.look(lock=False)
-    try:
-        found = scan(volume, keeps=_keeps)
-        places = _places(found)
-        if not places:
-            raise NoBlobs(volume.shown_path)
-        is_id = not location and wanted.isascii() and wanted.isdecimal() and int(wanted) <= MAX_ID
-        place = places.get(int(wanted), wanted) if is_id else wanted
-        blobs = _read(volume, [each for each, at in places.items() if at == place])
-    except OSError as error:
-        raise VolumeUnusable(volume.shown_path, str(as_store_error(error))) from error
-    finally:
-        volume.close()
+    is_id = not location and wanted.isascii() and wanted.isdecimal() and int(wanted) <= MAX_ID
+    known = look_at(volume, wanted, int(wanted) if is_id else None)
+    place, found = known.location, known.found
     damage = found.damaged.get(place)
-    if not blobs and damage is None:
+    if not known.records and damage is None:
         raise NotFound(wanted)
     if damage is not None:
         state = (
@@ -66,40 +53,9 @@ def tell(volume: Volume, wanted: str, now: int, *, location: bool = False) -> li
     else:
         state = _state(found, place, now)
     lines = [f"{escape(place)} {state}."]
-    for blob in blobs:
+    for blob in known.records:
         lines += _life(blob, now)
     return lines
-
-
-def _keeps(_: str) -> bool:
-    """Every location may have a history; only the daemon's settings tell."""
-    return True
-
-
-def _places(found: Findings) -> dict[int, str]:
-    """The location of each blob that is on the disk, by its id."""
-    places = {dead.id: dead.location for dead in (*found.dead, *found.history.values())}
-    places |= {damage.blob.id: location for location, damage in found.damaged.items()}
-    places |= {replaced.blob.id: replaced.blob.location for replaced in found.unmarked}
-    return places | {blob.id: location for location, blob in found.live.items()}
-
-
-def _read(volume: Volume, ids: Iterable[int]) -> list[Blob]:
-    """The records of blobs, the newest first; not of what a daemon has just removed."""
-    entries = journaled(volume, _keeps)
-    blobs = []
-    for blob_id in ids:
-        blob = None
-        # It may be in quarantine, or not be made yet.
-        with suppress(BadRecord, FileNotFoundError):
-            blob = volume.directory.read_record(str(blob_id), blob_id)
-        if (entry := entries.get(blob_id)) is not None:
-            newer = parse(entry.state, blob_id)
-            if blob is None or (newer.generation, newer.changed) > (blob.generation, blob.changed):
-                blob = newer
-        if blob is not None:
-            blobs.append(blob)
-    return sorted(blobs, key=lambda blob: blob.generation, reverse=True)
 
 
 def _state(found: Findings, place: str, now: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,7 +23,7 @@ from tests.store.doubles import SECOND, FakeBody, InlineWorkers, PromptClock, Ti
 NOW = 1_800_000_000
 
 
-class WhyTests(SynchronousTestCase):
+class LivesCase(SynchronousTestCase):
     """A directory of a store that keeps a history, and is running."""
 
     def setUp(self) -> None:
@@ -30,14 +31,27 @@ class WhyTests(SynchronousTestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.path = directory.name
+        self.directory = Path(self.path)
         self.clock = Ticks(NOW * SECOND, step=0)
+        self.is_open = False
+        self.open()
+        self.addCleanup(self.close)
+
+    def open(self) -> None:
+        """Open the store; the one before it is closed."""
         volume = Volume(self.path, now=self.clock, sync=Sync.JOURNAL)
         self.store = BlobStore(
             volume, InlineWorkers(), PromptClock(), reserve=0, keep=ByPrefix(1000.0)
         )
         self.store.open()
         self.store.start()
-        self.addCleanup(self.store.close)
+        self.is_open = True
+
+    def close(self) -> None:
+        """Close the store, as a crash does."""
+        if self.is_open:
+            self.is_open = False
+            self.store.close()
 
     def put(self, location: str, data: bytes, origin: str = "", **details: Any) -> int:
         """Store a blob; return its id."""
@@ -46,6 +60,10 @@ class WhyTests(SynchronousTestCase):
         blob, _ = self.successResultOf(self.store.put(location, body, Details(**details)))
         self.clock.time += 10 * SECOND
         return int(blob.id)
+
+
+class WhyTests(LivesCase):
+    """The life of a blob."""
 
     def tell(self, wanted: object, **options: bool) -> list[str]:
         """What is told of it."""

@@ -154,8 +154,13 @@ class _Undeleting:
     def jobs(self, place: Target) -> Iterator[Job]:
         """One job for each location."""
         if place.is_prefix:
+            has_any = False
             for each in self.client.deleted(place.location):
+                has_any = True
                 yield each.location, partial(self._restore, each.location, each.version)
+            if not has_any:
+                text = f"Nothing below {place.location or 'the root'} is deleted"
+                self.report.failed(place.location, NotFound(text))
         else:
             yield place.location, partial(self._undelete, place.location)
 

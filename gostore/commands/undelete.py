@@ -1,0 +1,143 @@
+"""``gostore undelete --dir``: bring back what was deleted, while no daemon runs.
+
+It does what the client's command of this name does, and says the same words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import define
+
+from gostore.commands.statuses import BAD, CANNOT, GOOD
+from gostore.commands.terminal import add_directory, argument, read_directory, target_of
+from gostore.errors import AlreadyExists, Damaged, NoSpace, NotFound, ReadOnly, StoreError
+from gostore.store.offline import Offline, opened
+from gostore.store.versions import Restore
+from gostore.text import escape
+from gostore.volume.changes import Sync
+from gostore.volume.volume import Volume
+
+#: Who asks, in the log of the blob.
+_ORIGIN = "gostore undelete"
+
+#: How many locations are asked for at a time.
+_PAGE = 1000
+
+#: What --json calls an error.
+_WORDS: dict[type[StoreError], str] = {
+    NotFound: "not found",
+    AlreadyExists: "condition failed",
+    Damaged: "damaged",
+    NoSpace: "no room",
+}
+
+
+class NotDeleted(AlreadyExists):
+    """There is nothing to bring back: the location has a blob."""
+
+    def __str__(self) -> str:
+        return f"{self.location} is not deleted"
+
+
+class NoneDeleted(NotFound):
+    """Nothing below a prefix can be brought back; it may be a typo."""
+
+    def __str__(self) -> str:
+        return f"Nothing below {self.location or 'the root'} is deleted"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.description = (
+        "Brings back what was deleted, as long as its bytes are on the disk. No daemon may run. A"
+        " target that ends with / stands for all that was deleted below it."
+    )
+    add_directory(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    parser.add_argument(
+        "targets",
+        metavar="LOCATION",
+        nargs="+",
+        type=argument(target_of),
+        help="a blob, or a prefix",
+    )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Bring it back."""
+    report = _Report(parsed.quiet, parsed.json)
+    volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
+    with opened(volume) as offline:
+        for target in parsed.targets:
+            for location, version in _found(offline, target, report):
+                _restore(offline, location, version, report)
+    return report.status
+
+
+@define(eq=False)
+class _Report:
+    """Says what was done and what was not, as the client does."""
+
+    quiet: bool
+    as_json: bool
+    status: int = GOOD
+
+    def done(self, location: str, version: int) -> None:
+        if self.as_json:
+            self._print({"outcome": "restored", "location": location, "version": version})
+        elif not self.quiet:
+            print(f"restored {escape(location)}", file=sys.stderr)
+
+    def failed(self, location: str, error: StoreError) -> None:
+        self.status = max(self.status, BAD if isinstance(error, Damaged) else CANNOT)
+        if self.as_json:
+            word = next((_WORDS[each] for each in _WORDS if isinstance(error, each)), "failed")
+            self._print({"outcome": word, "location": location, "text": str(error)})
+        else:
+            print(f"gostore: {escape(str(error))}", file=sys.stderr)
+
+    def _print(self, found: dict[str, Any]) -> None:
+        print(json.dumps(found))
+
+
+def _found(offline: Offline, target: str, report: _Report) -> Iterator[tuple[str, int]]:
+    """What a target stands for, each with its newest version."""
+    past = offline.store.past
+    if target and not target.endswith("/"):
+        try:
+            [newest] = offline.wait(past.history(target, None, 1))
+            if newest.ending is None:
+                raise NotDeleted(target)
+        except StoreError as error:
+            report.failed(target, error)
+        else:
+            yield target, newest.blob.generation
+        return
+    after: str | None = ""
+    has_any = False
+    while after is not None:
+        page = offline.wait(past.deleted(target, after, _PAGE))
+        for version in page.versions:
+            has_any = True
+            yield version.blob.location, version.blob.generation
+        after = page.next_after
+    if not has_any:
+        report.failed(target, NoneDeleted(target))
+
+
+def _restore(offline: Offline, location: str, version: int, report: _Report) -> None:
+    restore = Restore(version, _ORIGIN, exists=False)
+    try:
+        offline.wait(offline.store.past.restore(location, restore))
+    except ReadOnly:
+        # The disk has failed: the rest would fail as well.
+        raise
+    except StoreError as error:
+        report.failed(location, error)
+    else:
+        report.done(location, version)
