@@ -1,12 +1,13 @@
 """Quotas: how much may be stored below a prefix, and how much is. Pure.
 
 What is stored is counted as the maps of the store change. A write that is on its way to the disk
-has a claim, so that several of them at once do not get past a quota together.
+has a claim, so that several of them at once do not get past a quota together. What is kept as
+history counts, too, but no write is refused for it: it gives way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from attrs import define, frozen
@@ -18,6 +19,9 @@ SLICE = 1000
 
 Behind = Callable[[str, str, int], Sequence[tuple[str, int]]]
 """Gives blobs below a prefix, and behind a location: at most so many, as location and size."""
+
+Kept = Callable[[str, str, int], Sequence[tuple[str, int, int]]]
+"""The same for what is kept as history: as location, bytes, and how many blobs."""
 
 Later = Callable[[Callable[[], None]], object]
 """Calls a function in a later turn."""
@@ -37,7 +41,7 @@ class Quota:
 class Usage:
     """A quota, the bytes and blobs that are stored below its prefix, and those that are claimed.
 
-    A new quota counts what there is step by step, up to the location ``counted_to``, and limits
+    ``kept_size`` and ``kept_count`` are those of the history below it. A new quota counts what there is step by step, up to the location ``counted_to``, and limits
     nothing until all is counted. Then that is None.
     """
 
@@ -46,6 +50,8 @@ class Usage:
     count: int = 0
     claimed_size: int = 0
     claimed_count: int = 0
+    kept_size: int = 0
+    kept_count: int = 0
     counted_to: str | None = None
 
     def room(self, replaced: int | None) -> int:
@@ -61,6 +67,15 @@ class Usage:
             raise QuotaExceeded(quota.prefix)
         return room
 
+    def excess(self) -> tuple[int, int]:
+        """How many bytes, and how many blobs, of the history the quota has no room for."""
+        quota = self.quota
+        size = min(self.size + self.kept_size - quota.size, self.kept_size)
+        count = 0
+        if quota.count is not None:
+            count = min(self.count + self.kept_count - quota.count, self.kept_count)
+        return max(size, 0), max(count, 0)
+
 
 class Quotas:
     """Counts what is below the prefix of each quota, and says what else may be."""
@@ -71,7 +86,13 @@ class Quotas:
         self._lengths: list[int] = []
         self._measure()
 
-    def change(self, quotas: Iterable[Quota], behind: Behind, later: Later) -> None:
+    def change(
+        self,
+        quotas: Iterable[Quota],
+        behind: Behind,
+        later: Later,
+        kept: Kept = lambda prefix, location, most: [],
+    ) -> None:
         """Go by other quotas. What a new one has is counted in several turns if it is much."""
         before = self._usages
         self._usages = {}
@@ -81,20 +102,26 @@ class Quotas:
             self._usages[quota.prefix] = usage
         self._measure()
         for prefix in self._usages.keys() - before.keys():
-            self._count_on(self._usages[prefix], behind, later)
+            self._count_on(self._usages[prefix], behind, later, kept)
 
-    def _count_on(self, usage: Usage, behind: Behind, later: Later) -> None:
+    def _count_on(self, usage: Usage, behind: Behind, later: Later, kept: Kept) -> None:
         prefix = usage.quota.prefix
         if self._usages.get(prefix) is not usage or usage.counted_to is None:
             return  # It is gone again.
         found = behind(prefix, usage.counted_to, SLICE)
+        old = kept(prefix, usage.counted_to, SLICE)
+        # Both are counted up to the same location, so that a change knows whether it is counted.
+        last = min((rows[-1][0] for rows in (found, old) if len(rows) >= SLICE), default=None)
+        if last is not None:
+            found = [row for row in found if row[0] <= last]
+            old = [row for row in old if row[0] <= last]
         usage.size += sum(size for _, size in found)
         usage.count += len(found)
-        if len(found) < SLICE:
-            usage.counted_to = None
-        else:
-            usage.counted_to = found[-1][0]
-            later(partial(self._count_on, usage, behind, later))
+        usage.kept_size += sum(size for _, size, _ in old)
+        usage.kept_count += sum(blobs for _, _, blobs in old)
+        usage.counted_to = last
+        if last is not None:
+            later(partial(self._count_on, usage, behind, later, kept))
 
     def usages(self) -> list[Usage]:
         """Each quota with what is used of it."""
@@ -106,6 +133,22 @@ class Quotas:
             if usage.counted_to is None or location <= usage.counted_to:
                 usage.size += size
                 usage.count += blobs
+
+    def keep(self, location: str, size: int, blobs: int) -> None:
+        """So many more bytes and blobs are kept as history of a location; fewer if negative."""
+        for usage in self._of(location):
+            if usage.counted_to is None or location <= usage.counted_to:
+                usage.kept_size += size
+                usage.kept_count += blobs
+
+    def excess(self, location: str) -> Iterator[tuple[str, int, int]]:
+        """What has to give way to what a location has: a prefix, bytes and blobs, one by one.
+
+        It is of the history below the prefix. What is given up before the next one counts there.
+        """
+        for usage in self._of(location):
+            if usage.counted_to is None and any(excess := usage.excess()):
+                yield usage.quota.prefix, *excess
 
     def room(self, location: str, replaced: int | None) -> tuple[int, str] | None:
         """The most bytes of a blob, and by the quota of which prefix; None if there is no limit.

@@ -126,6 +126,8 @@ def _quotas(quotas: Quotas) -> Iterable[Metric]:
         ("limit_blobs", "The most blobs, if limited.", lambda usage: usage.quota.count),
         ("used_bytes", "The bytes that are stored.", lambda usage: usage.size),
         ("used_blobs", "The blobs that are stored.", lambda usage: usage.count),
+        ("history_bytes", "The bytes of history, which give way.", lambda usage: usage.kept_size),
+        ("history_blobs", "The versions of history.", lambda usage: usage.kept_count),
     )
     for name, text, read in rows:
         family = GaugeMetricFamily(f"gostore_quota_{name}", text, labels=["prefix"])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from prometheus_client.core import Metric
 
-from gostore.access.quotas import Behind
+from gostore.access.quotas import Behind, Kept
 from gostore.bucket.connecting import connect
 from gostore.bucket.past import BucketPast
 from gostore.bucket.provider import BucketStore, Options
@@ -53,6 +53,8 @@ class Provider:
     claim_anew: Callable[[], object] = lambda: None
     #: Gives a line about how much is kept of what was at its locations.
     history: Callable[[], str] | None = None
+    #: As `sizes_behind`, of what is kept as history.
+    kept_behind: Kept = lambda prefix, location, most: []
 
 
 def make_provider(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provider:
@@ -108,6 +110,7 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
         resumable,
         resumable.claim_anew,
         history if store.history.is_kept else None,
+        store.history.sizes_behind,
     )
 
 

@@ -238,7 +238,8 @@ def build(
         turns = Turns(reactor)
 
         def requota(rules: Rules) -> None:
-            quotas.change(rules.quotas, provider.sizes_behind, turns.wait)
+            kept = provider.kept_behind
+            quotas.change(rules.quotas, provider.sizes_behind, turns.wait, kept)
             provider.claim_anew()
 
         watch.changed = requota

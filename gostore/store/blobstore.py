@@ -94,7 +94,7 @@ class BlobStore:
         for how many seconds a location has a history.
         """
         self.index = Index(id_bits, rng, ledger, Expiry(volume.now, clock.seconds))
-        self.history = History(keep)
+        self.history = History(keep, ledger)
         self.garbage = Garbage(volume, workers, self.index.ids, clock, self.history)
         self._recording = Recording(volume, workers, self.index, self.history, clock)
         self._volume = volume
@@ -411,6 +411,7 @@ class BlobStore:
                 self.garbage.add_remains(location, previous.name)
             else:
                 self.history.revive(location)
+            self.garbage.give_way(location)
             return committed, is_new[-1]
 
         changed = self.committer.change(location, decide, switch)

@@ -226,15 +226,19 @@ class Garbage:
     async def give_up(self, dead: Sequence[Dead]) -> None:
         """Have blobs collected with the next run that would have been kept for longer."""
         backlog = self._volume.backlog
-        fileless = [each.id for each in dead if backlog.applier.data_of(each.id) is not None]
-        gone: Sequence[int] = ()
-        if fileless:
-            gone = await self._workers.commits.run(backlog.applier.give_up, fileless)
+        # At once: a deletion has to know of all elders that may be on the disk.
         for each in dead:
-            if each.id in gone:
-                self._unwritten.append((backlog.journal.written, each.id))
-            else:
-                self.add(each)
+            self.add(each)
+        fileless = [each.id for each in dead if backlog.applier.data_of(each.id) is not None]
+        if fileless:
+            for blob_id in await self._workers.commits.run(backlog.applier.give_up, fileless):
+                self._take_out(blob_id)
+                self._unwritten.append((backlog.journal.written, blob_id))
+
+    def give_way(self, location: str) -> None:
+        """A location has been written: give up the history that its quotas have no room for."""
+        if taken := self.history.give_way(location):
+            self._workers.ongoing.watch(Deferred.fromCoroutine(self.give_up(taken)))
 
     def stop(self) -> None:
         """Begin nothing more of its own accord; `finish` does the rest."""

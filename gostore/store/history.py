@@ -2,20 +2,22 @@
 
 At one location the older blob always goes before the younger: the younger one may be a tombstone.
 So only the oldest of a location waits in a heap, and there is one heap for each time for which
-history is kept. To know that nothing is due is a look at each heap, however much is kept. Pure.
+history is kept. To know that nothing is due is a look at each heap, however much is kept. A quota
+that history has given way to has one more, of what is below its prefix. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import islice, takewhile
 from math import isinf
 
 from attrs import evolve
 from sortedcontainers import SortedDict, SortedList
 
 from gostore.prefixes import ByPrefix
-from gostore.store.interface import Seek
+from gostore.store.interface import Ledger, Seek
 from gostore.volume.collect import Dead
 from gostore.volume.journal.format import BLOCK, in_blocks
 
@@ -31,13 +33,22 @@ def room_of(dead: Dead) -> int:
 
 
 class History:
-    """The dead blobs that are kept; ``keep`` says for how many seconds, by location."""
+    """The dead blobs that are kept; ``keep`` says for how many seconds, by location.
 
-    def __init__(self, keep: ByPrefix[float] | None = None) -> None:
+    They count in the ``ledger``.
+    """
+
+    def __init__(
+        self, keep: ByPrefix[float] | None = None, ledger: Ledger | None = None
+    ) -> None:
         keep = ByPrefix(0.0) if keep is None else keep
         prefixes = {prefix: _nanoseconds(value) for prefix, value in keep.prefixes.items()}
         self._keep = ByPrefix(_nanoseconds(keep.default), prefixes)
         self._heaps: dict[int, list[Dead]] = {value: [] for value in self._keep.values if value}
+        self._ledger = ledger
+        #: The heaps of quotas, by their prefixes, and how long those are.
+        self._below: dict[str, list[Dead]] = {}
+        self._lengths: list[int] = []
         self._by_id: dict[int, Dead] = {}
         #: The blobs of each location, the oldest first; without a list, which is larger than all
         #: the rest, if there is one.
@@ -77,7 +88,7 @@ class History:
             dead = _ended_by(each, now)
             self._by_id[dead.id] = dead
             self._append(dead)
-            self.bytes += max(dead.size, 0)
+            self._count(dead, 1)
         for location in self._at:
             self._heaps[self._keep.of(location)].append(self._group(location)[0])
         self._deleted.update(location for location in self._at if not is_live(location))
@@ -88,11 +99,29 @@ class History:
         """Take in a blob that has just died."""
         dead = _ended_by(dead, now)
         self._by_id[dead.id] = dead
-        self.bytes += max(dead.size, 0)
+        self._count(dead, 1)
         if self._append(dead) is dead:
-            heappush(self._heaps[self._keep.of(dead.location)], dead)
+            self._push(dead)
         if dead.replaced_by is None and dead.location not in self._deleted:
             self._deleted.add(dead.location)
+
+    def _count(self, dead: Dead, blobs: int) -> None:
+        size = blobs * max(dead.size, 0)
+        self.bytes += size
+        if self._ledger is not None and dead.size >= 0:
+            self._ledger.keep(dead.location, size, blobs)
+
+    def _push(self, dead: Dead) -> None:
+        """A blob is the oldest of its location."""
+        heappush(self._heaps[self._keep.of(dead.location)], dead)
+        for length in self._lengths:
+            heap = self._below.get(dead.location[:length])
+            if heap is not None:
+                heappush(heap, dead)
+                if len(heap) > 2 * len(self._at) + 100:
+                    # What went out of turn would stay in it for ever.
+                    heap[:] = filter(self.holds, heap)
+                    heapify(heap)
 
     def _append(self, dead: Dead) -> Dead | list[Dead]:
         """Add a blob to those of its location, and return them."""
@@ -135,6 +164,19 @@ class History:
                 break
         return found
 
+    def sizes_behind(self, prefix: str, location: str, most: int) -> list[tuple[str, int, int]]:
+        """Some locations that begin with a prefix and come after this one: bytes, and blobs.
+
+        If there are fewer than ``most``, they are the last.
+        """
+        start = prefix if location < prefix else location
+        behind = self._at.irange(start, inclusive=(location < prefix, True))
+        rows = []
+        for at in takewhile(lambda at: at.startswith(prefix), islice(behind, most)):
+            sizes = [dead.size for dead in self._group(at) if dead.size >= 0]
+            rows.append((at, sum(sizes), len(sizes)))
+        return rows
+
     def holds(self, dead: Dead) -> bool:
         """Say whether a dead blob is still kept."""
         return self._by_id.get(dead.id) is dead
@@ -173,29 +215,48 @@ class History:
                 due.append(self._take(heap))
         return due
 
-    def take_oldest(self, size: int, count: int = 1, below: str = "") -> list[Dead]:
+    def take_oldest(self, size: int, count: int = 1) -> list[Dead]:
         """Take out blobs before their time, to make room: those that died first.
 
-        At least so many, if there are so many below a prefix, and until they take ``size`` bytes of
-        the disk.
+        At least so many, if there are so many, and until they take ``size`` bytes of the disk.
         """
-        heaps = list(self._heaps.values())
-        if below:
-            # Heaps of their own: what else is kept has to stay in place.
-            groups = self._at.irange(below, below + "\U0010ffff", inclusive=(True, True))
-            heaps = [[self._group(each)[0] for each in groups if each.startswith(below)]]
-            heapify(heaps[0])
         taken: list[Dead] = []
         while size > 0 or len(taken) < count:
-            full = [heap for heap in heaps if self._oldest(heap) is not None]
+            full = [heap for heap in self._heaps.values() if self._oldest(heap) is not None]
             if not full:
                 break
-            dead = self._take(min(full, key=lambda heap: heap[0]))
-            taken.append(dead)
-            size -= room_of(dead)
-            self.given_up += 1
-            self.bytes_given_up += max(dead.size, 0)
+            taken.append(self._give_up(min(full, key=lambda heap: heap[0])))
+            size -= room_of(taken[-1])
         return taken
+
+    def give_way(self, location: str) -> list[Dead]:
+        """Take out what the quotas of a location have no room for: what died first below each."""
+        taken: list[Dead] = []
+        if self._ledger is None or not self._by_id:
+            return taken
+        for prefix, size, count in self._ledger.excess(location):
+            heap = self._heap_below(prefix)
+            while (size > 0 or count > 0) and self._oldest(heap) is not None:
+                dead = self._give_up(heap)
+                taken.append(dead)
+                size -= max(dead.size, 0)
+                count -= int(dead.size >= 0)
+        return taken
+
+    def _heap_below(self, prefix: str) -> list[Dead]:
+        heap = self._below.get(prefix)
+        if heap is None:
+            behind = takewhile(lambda at: at.startswith(prefix), self._at.irange(prefix))
+            heap = self._below[prefix] = [self._group(at)[0] for at in behind]
+            heapify(heap)
+            self._lengths = sorted(set(map(len, self._below)))
+        return heap
+
+    def _give_up(self, heap: list[Dead]) -> Dead:
+        dead = self._take(heap)
+        self.given_up += 1
+        self.bytes_given_up += max(dead.size, 0)
+        return dead
 
     def discard(self, blob_id: int) -> None:
         """A blob is not there any more: somebody else has removed it, or it is damaged."""
@@ -210,12 +271,12 @@ class History:
 
     def _take(self, heap: list[Dead]) -> Dead:
         dead = heappop(heap)
-        self._remove(dead, heap)
+        self._remove(dead)
         return dead
 
-    def _remove(self, dead: Dead, heap: list[Dead] | None = None) -> None:
+    def _remove(self, dead: Dead) -> None:
         del self._by_id[dead.id]
-        self.bytes -= max(dead.size, 0)
+        self._count(dead, -1)
         location = dead.location
         group = self._group(location)
         was_first = group[0] is dead
@@ -227,9 +288,7 @@ class History:
         if len(group) == 1:
             self._at[location] = group[0]
         if was_first:
-            heappush(self._heaps[self._keep.of(location)], group[0])
-            if heap is not None and heap is not self._heaps[self._keep.of(location)]:
-                heappush(heap, group[0])
+            self._push(group[0])
 
 
 def _ended_by(dead: Dead, now: int) -> Dead:

@@ -9,7 +9,7 @@ This module imports no wire and no provider, so a provider and its callers can e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -390,6 +390,12 @@ class Ledger(Protocol):
 
     def unclaim(self, blob_id: int) -> None:
         """The blob is counted, or will never be."""
+
+    def keep(self, location: str, size: int, blobs: int) -> None:
+        """So many more bytes and blobs are kept as history of a location; fewer if negative."""
+
+    def excess(self, location: str) -> Iterator[tuple[str, int, int]]:
+        """The history that has to give way to what a location has: a prefix, bytes and blobs."""
 
 
 class Lifecycle(Protocol):

@@ -57,7 +57,7 @@ class Room:
     def _unless_useless(
         self, error: NoSpace, lacking: Callable[[], int], again: Callable[[], Deferred[T]]
     ) -> Deferred[T]:
-        # A quota counts what lives: giving up history would not help.
+        # History has given way to the quota before: what lives is too much for it.
         if isinstance(error, QuotaExceeded) or not len(self._garbage.history):
             return fail(error)
         return Deferred.fromCoroutine(self._make(error, lacking, again))

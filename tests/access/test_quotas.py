@@ -121,6 +121,45 @@ class QuotasTests(SynchronousTestCase):
         self.assertEqual(quotas.room("a/z", None), (5 * SLICE - usage.size - 7, "a/"))
         self.assertRaises(QuotaExceeded, quotas.claim, 3, "a/x", 6 * SLICE, None)
 
+    def test_kept(self) -> None:
+        """History counts apart: it takes no room, and what does not fit beside it has to go."""
+        quotas = Quotas([Quota("a/", 100, 3)])
+        quotas.count("a/x", 60, 1)
+        quotas.keep("a/x", 30, 1)
+        self.assertEqual(quotas.room("a/y", None), (40, "a/"))
+        self.assertEqual(list(quotas.excess("a/x")), [])
+        quotas.keep("a/y", 50, 2)
+        self.assertEqual(list(quotas.excess("a/x")), [("a/", 40, 1)])
+        self.assertEqual(list(quotas.excess("b")), [])
+        quotas.count("a/y", 200, 1)
+        self.assertEqual(list(quotas.excess("a/x")), [("a/", 80, 2)])
+
+    def test_kept_slices(self) -> None:
+        """A new quota counts history in steps beside what lives, each change of it once."""
+        live = {f"a/{number:05}": 1 for number in range(0, 3 * SLICE, 3)}
+        kept = {f"a/{number:05}": (2, 1) for number in range(0, 4 * SLICE, 2)}
+        turns: list[Callable[[], None]] = []
+        quotas = Quotas()
+
+        def behind(prefix: str, location: str, most: int) -> list[tuple[str, int]]:
+            return [(each, live[each]) for each in sorted(live) if each > location][:most]
+
+        def kept_behind(prefix: str, location: str, most: int) -> list[tuple[str, int, int]]:
+            return [(each, *kept[each]) for each in sorted(kept) if each > location][:most]
+
+        quotas.change([Quota("a/", 5)], behind, turns.append, kept_behind)
+        [usage] = quotas.usages()
+        self.assertEqual(list(quotas.excess("a/x")), [])
+        for location, size in (("a/00000", 7), ("a/03998", 9), ("a/03999", 11)):
+            before = kept.get(location, (0, 0))
+            kept[location] = (before[0] + size, before[1] + 1)
+            quotas.keep(location, size, 1)
+        while turns:
+            turns.pop()()
+        self.assertEqual((usage.size, usage.count), (SLICE, SLICE))
+        sizes, counts = zip(*kept.values(), strict=True)
+        self.assertEqual((usage.kept_size, usage.kept_count), (sum(sizes), sum(counts)))
+
     def test_slices_end(self) -> None:
         """A quota that is gone before all is counted is counted no further."""
         turns: list[Callable[[], None]] = []

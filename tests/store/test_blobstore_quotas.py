@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 from gostore.access.quotas import Quota, Quotas
-from gostore.errors import NoSpace, QuotaExceeded
+from gostore.errors import NoSpace, NotFound, QuotaExceeded
+from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details
 from tests.store.doubles import FakeBody
 from tests.store.support import LARGE, StoreCase
@@ -118,3 +119,83 @@ class QuotaTests(StoreCase):
         self.assertEqual(behind("a/", "a/2", 2), [("a/3", 1)])
         self.assertEqual(behind("a/", "a/3", 2), [])
         self.assertEqual(len(behind("", "", 9)), 5)
+
+
+class HistoryTests(StoreCase):
+    """At most 100 bytes and 3 blobs below a/, history included."""
+
+    def setUp(self) -> None:
+        """Open the store again, with quotas and a history."""
+        super().setUp()
+        self.start()
+
+    def start(self) -> None:
+        """Open it, once more."""
+        self.quotas = Quotas([Quota("a/", 100, 3)])
+        self.open(ledger=self.quotas, keep=ByPrefix(1000.0))
+
+    def used(self) -> tuple[int, int, int, int]:
+        """Bytes and blobs that live, and that are kept."""
+        [usage] = self.quotas.usages()
+        return usage.size, usage.count, usage.kept_size, usage.kept_count
+
+    def versions(self, location: str) -> list[int]:
+        """The sizes of the versions that are known of a location, newest first."""
+        found = self.wait(self.store.past.history(location))
+        return [each.blob.size for each in found]
+
+    def test_gives_way(self) -> None:
+        """The oldest version below the prefix goes when a write needs its part of the quota."""
+        self.store_blob("b", b"x" * 90)
+        self.wait(self.store.delete("b"))
+        for size in (40, 30, 20):
+            self.store_blob("a/1", b"x" * size)
+        self.assertEqual(self.used(), (20, 1, 70, 2))
+        self.store_blob("a/2", b"x" * 15)
+        self.assertEqual((self.used(), self.versions("a/1")), ((35, 2, 30, 1), [20, 30]))
+        self.assertEqual(self.store.history.given_up, 1)
+        self.collect()
+        self.assertEqual(len([name for name in self.names() if name.isdecimal()]), 4)
+        self.assertEqual(self.versions("b"), [90])
+
+    def test_full(self) -> None:
+        """A quota that is full of what lives keeps no history, and refuses nothing for it."""
+        self.store_blob("a/1", b"x" * 100)
+        self.store_blob("a/1", b"y" * 100)
+        self.assertEqual((self.used(), self.versions("a/1")), ((100, 1, 0, 0), [100]))
+        self.fails(self.store.create("a/2", FakeBody(b"x"), Details()), QuotaExceeded)
+        self.wait(self.store.delete("a/1"))
+        self.assertEqual(self.used(), (0, 0, 100, 1))
+        self.store_blob("a/2", b"x" * 100)
+        self.assertEqual(self.used(), (100, 1, 0, 0))
+        self.fails(self.store.past.history("a/1"), NotFound)
+
+    def test_number(self) -> None:
+        """The number of versions counts, too."""
+        for number in range(4):
+            self.store_blob("a/1", b"%d" % number)
+        self.assertEqual(self.used(), (1, 1, 2, 2))
+
+    def test_start(self) -> None:
+        """A start counts what is kept; the next write makes it fit."""
+        for size in (40, 30, 20):
+            self.store_blob("a/1", b"x" * size)
+        self.collect()
+        self.start()
+        self.assertEqual(self.used(), (20, 1, 70, 2))
+        self.quotas.change([Quota("a/", 25)], self.store.index.sizes_behind, lambda work: work())
+        self.assertEqual(self.versions("a/1"), [20, 30, 40])
+        self.store_blob("a/2", b"x")
+        self.assertEqual((self.used(), self.versions("a/1")), ((21, 2, 0, 0), [20]))
+
+    def test_elders(self) -> None:
+        """What gives way is an elder that a deletion has to know of, until it is removed."""
+        for size in (70, 60):
+            self.store_blob("a/1", b"x" * size)
+        self.assertEqual(self.used(), (60, 1, 0, 0))
+        [elder] = self.store.garbage.dead
+        self.assertEqual(self.store.garbage.dead_ids("a/1"), [elder.id])
+        self.wait(self.store.delete("a/1"))
+        self.start()
+        self.assertIsNone(self.store.index.blob("a/1"))
+        self.assertEqual(self.versions("a/1"), [60, 70])

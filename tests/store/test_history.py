@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from gostore.access.quotas import Quota, Quotas
 from gostore.prefixes import ByPrefix
 from gostore.store.history import FOREVER, History, room_of
 from gostore.volume.collect import Dead
@@ -23,9 +24,11 @@ def dead(number: int, location: str, ended: int, by: int | None = None, size: in
     return Dead(number, location, number, by, ended=ended * SECOND, size=size)
 
 
-def filled(keep: ByPrefix[float], deaths: list[tuple[str, int]]) -> History:
+def filled(
+    keep: ByPrefix[float], deaths: list[tuple[str, int]], ledger: Quotas | None = None
+) -> History:
     """A history in which these have died."""
-    history = History(keep)
+    history = History(keep, ledger)
     for number, (location, ended) in enumerate(deaths):
         history.add(dead(number, location, ended), FOREVER)
     return history
@@ -128,12 +131,69 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(history.take_oldest(1), [])
         self.assertEqual((history.given_up, history.bytes_given_up), (5, 50))
 
+
+
+class QuotaTests(SynchronousTestCase):
+    """What gives way to the quota of a prefix."""
+
     def test_below(self) -> None:
-        """For a quota only what is below its prefix goes."""
-        history = filled(ByPrefix(9), [("b", 1), ("a/x", 3), ("a/y", 2), ("a/x", 4)])
-        self.assertEqual([each.id for each in history.take_oldest(0, 2, below="a/")], [2, 1])
-        self.assertEqual([each.id for each in history.take_oldest(0, 9, below="a/")], [3])
+        """Only what is below its prefix goes, those first that died first, elders before others."""
+        quotas = Quotas([Quota("a/", 25)])
+        deaths = [("b", 1), ("a/x", 3), ("a/y", 2), ("a/x", 4), ("a/y", 1), ("a/\U0010ffffz", 9)]
+        history = filled(ByPrefix(9, {"a/y": math.inf}), deaths, quotas)
+        [usage] = quotas.usages()
+        self.assertEqual((usage.kept_size, usage.kept_count), (50, 5))
+        self.assertEqual([each.id for each in history.give_way("a/z")], [2, 4, 1])
+        self.assertEqual(history.give_way("a/z"), [])
+        quotas.count("a/z", 20, 1)
+        self.assertEqual([each.id for each in history.give_way("b")], [])
+        self.assertEqual([each.id for each in history.give_way("a/z")], [3, 5])
+        self.assertEqual((history.given_up, history.bytes_given_up), (5, 50))
         self.assertEqual([each.id for each in history.take_due(99 * SECOND)], [0])
+
+    def test_number(self) -> None:
+        """A quota of blobs counts versions; a tombstone is none."""
+        quotas = Quotas([Quota("", 1 << 40, 2)])
+        history = filled(ByPrefix(9), [("a", 1), ("b", 2), ("c", 3)], quotas)
+        history.add(dead(9, "a", 0, size=-1), FOREVER)
+        self.assertEqual([each.id for each in history.give_way("a")], [0])
+
+    def test_several(self) -> None:
+        """What goes for the quota of one prefix has made room in that of another."""
+        quotas = Quotas([Quota("", 25), Quota("a/", 15)])
+        history = filled(ByPrefix(9), [("b", 2), ("a/x", 1), ("a/y", 3)], quotas)
+        self.assertEqual([each.id for each in history.give_way("a/x")], [1])
+
+    @given(DEATHS, DEATHS, st.integers(0, 60), st.integers(0, 9))
+    def test_no_more(
+        self, first: list[tuple[str, int]], then: list[tuple[str, int]], size: int, due: int
+    ) -> None:
+        """Whatever dies and is due meanwhile, what is left fits, and one more would not."""
+        quotas = Quotas([Quota("a", size)])
+        history = filled(ByPrefix(5), first, quotas)
+        history.give_way("a")
+        history.take_due(due * SECOND)
+        for number, (location, ended) in enumerate(then, 100):
+            history.add(dead(number, location, ended), FOREVER)
+        taken = history.give_way("a")
+        left = history.at("a")
+        self.assertLessEqual(10 * len(left), size)
+        if taken:
+            self.assertGreater(10 * len(left) + 10, size)
+        self.assertTrue(all(each.location == "a" for each in taken))
+        self.assertEqual([each.generation for each in taken], sorted(e.generation for e in taken))
+
+    def test_not_larger(self) -> None:
+        """The heap of a quota does not grow with what has come and gone."""
+        quotas = Quotas([Quota("a", 15)])
+        history = filled(ByPrefix(5, {"a/": 1}), [("a", 0), ("a", 1)], quotas)
+        history.give_way("a")
+        for second in range(10, 2000):
+            history.add(dead(second, f"a/{second}", second), FOREVER)
+            history.take_due((second + 1) * SECOND)
+            history.discard(1)
+            history.add(dead(1, "a", 5), FOREVER)
+        self.assertLess(len(history._below["a"]), 200)
 
 
 class LookTests(SynchronousTestCase):
