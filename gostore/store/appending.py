@@ -25,6 +25,7 @@ from gostore.errors import (
 from gostore.store.admission import Ticket
 from gostore.store.inflow import Inflow
 from gostore.store.interface import NO_DIGESTS, Body
+from gostore.store.room import TRIES, Room
 from gostore.store.unfinished import Chunk
 from gostore.store.workers import Workers
 from gostore.volume.directory import DataDamaged
@@ -87,6 +88,7 @@ class Appending:
         self._ticket = ticket
         self._inflow: Inflow
         self._most: Most
+        self._room: Room
         self._checksum: tuple[str, bytes] | None = None
         self._check: _Hash | None = None
         #: That of all bytes which are written, be they flushed or not.
@@ -107,14 +109,15 @@ class Appending:
         self.loss = ""
         self._done: Deferred[None] = Deferred()
 
-    def receive(self, body: Body, most: Most, chunk: Chunk) -> Deferred[None]:
+    def receive(self, body: Body, most: Most, chunk: Chunk, room: Room) -> Deferred[None]:
         """Take a body; the Deferred fires when all that counts is flushed, and nothing is open.
 
-        It fails with the error of `Most`, BodyFailed, TakenOver, ChunkMismatch, NoSpace or another
+        ``room`` is asked when the disk is full. It fails with the error of `Most`, BodyFailed, TakenOver, ChunkMismatch, NoSpace or another
         error of the disk.
         """
         self._inflow = Inflow(body, self._ticket.waiting)
         self._most, self._checksum = most, chunk.checksum
+        self._room = room
         self._is_told = chunk.length is not None
         if chunk.checksum is not None:
             self._check = hashlib.new(chunk.checksum[0])
@@ -180,12 +183,12 @@ class Appending:
         elif self._end is not None and self._checksum is not None:
             self._fail(self._end)
         elif self._inflow.pieces:
-            self._start(self._write, self._inflow.take())
+            self._start(self._with_room(TRIES, self._inflow.take()))
         elif is_over and not self._matches():
             assert self._checksum is not None
             self._fail(ChunkMismatch(self._checksum[0]))
         elif self._is_flush_due(is_over):
-            self._start(self._flush)
+            self._start(self._workers.files.run(self._flush))
         elif is_over:
             self._finish(self._end)
 
@@ -202,10 +205,23 @@ class Appending:
         late = self._clock.seconds() - self._flushed_at >= FLUSH_SECONDS
         return late or self._unflushed >= FLUSH_BYTES
 
-    def _start(self, work: object, *arguments: object) -> None:
+    def _start(self, work: Deferred[None]) -> None:
         self._working = True
-        done = self._workers.files.run(work, *arguments)  # type: ignore[arg-type, var-annotated]
-        done.addCallbacks(self._worked, self._not_worked)
+        work.addCallbacks(self._worked, self._not_worked)
+
+    def _with_room(self, tries: int, pieces: list[bytes]) -> Deferred[None]:
+        """Write some pieces; as often as the disk is full, ask for room first."""
+
+        def make_room(failure: Failure) -> Failure | Deferred[None]:
+            error = as_store_error(failure.value)
+            is_over = self._end is not None or self._failure is not None
+            if not isinstance(error, NoSpace) or is_over or not tries:
+                return failure
+            size = sum(map(len, pieces))
+            return self._room.make_more(error, size, lambda: self._with_room(tries - 1, pieces))
+
+        beside = self._room.beside if tries else 0
+        return self._workers.files.run(self._write, pieces, beside).addErrback(make_room)
 
     def _worked(self, _: None) -> None:
         self._working = False
@@ -253,10 +269,10 @@ class Appending:
 
     # In a worker:
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write(self, pieces: list[bytes], beside: int) -> None:
         """Write the pieces, with room to spare."""
         size = sum(map(len, pieces))
-        if self._volume.free()[0] < self._ticket.reserve + size:
+        if self._volume.free()[0] < self._ticket.reserve + beside + size:
             raise NoSpace()
         self._volume.kept.append(self._open(), pieces)
         for digest in (self._digest, self._check):

@@ -116,7 +116,8 @@ class BlobStore:
         )
         self._room = Room(self.garbage, self.admission)
         settle, commit = self._reader.settle, self._commit
-        near = Surroundings(self.index, self.admission, self.check_health, settle, commit)
+        healthy, room = self.check_health, self._room
+        near = Surroundings(self.index, self.admission, healthy, settle, commit, room)
         self.resumable = Resumable(near, volume, workers, clock)
         self.creating: set[str] = set()
         self._generation = 0
@@ -146,9 +147,7 @@ class BlobStore:
         found, self._found = self._found, Findings()
         free, total = mend(self._volume, found)
         self.index.restore(found)
-        for dead in found.dead:
-            self.garbage.add(dead)
-        self.history.restore(found.history.values(), self.index.__contains__, self._volume.now())
+        self.garbage.restore(found, self.index.__contains__)
         self._generation = found.generation
         if found.unreadable:
             # A blob that nobody may read now may have any generation that this store has reached,
@@ -358,7 +357,7 @@ class BlobStore:
                 received = take_whole(body, details)
             elif isinstance(body, Copy):
                 upload = Copying(self._volume, self._workers, blob, ticket)
-                received = upload.receive(body)
+                received = upload.receive(body, self._room)
             else:
                 upload = Upload(self._volume, self._workers, self._clock, blob, ticket)
                 received = upload.receive(body, details, self._room)

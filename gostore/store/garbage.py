@@ -6,7 +6,7 @@ The daemon's collector asks for a run, and volume.collect does it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 
 from twisted.internet.defer import Deferred
@@ -20,6 +20,7 @@ from gostore.store.index import Ids
 from gostore.store.workers import Workers
 from gostore.volume.collect import Collected, Dead, Replaced, collect, retire
 from gostore.volume.directory import OutcomeUnknown
+from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.repair import remove_quarantined
 from gostore.volume.volume import Volume
 
@@ -98,6 +99,12 @@ class Garbage:
         """Seconds that the dead blob has been known that has waited longest; 0 if there is none."""
         since = next(iter(self._since.values()), None)
         return 0.0 if since is None else self._clock.seconds() - since
+
+    def restore(self, found: Findings, is_live: Callable[[str], bool]) -> None:
+        """Take in what a start has found; ``is_live`` says which locations have a blob."""
+        for dead in found.dead:
+            self.add(dead)
+        self.history.restore(found.history.values(), is_live, self._volume.now())
 
     def add(self, dead: Dead) -> None:
         """Take in a dead blob."""

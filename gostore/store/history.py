@@ -8,7 +8,9 @@ that history has given way to has one more, of what is below its prefix. Pure.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from heapq import heapify, heappop, heappush
 from itertools import islice, takewhile
 from math import isinf
@@ -50,6 +52,8 @@ class History:
         self._below: dict[str, list[Dead]] = {}
         self._lengths: list[int] = []
         self._by_id: dict[int, Dead] = {}
+        #: The ids of those that somebody copies.
+        self._spared: Counter[int] = Counter()
         #: The blobs of each location, the oldest first; without a list, which is larger than all
         #: the rest, if there is one.
         self._at: SortedDict[str, Dead | list[Dead]] = SortedDict()
@@ -221,13 +225,31 @@ class History:
         At least so many, if there are so many, and until they take ``size`` bytes of the disk.
         """
         taken: list[Dead] = []
+        spared: list[Dead] = []
         while size > 0 or len(taken) < count:
             full = [heap for heap in self._heaps.values() if self._oldest(heap) is not None]
             if not full:
                 break
-            taken.append(self._give_up(min(full, key=lambda heap: heap[0])))
+            first = min(full, key=lambda heap: heap[0])
+            if first[0].id in self._spared:
+                spared.append(heappop(first))
+                continue
+            taken.append(self._give_up(first))
             size -= room_of(taken[-1])
+        for each in spared:
+            heappush(self._heaps[self._keep.of(each.location)], each)
         return taken
+
+    @contextmanager
+    def spare(self, dead: Dead) -> Iterator[None]:
+        """Let no room be made of a blob: if its copy fails for want of that, all would be lost."""
+        self._spared[dead.id] += 1
+        try:
+            yield
+        finally:
+            self._spared[dead.id] -= 1
+            if not self._spared[dead.id]:
+                del self._spared[dead.id]
 
     def give_way(self, location: str) -> list[Dead]:
         """Take out what the quotas of a location have no room for: what died first below each."""

@@ -145,7 +145,9 @@ class Past:
         body = Copy(blob.size, opened, restore.origin, blob.sha256)
         details = Details(blob.content_type, dict(blob.metadata or {}), lifetime=restore.lifetime)
         try:
-            return await self._write(location, body, details, precondition, exists=restore.exists)
+            with self._history.spare(dead):
+                exists = restore.exists
+                return await self._write(location, body, details, precondition, exists=exists)
         except DataDamaged:
             self._failed(Failure(), dead).raiseException()
         finally:

@@ -10,10 +10,11 @@ import hashlib
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +25,7 @@ from gostore.errors import (
     BadRecord,
     ConditionFailed,
     DigestMismatch,
+    NoSpace,
     NotFound,
     NoUpload,
     StoreError,
@@ -37,7 +39,8 @@ from gostore.store.admission import Admission, too_many_uploads
 from gostore.store.appending import DAMAGED, SPOILT, Appending, Progress
 from gostore.store.index import Index
 from gostore.store.interface import Body, Details, Precondition
-from gostore.store.roster import Roster, Upload
+from gostore.store.room import Room
+from gostore.store.roster import Roster, Turn, Upload
 from gostore.store.unfinished import Address, Chunk, Standing, Wanted
 from gostore.store.upload import Received
 from gostore.store.workers import Workers
@@ -84,6 +87,7 @@ class Surroundings:
         [Received, Blob, Details, Precondition | None, bool | None],
         Deferred[tuple[Committed, bool]],
     ]
+    room: Room
 
 
 class Resumable:
@@ -188,7 +192,21 @@ class Resumable:
         await self._check(location, wanted)
         content_type, _ = wanted.details.labels(store.index.version(location))
         self._roster.check_length(location, length or 0)
-        store.admission.check_space(length or 0)
+        # Its bytes make history give way as they come, if they do.
+        store.room.check(length or 0)
+
+        def make() -> Deferred[Address]:
+            return Deferred.fromCoroutine(self._make(address, text, length, content_type))
+
+        try:
+            return await make()
+        except NoSpace as error:
+            return await store.room.make(error, 0, make)
+
+    async def _make(
+        self, address: Address, text: str, length: int | None, content_type: str | None
+    ) -> Address:
+        store, location = self._store, address.location
         address = Address(secrets.randbelow(10**38) + 10**38, location, address.owner)
         now = self._volume.now()
         blob = Blob(0, location, content_type=content_type)
@@ -216,7 +234,7 @@ class Resumable:
             return await self._look_for_blob(address)
         if upload is None:
             return self._roster.outcome(address)
-        async with _Turn(upload):
+        async with Turn(upload):
             if upload in self._roster:
                 return self._standing(upload)
             return self._roster.outcome(address)
@@ -225,7 +243,7 @@ class Resumable:
         upload = await self._open(address)
         if upload is None:
             return _unmoved(self._roster.outcome(address), chunk)
-        async with _Turn(upload):
+        async with Turn(upload):
             if upload not in self._roster:
                 return _unmoved(self._roster.outcome(address), chunk)
             await self._take(upload, chunk, body)
@@ -241,13 +259,17 @@ class Resumable:
         most = self._roster.most(upload)
         if most.size is not None and (body.length or 0) > most.size:
             raise most.error
-        ticket = store.admission.admit(body)
+        try:
+            ticket = store.admission.admit(body)
+        except NoSpace as error:
+            admit = partial(maybeDeferred, store.admission.admit, body)
+            ticket = await store.room.make(error, body.length or 0, admit)
         try:
             if not (body.complete and not body.length) and not ticket.take_place():
                 raise too_many_uploads()
             self._roster.touch(upload)
             upload.appending = Appending(self._volume, self._workers, self._clock, progress, ticket)
-            await upload.appending.receive(body, most, chunk)
+            await upload.appending.receive(body, most, chunk, store.room)
         finally:
             ticket.release()
             taking, upload.appending = upload.appending, None
@@ -260,17 +282,26 @@ class Resumable:
         upload = await self._open(address)
         if upload is None:
             return self._roster.outcome(address)
-        async with _Turn(upload):
+        async with Turn(upload):
             if upload not in self._roster:
                 return self._roster.outcome(address)
             try:
-                standing = await self._commit(upload, wanted)
+                standing = await self._commit_with_room(upload, wanted)
             except _FINAL as error:
                 over = error if isinstance(error, UploadOver) else UploadOver(str(error))
                 await self._drop(upload, over)
                 raise
             self._roster.forget(upload, standing)
             return standing
+
+    async def _commit_with_room(self, upload: Upload, wanted: Wanted) -> Standing:
+        def commit() -> Deferred[Standing]:
+            return Deferred.fromCoroutine(self._commit(upload, wanted))
+
+        try:
+            return await commit()
+        except NoSpace as error:
+            return await self._store.room.make(error, 0, commit)
 
     async def _commit(self, upload: Upload, wanted: Wanted) -> Standing:
         store, location = self._store, upload.address.location
@@ -337,7 +368,7 @@ class Resumable:
         upload = await self._open(address)
         if upload is None:
             raise UploadOver("it is finished")
-        async with _Turn(upload):
+        async with Turn(upload):
             if upload in self._roster:
                 self._store.check_health(lately=True)
                 try:
@@ -404,21 +435,6 @@ class Resumable:
         name, repeats = kept_name(number), self._volume.trash.repeats
         if (reason := repeats.due(name, str(as_store_error(failure.value)))) is not None:
             log.warn("{name} is not removed: {reason}", name=name, reason=reason)
-
-
-class _Turn:
-    """The turn to go on with an upload: a request that takes bytes is cut short."""
-
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
-
-    async def __aenter__(self) -> None:
-        if self._upload.appending is not None:
-            self._upload.appending.cut_short()
-        await self._upload.lock.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._upload.lock.release()
 
 
 def _unmoved(standing: Standing, chunk: Chunk) -> Standing:

@@ -19,6 +19,9 @@ from gostore.text import Repeats
 
 T = TypeVar("T")
 
+TRIES = 16
+"""So often room is made for the same bytes: others may take it as soon as it is there."""
+
 log = Logger()
 
 
@@ -29,6 +32,15 @@ class Room:
         self._garbage = garbage
         self._admission = admission
         self._repeats = Repeats()
+
+    def check(self, size: int) -> None:
+        """Raise NoSpace unless so many bytes may come in time, be it in place of history."""
+        try:
+            self._admission.check_space(size)
+        except NoSpace:
+            admission = self._admission
+            if admission.free + self._garbage.history.bytes < admission.reserve + size:
+                raise
 
     def make(self, error: NoSpace, size: int, again: Callable[[], Deferred[T]]) -> Deferred[T]:
         """Make room for a write of so many bytes that was refused, and try ``again``.

@@ -48,6 +48,21 @@ class Upload:
         return self.progress.number
 
 
+class Turn:
+    """The turn to go on with an upload: a request that takes bytes is cut short."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    async def __aenter__(self) -> None:
+        if self._upload.appending is not None:
+            self._upload.appending.cut_short()
+        await self._upload.lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._upload.lock.release()
+
+
 @frozen
 class Over:
     """An upload that is over: the blob that it became, or why it became none."""

@@ -22,7 +22,7 @@ from gostore.errors import (
 from gostore.store.admission import Ticket, too_many_uploads
 from gostore.store.inflow import Inflow
 from gostore.store.interface import NO_DIGESTS, SMALL_BLOB, Body, Details
-from gostore.store.room import Room
+from gostore.store.room import TRIES, Room
 from gostore.store.workers import Workers
 from gostore.volume.changes import Stage
 from gostore.volume.directory import stage_name
@@ -41,9 +41,6 @@ _MUCH = 256 * 1024
 
 #: A larger stage is synced before its commit, not with it: others must not wait for that.
 SEALED = 1024 * 1024
-
-#: So often history is given up for the same bytes: others may take the room as soon as it is there.
-_TRIES = 16
 
 log = Logger()
 
@@ -270,9 +267,9 @@ class Upload:
         """Hash and write some pieces; many bytes in two threads."""
         left = list(pieces)
         if sum(map(len, pieces)) < _MUCH:
-            return self._with_room(_TRIES, left, self._write, pieces)
+            return self._with_room(TRIES, left, self._write, pieces)
         hashed = self._workers.files.run(self._hash, pieces)
-        written = self._with_room(_TRIES, left, self._append)
+        written = self._with_room(TRIES, left, self._append)
         return written.addBoth(lambda result: hashed.addCallback(lambda _: result))
 
     def _with_room(

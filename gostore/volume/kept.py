@@ -214,7 +214,15 @@ class KeptStages:
         return opened
 
     def append(self, opened: Opened, pieces: Sequence[bytes]) -> None:
-        """Write pieces behind what has come."""
+        """Write pieces behind what has come; after a failure, another try begins where this did."""
+        begun = opened.written
+        try:
+            self._append(opened, pieces)
+        except OSError:
+            opened.written = begun
+            raise
+
+    def _append(self, opened: Opened, pieces: Sequence[bytes]) -> None:
         if opened.written is None:
             opened.written = opened.note.offset - len(opened.note.tail)
             self._disk.ftruncate(opened.data, opened.written)
