@@ -8,6 +8,7 @@ name may stand in double quotes, and then have "=", ":" and whatever else in it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -126,6 +127,16 @@ def parse_size(text: str) -> int:
     base = 1000 if unit is not None and unit.lower() == "b" else 1024
     power = "KMGT".index(prefix.upper()) + 1 if prefix else 0
     return int(number) * int(base**power)
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as `parse_duration` reads them: 90s, 12h or 7d; "forever" for infinity."""
+    if math.isinf(seconds):
+        return "forever"
+    for unit in "dhm":
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds // _SECONDS[unit]:.0f}{unit}"
+    return f"{seconds:g}s" if seconds else "0"
 
 
 def parse_duration(text: str) -> float:

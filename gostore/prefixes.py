@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from attrs import Factory, field, frozen
@@ -32,6 +32,14 @@ class ByPrefix(Generic[T]):
             if prefix in self.prefixes:
                 return self.prefixes[prefix]
         return self.default
+
+    def merged(self, other: ByPrefix[T], choose: Callable[[T, T], T]) -> ByPrefix[T]:
+        """Return what has for each location the choice between what both have."""
+        prefixes = {
+            prefix: choose(self.of(prefix), other.of(prefix))
+            for prefix in (*self.prefixes, *other.prefixes)
+        }
+        return ByPrefix(choose(self.default, other.default), prefixes)
 
     @property
     def values(self) -> list[T]:

@@ -51,7 +51,7 @@ class Provider:
     uploads: Uploads | None = None
     #: Claims room for these after the quotas have changed.
     claim_anew: Callable[[], object] = lambda: None
-    #: Gives a line about how much is kept of what was at its locations.
+    #: Gives a line about how much is kept of what was at its locations; "" if nothing is.
     history: Callable[[], str] | None = None
     #: As `sizes_behind`, of what is kept as history.
     kept_behind: Kept = lambda prefix, location, most: []
@@ -81,8 +81,13 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
     resumable = store.resumable
     resumable.expires = settings.upload_expires
 
+    in_force = [settings.keep]
+
     def tune(new: Settings) -> None:
         resumable.expires = new.upload_expires
+        if new.keep != in_force[-1]:
+            in_force[:] = [new.keep]
+            store.garbage.keeping.change(new.keep)
         store.admission.tune(new.max_blob_size or None, new.free_space_reserve, new.max_uploads)
 
     def status() -> str:
@@ -94,6 +99,8 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
 
     def history() -> str:
         kept, gone = len(store.history), store.history.given_up
+        if not store.history.is_kept:
+            return ""
         return f"{kept} versions are kept, {gone} were given up early"
 
     measure = partial(directory_metrics, store, volume)
@@ -109,7 +116,7 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
         store.past,
         resumable,
         resumable.claim_anew,
-        history if store.history.is_kept else None,
+        history,
         store.history.sizes_behind,
     )
 

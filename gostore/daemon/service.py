@@ -252,13 +252,14 @@ def build(
         checks["access"] = lambda: watch.error and "the file has an error, which the log tells"
     past = None if provider.past is None else PastRoutes(provider.past)
     notes = {} if provider.history is None else {"history": provider.history}
+    lifetimes = Lifetimes(settings.expire)
     lists = Lists(store, reactor, max_lists=settings.max_lists, past=past)
     blobs = Blobs(
         store,
         put_creates=settings.put_creates,
         stores_forms=settings.store_forms,
         past=past,
-        lifetimes=Lifetimes(settings.expire),
+        lifetimes=lifetimes,
     )
     sources = Sources(provider.measure, quotas=quotas)
     metrics = Metrics(exposition(sources))
@@ -313,6 +314,7 @@ def build(
         daemon.settings = new
         factory.limits = make_limits(new)
         lists.places.count = new.max_lists
+        lifetimes.rules = new.expire
         provider.tune(new)
 
     if reread is not None:

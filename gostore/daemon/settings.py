@@ -303,8 +303,9 @@ class Settings:
         "0",
         parse_keep,
         "How long a replaced or deleted blob is kept as history: 7d, 12h, or forever.",
-        "With 0, the next collection removes it. A section [keep] sets it by prefix. History goes"
-        " before a write is refused for lack of room.",
+        "With 0, the next collection removes it. A section [keep] sets it by prefix. A shorter time"
+        " than before holds an hour later. History goes before a write is refused for lack of"
+        " room.",
         by_prefix=True,
     )
     scrub_rate: int = _setting(

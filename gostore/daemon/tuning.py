@@ -1,4 +1,4 @@
-"""The settings that can change while the daemon runs: the limits, and what is near to them."""
+"""The settings that can change while the daemon runs: limits, and how long blobs and history stay."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable
 from attrs import define, evolve, fields
 
 from gostore.daemon.settings import LIMITS, PACE, Setting, Settings
+from gostore.ini import format_duration
+from gostore.prefixes import ByPrefix
 
 _TUNABLE = frozenset(
     each.name
     for each in fields(Settings)
     if each.metadata[Setting].group in (LIMITS, PACE)
-    or each.name in ("max_blob_size", "free_space_reserve")
+    or each.name in ("max_blob_size", "free_space_reserve", "expire", "keep")
 )
 
 
@@ -52,4 +54,12 @@ def _title(name: str) -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, ByPrefix):
+        prefixes = [f"{prefix} = {_lasting(each)}" for prefix, each in value.prefixes.items()]
+        return ", ".join([_lasting(value.default), *prefixes])
     return "auto" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _lasting(value: object) -> str:
+    """A value that may differ by prefix: a time, or a rule about times."""
+    return format_duration(value) if isinstance(value, float | int) else str(value)

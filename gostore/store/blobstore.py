@@ -61,7 +61,7 @@ from gostore.store.starting import mend, open_and_scan, summary_of
 from gostore.store.upload import Received, Upload, is_whole, take_whole
 from gostore.store.workers import Workers
 from gostore.volume.changes import Change, Commit
-from gostore.volume.recovery.findings import Damage, Findings
+from gostore.volume.recovery.findings import Findings
 from gostore.volume.volume import Volume
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ class BlobStore:
         Raises VolumeInUse or VolumeUnusable.
         """
         begun = time.monotonic()
-        self._found = open_and_scan(self._volume, self.history.keeps)
+        self._found = open_and_scan(self._volume, self.garbage.keeping)
         self._opening_seconds = time.monotonic() - begun
 
     def start(self) -> Summary:
@@ -383,21 +383,25 @@ class BlobStore:
     ) -> Deferred[tuple[Committed, bool]]:
         location = blob.location
         is_new: list[bool] = []
+        keeps: list[bool] = []
 
         def decide() -> Change:
             self.index.check(location, precondition, exists)
             self.index.claim(blob.id, location, received.size)
             blob.content_type, blob.metadata = details.labels(self.index.version(location))
             self._generation += 1
-            now = self._time_at(location)
+            last = self.index.modified(location)
+            last = self.garbage.deleted_at(location) if last is None else last
+            now = time_after(self._volume.now(), last)
             blob.finish_writing(now, received.size, received.sha256, self._generation)
             if details.lifetime is not None:
                 blob.expires = details.lifetime.end(self._volume.now())
             is_new.append(self.index.find(location) is None)
+            keeps.append(self.history.keeps(location))
             replaced = self.index.standing(location)
             if not isinstance(replaced, Committed):
                 return Commit(blob, received.data)
-            return Commit(blob, received.data, replaced.id, self.history.keeps(location))
+            return Commit(blob, received.data, replaced.id, keeps[-1])
 
         def switch() -> tuple[Committed, bool]:
             committed = blob.committed()
@@ -405,7 +409,7 @@ class BlobStore:
             self.admission.take_room(committed.size)
             if isinstance(previous, Committed):
                 self._reader.files.forget(previous.id)
-                self.garbage.add_replaced(previous, blob)
+                self.garbage.add_replaced(previous, blob, keeps=keeps[-1])
             elif previous is not None:
                 self.garbage.add_remains(location, previous.name)
             else:
@@ -425,15 +429,6 @@ class BlobStore:
 
             changed.addErrback(self._room.make_after, received.size, anew)
         return changed
-
-    def _time_at(self, location: str) -> int:
-        """Return the time to record for a new version of a location; see `time_after`."""
-        found = self.index.standing(location)
-        if found is None:
-            last = self.garbage.deleted_at(location)
-        else:
-            last = (found.blob if isinstance(found, Damage) else found).modified
-        return time_after(self._volume.now(), last)
 
     def _written(
         self, result: T, blob_id: int, ticket: Ticket, upload: Upload | Copying | None

@@ -75,8 +75,12 @@ class Deleter:
             previous = self._index.remove(location)
             if isinstance(previous, Committed):
                 self._reader.files.forget(previous.id)
-                when = change.when if isinstance(change := changes[-1], Delete) else None
-                self._garbage.add_deleted(previous, self._garbage.now() if when is None else when)
+                change = changes[-1]
+                when, keeps = None, self._garbage.history.keeps(location)
+                if isinstance(change, Delete):
+                    when, keeps = change.when, change.keeps
+                when = self._garbage.now() if when is None else when
+                self._garbage.add_deleted(previous, when, keeps=keeps)
 
         changed = self._committer.change(location, decide_and_note, switch)
         return self._reader.workers.ongoing.watch(changed)

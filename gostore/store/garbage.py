@@ -17,6 +17,7 @@ from gostore.blob import Blob, Committed
 from gostore.store.dates import DueTime
 from gostore.store.history import History
 from gostore.store.index import Ids
+from gostore.store.keeping import Keeping
 from gostore.store.workers import Workers
 from gostore.volume.collect import Collected, Dead, Replaced, collect, retire
 from gostore.volume.directory import OutcomeUnknown
@@ -51,6 +52,7 @@ class Garbage:
         self._clock = clock
         self.now = volume.now
         self.history = history
+        self.keeping = Keeping(volume, workers, clock, history)
         self._due_time = DueTime(volume.now, clock.seconds)
         self._dead: dict[int, Dead] = {}
         #: When each of them was taken in, the first one first.
@@ -105,6 +107,7 @@ class Garbage:
         for dead in found.dead:
             self.add(dead)
         self.history.restore(found.history.values(), is_live, self._volume.now())
+        self.keeping.start()
 
     def add(self, dead: Dead) -> None:
         """Take in a dead blob."""
@@ -118,10 +121,13 @@ class Garbage:
         """Take in a stage that nobody writes any more."""
         self._stages.add(blob_id)
 
-    def add_deleted(self, blob: Committed, when: int) -> None:
-        """Take in a blob that was deleted, and remember its time for the next one there."""
+    def add_deleted(self, blob: Committed, when: int, *, keeps: bool) -> None:
+        """Take in a blob that was deleted, and remember its time for the next one there.
+
+        ``keeps`` says whether it is kept as history: so it was decided, and so it is on the disk.
+        """
         written = self._volume.backlog.journal.written
-        if self.history.keeps(blob.location):
+        if keeps:
             self.history.add(_dead(blob, None, written, when), self._volume.now())
         elif not self._is_unwritten(blob):
             self.add(_dead(blob, None, written, when))
@@ -152,10 +158,13 @@ class Garbage:
 
     # -- retiring -----------------------------------------------------------------------------
 
-    def add_replaced(self, blob: Committed, by: Blob) -> None:
-        """Take in a blob that another has replaced; have it marked soon, with others."""
+    def add_replaced(self, blob: Committed, by: Blob, *, keeps: bool) -> None:
+        """Take in a blob that another has replaced; have it marked soon, with others.
+
+        ``keeps`` is as for `add_deleted`.
+        """
         written = self._volume.backlog.journal.written
-        if self.history.keeps(blob.location):
+        if keeps:
             self.history.add(_dead(blob, by.id, written, by.changed), self._volume.now())
         elif self._is_unwritten(blob):
             return
@@ -226,6 +235,7 @@ class Garbage:
         if self._fileless and not (self._retiring or self._stopping):
             self._retiring = True
             self._retire()
+        self.keeping.tick()
         for dead in self.history.take_due(self._due_time()):
             self.add(dead)
         return Deferred.fromCoroutine(self._collect(self.dead))

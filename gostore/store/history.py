@@ -43,10 +43,12 @@ class History:
     def __init__(
         self, keep: ByPrefix[float] | None = None, ledger: Ledger | None = None
     ) -> None:
-        keep = ByPrefix(0.0) if keep is None else keep
-        prefixes = {prefix: _nanoseconds(value) for prefix, value in keep.prefixes.items()}
-        self._keep = ByPrefix(_nanoseconds(keep.default), prefixes)
-        self._heaps: dict[int, list[Dead]] = {value: [] for value in self._keep.values if value}
+        #: For how many seconds, by location; see `change`.
+        self.keep = ByPrefix(0.0) if keep is None else keep
+        self._keep = _in_nanoseconds(self.keep)
+        #: What it goes by later, and when, in nanoseconds.
+        self._next: tuple[ByPrefix[int], int] | None = None
+        self._heaps: dict[int, list[Dead]] = {value: [] for value in self._keep.values}
         self._ledger = ledger
         #: The heaps of quotas, by their prefixes, and how long those are.
         self._below: dict[str, list[Dead]] = {}
@@ -77,12 +79,61 @@ class History:
     @property
     def is_kept(self) -> bool:
         """Whether some location has a history."""
-        return bool(self._heaps)
+        return any(self._keep.values)
 
     def until(self, dead: Dead) -> int | None:
         """Return when a dead blob may be collected, in nanoseconds; None: never."""
         until = dead.ended + self._keep.of(dead.location)
+        if self._next is not None:
+            keep, when = self._next
+            until = min(until, max(dead.ended + keep.of(dead.location), when))
         return until if until < FOREVER else None
+
+    def change(
+        self, keep: ByPrefix[float], then: tuple[ByPrefix[float], int] | None = None
+    ) -> None:
+        """Go by other times; ``then`` says by which it will go later, and when in nanoseconds."""
+        self.keep = keep
+        self._next = None if then is None else (_in_nanoseconds(then[0]), then[1])
+        before, self._keep = self._keep, _in_nanoseconds(keep)
+        if before == self._keep:
+            return
+        now: dict[int, set[int]] = {}
+        for prefix in ("", *before.prefixes, *self._keep.prefixes):
+            now.setdefault(before.of(prefix), set()).add(self._keep.of(prefix))
+        now.setdefault(before.default, set()).add(self._keep.default)
+        heaps, self._heaps = self._heaps, {value: [] for value in self._keep.values}
+        if all(len(values) == 1 for values in now.values()):
+            # All locations of a heap go to the same one.
+            for value, heap in heaps.items():
+                for to in now[value]:
+                    self._heaps[to] += heap
+        else:
+            for location in self._at:
+                self._heaps[self._keep.of(location)].append(self._group(location)[0])
+        for heap in self._heaps.values():
+            heapify(heap)
+
+    def doomed(self, keep: ByPrefix[float], when: int) -> tuple[int, int]:
+        """How many blobs, and bytes, will be kept no more if it goes by other times from then on.
+
+        Those do not count whose time is over by then in any case.
+        """
+        later = _in_nanoseconds(keep)
+        places = [(self._keep.default, later.default)]
+        places += [
+            (self._keep.of(each), later.of(each))
+            for each in (*self._keep.prefixes, *later.prefixes)
+        ]
+        if all(after >= before for before, after in places):
+            return 0, 0
+        sizes = [
+            max(dead.size, 0)
+            for dead in self
+            if dead.ended + later.of(dead.location) <= when
+            and dead.ended + self._keep.of(dead.location) > when
+        ]
+        return len(sizes), sum(sizes)
 
     # -- coming -------------------------------------------------------------------------------
 
@@ -320,6 +371,11 @@ def _ended_by(dead: Dead, now: int) -> Dead:
     a second is dated ahead of the clock.
     """
     return evolve(dead, ended=now) if dead.ended > now else dead
+
+
+def _in_nanoseconds(keep: ByPrefix[float]) -> ByPrefix[int]:
+    prefixes = {prefix: _nanoseconds(value) for prefix, value in keep.prefixes.items()}
+    return ByPrefix(_nanoseconds(keep.default), prefixes)
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -192,6 +192,11 @@ class Index:
         """Return what was committed at a location last, be it damaged since; None if nothing is."""
         return _version(self.find(location))
 
+    def modified(self, location: str) -> int | None:
+        """Return when what stands at a location was recorded, in nanoseconds; None: nothing does."""
+        version = _version(self._found.get(location))
+        return None if version is None else version.modified
+
     def check(self, location: str, precondition: Precondition | None, exists: bool | None) -> None:
         """Raise unless a location allows a write.
 

@@ -56,6 +56,7 @@ class Offline:
         self.store = BlobStore(
             volume, _Alone(), self._clock, reserve=0, keep=ByPrefix(math.inf)
         )
+        self.store.garbage.keeping.is_noted = False
 
     def wait(self, asked: Deferred[T]) -> T:
         """Give the result of what was asked of the store, or raise what it fails with."""

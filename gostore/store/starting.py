@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 from twisted.logger import Logger
 
 from gostore.errors import VolumeUnusable, as_read_error, as_store_error
 from gostore.store.interface import Summary
+from gostore.store.keeping import Keeping
 from gostore.volume.directory import OutcomeUnknown
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.repair import repair
@@ -21,14 +21,15 @@ _NAMED = 10
 log = Logger()
 
 
-def open_and_scan(volume: Volume, keeps: Callable[[str], bool]) -> Findings:
-    """Lock a volume and read it, changing nothing; ``keeps`` is that of `scan`.
+def open_and_scan(volume: Volume, keeping: Keeping) -> Findings:
+    """Lock a volume and read it, changing nothing; ``keeping`` reads what was promised.
 
     Raises VolumeInUse or VolumeUnusable.
     """
     volume.open()
     try:
-        found = scan(volume, keeps=keeps)
+        keeping.open()
+        found = scan(volume, keeps=keeping.history.keeps)
         if found.journal_damage is not None:
             reason = (
                 f"{found.journal_damage}, so that a write or a delete may be lost;"

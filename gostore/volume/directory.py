@@ -13,6 +13,7 @@ What lies in it (everything else is foreign: reported, never touched)::
     .journal-0, .journal-1      the redo journal, see journal/
     .records, .records.tmp      the record cache, see recovery/records.py
     .migrating                  more blobs are to be moved here, see migrating.py
+    .keep, .keep.tmp            for how long history is kept, see promise.py
 
 A directory with one of these names is foreign, too, if it has no state file and holds anything but
 these files.
@@ -95,6 +96,7 @@ class Kind(Enum):
     JOURNAL = "a file of the redo journal"
     RECORDS = "the record cache"
     MIGRATING = "the mark of a migration"
+    PROMISE = "the note for how long history is kept"
     FOREIGN = "not gostore's"
 
 
@@ -107,6 +109,7 @@ _PATTERNS = {
     Kind.QUARANTINE: re.compile(re.escape(QUARANTINE) + _NUMBERS),
     Kind.TIE: re.compile(re.escape(QUARANTINE) + _NUMBERS + re.escape(TIE)),
     Kind.JOURNAL: re.compile("|".join(map(re.escape, JOURNAL))),
+    Kind.PROMISE: re.compile(r"\.keep(\.tmp)?"),
     Kind.RECORDS: re.compile("|".join(map(re.escape, (RECORDS, RECORDS_TMP)))),
     Kind.MIGRATING: re.compile(re.escape(MIGRATING)),
 }

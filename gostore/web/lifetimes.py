@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from gostore.ini import format_duration
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Lifetime
 from gostore.text import wall_seconds
@@ -26,6 +27,11 @@ class LifetimeRule:
     default: int | None = None
     most: int | None = None
 
+    def __str__(self) -> str:
+        most = [] if self.most is None else [f"max {format_duration(self.most)}"]
+        default = [] if self.default is None else [format_duration(self.default)]
+        return " ".join(default + most) or "never"
+
 
 class Lifetimes:
     """Gives new blobs their lifetimes, by the rule for their locations."""
@@ -36,7 +42,8 @@ class Lifetimes:
         wall: Callable[[], int] = wall_seconds,
     ) -> None:
         """``wall`` gives the time in seconds since the epoch."""
-        self._rules = ByPrefix(LifetimeRule()) if rules is None else rules
+        #: May change at any time.
+        self.rules = ByPrefix(LifetimeRule()) if rules is None else rules
         self._wall = wall
 
     def settle(self, location: str, wanted: Lifetime | None) -> Lifetime | None:
@@ -44,7 +51,7 @@ class Lifetimes:
 
         Raises Refusal (400) for one that is too long for its location, and for one that is over.
         """
-        rule = self._rules.of(location)
+        rule = self.rules.of(location)
         if wanted is None:
             seconds = rule.default or rule.most
             return None if seconds is None else Lifetime(seconds)

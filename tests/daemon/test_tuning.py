@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.daemon.reloading import CannotReload
 from gostore.daemon.settings import Settings
 from gostore.daemon.tuning import Tuning
+from gostore.prefixes import ByPrefix
+from gostore.web.lifetimes import LifetimeRule
 
 
 class TuningTests(SynchronousTestCase):
@@ -34,6 +38,18 @@ class TuningTests(SynchronousTestCase):
         )
         self.assertEqual(self.tuned, [self.found])
         self.assertEqual(self.tuning.reload(), "")
+
+    def test_prefixes(self) -> None:
+        """What differs by prefix is said as the file has it."""
+        keep = ByPrefix(7 * 86_400.0, {"a/": math.inf, "b/": 0.0})
+        expire = ByPrefix(LifetimeRule(), {"tmp/": LifetimeRule(86_400, 7 * 86_400)})
+        self.found = evolve(self.found, keep=keep, expire=expire)
+        self.assertEqual(
+            self.tuning.reload(),
+            "expire was never and is never, tmp/ = 1d max 7d;"
+            " keep was 0 and is 7d, a/ = forever, b/ = 0",
+        )
+        self.assertEqual(self.tuned, [self.found])
 
     def test_later(self) -> None:
         """Others wait for a restart; they are named each time, and not handed over."""

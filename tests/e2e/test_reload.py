@@ -86,6 +86,43 @@ def test_settings(make_daemon: Make, tmp_path: Path) -> None:
     assert daemon.stop() == 0
 
 
+def test_lifetimes(make_daemon: Make, tmp_path: Path) -> None:
+    """[expire] and [keep] change for what comes; a mistake leaves both as they were."""
+    file = tmp_path / "its.conf"
+    text = "[gostore]\nlisten = 127.0.0.1:0\ngc-interval = 0.1\n[expire]\ntmp/ = {}\n[keep]\nkept/ = {}\n"
+    file.write_text(text.format("1d", "0"))
+    daemon = make_daemon("--config", str(file)).start()
+
+    def put(location: str) -> bool:
+        """Whether a new blob expires."""
+        return "Expires-At" in dict(daemon.ask("POST", location, b"data").headers)
+
+    assert put("tmp/a") and daemon.ask("POST", "kept/a", b"a").status == 204
+    assert daemon.ask("DELETE", "kept/a").status == 204
+    file.write_text(text.format("never", "7d"))
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("Reloaded: expire was never, tmp/ = 1d and is never, tmp/ = never; keep was")
+    assert not put("tmp/b") and daemon.ask("POST", "kept/b", b"data").status == 204
+    assert daemon.ask("DELETE", "kept/b").status == 204
+    assert daemon.ask("GET", "kept/b?history").status == 200
+    file.write_text(text.format("1d", "sometimes"))
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for(f"not reloaded: {file}, line 7: 'sometimes'")
+    assert not put("tmp/c")
+    file.write_text(text.format("1d", "0"))
+    daemon.send(signal.SIGHUP)
+    daemon.wait_for("1 versions of 4 bytes will be removed in an hour.*--keep 0 and .* kept/ = 7d")
+    assert put("tmp/d")
+    eventually(lambda: daemon.ask("GET", "tmp/d").status == 200, "the collector has run")
+    assert daemon.ask("GET", "kept/b?history").status == 200
+    assert daemon.stop() == 0
+    again = make_daemon("--gc-interval", "0.1").start()
+    again.wait_for("1 versions of 4 bytes will be removed in an hour")
+    assert again.ask("POST", "kept/b?restore=4").status == 204
+    assert again.ask("GET", "kept/b").body == b"data"
+    assert again.stop() == 0
+
+
 def test_certificate(make_daemon: Make, tmp_path: Path) -> None:
     """New connections get the new certificate, open ones go on; a bad one changes nothing."""
     certify(tmp_path)

@@ -72,9 +72,9 @@ class GarbageTests(SynchronousTestCase):
         """The bytes of the dead are counted, and how long the oldest has waited."""
         self.assertEqual((self.garbage.age, self.garbage.bytes), (0, 0))
         old = Committed(1, "a", 1, 100, None, 5, None, None)
-        self.garbage.add_replaced(old, Blob(2, "a"))
+        self.garbage.add_replaced(old, Blob(2, "a"), keeps=False)
         self.clock.time = 3
-        self.garbage.add_deleted(Committed(2, "a", 2, 10, None, 5, None, None), 9)
+        self.garbage.add_deleted(Committed(2, "a", 2, 10, None, 5, None, None), 9, keeps=False)
         self.clock.time = 4
         self.assertEqual((self.garbage.age, self.garbage.bytes), (4, 110))
         # Taken in once more, it is not counted twice.
@@ -90,7 +90,7 @@ class GarbageTests(SynchronousTestCase):
     def test_deleted_at(self) -> None:
         """A deleted blob's time is known until the blob is collected and its second is past."""
         blob = Committed(1, "a", 1, 0, None, 5 * SECOND + 7, None, None)
-        self.garbage.add_deleted(blob, 9)
+        self.garbage.add_deleted(blob, 9, keeps=False)
         self.assertEqual(self.garbage.deleted_at("a"), blob.modified)
         self.now = 9 * SECOND
         self.collect(Collected())
@@ -111,7 +111,7 @@ class GarbageTests(SynchronousTestCase):
     def test_deleted_at_bounded(self) -> None:
         """While the clock is wrong only the newest ten thousand are remembered."""
         for number in range(10_001):
-            self.garbage.add_deleted(Committed(number, f"a{number}", 1, 0, None, 5, None, None), 9)
+            self.garbage.add_deleted(Committed(number, f"a{number}", 1, 0, None, 5, None, None), 9, keeps=False)
         self.assertIsNone(self.garbage.deleted_at("a0"))
         self.assertEqual(self.garbage.deleted_at("a1"), 5)
         self.assertEqual(self.garbage.deleted_at("a10000"), 5)

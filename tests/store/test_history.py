@@ -60,6 +60,41 @@ class KeepTests(SynchronousTestCase):
         self.assertEqual(found, [7 * SECOND, 9 * SECOND])
 
 
+class ChangeTests(SynchronousTestCase):
+    """Other times."""
+
+    @given(
+        DEATHS,
+        st.sampled_from([0, 2, 5, math.inf]),
+        st.dictionaries(st.sampled_from(["", "a", "b", "c"]), st.sampled_from([0, 2, 5])),
+        st.integers(0, 20),
+    )
+    def test_change(
+        self, deaths: list[tuple[str, int]], default: float, prefixes: dict[str, float], now: int
+    ) -> None:
+        """After a change it is as if these times had held from the beginning."""
+        changed = filled(ByPrefix(5, {"b": 2}), deaths)
+        changed.change(ByPrefix(default, prefixes))
+        fresh = filled(ByPrefix(default, prefixes), deaths)
+        expected = [each.id for each in fresh.take_due(now * SECOND)]
+        self.assertEqual(sorted(each.id for each in changed.take_due(now * SECOND)), sorted(expected))
+        self.assertEqual(changed.at("a"), fresh.at("a"))
+
+    def test_doomed(self) -> None:
+        """Those are doomed that would be kept beyond a time, and will not be."""
+        history = filled(ByPrefix(5, {"b": 9}), [("a", 0), ("a", 3), ("b", 0), ("c", 1)])
+        doomed = [history.doomed(ByPrefix(*keep), 6 * SECOND) for keep in ((5,), (2,), (9, {"b": 1}))]
+        self.assertEqual(doomed, [(1, 10), (2, 20), (1, 10)])
+        self.assertEqual(history.doomed(ByPrefix(5, {"b": 9, "c": 99}), 6 * SECOND), (0, 0))
+
+    def test_until(self) -> None:
+        """What goes by other times later is kept until then, or as long as both say."""
+        history = History(ByPrefix(50))
+        history.change(ByPrefix(50), (ByPrefix(5, {"b": 30}), 10 * SECOND))
+        found = [history.until(dead(1, each, 3)) for each in "ab"]
+        self.assertEqual(found, [10 * SECOND, 33 * SECOND])
+
+
 class DueTests(SynchronousTestCase):
     """Whose time is over."""
 

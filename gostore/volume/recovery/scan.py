@@ -33,6 +33,9 @@ from gostore.volume.recovery.redo import holds, read_journal
 from gostore.volume.recovery.rivals import Rival
 from gostore.volume.volume import Volume
 
+#: Files that lie beside the blobs.
+_BESIDE = (Kind.JOURNAL, Kind.RECORDS, Kind.MIGRATING, Kind.PROMISE)
+
 
 def journaled(volume: Volume, keeps: Keeps) -> dict[int, Entry]:
     """Return the newest entry of each blob that may be in the journal alone, by its id.
@@ -162,7 +165,7 @@ class Scan:
         elif not is_directory:
             if kind is Kind.QUARANTINE and self._volume.directory.is_link(name):
                 self._findings.quarantined.append(name)
-            elif kind not in (Kind.JOURNAL, Kind.RECORDS, Kind.MIGRATING):
+            elif kind not in _BESIDE:
                 self._findings.foreign[name] = ""
         elif kind in (Kind.STAGE, Kind.PROBE, Kind.TRASH):
             if kind is Kind.STAGE:

@@ -88,7 +88,8 @@ class Status:
         is_ready = not any(found.values())
         if _is_verbose(request):
             text = "".join(f"{name}: {reason or 'ok'}\n" for name, reason in found.items())
-            text += "".join(f"{name}: {note()}\n" for name, note in self._notes.items())
+            notes = ((name, note()) for name, note in self._notes.items())
+            text += "".join(f"{name}: {note}\n" for name, note in notes if note)
         elif is_ready:
             text = "ok\n"
         else:
