@@ -106,7 +106,7 @@ class BlobStore:
         self._deleter = Deleter(
             self.index, self.committer, self.garbage, self._reader, lambda: self._generation
         )
-        self.past = Past(self.index, self.garbage, self._reader, self._write)
+        self.past = Past(self.index, self.garbage, self._reader, self._deleter, self._write)
         self.admission = Admission(
             volume,
             workers,

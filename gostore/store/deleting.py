@@ -119,6 +119,16 @@ class Deleter:
                 return False
         return len(due) == _AT_ONCE and expiry.expired > expired
 
+    async def mark(self, location: str) -> None:
+        """Delete the blob of a location now, if it is over: then its history has it.
+
+        If that fails, the collector tries again.
+        """
+        blob = self._index.standing(location)
+        is_over = isinstance(blob, Committed) and self._index.expiry.is_over(blob)
+        if is_over and not self._stopping:
+            await self._expire([blob.id])
+
     async def _expire(self, ids: list[int]) -> bool:
         """Delete the blobs with these ids; return whether there is sense in going on."""
         blobs = [blob for blob_id in ids if (blob := self._index.ids.get(blob_id)) is not None]

@@ -19,6 +19,7 @@ from gostore.blob import Blob, Committed, EndedBy, Ending
 from gostore.errors import BadRecord, Busy, NotFound, NoVersion, VersionDamaged, as_read_error
 from gostore.store.content import SmallContent
 from gostore.store.copying import Copy
+from gostore.store.deleting import Deleter
 from gostore.store.garbage import Garbage
 from gostore.store.index import Index
 from gostore.store.interface import SMALL_BLOB, Content, Details, Precondition, Seek
@@ -53,12 +54,15 @@ class PastContent(FileContent):
 class Past:
     """The versions of the locations of one store."""
 
-    def __init__(self, index: Index, garbage: Garbage, reader: Reader, write: Write) -> None:
+    def __init__(
+        self, index: Index, garbage: Garbage, reader: Reader, deleter: Deleter, write: Write
+    ) -> None:
         """``write`` stores a blob, as `BlobStore.put` does."""
         self.reader = reader
         self._volume = reader.volume
         self._workers = reader.workers
         self._write = write
+        self._deleter = deleter
         self._index = index
         self._garbage = garbage
         self._history = garbage.history
@@ -75,6 +79,7 @@ class Past:
         return Deferred.fromCoroutine(self._versions(location, before, limit))
 
     async def _versions(self, location: str, before: int | None, limit: int) -> list[Version]:
+        await self._mark(location)
         current = self._index.version(location)
         dead = [each for each in self._history.at(location) if each.size >= 0]
         if current is None and not dead:
@@ -91,6 +96,11 @@ class Past:
             origin = "" if record is None else record.origin
             versions.append(Version(current, origin, is_damaged=damaged))
         return versions + await self._read(dead)
+
+    async def _mark(self, location: str) -> None:
+        """Take in what was at a location and is over: the collector may not have come yet."""
+        if self._history.keeps(location):
+            await self._deleter.mark(location)
 
     async def _record_of(self, blob: Committed) -> Blob | None:
         with self._index.ids.pinned(blob.id):
@@ -111,6 +121,9 @@ class Past:
         return Deferred.fromCoroutine(self._deleted(prefix, after, limit, seek))
 
     async def _deleted(self, prefix: str, after: str, limit: int, seek: Seek | None) -> DeletedPage:
+        if self._history.is_kept:
+            # Some thousands of blobs; the collector sees to the rest.
+            await self._deleter.expire()
         found = self._history.deleted(prefix, after, limit + 1, seek)
         versions = await self._read([dead for _, dead in found[:limit]])
         return DeletedPage(versions, found[limit - 1][0] if len(found) > limit else None)
@@ -140,6 +153,7 @@ class Past:
         if restore.version is None:
             dead, blob, opened = await self._opened_current(source)
         else:
+            await self._mark(source)
             dead = self._find(source, restore.version)
             blob, opened = await self._opened(dead)
         body = Copy(blob.size, opened, restore.origin, blob.sha256)
@@ -174,6 +188,7 @@ class Past:
         raise Busy(f"{location} changes too often to be copied", retry_after=1)
 
     async def _version(self, location: str, generation: int) -> tuple[Committed, Content]:
+        await self._mark(location)
         current = self._index.version(location)
         if current is not None and current.generation == generation:
             blob = await self.reader.get(location)

@@ -8,7 +8,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from hashlib import sha256
 
 from gostore.commands.main import main
-from tests.commands.test_why import LivesCase
+from gostore.store.interface import Lifetime
+from tests.commands.test_why import SECOND, LivesCase
 from tests.store.support import LARGE
 
 
@@ -67,6 +68,14 @@ class UndeleteTests(LivesCase):
         self.assertEqual(sorted(self.digests()), ["p/1", "p/2"])
         self.assertEqual(self.undelete(":", "--quiet"), (0, [], []))
         self.assertEqual(sorted(self.digests()), ["p/1", "p/2", "q/1"])
+
+    def test_expired(self) -> None:
+        """A blob that is over comes back, for good, before any collector has seen it."""
+        self.clock.time = 1_600_000_000 * SECOND
+        self.put("a", b"data", lifetime=Lifetime(60))
+        self.assertEqual(self.undelete("a"), (0, [], ["restored a"]))
+        self.assertEqual(list(self.digests()), ["a"])
+        self.assertIsNone(self.store.index.blob("a").expires)
 
     def test_refused(self) -> None:
         """What is not deleted, never was, or is damaged is said, and the rest is done."""

@@ -16,9 +16,9 @@ from gostore.errors import (
     VersionDamaged,
 )
 from gostore.prefixes import ByPrefix
-from gostore.store.interface import Details, Precondition, Summary, Versions
+from gostore.store.interface import Details, Lifetime, Precondition, Summary, Versions
 from gostore.store.versions import Restore, Version
-from tests.store.doubles import FakeBody
+from tests.store.doubles import SECOND, FakeBody
 from tests.store.support import LARGE, StoreCase
 from tests.store.test_behind import BehindCase
 
@@ -368,3 +368,56 @@ class BehindPastTests(BehindCase):
 
 def _unsupported(*_: object) -> None:
     raise OSError(errno.EOPNOTSUPP, "no such thing here")
+
+
+class OverTests(PastCase):
+    """A blob that is over, and that no collector has seen."""
+
+    def setUp(self) -> None:
+        """Store it, and let its time pass."""
+        super().setUp()
+        self.clock.step = 0
+        details = Details(lifetime=Lifetime(60))
+        self.wait(self.store.put("a", FakeBody(b"data"), details))
+        self.assertEqual([each.ending for each in self.history()], [None])
+        self.clock.time += 60 * SECOND
+
+    def test_history(self) -> None:
+        """Its history has it at once, as expired, and so it is on the disk."""
+        [version] = self.history()
+        assert version.ending is not None
+        self.assertIs(version.ending.by, EndedBy.EXPIRED)
+        self.assertIs(self.record(version.blob.id).state, State.FAILURE)
+        self.assertEqual(self.store.index.expiry.expired, 1)
+        self.collect()
+        self.assertEqual(self.history(), [version])
+        self.assertEqual(self.store.index.expiry.expired, 1)
+
+    def test_deleted(self) -> None:
+        """So has the list of what can be restored."""
+        page = self.wait(self.store.past.deleted())
+        self.assertEqual([each.blob.location for each in page.versions], ["a"])
+
+    def test_version(self) -> None:
+        """It can be read, and restored for good."""
+        self.assertEqual(self.bytes_of("a", 1), b"data")
+        self.clock.time += SECOND
+
+    def test_restored(self) -> None:
+        """It can be restored, and then does not expire any more."""
+        blob, is_new = self.restore(1)
+        self.assertEqual((blob.expires, is_new, self.read("a")), (None, True, b"data"))
+
+    def test_read_only(self) -> None:
+        """A store that takes no writes marks nothing, and says that it knows of nothing."""
+        self.volume.directory.give_up("a test")
+        self.fails(self.store.past.history("a"), NotFound)
+        self.assertEqual(self.wait(self.store.past.deleted()).versions, [])
+
+    def test_not_kept(self) -> None:
+        """Where no history is kept, nobody but the collector marks anything."""
+        self.open(keep=ByPrefix(0.0, {"b": 9.0}))
+        self.wait(self.store.put("c", FakeBody(b"data"), Details(lifetime=Lifetime(60))))
+        self.clock.time += 60 * SECOND
+        self.fails(self.store.past.history("c"), NotFound)
+        self.assertEqual(self.store.index.expiry.expired, 0)
