@@ -263,7 +263,8 @@ def build(
     )
     sources = Sources(provider.measure, quotas=quotas)
     metrics = Metrics(exposition(sources))
-    uploads = [] if provider.uploads is None else [ResumableUploads(provider.uploads)]
+    resumable = provider.uploads
+    uploads = [] if resumable is None else [ResumableUploads(resumable, lifetimes)]
     more = [metrics] if settings.metrics is None else []
     page = Page(bool(uploads), provider.history is not None) if settings.page else None
     lists.page = page

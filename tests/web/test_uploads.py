@@ -8,12 +8,15 @@ import hashlib
 from twisted.internet.defer import Deferred
 
 from gostore.access.grants import Grant, Principal, parse_grant
+from gostore.prefixes import ByPrefix
 from gostore.web.browsers import Browsers
 from gostore.web.cross_origin import CrossOrigin
 from gostore.web.dispatch import Dispatcher
 from gostore.web.guard import Guard
+from gostore.web.lifetimes import LifetimeRule, Lifetimes
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.uploads import ResumableUploads
+from tests.store.doubles import SECOND
 from tests.store.support import StoreCase
 from tests.web.fake_request import FakeBody, FakeRequest
 from tests.web.test_tus import metadata
@@ -181,6 +184,30 @@ class UploadsTests(UploadsCase):
         path = self.begin(0)
         self.assertEqual(self.read("a"), b"")
         self.assertEqual(self.head(path).answer["upload-offset"], "0")
+
+    def test_lifetime(self) -> None:
+        """The blob stays as long as its location or its metadata say, from its last byte on."""
+        rules = ByPrefix(LifetimeRule(), {"tmp/": LifetimeRule(60, 3600)})
+        lifetimes = Lifetimes(rules, lambda: self.clock.time // SECOND)
+        routes = [Blobs(self.store), ResumableUploads(self.store.resumable, lifetimes)]
+        self.dispatcher = Dispatcher(routes, Browsers())
+        self.clock.step = 0
+        wanted = {"tmp/a": {}, "tmp/b": {"expires-in": "1h"}, "c": {"expires-in": "5"}, "d": {}}
+        paths = {at: self.begin(location=at, **more) for at, more in wanted.items()}
+        self.clock.time += 100 * SECOND
+        now = self.clock.time // SECOND
+        for path in paths.values():
+            self.assertEqual(self.patch(path, 0, b"0123456789").code, 204)
+        expiries = [self.wait(self.store.get(at)).expires for at in wanted]
+        self.assertEqual(expiries, [now + 60, now + 3600, now + 5, None])
+        for more in ({"expires-in": "2h"}, {"expires-in": "0"}, {"expires-in": "-1"}):
+            asked = self.ask(
+                "POST",
+                "/uploads/",
+                ("Upload-Length", "10"),
+                ("Upload-Metadata", metadata(location="tmp/x", **more)),
+            )
+            self.assertEqual(asked.code, 400, more)
 
     def test_deferred(self) -> None:
         """A length that comes later comes with a PATCH, which may have no bytes."""

@@ -15,6 +15,7 @@ from gostore.store.interface import Details
 from gostore.store.unfinished import Chunk, Standing, Wanted
 from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import Conditions
+from gostore.web.fields.lifetime import lifetime_of
 from gostore.web.fields.representation import kept_fields, kept_type
 from gostore.web.fields.types import type_of_name
 from gostore.wire import TEXT, TOKEN, Headers
@@ -41,6 +42,8 @@ _FIELDS = {
     "filetype": b"content-type",
     "if-match": b"if-match",
     "if-none-match": b"if-none-match",
+    "expires-in": b"expires-in",
+    "expires-at": b"expires-at",
 }
 _META = "x-gostore-meta-"
 
@@ -164,7 +167,8 @@ def wanted_of(text: str) -> tuple[str, Wanted]:
     conditions = Conditions.of(fields)
     others = conditions.if_none_match
     replaces = conditions.if_match is not None or (others is not None and not others.any)
-    details = Details(kept_type(fields) or type_of_name(location), kept_fields(fields))
+    content_type = kept_type(fields) or type_of_name(location)
+    details = Details(content_type, kept_fields(fields), lifetime=lifetime_of(fields))
     if "sha256" in metadata:
         if _SHA256.fullmatch(metadata["sha256"]) is None:
             raise Refusal(400, "The sha256 of Upload-Metadata is not 64 hex digits")

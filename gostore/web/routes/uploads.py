@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any
 
+from attrs import evolve
 from klein import Klein
 from twisted.logger import Logger
 
@@ -33,6 +34,7 @@ from gostore.web.fields.tus import (
     wanted_of,
 )
 from gostore.web.guard import refused
+from gostore.web.lifetimes import Lifetimes
 from gostore.web.routing import Method, asks, not_allowed, prepare
 from gostore.web.uploads import body_of
 from gostore.wire import Request
@@ -71,8 +73,10 @@ class ResumableUploads:
     app = Klein()
     prepare(app)
 
-    def __init__(self, uploads: Uploads) -> None:
+    def __init__(self, uploads: Uploads, lifetimes: Lifetimes | None = None) -> None:
+        """``lifetimes`` says how long new blobs stay."""
         self._uploads = uploads
+        self._lifetimes = lifetimes or Lifetimes()
 
     def discover(self, path: str) -> Mapping[bytes, bytes]:
         """What the answer to OPTIONS says of tus."""
@@ -90,6 +94,7 @@ class ResumableUploads:
         location, wanted = wanted_of(text)
         length = announced_length(headers)
         _check_grant(request.principal, wanted, location)
+        wanted = self._settled(location, wanted)
         checksum = checksum_of(headers)
         has_bytes = not (request.body.complete and not request.body.length)
         if has_bytes:
@@ -171,8 +176,15 @@ class ResumableUploads:
     async def _finished(self, address: Address, standing: Standing, wanted: Wanted) -> Standing:
         """Finish an upload whose last byte is here."""
         if standing.is_complete and standing.sha256 is None:
+            wanted = self._settled(address.location, wanted)
             return await self._uploads.finish(address, wanted)
         return standing
+
+    def _settled(self, location: str, wanted: Wanted) -> Wanted:
+        """What an upload is to become, with the lifetime that it gets now. Raises Refusal (400)."""
+        details = wanted.details
+        lifetime = self._lifetimes.settle(location, details.lifetime)
+        return evolve(wanted, details=evolve(details, lifetime=lifetime))
 
     async def _forget(self, address: Address) -> None:
         try:
