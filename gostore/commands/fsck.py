@@ -19,8 +19,10 @@ from attrs import asdict, define, evolve, field, frozen
 from gostore.blob import Committed
 from gostore.bucket.check import Check
 from gostore.bucket.visiting import Bucket
+from gostore.commands.records import keeps_all
 from gostore.commands.statuses import BAD, GOOD
 from gostore.commands.terminal import add_bucket, add_store, bucket_of, read_directory, verifying
+from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
 from gostore.volume.changes import Sync
@@ -48,6 +50,8 @@ class Kind(Enum):
     """Another blob has its location."""
     QUARANTINED = "quarantined"
     """It was quarantined earlier, and no location answers 500 for it."""
+    UNFINISHED = "unfinished"
+    """It is an upload in several requests, and may go on."""
     DEAD = "dead"
     """It is to be removed."""
     FOREIGN = "foreign"
@@ -91,6 +95,7 @@ class Report:
     seconds: float = 0.0
     repaired: bool = False
     findings: list[Finding] = field(factory=list)
+    uploads: list[Unfinished] = field(factory=list)
 
     @property
     def damage(self) -> list[Finding]:
@@ -103,8 +108,10 @@ class Report:
 
     def as_lines(self) -> list[str]:
         """Everything, for people."""
+        # What may go on is as it should be.
+        count = sum(each.kind is not Kind.UNFINISHED for each in self.findings)
         mended = sum(each.mends for each in self.findings)
-        left = len(self.findings) - mended
+        left = count - mended
         if self.repaired:
             done = f"; {mended} repaired, {left} left" if left else "; repaired"
         elif mended:
@@ -118,9 +125,7 @@ class Report:
             *map(str, self.findings),
             f"{self.blobs} blobs of {self.bytes} bytes in {self.seconds:.1f} seconds: "
             f"{self.verified} verified, {self.unverified} {unread}",
-            f"{damaged} damaged, {len(self.findings) - damaged} other findings{done}"
-            if self.findings
-            else "Clean",
+            f"{damaged} damaged, {count - damaged} other findings{done}" if count else "Clean",
         ]
 
 
@@ -146,6 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " write lost records again, remove what is dead and older than an hour",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_period(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -157,7 +163,8 @@ def run(parsed: argparse.Namespace) -> int:
         else:
             volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
             # For how long the dead are kept, only the daemon's settings tell.
-            report = fsck(volume, mend=parsed.repair, tell=tell, keeps=lambda _: True)
+            keeps, period = keeps_all, parsed.upload_expires
+            report = fsck(volume, mend=parsed.repair, tell=tell, keeps=keeps, period=period)
     if parsed.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
@@ -191,10 +198,12 @@ def fsck(
     mend: bool = False,
     tell: Tell = lambda *_: None,
     keeps: Callable[[str], bool] = keeps_nothing,
+    period: float = DAY,
 ) -> Report:
     """Check a volume that is not open yet. With ``mend``, repair it too; without it change nothing.
 
-    ``keeps`` says of a location whether what is dead there is left to the daemon, as history.
+    ``keeps`` says of a location whether what is dead there is left to the daemon, as history;
+    ``period`` is the daemon's --upload-expires.
     Raises VolumeInUse, or VolumeUnusable if it cannot be judged or repaired.
     """
     begun = time.monotonic()
@@ -207,6 +216,7 @@ def fsck(
         found = scan(volume, afresh=True, keeps=keeps)
         _verify(volume, found, report, tell)
         _report(found, report)
+        _report_uploads(found, report, period)
         if mend:
             _repair(volume, found, report)
             report.repaired = True
@@ -309,6 +319,14 @@ def _report(found: Findings, report: Report) -> None:
         add(Kind.DEAD, name, "quarantined earlier; its location has been written since")
     for name in found.foreign:
         add(Kind.FOREIGN, name, found.why_foreign(name))
+
+
+def _report_uploads(found: Findings, report: Report, period: float) -> None:
+    report.uploads = unfinished(found, period)
+    for each in report.uploads:
+        report.findings.append(
+            Finding(Kind.UNFINISHED, each.name, each.location, each.standing, mends=False)
+        )
 
 
 def _repair(volume: Volume, found: Findings, report: Report) -> None:

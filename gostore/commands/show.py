@@ -16,11 +16,12 @@ from gostore.commands.terminal import (
     bucket_of,
     read_directory,
 )
+from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
 from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse
 from gostore.text import escape, format_time
-from gostore.volume.directory import QUARANTINE, TIE, stage_name
+from gostore.volume.directory import QUARANTINE, TIE, Kind, kind_of, stage_name
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.scan import journaled, keeps_nothing, scan
 from gostore.volume.volume import Volume
@@ -46,16 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=argument(parse_text),
         help="the blob; a number is an id if any blob has it, else a location; the name of a"
-        " quarantined directory, as fsck prints it, will also do. Of a bucket without it: what all"
-        " its daemons have agreed on",
+        " quarantined directory or of an unfinished upload, as fsck prints it, will also do. Of a"
+        " bucket without it: what all its daemons have agreed on",
     )
+    parser.add_argument(
+        "--uploads", action="store_true", help="list the unfinished uploads, in place of a blob"
+    )
+    add_period(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Print all that there is to say of one blob."""
+    if parsed.uploads and (parsed.store is not None or parsed.blob is not None):
+        parsed.command.error("--uploads is about all of a directory")
     if parsed.store is not None:
         bucket = bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
         lines = show_in_bucket(bucket, parsed.blob, location=parsed.location)
+    elif parsed.uploads:
+        found = show_uploads(Volume(read_directory(parsed.dir)), parsed.upload_expires)
+        lines = list(map(str, found))
     elif parsed.blob is None:
         parsed.command.error("the following arguments are required: ID|LOCATION")
     else:
@@ -91,6 +101,8 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
         blob_id = None if location else _read_id(wanted)
         if lines := _show_id(volume, blob_id):
             return lines
+        if not location and kind_of(wanted) is Kind.KEPT:
+            return _describe(wanted, volume.directory.read_record(wanted))
         found = scan(volume)
         if not (found.ids or found.live or found.quarantined):
             raise NoBlobs(volume.shown_path)
@@ -99,6 +111,20 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
         return [line for name in names for line in _show_found(volume, found, name)]
     except FileNotFoundError:
         raise NotFound(wanted) from None
+    except OSError as error:
+        raise VolumeUnusable(volume.shown_path, str(as_store_error(error))) from error
+    finally:
+        volume.close()
+
+
+def show_uploads(volume: Volume, period: float = DAY) -> list[Unfinished]:
+    """Return the unfinished uploads; ``period`` is the daemon's --upload-expires.
+
+    Raises VolumeUnusable.
+    """
+    volume.look(lock=False)
+    try:
+        return unfinished(scan(volume), period)
     except OSError as error:
         raise VolumeUnusable(volume.shown_path, str(as_store_error(error))) from error
     finally:

@@ -33,7 +33,9 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     return read
 
 
-def add_blob(parser: argparse.ArgumentParser, metavar: str, what: str) -> None:
+def add_blob(
+    parser: argparse.ArgumentParser, metavar: str, what: str, nargs: str | None = None
+) -> None:
     """Let a command name a directory, and a blob in it by its id or its location."""
     parser.add_argument("--dir", "-d", required=True, help="the data directory")
     parser.add_argument(
@@ -41,7 +43,8 @@ def add_blob(parser: argparse.ArgumentParser, metavar: str, what: str) -> None:
         action="store_true",
         help="look for a location, even if the name looks like an id",
     )
-    parser.add_argument("blob", metavar=metavar, type=argument(parse_text), help=what)
+    parse = argument(parse_text)
+    parser.add_argument("blob", metavar=metavar, type=parse, help=what, nargs=nargs)
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
