@@ -1,9 +1,7 @@
 """Which blobs are over: a blob that expires is gone from a certain second on.
 
 The clock at the time of a request says so, and not the collector, which deletes such blobs some
-seconds later.  A wall clock may be wrong.  If it is set forth by more than an hour, the blobs that
-become due by that wait for one hour more, by a clock that nobody sets.  If it is set back, it is
-believed.
+seconds later.  A wall clock may be wrong: see `DueTime`.
 """
 
 from __future__ import annotations
@@ -17,12 +15,8 @@ from sortedcontainers import SortedList
 from twisted.logger import Logger
 
 from gostore.blob import Committed
+from gostore.store.dates import SECOND, DueTime
 from gostore.text import wall_clock
-
-JUMP = 3600.0
-"""A clock that is set forth by more seconds than this is not believed for so many."""
-
-SECOND = 1_000_000_000
 
 log = Logger()
 
@@ -38,15 +32,8 @@ class Expiry:
         wall: Callable[[], int] = wall_clock,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``wall`` is the clock, in nanoseconds; ``steady`` one that nobody sets, in seconds."""
-        self._wall = wall
-        self._steady = steady
-        #: How far the wall clock was ahead of the steady one at the last look.
-        self._ahead = math.inf
-        #: The same before a jump, and when that is believed by the steady clock. What expires after
-        #: the first and not after the second of these times waits for that.
-        self._before = self._believed = -math.inf
-        self._from = self._to = math.inf
+        """The clocks are those of `DueTime`."""
+        self._look = DueTime(wall, steady, _tell)
         self._entries: SortedList[tuple[int, int]] = SortedList()
         #: How many blobs have been deleted because they were over.
         self.expired = 0
@@ -58,15 +45,16 @@ class Expiry:
         """Say whether a blob is gone now."""
         if blob.expires is None:
             return False
-        return blob.expires <= self._look() and not self._from < blob.expires <= self._to
+        return self._look.has_come(blob.expires * SECOND)
 
     def due(self, most: int) -> list[int]:
         """The ids of blobs that are over, so many at most, those first that expired first."""
         if not self._entries:
             return []
-        now = self._look()
-        early = self._entries.irange(maximum=(min(now, self._from), math.inf))
-        late = self._entries.irange((self._to, math.inf), (now, math.inf))
+        now = self._look() // SECOND
+        begin, end = self._look.waits_from // SECOND, self._look.waits_to // SECOND
+        early = self._entries.irange(maximum=(min(now, begin), math.inf))
+        late = self._entries.irange((end, math.inf), (now, math.inf))
         return [blob_id for _, blob_id in islice(chain(early, late), most)]
 
     def restore(self, blobs: Iterable[Committed]) -> None:
@@ -86,20 +74,9 @@ class Expiry:
         if blob.expires is not None:
             self._entries.discard((blob.expires, blob.id))
 
-    def _look(self) -> int:
-        """Look at the clocks, whether one has been set, and return the second since the epoch."""
-        now, steady = self._wall(), self._steady()
-        ahead = now / SECOND - steady
-        if ahead > self._ahead + JUMP:
-            log.warn(
-                "The clock was set forth by {seconds:.0f} seconds; what expires by that waits for"
-                " an hour",
-                seconds=ahead - self._ahead,
-            )
-            if self._from == math.inf:  # else another jump begins the hour anew
-                self._before, self._from = self._ahead, steady + self._ahead
-            self._to, self._believed = now // SECOND, steady + JUMP
-        elif self._from < math.inf and (steady >= self._believed or ahead <= self._before + JUMP):
-            self._from = self._to = math.inf
-        self._ahead = ahead
-        return now // SECOND
+
+def _tell(seconds: float) -> None:
+    log.warn(
+        "The clock was set forth by {seconds:.0f} seconds; what expires by that waits for an hour",
+        seconds=seconds,
+    )

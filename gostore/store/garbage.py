@@ -236,7 +236,7 @@ class Garbage:
             self._retiring = True
             self._retire()
         self.keeping.tick()
-        for dead in self.history.take_due(self._due_time()):
+        for dead in self.history.take_due(self._due_time.has_come):
             self.add(dead)
         return Deferred.fromCoroutine(self._collect(self.dead))
 

@@ -262,11 +262,11 @@ class History:
 
     # -- going --------------------------------------------------------------------------------
 
-    def take_due(self, now: int) -> list[Dead]:
-        """Take out all blobs whose time is over."""
+    def take_due(self, has_come: Callable[[int], bool]) -> list[Dead]:
+        """Take out all blobs whose time is over; ``has_come`` says so of a time."""
         due = []
         for keep, heap in self._heaps.items():
-            while (oldest := self._oldest(heap)) is not None and oldest.ended + keep <= now:
+            while (oldest := self._oldest(heap)) is not None and has_come(oldest.ended + keep):
                 due.append(self._take(heap))
         return due
 

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from gostore.blob import Committed
 from gostore.errors import DiskFailed, NotFound
 from gostore.store.committer import BATCH
-from gostore.store.expiry import JUMP
+from gostore.store.dates import JUMP
 from gostore.store.interface import Details, Lifetime
 from tests.store.doubles import COMMIT, FOR_EVER, SECOND, FakeBody
 from tests.store.support import StoreCase

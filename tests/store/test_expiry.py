@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
-from gostore.store.expiry import JUMP, SECOND, Expiry
+from gostore.store.dates import JUMP, SECOND
+from gostore.store.expiry import Expiry
 
 NOW = 1_800_000_000
 HOUR = int(JUMP)

@@ -76,8 +76,8 @@ class ChangeTests(SynchronousTestCase):
         changed = filled(ByPrefix(5, {"b": 2}), deaths)
         changed.change(ByPrefix(default, prefixes))
         fresh = filled(ByPrefix(default, prefixes), deaths)
-        expected = [each.id for each in fresh.take_due(now * SECOND)]
-        self.assertEqual(sorted(each.id for each in changed.take_due(now * SECOND)), sorted(expected))
+        expected = [each.id for each in fresh.take_due((now * SECOND).__ge__)]
+        self.assertEqual(sorted(each.id for each in changed.take_due((now * SECOND).__ge__)), sorted(expected))
         self.assertEqual(changed.at("a"), fresh.at("a"))
 
     def test_doomed(self) -> None:
@@ -101,22 +101,22 @@ class DueTests(SynchronousTestCase):
     def test_in_time(self) -> None:
         """A blob is due when it was kept for as long as its prefix says."""
         history = filled(ByPrefix(5, {"b": 1}), [("a", 0), ("b", 3), ("a", 3)])
-        self.assertEqual([each.id for each in history.take_due(4 * SECOND)], [1])
-        self.assertEqual([each.id for each in history.take_due(5 * SECOND)], [0])
-        self.assertEqual([each.id for each in history.take_due(8 * SECOND)], [2])
+        self.assertEqual([each.id for each in history.take_due((4 * SECOND).__ge__)], [1])
+        self.assertEqual([each.id for each in history.take_due((5 * SECOND).__ge__)], [0])
+        self.assertEqual([each.id for each in history.take_due((8 * SECOND).__ge__)], [2])
         self.assertEqual((len(history), history.bytes), (0, 0))
 
     def test_clock_set_back(self) -> None:
         """A younger blob that died at an earlier time waits for its elder."""
         history = filled(ByPrefix(5), [("a", 9), ("a", 1)])
-        self.assertEqual(history.take_due(10 * SECOND), [])
-        self.assertEqual([each.id for each in history.take_due(14 * SECOND)], [0, 1])
+        self.assertEqual(history.take_due((10 * SECOND).__ge__), [])
+        self.assertEqual([each.id for each in history.take_due((14 * SECOND).__ge__)], [0, 1])
 
     @given(DEATHS, st.integers(0, 20))
     def test_elders_first(self, deaths: list[tuple[str, int]], now: int) -> None:
         """Everything is taken that is due and has no elder that is not, elders first."""
         history = filled(ByPrefix(5, {"b": 2}), deaths)
-        taken = [each.id for each in history.take_due(now * SECOND)]
+        taken = [each.id for each in history.take_due((now * SECOND).__ge__)]
         expected = set()
         held = set()
         for number, (location, ended) in enumerate(deaths):
@@ -144,7 +144,7 @@ class DueTests(SynchronousTestCase):
             location = f"{'ab'[number % 2]}{number}"
             history.add(Counted(number, location, number, ended=SECOND), FOREVER)
         Counted.looks = 0
-        self.assertEqual(history.take_due(2 * SECOND), [])
+        self.assertEqual(history.take_due((2 * SECOND).__ge__), [])
         self.assertEqual(Counted.looks, 0)
 
 
@@ -184,7 +184,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual([each.id for each in history.give_way("b")], [])
         self.assertEqual([each.id for each in history.give_way("a/z")], [3, 5])
         self.assertEqual((history.given_up, history.bytes_given_up), (5, 50))
-        self.assertEqual([each.id for each in history.take_due(99 * SECOND)], [0])
+        self.assertEqual([each.id for each in history.take_due((99 * SECOND).__ge__)], [0])
 
     def test_number(self) -> None:
         """A quota of blobs counts versions; a tombstone is none."""
@@ -207,7 +207,7 @@ class QuotaTests(SynchronousTestCase):
         quotas = Quotas([Quota("a", size)])
         history = filled(ByPrefix(5), first, quotas)
         history.give_way("a")
-        history.take_due(due * SECOND)
+        history.take_due((due * SECOND).__ge__)
         for number, (location, ended) in enumerate(then, 100):
             history.add(dead(number, location, ended), FOREVER)
         taken = history.give_way("a")
@@ -225,7 +225,7 @@ class QuotaTests(SynchronousTestCase):
         history.give_way("a")
         for second in range(10, 2000):
             history.add(dead(second, f"a/{second}", second), FOREVER)
-            history.take_due((second + 1) * SECOND)
+            history.take_due(((second + 1) * SECOND).__ge__)
             history.discard(1)
             history.add(dead(1, "a", 5), FOREVER)
         self.assertLess(len(history._below["a"]), 200)
@@ -249,7 +249,7 @@ class LookTests(SynchronousTestCase):
         history = filled(ByPrefix(5), [("a", 1), ("a", 2), ("b", 3)])
         history.discard(0)
         history.discard(7)
-        self.assertEqual([each.id for each in history.take_due(99 * SECOND)], [1, 2])
+        self.assertEqual([each.id for each in history.take_due((99 * SECOND).__ge__)], [1, 2])
         self.assertEqual(history.bytes, 0)
 
     def test_deleted(self) -> None:
@@ -282,4 +282,4 @@ class LookTests(SynchronousTestCase):
             self.assertEqual(after.at(location), before.at(location))
         dead_ones = {location for location, _ in deaths} - live
         self.assertEqual({at for at, _ in after.deleted("", "", 99)}, dead_ones)
-        self.assertEqual(after.take_due(99 * SECOND), before.take_due(99 * SECOND))
+        self.assertEqual(after.take_due((99 * SECOND).__ge__), before.take_due((99 * SECOND).__ge__))
