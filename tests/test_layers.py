@@ -118,6 +118,7 @@ DOORS: dict[str, set[str]] = {
         "volume.digests",
         "volume.kept",
         "volume.migrating",
+        "volume.promise",
         "volume.recovery.findings",
         "volume.recovery.looks",
         "volume.recovery.records",

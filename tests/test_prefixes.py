@@ -32,9 +32,7 @@ class ByPrefixTests(SynchronousTestCase):
         expected = prefixes[max(fitting, key=len)] if fitting else None
         self.assertEqual(ByPrefix(None, prefixes).of(location), expected)
 
-    @given(
-        st.dictionaries(TEXTS, st.integers()), st.dictionaries(TEXTS, st.integers()), TEXTS
-    )
+    @given(st.dictionaries(TEXTS, st.integers()), st.dictionaries(TEXTS, st.integers()), TEXTS)
     def test_merged(self, one: dict[str, int], other: dict[str, int], location: str) -> None:
         """What is merged has for each location the choice between what both have."""
         first, second = ByPrefix(5, one), ByPrefix(7, other)

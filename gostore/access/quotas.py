@@ -41,8 +41,9 @@ class Quota:
 class Usage:
     """A quota, the bytes and blobs that are stored below its prefix, and those that are claimed.
 
-    ``kept_size`` and ``kept_count`` are those of the history below it. A new quota counts what there is step by step, up to the location ``counted_to``, and limits
-    nothing until all is counted. Then that is None.
+    ``kept_size`` and ``kept_count`` are those of the history below it. A new quota counts what
+    there is step by step, up to the location ``counted_to``, and limits nothing until all is
+    counted. Then that is None.
     """
 
     quota: Quota

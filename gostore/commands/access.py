@@ -26,7 +26,9 @@ from gostore.blob import check_location
 from gostore.commands.statuses import BAD, CANNOT, GOOD
 from gostore.commands.terminal import argument, read_directory
 from gostore.ini import BadFile, quoted
+from gostore.prefixes import ByPrefix
 from gostore.text import counted, escape, printable
+from gostore.volume.promise import read_promise
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
@@ -230,29 +232,44 @@ def quota(parsed: argparse.Namespace) -> int:
 
 def _show_quotas(parsed: argparse.Namespace) -> int:
     rules = read_rules(parsed.access)
-    sizes: dict[str, int] = {} if parsed.dir is None else _sizes(parsed.dir)
+    sizes, history = ([], []) if parsed.dir is None else _sizes(parsed.dir)
     for each in rules.quotas:
-        below = [size for location, size in sizes.items() if location.startswith(each.prefix)]
+        below, old = (
+            [size for location, size in found if location.startswith(each.prefix)]
+            for found in (sizes, history)
+        )
         used = "" if parsed.dir is None else f"{sum(below)} of "
         line = f"{quoted(each.prefix)}: {used}{each.size} bytes"
         if each.count is not None:
             line += f", {'' if parsed.dir is None else f'{len(below)} of '}{each.count} blobs"
         elif parsed.dir is not None:
             line += f", {len(below)} blobs"
+        if old:
+            line += f"; {sum(old)} bytes of history, {counted(len(old), 'version')}"
         print(line)
     return GOOD
 
 
-def _sizes(directory: str) -> dict[str, int]:
-    """The size of each blob of a data directory. A daemon may be running."""
+_Sizes = list[tuple[str, int]]
+
+
+def _sizes(directory: str) -> tuple[_Sizes, _Sizes]:
+    """The locations and sizes of the blobs of a data directory, and of its history.
+
+    A daemon may be running.
+    """
     volume = Volume(read_directory(directory))
     volume.look(lock=False)
     try:
-        found = scan(volume)
+        promise = read_promise(volume.directory) or ByPrefix(0.0)
+        found = scan(volume, keeps=lambda location: promise.of(location) > 0)
     finally:
         volume.close()
     damaged = (damage.blob for damage in found.damaged.values())
-    return {blob.location: blob.size for blob in (*found.live.values(), *damaged)}
+    return (
+        [(blob.location, blob.size) for blob in (*found.live.values(), *damaged)],
+        [(dead.location, dead.size) for dead in found.history.values() if dead.size >= 0],
+    )
 
 
 def _change(parsed: argparse.Namespace, kind: str, make: Callable[[str], str]) -> int:

@@ -52,9 +52,7 @@ def add_directory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dir", "-d", required=True, help="the data directory; without it a daemon is asked"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON object for each result"
-    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each result")
 
 
 def target_of(text: str) -> str:

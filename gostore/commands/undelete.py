@@ -22,7 +22,7 @@ from gostore.text import escape
 from gostore.volume.changes import Sync
 from gostore.volume.volume import Volume
 
-#: Who asks, in the log of the blob.
+#: What the log of a blob says of who asked.
 _ORIGIN = "gostore undelete"
 
 #: How many locations are asked for at a time.

@@ -1,4 +1,4 @@
-"""The settings that can change while the daemon runs: limits, and how long blobs and history stay."""
+"""The settings that can change while the daemon runs: limits, and how long things are kept."""
 
 from __future__ import annotations
 

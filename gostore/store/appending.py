@@ -112,8 +112,8 @@ class Appending:
     def receive(self, body: Body, most: Most, chunk: Chunk, room: Room) -> Deferred[None]:
         """Take a body; the Deferred fires when all that counts is flushed, and nothing is open.
 
-        ``room`` is asked when the disk is full. It fails with the error of `Most`, BodyFailed, TakenOver, ChunkMismatch, NoSpace or another
-        error of the disk.
+        ``room`` is asked when the disk is full. It fails with the error of `Most`, BodyFailed,
+        TakenOver, ChunkMismatch, NoSpace or another error of the disk.
         """
         self._inflow = Inflow(body, self._ticket.waiting)
         self._most, self._checksum = most, chunk.checksum
@@ -221,7 +221,9 @@ class Appending:
             return self._room.make_more(error, size, lambda: self._with_room(tries - 1, pieces))
 
         beside = self._room.beside if tries else 0
-        return self._workers.files.run(self._write, pieces, beside).addErrback(make_room)
+        done = self._workers.files.run(self._write, pieces, beside)
+        done.addErrback(make_room)
+        return done
 
     def _worked(self, _: None) -> None:
         self._working = False

@@ -80,7 +80,8 @@ class Copying:
         assert isinstance(body.data, int)
         beside = room.beside if tries else 0
         copied = self._workers.files.run(self._copy, body, body.data, beside)
-        return copied.addErrback(make_room)
+        copied.addErrback(make_room)
+        return copied
 
     def drop(self, error: StoreError) -> Deferred[None]:
         """Make the blob Failure, because of ``error``, and close its stage if it has one."""

@@ -67,9 +67,7 @@ class DueTime:
                 self._before = self._ahead
                 self.waits_from = int((steady + self._ahead) * SECOND)
             self.waits_to, self._believed = now, steady + JUMP
-        elif self.waits_from < NEVER and (
-            steady >= self._believed or ahead <= self._before + JUMP
-        ):
+        elif self.waits_from < NEVER and (steady >= self._believed or ahead <= self._before + JUMP):
             self.waits_from = self.waits_to = NEVER
         self._ahead = ahead
         return now

@@ -125,8 +125,7 @@ class Deleter:
         If that fails, the collector tries again.
         """
         blob = self._index.standing(location)
-        is_over = isinstance(blob, Committed) and self._index.expiry.is_over(blob)
-        if is_over and not self._stopping:
+        if isinstance(blob, Committed) and self._index.expiry.is_over(blob) and not self._stopping:
             await self._expire([blob.id])
 
     async def _expire(self, ids: list[int]) -> bool:

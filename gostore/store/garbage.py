@@ -248,7 +248,9 @@ class Garbage:
             self.add(each)
         fileless = [each.id for each in dead if backlog.applier.data_of(each.id) is not None]
         if fileless:
-            for blob_id in await self._workers.commits.run(backlog.applier.give_up, fileless):
+            gone = await self._workers.commits.run(backlog.applier.give_up, fileless)
+            # A run may have found one gone meanwhile, and have freed its id.
+            for blob_id in self._dead.keys() & gone:
                 self._take_out(blob_id)
                 self._unwritten.append((backlog.journal.written, blob_id))
 

@@ -40,9 +40,7 @@ class History:
     They count in the ``ledger``.
     """
 
-    def __init__(
-        self, keep: ByPrefix[float] | None = None, ledger: Ledger | None = None
-    ) -> None:
+    def __init__(self, keep: ByPrefix[float] | None = None, ledger: Ledger | None = None) -> None:
         #: For how many seconds, by location; see `change`.
         self.keep = ByPrefix(0.0) if keep is None else keep
         self._keep = _in_nanoseconds(self.keep)

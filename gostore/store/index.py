@@ -193,7 +193,7 @@ class Index:
         return _version(self.find(location))
 
     def modified(self, location: str) -> int | None:
-        """Return when what stands at a location was recorded, in nanoseconds; None: nothing does."""
+        """Return when what stands at a location was recorded, in nanoseconds; None: nothing."""
         version = _version(self._found.get(location))
         return None if version is None else version.modified
 

@@ -53,9 +53,7 @@ class Offline:
 
     def __init__(self, volume: Volume) -> None:
         self._clock = Clock()
-        self.store = BlobStore(
-            volume, _Alone(), self._clock, reserve=0, keep=ByPrefix(math.inf)
-        )
+        self.store = BlobStore(volume, _Alone(), self._clock, reserve=0, keep=ByPrefix(math.inf))
         self.store.garbage.keeping.is_noted = False
 
     def wait(self, asked: Deferred[T]) -> T:

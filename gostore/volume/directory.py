@@ -12,8 +12,7 @@ What lies in it (everything else is foreign: reported, never touched)::
     .quarantine-<id>-<n>-tie/   quarantined: whole, but another blob has its location
     .journal-0, .journal-1      the redo journal, see journal/
     .records, .records.tmp      the record cache, see recovery/records.py
-    .migrating                  more blobs are to be moved here, see migrating.py
-    .keep, .keep.tmp            for how long history is kept, see promise.py
+    .migrating, .keep           notes, see migrating.py and promise.py
 
 A directory with one of these names is foreign, too, if it has no state file and holds anything but
 these files.

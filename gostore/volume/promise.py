@@ -49,8 +49,14 @@ def note_promise(directory: Directory, keep: ByPrefix[float]) -> None:
     text = json.dumps({"keep": _shown(keep.default), "prefixes": prefixes}) + "\n"
     with suppress(FileNotFoundError):
         directory.unlink(_TMP)
-    directory.write(_TMP, text.encode(), sync=True)
-    directory.rename(_TMP, NAME)
+    try:
+        directory.write(_TMP, text.encode(), sync=True)
+        directory.rename(_TMP, NAME)
+    except OSError:
+        # On a full disk others need the room.
+        with suppress(OSError):
+            directory.unlink(_TMP)
+        raise
     directory.sync_root()
 
 

@@ -18,6 +18,7 @@ from gostore.access.passwords import is_password
 from gostore.access.tokens import digest_of
 from gostore.commands import access
 from gostore.commands.main import main
+from tests.commands.test_why import LivesCase
 from tests.e2e.daemon import FIXTURES
 
 TEXT = f"""\
@@ -242,3 +243,24 @@ class AccessTests(SynchronousTestCase):
             done = self.run_it(*arguments)
             self.assertEqual(done.status, 2)
             self.assertTrue(re.match("gostore: FILE, line 2: neither", done.err), done.err)
+
+
+class UsedTests(LivesCase):
+    """What is used of quotas, in the directory of a store that keeps a history."""
+
+    def test_history(self) -> None:
+        """What is kept is told apart from what is stored."""
+        self.put("a/1", b"four")
+        self.put("a/1", b"five!")
+        self.put("b", b"x")
+        file = self.directory.parent / f"{self.directory.name}.conf"
+        file.write_text("[anonymous]\ngrant = all\n[quota]\na/ = 100 9\nb = 100\n")
+        self.addCleanup(file.unlink)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            main(["access", "quota", "--access", str(file), "--dir", self.path])
+        self.assertEqual(
+            out.getvalue(),
+            "a/: 5 of 100 bytes, 1 of 9 blobs; 4 bytes of history, 1 version\n"
+            "b: 1 of 100 bytes, 1 blobs\n",
+        )

@@ -14,6 +14,7 @@ from gostore.volume.volume import Volume
 from gostore.web.history_forms import Heading, write
 from gostore.web.list_forms import FORMS
 from tests.commands.test_why import SECOND, LivesCase
+from tests.store.support import LARGE
 
 
 class HistoryTests(LivesCase):
@@ -66,7 +67,7 @@ class HistoryTests(LivesCase):
     def test_damaged(self) -> None:
         """A damaged blob is in its history, and says so to programs."""
         self.put("a", b"old")
-        blob_id = self.put("a", b"data")
+        blob_id = self.put("a", LARGE)
         self.close()
         (self.directory / str(blob_id) / "data.raw").write_bytes(b"x")
         newest, older = self.versions()

@@ -192,7 +192,10 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert re.search(rf"^    {command}\s", capsys.readouterr().out, re.MULTILINE)
     with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
+        # With a directory, since without one some of them ask a daemon.
+        cli.main(
+            [command, "--dir", ".", "--help"] if command in cli.ASKING else [command, "--help"]
+        )
     assert capsys.readouterr().out.startswith(f"usage: gostore {command} [-h] ")
 
 

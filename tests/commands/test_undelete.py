@@ -42,9 +42,7 @@ class UndeleteTests(LivesCase):
             self.put(location, data)
         for location in ("a", "large"):
             self.successResultOf(self.store.delete(location))
-        self.assertEqual(
-            self.undelete("a", ":large"), (0, [], ["restored a", "restored large"])
-        )
+        self.assertEqual(self.undelete("a", ":large"), (0, [], ["restored a", "restored large"]))
         wanted = {"a": b"newer", "b": b"stays", "large": LARGE}
         self.assertEqual(
             self.digests(), {at: sha256(data).hexdigest() for at, data in wanted.items()}

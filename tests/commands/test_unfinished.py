@@ -1,4 +1,4 @@
-"""Tests for gostore.commands.unfinished: uploads in several requests, as fsck and show list them."""
+"""Tests for gostore.commands.unfinished: the unfinished uploads, as fsck and show list them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UnfinishedTests(LivesCase):
         self.assertEqual(
             self.run_it("show", "--uploads")[1].splitlines(),
             [
-                f".upload-{first} of 'p/moon\\\\x9b': 10 of 30 bytes, written 2027-01-15T08:00:00Z;"
+                f".upload-{first} of 'p/moon\\x9b': 10 of 30 bytes, written 2027-01-15T08:00:00Z;"
                 " it may go on, and the daemon removes it after 2027-01-16T08:00:00Z",
                 f".upload-{second} of 'p/sun': 0 of an unknown number of bytes, written"
                 " 2027-01-15T08:00:10Z; it may go on, and the daemon removes it after"
@@ -81,7 +81,7 @@ class UnfinishedTests(LivesCase):
 
     def test_broken(self) -> None:
         """One that lacks what its client was told of is dead, and a repair removes it."""
-        number = self.begin("a", 30, b"0123456789" * 1000)
+        number = self.begin("a", 20_000, b"0123456789" * 1000)
         self.close()
         (self.directory / kept_name(number) / DATA).write_bytes(b"")
         status, said = self.run_it("fsck")

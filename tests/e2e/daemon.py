@@ -28,6 +28,7 @@ from gostore.commands.trial_daemon import (
 )
 from gostore.volume.directory import RECORDS
 from gostore.volume.journal.format import NAMES as JOURNAL
+from gostore.volume.promise import NAME as PROMISE
 
 #: Seconds after which a daemon that was asked to end, and that no test looks at, is killed.
 GRACE = 5.0
@@ -107,8 +108,8 @@ class Daemon(TrialDaemon):
     # -- what it keeps ------------------------------------------------------------------------
 
     def names(self) -> set[str]:
-        """Everything that lies in the data directory, but for the redo journal."""
-        return set(os.listdir(self.directory)) - {*JOURNAL, RECORDS}
+        """Everything that lies in the data directory, but for the redo journal and its like."""
+        return set(os.listdir(self.directory)) - {*JOURNAL, RECORDS, PROMISE}
 
     def records(self) -> dict[str, Record]:
         """Each directory with a state file, and what a person reads in it."""

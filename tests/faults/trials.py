@@ -25,6 +25,7 @@ from attrs import define, field, frozen
 from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, as_read_error, as_store_error
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, RECORDS, STATE
+from gostore.volume.promise import NAME as PROMISE
 from tests.faults.deeds import Deed, Life, Mode
 from tests.simulation.disk import Entries, SimulatedDisk, Tree
 from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
@@ -453,7 +454,7 @@ def _unmoved(calls: Sequence[Call]) -> set[int]:
 def _check_leaks(life: Life, path: Path, unmoved: Set[int] = frozenset()) -> None:
     """There are the blobs that are served, and nothing else; no number is taken by nobody."""
     # A part of a record cache that could not be removed stays until the next one is written.
-    besides = (".journal-", ".quarantine-", RECORDS)
+    besides = (".journal-", ".quarantine-", RECORDS, PROMISE)
     names = {name for name in os.listdir(path) if not name.startswith(besides)}
     live = {blob.id for blob in life.store.index.blobs()}
     live |= {blob_id for blob_id in unmoved if str(blob_id) in names}

@@ -17,7 +17,7 @@ from attrs import define, evolve, field, frozen
 
 from gostore.errors import NoSpace, NotFound, StoreError, VolumeUnusable
 from gostore.volume.changes import Sync
-from gostore.volume.directory import DATA, RECORDS, RECORDS_TMP
+from gostore.volume.directory import DATA, Kind, kind_of
 from gostore.volume.journal.format import NAMES, batches_in
 from gostore.volume.journal.journal import Journal
 from tests.simulation.disk import BLOCK, CHANGES, Entries, File, SimulatedDisk, Tree, used
@@ -35,6 +35,9 @@ from tests.simulation.world import (
     World,
 )
 from tests.store.doubles import CHORE, COMMIT, FILE
+
+#: Files beside the blobs.
+BESIDE = (Kind.JOURNAL, Kind.RECORDS, Kind.PROMISE)
 
 #: What a script is made of.
 RESTART = ("restart", "")
@@ -948,7 +951,7 @@ def _tidy(after: list[str], found: Mapping[str, Value], state: object, waits: bo
 
     What finds no room yet is served, and ``waits``.
     """
-    all_names = [name for name in after if name not in (*NAMES, RECORDS, RECORDS_TMP)]
+    all_names = [name for name in after if kind_of(name) not in BESIDE]
     names = [name for name in all_names if not name.startswith(".quarantine-")]
     if len(names) < len(all_names) and DAMAGED not in found.values():
         raise Violation(f"quarantined for nothing: {after} from {state}")

@@ -16,9 +16,7 @@ class DueTimeTests(SynchronousTestCase):
         """Look at them once."""
         self.wall, self.steady = float(NOW), 1000.0
         self.jumps: list[float] = []
-        self.due = DueTime(
-            lambda: int(self.wall * SECOND), lambda: self.steady, self.jumps.append
-        )
+        self.due = DueTime(lambda: int(self.wall * SECOND), lambda: self.steady, self.jumps.append)
         self.due()
 
     def come(self, *seconds: float) -> list[bool]:
@@ -38,7 +36,7 @@ class DueTimeTests(SynchronousTestCase):
         self.assertEqual(self.jumps, [])
 
     def test_jump(self) -> None:
-        """What a larger one makes due waits for an hour; what was due, and what is new, does not."""
+        """What a larger one makes due waits for an hour; what was due or is new does not."""
         self.wall += 10 * JUMP
         self.assertEqual(self.come(0, 1, 10 * JUMP), [True, False, False])
         self.assertEqual(self.jumps, [10 * JUMP])

@@ -111,7 +111,9 @@ class GarbageTests(SynchronousTestCase):
     def test_deleted_at_bounded(self) -> None:
         """While the clock is wrong only the newest ten thousand are remembered."""
         for number in range(10_001):
-            self.garbage.add_deleted(Committed(number, f"a{number}", 1, 0, None, 5, None, None), 9, keeps=False)
+            self.garbage.add_deleted(
+                Committed(number, f"a{number}", 1, 0, None, 5, None, None), 9, keeps=False
+            )
         self.assertIsNone(self.garbage.deleted_at("a0"))
         self.assertEqual(self.garbage.deleted_at("a1"), 5)
         self.assertEqual(self.garbage.deleted_at("a10000"), 5)

@@ -77,13 +77,17 @@ class ChangeTests(SynchronousTestCase):
         changed.change(ByPrefix(default, prefixes))
         fresh = filled(ByPrefix(default, prefixes), deaths)
         expected = [each.id for each in fresh.take_due((now * SECOND).__ge__)]
-        self.assertEqual(sorted(each.id for each in changed.take_due((now * SECOND).__ge__)), sorted(expected))
+        self.assertEqual(
+            sorted(each.id for each in changed.take_due((now * SECOND).__ge__)), sorted(expected)
+        )
         self.assertEqual(changed.at("a"), fresh.at("a"))
 
     def test_doomed(self) -> None:
         """Those are doomed that would be kept beyond a time, and will not be."""
         history = filled(ByPrefix(5, {"b": 9}), [("a", 0), ("a", 3), ("b", 0), ("c", 1)])
-        doomed = [history.doomed(ByPrefix(*keep), 6 * SECOND) for keep in ((5,), (2,), (9, {"b": 1}))]
+        doomed = [
+            history.doomed(ByPrefix(*keep), 6 * SECOND) for keep in ((5,), (2,), (9, {"b": 1}))
+        ]
         self.assertEqual(doomed, [(1, 10), (2, 20), (1, 10)])
         self.assertEqual(history.doomed(ByPrefix(5, {"b": 9, "c": 99}), 6 * SECOND), (0, 0))
 
@@ -165,7 +169,6 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual([each.id for each in history.take_oldest(0, 2)], [2, 3])
         self.assertEqual(history.take_oldest(1), [])
         self.assertEqual((history.given_up, history.bytes_given_up), (5, 50))
-
 
 
 class QuotaTests(SynchronousTestCase):
@@ -282,4 +285,6 @@ class LookTests(SynchronousTestCase):
             self.assertEqual(after.at(location), before.at(location))
         dead_ones = {location for location, _ in deaths} - live
         self.assertEqual({at for at, _ in after.deleted("", "", 99)}, dead_ones)
-        self.assertEqual(after.take_due((99 * SECOND).__ge__), before.take_due((99 * SECOND).__ge__))
+        self.assertEqual(
+            after.take_due((99 * SECOND).__ge__), before.take_due((99 * SECOND).__ge__)
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 from gostore.errors import BodyFailed, NoSpace
 from gostore.store.interface import Details, Summary
-from gostore.store.unfinished import Address, Wanted
+from gostore.store.unfinished import Address
 from gostore.store.versions import Restore
 from tests.store.doubles import FILE, FakeBody
 from tests.store.support import LARGE
@@ -151,7 +151,7 @@ class SeveralRequestsTests(ResumableCase):
             piece = data[start : start + 64_000]
             self.assertEqual(self.add(address, start, piece), start + len(piece))
             given_up.append(self.store.history.given_up)
-        self.assertEqual(given_up, [1, 2, 2, 3])
+        self.assertEqual(given_up, [1, 1, 2, 3])
         self.finish(address)
         self.assertEqual(self.read("a"), data)
 
@@ -163,7 +163,7 @@ class SeveralRequestsTests(ResumableCase):
                 before = self.store.history.given_up
                 data = bytes(range(256)) * 1000
                 said = {"checksum": ("sha256", hashlib.sha256(data).digest())} if checksum else {}
-                address = self.begin(len(data))
+                address = self.begin(len(data), location=f"{checksum}")
                 body = FakeBody(data[:100_000], complete=False, length=None)
                 asked = self.ask(address, 0, body, **said)
                 self.workers.run_all()
@@ -172,8 +172,8 @@ class SeveralRequestsTests(ResumableCase):
                 body.finish()
                 self.assertEqual(self.wait(asked).offset, len(data))
                 self.assertGreater(self.store.history.given_up, before)
-                self.finish(address, Wanted(Details(), exists=None))
-                self.assertEqual(self.read("a"), data)
+                self.finish(address)
+                self.assertEqual(self.read(f"{checksum}"), data)
 
     def test_full(self) -> None:
         """So it is when a call says that the disk is full; no byte is lost or written twice."""

@@ -43,9 +43,7 @@ class PromiseTests(SynchronousTestCase):
         """The note is flushed before it has its name, and its name before anybody relies on it."""
         note_promise(self.directory, KEEP)
         trace = self.disk.trace("fsync", "fdatasync", "rename")
-        self.assertEqual(
-            trace, [f"fdatasync {NAME}.tmp", f"rename {NAME}.tmp -> {NAME}", "fsync /"]
-        )
+        self.assertEqual(trace, [f"fsync {NAME}.tmp", f"rename {NAME}.tmp -> {NAME}", "fsync /"])
 
     def test_failure(self) -> None:
         """A note that cannot be written leaves the old one, and the next try is not disturbed."""
