@@ -20,8 +20,7 @@ these files.
 A blob is committed by one rename, `.new-<id>` to `<id>`, after everything in it was flushed, to its
 own files or to the redo journal. It is removed by one rename to `.trash-*` (or, if there is no room
 for that, with its state file). So a directory with a plain number and a state file is whole, or the
-journal has the blob whole. A state file is only ever replaced as a whole, by a rename inside its
-directory.
+journal has the blob whole. A state file is replaced as a whole, by a rename in its directory.
 """
 
 from __future__ import annotations
