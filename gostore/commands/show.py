@@ -84,7 +84,7 @@ def show_in_bucket(bucket: Bucket, wanted: str | None, *, location: bool = False
             f"{escape(label)}: {escape(text)}" for label, text in Exhibit(bucket).store().items()
         ]
     found = Exhibit(bucket).blob(wanted, is_location=location)
-    return _describe(found.folder, found.blob, found.remark)
+    return _describe(found.folder, found.blob, found.remark, place="objects")
 
 
 def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
@@ -210,11 +210,11 @@ def _why_quarantined(found: Findings, name: str) -> str:
     return ", but quarantined as damaged"
 
 
-def _describe(name: str, blob: Blob, quarantined: str = "") -> list[str]:
+def _describe(name: str, blob: Blob, remark: str = "", *, place: str = "directory") -> list[str]:
     rows: list[tuple[str, object]] = [
         ("location", blob.location),
-        ("state", blob.state.title + quarantined),
-        ("directory", name),
+        ("state", blob.state.title + remark),
+        (place, name),
         ("generation", blob.generation or "none: the Go server wrote it"),
         ("size", "not recorded" if blob.size is None else f"{blob.size} bytes"),
         ("sha256", "not recorded" if blob.sha256 is None else blob.sha256.hex()),
