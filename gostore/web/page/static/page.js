@@ -287,6 +287,9 @@ function listenForFiles() {
   remind(choose);
 }
 
+// A browser looks for the icon again from each address that the page gives itself.
+const icon = document.querySelector("link[rel=icon]");
+icon.setAttribute("href", icon.href);
 openDoor(startAnew);
 listen();
 listenForFiles();
