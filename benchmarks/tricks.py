@@ -201,6 +201,11 @@ TRICKS = (
         ),
     ),
     Trick(
+        "A small body that is here needs no Upload",
+        POST.name,
+        (("store.blobstore", "            if is_whole(body):", "            if False:"),),
+    ),
+    Trick(
         "A large body is written out while it comes",
         "PUT large",
         (("volume.volume", "if stage.held_back >= HELD_BACK:", "if False:"),),

@@ -21,6 +21,7 @@ from twisted.python import usage
 import gostore.daemon.signals
 from gostore import __version__
 from gostore.daemon.config_file import BadSetting, parse_config
+from gostore.daemon.cycles import gc_paused
 from gostore.daemon.line_file import STDOUT
 from gostore.daemon.notifier import Notifier
 from gostore.daemon.own_log import OwnLog
@@ -210,9 +211,10 @@ def read_config(path: str, name: str) -> Mapping[str, object]:
 
 def makeService(options: Options) -> IService:
     """Make the service that twistd runs. Nothing is opened, bound or started yet."""
-    from twisted.internet import reactor
+    with gc_paused():  # what these make stays
+        from twisted.internet import reactor
 
-    from gostore.daemon.service import build
+        from gostore.daemon.service import build
 
     raise_file_limit()
     # Twisted counts by the wall clock. If somebody set that back by a year, no deadline would come

@@ -99,6 +99,7 @@ DOORS: dict[str, set[str]] = {
     },
     "daemon": {
         "daemon.config_file",
+        "daemon.cycles",
         "daemon.line_file",
         "daemon.notifier",
         "daemon.own_log",

@@ -41,3 +41,9 @@ class PluginTests(SynchronousTestCase):
         loaded = imported("import gostore.tap; gostore.tap.Options().parseOptions([])")
         self.assertNotIn("twisted.internet.reactor", loaded)
         self.assertNotIn("klein", loaded)
+
+    def test_directory_needs_no_bucket(self) -> None:
+        """A daemon on a directory loads nothing of what another needs for a bucket."""
+        loaded = imported("import gostore.daemon.service")
+        self.assertIn("gostore.store.blobstore", loaded)
+        self.assertNotIn("gostore.bucket.provider", loaded)

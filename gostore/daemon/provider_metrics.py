@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -11,12 +12,14 @@ from prometheus_client.core import (
     Metric,
 )
 
-from gostore.bucket.provider import BucketStore
 from gostore.daemon.families import buckets, counter, gauge, histogram
 from gostore.errors import ReadOnly, Stopping
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Store
 from gostore.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from gostore.bucket.provider import BucketStore
 
 
 def directory_metrics(store: BlobStore, volume: Volume) -> Iterable[Metric]:

@@ -10,9 +10,6 @@ from attrs import frozen
 from prometheus_client.core import Metric
 
 from gostore.access.quotas import Behind, Kept
-from gostore.bucket.connecting import connect
-from gostore.bucket.past import BucketPast
-from gostore.bucket.provider import BucketStore, Options
 from gostore.daemon.filesystem import shortcoming
 from gostore.daemon.process import share_of_files
 from gostore.daemon.provider_metrics import bucket_metrics, directory_metrics
@@ -122,6 +119,11 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
 
 
 def _bucket(settings: Settings, reactor: Any) -> Provider:
+    # Nobody but a daemon with a bucket pays for this.
+    from gostore.bucket.connecting import connect
+    from gostore.bucket.past import BucketPast
+    from gostore.bucket.provider import BucketStore, Options
+
     place = settings.store
     assert place is not None
 
