@@ -1,0 +1,92 @@
+"""What is told of a bucket, and of one of its blobs, and the same by the commands."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from gostore.bucket.exhibit import Exhibit
+from gostore.bucket.pointer import data_key, dump, parse, pointer_key, record_key
+from gostore.bucket.visiting import Bucket
+from gostore.commands.fsck import fsck_bucket
+from gostore.commands.show import show_in_bucket
+from gostore.errors import NotFound, Spoiled, VolumeUnusable
+from gostore.store.interface import Details, Lifetime
+from tests.bucket.doubles import make_store
+from tests.store.doubles import FakeBody
+
+
+class ExhibitTests(SynchronousTestCase):
+    """A bucket with a blob."""
+
+    def setUp(self) -> None:
+        """Store it."""
+        self.store, self.engine = make_store()
+        self.bucket = Bucket(self.engine, "s3://bucket/prefix")
+        details = Details("text/plain", {"x-gostore-meta-a": "\x1b[31mred"})
+        self.blob = self.successResultOf(self.store.create("a", FakeBody(b"1"), details))
+
+    def show(self, wanted: str | None = None, *, location: bool = False) -> str:
+        """What the command prints."""
+        return "\n".join(show_in_bucket(self.bucket, wanted, location=location))
+
+    def test_blob(self) -> None:
+        """A blob is told by its location or its id: its record, its log, where its objects are."""
+        shown = self.show("a")
+        self.assertEqual(self.show(str(self.blob.id)), shown)
+        self.assertIn(f"Blob {self.blob.id}\n", shown)
+        self.assertIn(f"/{self.blob.id}/", shown)
+        self.assertIn("OK - Blob Created & Saved!", shown)
+        self.assertIn("\\x1b[31mred", shown)
+        with self.assertRaises(NotFound):
+            self.show(str(self.blob.id), location=True)
+        with self.assertRaises(NotFound):
+            self.show("b")
+
+    def test_states(self) -> None:
+        """What no location has, what is over and what has no record says so."""
+        self.successResultOf(self.store.replace("a", FakeBody(b"2"), Details()))
+        self.assertIn("OK, and no location has it", self.show(str(self.blob.id)))
+        details = Details(lifetime=Lifetime(until=1))
+        over = self.successResultOf(self.store.create("over", FakeBody(b"2"), details))
+        self.assertIn("OK, but its time is over", self.show("over"))
+        self.engine.delete(record_key(over.id))
+        self.assertIn("its record is gone", self.show("over"))
+        self.engine.put(pointer_key("over"), b"<html>")
+        with self.assertRaises(Spoiled) as caught:
+            self.show("over")
+        self.assertIn("the pointer of 'over' cannot be believed", str(caught.exception))
+
+    def test_store(self) -> None:
+        """Without a blob it is told what the daemons agree on, and who collects."""
+        shown = self.show()
+        self.assertIn("store: s3://bucket/prefix\nids: 128 bits\ncreated: 20", shown)
+        self.assertIn("no daemon has collected yet", shown)
+        self.successResultOf(self.store.collect())
+        self.assertRegex(self.show(), "collection: by the daemon [0-9a-f]{16} until 20")
+        description = self.bucket.describe()
+        assert description is not None
+        self.engine.put("store.json", evolve(description, migrating="directory /x").dump())
+        self.assertIn("incomplete: it lacks blobs that are to come from directory /x", self.show())
+        self.engine.delete("store.json")
+        with self.assertRaises(VolumeUnusable):
+            self.show()
+        self.assertEqual(Exhibit(self.bucket).blob("a", is_location=True).remark, "")
+
+    def test_fsck(self) -> None:
+        """The report of a bucket has the words of that of a directory."""
+        report = fsck_bucket(self.bucket)
+        *_, counts, last = report.as_lines()
+        self.assertIn("1 blobs of 1 bytes", counts)
+        self.assertIn("0 verified, 1 whose bytes were not read", counts)
+        self.assertEqual(last, "Clean")
+        self.assertTrue(report.as_json()["clean"])
+        pointer = parse(self.engine.get(pointer_key("a")).data)
+        assert pointer.blob is not None
+        wrong = evolve(pointer, blob=evolve(pointer.blob, sha256=bytes(32)))
+        self.engine.put(pointer_key("a"), dump(wrong))
+        report = fsck_bucket(self.bucket, digests=True)
+        key = data_key(self.blob.id)
+        self.assertIn(f"damaged: {key} of 'a': its data does not have", report.as_lines()[0])
+        self.assertFalse(report.as_json()["clean"])
+        self.assertIn("other findings; --repair mends 1", report.as_lines()[-1])
