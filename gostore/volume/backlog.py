@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from gostore.errors import NoSpace, ReadOnly, as_store_error
 from gostore.volume.applier import Applier
 from gostore.volume.directory import Directory, OutcomeUnknown
-from gostore.volume.journal.format import Entry
+from gostore.volume.journal.format import SIZE, Entry
 from gostore.volume.journal.journal import Journal, NothingWritten
 from gostore.volume.trash import Trash
 
@@ -22,9 +22,9 @@ from gostore.volume.trash import Trash
 #: wait for it.
 LOOKS = 4
 
-#: Under load there is a look whenever one in so many shares of a file of the journal is written. So
-#: the applier has as much to do at any time, and is far ahead when the file is full.
-SHARES = 8
+#: Under load there is a look whenever the journal has been given so many bytes. So the applier has
+#: as much to do at any time, and is far ahead when a file of the journal is full.
+LOOK_AT = SIZE // 8
 
 log = Logger()
 
@@ -133,7 +133,7 @@ class Backlog:
     @property
     def is_look_due(self) -> bool:
         """Whether so much has been written since the last look that another is due."""
-        return (self.journal.appended - self._looked_at) * SHARES >= self.journal.size
+        return self.journal.appended - self._looked_at >= LOOK_AT
 
     def look(self) -> None:
         """See what waits for the applier: what has been seen `LOOKS` times may wait no longer."""

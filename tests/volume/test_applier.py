@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from gostore.blob import State
 from gostore.errors import NoSpace, ReadOnly, StoreError
 from gostore.volume.applier import INODES
-from gostore.volume.backlog import LOOKS, SHARES
+from gostore.volume.backlog import LOOK_AT, LOOKS
 from gostore.volume.changes import Change, Commit, Delete, Sync
 from gostore.volume.collect import Dead, collect
 from gostore.volume.directory import DATA, STATE
@@ -141,9 +141,9 @@ class ApplierTests(VolumeCase):
         self.assertFalse(backlog.is_apply_due)
 
     def test_looks(self) -> None:
-        """Under load a look is due after a share of a file of the journal, whatever the time."""
+        """Under load a look is due after so many bytes of the journal, whatever the time."""
         backlog = self.volume.backlog
-        self.write(self.change(1, "a", bytes(backlog.journal.size // SHARES - 4 * BLOCK)))
+        self.write(self.change(1, "a", bytes(LOOK_AT - 4 * BLOCK)))
         self.assertFalse(backlog.is_look_due)
         self.write(self.change(2, "b", bytes(4 * BLOCK)))
         self.assertTrue(backlog.is_look_due)

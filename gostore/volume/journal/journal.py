@@ -282,11 +282,6 @@ class Journal:
         return self._newest[1 - self._turn]
 
     @property
-    def size(self) -> int:
-        """The bytes of each file."""
-        return self._size
-
-    @property
     def is_half_full(self) -> bool:
         """Whether half of the file whose turn it is has been used."""
         return self._offset * 2 >= self._size
