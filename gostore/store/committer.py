@@ -170,8 +170,7 @@ class Committer:
         if backlog.is_checkpoint_due and not self._checkpointing:
             self._checkpointing = True
             self.measured.checkpoints += 1
-            # Not behind the chores, which may take longer than the journal has room.
-            self._workers.files.run(backlog.checkpoint).addBoth(self._checkpointed)
+            self._workers.chores.run(backlog.checkpoint).addBoth(self._checkpointed)
         if backlog.is_look_due:
             self._looks = 0
             backlog.look()

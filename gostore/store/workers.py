@@ -2,8 +2,7 @@
 
 Four queues, each with threads of its own: ``commits``, one thread that makes batches durable;
 ``applying``, one thread that makes the files of small changes behind it; ``chores``, one thread
-that retires, collects and quarantines; ``files``, several threads for the bodies that come and go,
-and for checkpoints.
+that retires, collects and quarantines; ``files``, several threads for the bodies that come and go.
 `Workers.start` starts the threads, after twistd has forked: a fork keeps only the thread that
 called it.
 """
