@@ -139,8 +139,8 @@ LIBRARIES: dict[str, str] = {
     "prometheus_client": "daemon",
     "obstore": "bucket.objects",
     "bcrypt": "access.passwords",
-    "requests": "client.blocking",
-    "urllib3": "client.blocking",
+    "requests": "client.exchanges",
+    "urllib3": "client.exchanges",
     "treq": "client.asynchronous",
     "fsspec": "client.filesystem",
 }

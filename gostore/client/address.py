@@ -12,6 +12,7 @@ from gostore.client.errors import BadLocation
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _STORE = "/store/"
+_UPLOADS = "/uploads/"
 _LONGEST = 1024
 
 
@@ -84,6 +85,11 @@ class Address:
         """The URL of a location, or of the list."""
         base = self.url.rstrip("/") + _STORE
         return base if location is None else base + quote(check_location(location), safe="/")
+
+    def of_upload(self, number: str, location: str) -> str:
+        """The URL of an unfinished upload to a location; with "" the one where uploads begin."""
+        base = self.url.rstrip("/") + _UPLOADS
+        return f"{base}{number}/{quote(check_location(location), safe='/')}" if number else base
 
 
 def split_url(url: str) -> tuple[Address, str]:

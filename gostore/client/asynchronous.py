@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -17,14 +18,17 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from gostore import __version__
 from gostore.client import verbs
-from gostore.client.address import Address, encode_query
-from gostore.client.blocking import MOST, Data, of_version
+from gostore.client.address import Address
+from gostore.client.blocking import Data, of_version
 from gostore.client.errors import BadAnswer, Lost
+from gostore.client.exchanges import MOST
+from gostore.client.memory import Memory
 from gostore.client.patience import Patience
 from gostore.client.reception import Reception
+from gostore.client.resuming import THRESHOLD, Resuming
 from gostore.client.sources import Source, source_of
 from gostore.client.steps import Answer, Ask, Pause, Verb
-from gostore.client.streams import Pieces, Producer, Silence, in_words
+from gostore.client.streams import Pieces, Producer, Silence, in_words, innermost
 from gostore.client.values import Blob, Version
 
 T = TypeVar("T")
@@ -58,12 +62,18 @@ class AsyncClient:
         patience: Patience | None = None,
         timeout: float = 60.0,
         connections: int = 10,
+        resume_from: int | None = THRESHOLD,
+        memory: Memory | None = None,
     ) -> None:
-        """``timeout`` is the longest silence in seconds; ``connections`` are kept for later."""
+        """``timeout`` is the longest silence in seconds; ``connections`` are kept for later.
+
+        The rest is as for Client.
+        """
         self.address = Address(url)
         self._reactor = reactor
         self._patience = patience or Patience()
         self._timeout = timeout
+        self._resuming = Resuming(self.address.url, resume_from, memory)
         self._token = token
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = connections
@@ -122,12 +132,13 @@ class AsyncClient:
         if isinstance(data, os.PathLike):
             # To compute the digest of a large file takes a while.
             pool = self._reactor.getThreadPool()
-            source = await deferToThreadPool(self._reactor, pool, source_of, data)
+            known = partial(self._resuming.sha256_of, location)
+            source = await deferToThreadPool(self._reactor, pool, source_of, data, known)
         else:
-            source = data if isinstance(data, Source) else source_of(data)
+            source = source_of(data)
+        ask = Ask("PUT", location, {}, fields or {}, source)
         expected = verbs.Expected(create_only, if_match)
-        putting = verbs.put(location, source, fields or {}, self._patience, expected)
-        return await self._run(putting)
+        return await self._run(verbs.put(ask, self._patience, expected, self._resuming.write))
 
     async def delete(self, location: str, *, if_match: str | None = None) -> None:
         """Delete a blob; with ``if_match`` only the version with this ETag."""
@@ -211,9 +222,7 @@ class AsyncClient:
 
     async def open(self, ask: Ask) -> IResponse:
         """Ask once; the body of the answer is still to be read. Raises Lost."""
-        url = self.address.of(ask.location)
-        if ask.query:
-            url = f"{url}?{encode_query(ask.query)}"
+        url = ask.url(self.address)
         fields = {"User-Agent": f"gostore/{__version__}", "Accept-Encoding": "identity"}
         fields.update(ask.fields)
         if self._token is not None:
@@ -231,6 +240,9 @@ class AsyncClient:
             response: IResponse = await asked
             return response
         except Exception as error:
+            if isinstance(innermost(error), CancelledError) and not silence.is_over:
+                # It was the caller, who wants no more.
+                raise innermost(error) from None
             if isinstance(data, Producer) and data.failed is not None:
                 # It was the source, and not the network.
                 raise data.failed from None

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from attrs import Factory, frozen
 
+from gostore.client.address import Address, encode_query
 from gostore.client.sources import Source
 
 T = TypeVar("T")
@@ -18,13 +19,25 @@ T = TypeVar("T")
 
 @frozen
 class Ask:
-    """One request. ``location`` is None for the list; ``query`` is not encoded yet."""
+    """One request. ``location`` is None for the list; ``query`` is not encoded yet.
+
+    ``upload`` is the number of an unfinished upload to that location, "" to begin one: it is asked
+    for in place of the blob.
+    """
 
     method: str
     location: str | None
     query: Mapping[str, str] = Factory(dict)
     fields: Mapping[str, str] = Factory(dict)
     source: Source | None = None
+    upload: str | None = None
+
+    def url(self, daemon: Address) -> str:
+        """What is asked for, with its query."""
+        if self.upload is not None and self.location is not None:
+            return daemon.of_upload(self.upload, self.location)
+        url = daemon.of(self.location)
+        return f"{url}?{encode_query(self.query)}" if self.query else url
 
 
 @frozen

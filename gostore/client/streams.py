@@ -26,11 +26,17 @@ class Silence:
     def __init__(self, reactor: Any, seconds: float) -> None:
         self._reactor = reactor
         self._seconds = seconds
+        #: Whether it has ended something.
+        self.is_over = False
         self._call: IDelayedCall | None = None
 
     def begin(self, end: Callable[[], object]) -> None:
         """Call ``end`` when it has been silent for so long."""
-        self._call = self._reactor.callLater(self._seconds, end)
+        self._call = self._reactor.callLater(self._seconds, self._over, end)
+
+    def _over(self, end: Callable[[], object]) -> None:
+        self.is_over = True
+        end()
 
     def broken(self) -> None:
         """Something was heard, or said."""
@@ -155,9 +161,14 @@ class Pieces(Protocol):
             waiting.callback(None)
 
 
+def innermost(error: BaseException) -> BaseException:
+    """What an error of Twisted's client began with."""
+    while reasons := getattr(error, "reasons", None):
+        error = reasons[0].value
+    return error
+
+
 def in_words(error: BaseException) -> str:
     """An error for people: what the innermost one says."""
-    reasons = getattr(error, "reasons", None)
-    if reasons:
-        return in_words(reasons[0].value)
+    error = innermost(error)
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -8,7 +8,7 @@ digest of what was sent, the write was done.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import evolve, frozen
@@ -53,6 +53,7 @@ _ERRORS: Mapping[int, type[ClientError]] = {
     412: ConditionFailed,
     413: NoRoom,
     416: BadAnswer,
+    423: Unavailable,
     429: Unavailable,
     502: Unavailable,
     503: Unavailable,
@@ -61,7 +62,7 @@ _ERRORS: Mapping[int, type[ClientError]] = {
 }
 
 #: Answers that say so of themselves: another attempt may do better.
-_AGAIN = frozenset({408, 429, 502, 503, 504})
+_AGAIN = frozenset({408, 423, 429, 502, 503, 504})
 
 #: Answers to a write that leave open whether it was done.
 _UNSURE = frozenset({500, 502, 504})
@@ -250,27 +251,88 @@ class Expected:
 ANYTHING = Expected()
 
 
+def write(ask: Ask, patience: Patience) -> Verb[Blob]:
+    """Send a body until it is stored, or refused for a reason that stays."""
+    source = ask.source
+    assert source is not None and ask.location is not None
+    if source.sha256 is not None and not isinstance(source, Stored):
+        # The daemon stores nothing else.
+        digest = repr_digest(source.sha256)
+        ask = Ask(ask.method, ask.location, {}, {**ask.fields, "Repr-Digest": digest}, source)
+    pauses, is_unsure = Pauses(patience), False
+    while True:
+        answer, problem = yield from attempt(ask)
+        if answer is not None and answer.code in (200, 204):
+            return stored(ask, answer)
+        is_unsure = is_unsure or may_be_done(answer, problem)
+        if is_unsure:
+            done, is_empty = yield from settle(ask, patience)
+            if done is not None:
+                return done
+            # Refused, and yet empty: the attempt whose answer was lost may still be at work.
+            is_open = is_empty and answer is not None and answer.code in (409, 412)
+        else:
+            is_open = False
+        is_final = answer is not None and answer.code not in _AGAIN and not is_open
+        if is_final or not (source.is_repeatable or _is_untouched(source, answer, problem)):
+            raise final(ask, answer, problem)
+        yield from wait(pauses, ask, answer, problem)
+
+
+def settle(ask: Ask, patience: Patience) -> Verb[tuple[Blob | None, bool]]:
+    """The blob that a write stored whose answer was lost; and whether the location has none."""
+    assert ask.source is not None and ask.location is not None
+    answer, _ = yield from ask_safely(Ask("HEAD", ask.location), patience)
+    if answer.code == 200 and ask.source.sha256 is not None:
+        size = length_of(answer.fields)
+        if size is not None and sha256_of(answer.fields) == ask.source.sha256:
+            return blob_of(ask.location, answer.fields, size), False
+    return None, answer.code == 404
+
+
+def _is_untouched(source: Source, answer: Answer | None, problem: Lost | None) -> bool:
+    """Whether nothing was read yet of a source that can be read once only."""
+    return answer is None and problem is not None and not problem.reached
+
+
+def stored(ask: Ask, answer: Answer) -> Blob:
+    """The blob that a write made; raises Damaged if it is not what was sent."""
+    assert ask.source is not None and ask.location is not None
+    source, got = ask.source, sha256_of(answer.fields)
+    if got is None:
+        raise BadAnswer(f"The answer does not tell the digest of {ask.location}")
+    # What is copied may have changed since it was looked at; the daemon verifies it.
+    if got != source.sha256 and not isinstance(source, Stored):
+        raise Damaged(f"{ask.location} was not stored as it was sent", answer.code)
+    return Blob(ask.location, source.size or 0, answer.fields.get("etag"), got)
+
+
+#: Sends one request that stores a blob, as often as it takes.
+Write = Callable[[Ask, Patience], Verb[Blob]]
+
+
 def put(
-    location: str,
-    source: Source,
-    fields: Mapping[str, str],
+    ask: Ask,
     patience: Patience,
     expected: Expected = ANYTHING,
+    write: Write = write,
 ) -> Verb[Blob]:
     """Store a blob, in place of the one that is there, if any.
 
-    The verb is chosen by what is there: PUT replaces, and with If-None-Match it creates. Raises
-    AlreadyExists and ConditionFailed if the location does not have what is expected.
+    ``ask`` says where, from which source, and with which fields. The verb is chosen by what is
+    there: PUT replaces, and with If-None-Match it creates. ``write`` sends one request for it.
+    Raises AlreadyExists and ConditionFailed if the location does not have what is expected.
     """
+    location, source, fields = ask.location, ask.source, ask.fields
+    assert location is not None and source is not None
     check_location(location)
-    query = {"from": source.location} if isinstance(source, Stored) else {}
     if expected.nothing:
-        return (yield from write(Ask("POST", location, query, fields, source), patience))
+        return (yield from write(evolve(ask, method="POST"), patience))
     if expected.etag is not None:
-        ask = Ask("PUT", location, query, {**fields, "If-Match": expected.etag}, source)
-        return (yield from write(ask, patience))
-    creates = Ask("PUT", location, query, {**fields, "If-None-Match": "*"}, source)
-    replaces = Ask("PUT", location, query, fields, source)
+        replaces = evolve(ask, method="PUT", fields={**fields, "If-Match": expected.etag})
+        return (yield from write(replaces, patience))
+    creates = evolve(ask, method="PUT", fields={**fields, "If-None-Match": "*"})
+    replaces = evolve(ask, method="PUT")
     is_there = False
     if source.size is None or source.size > _LARGE:
         looked, _ = yield from ask_safely(Ask("HEAD", location), patience)
@@ -289,68 +351,13 @@ def put(
         is_there = not is_there
 
 
-def write(ask: Ask, patience: Patience) -> Verb[Blob]:
-    """Send a body until it is stored, or refused for a reason that stays."""
-    source = ask.source
-    assert source is not None and ask.location is not None
-    if source.sha256 is not None and not isinstance(source, Stored):
-        # The daemon stores nothing else.
-        digest = repr_digest(source.sha256)
-        ask = Ask(ask.method, ask.location, {}, {**ask.fields, "Repr-Digest": digest}, source)
-    pauses, is_unsure = Pauses(patience), False
-    while True:
-        answer, problem = yield from attempt(ask)
-        if answer is not None and answer.code in (200, 204):
-            return _stored(ask, answer)
-        is_unsure = is_unsure or may_be_done(answer, problem)
-        if is_unsure:
-            done, is_empty = yield from _settle(ask, patience)
-            if done is not None:
-                return done
-            # Refused, and yet empty: the attempt whose answer was lost may still be at work.
-            is_open = is_empty and answer is not None and answer.code in (409, 412)
-        else:
-            is_open = False
-        is_final = answer is not None and answer.code not in _AGAIN and not is_open
-        if is_final or not (source.is_repeatable or _is_untouched(source, answer, problem)):
-            raise final(ask, answer, problem)
-        yield from wait(pauses, ask, answer, problem)
-
-
-def _settle(ask: Ask, patience: Patience) -> Verb[tuple[Blob | None, bool]]:
-    """The blob that a write stored whose answer was lost; and whether the location has none."""
-    assert ask.source is not None and ask.location is not None
-    answer, _ = yield from ask_safely(Ask("HEAD", ask.location), patience)
-    if answer.code == 200 and ask.source.sha256 is not None:
-        size = length_of(answer.fields)
-        if size is not None and sha256_of(answer.fields) == ask.source.sha256:
-            return blob_of(ask.location, answer.fields, size), False
-    return None, answer.code == 404
-
-
-def _is_untouched(source: Source, answer: Answer | None, problem: Lost | None) -> bool:
-    """Whether nothing was read yet of a source that can be read once only."""
-    return answer is None and problem is not None and not problem.reached
-
-
-def _stored(ask: Ask, answer: Answer) -> Blob:
-    """The blob that a write made; raises Damaged if it is not what was sent."""
-    assert ask.source is not None and ask.location is not None
-    source, got = ask.source, sha256_of(answer.fields)
-    if got is None:
-        raise BadAnswer(f"The answer does not tell the digest of {ask.location}")
-    # What is copied may have changed since it was looked at; the daemon verifies it.
-    if got != source.sha256 and not isinstance(source, Stored):
-        raise Damaged(f"{ask.location} was not stored as it was sent", answer.code)
-    return Blob(ask.location, source.size or 0, answer.fields.get("etag"), got)
-
-
 def copy(
     source: str, location: str, patience: Patience, expected: Expected = ANYTHING
 ) -> Verb[Blob]:
     """Have the daemon copy a blob to a location; see `put`. Raises NotFound without a source."""
     found = yield from stat(source, patience, {})
-    copied = yield from put(location, Stored(source, found.sha256), {}, patience, expected)
+    ask = Ask("PUT", location, {"from": source}, {}, Stored(source, found.sha256))
+    copied = yield from put(ask, patience, expected)
     if copied.sha256 == found.sha256:
         return evolve(copied, size=found.size, content_type=found.content_type)
     return (yield from stat(location, patience, {}))

@@ -20,7 +20,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     """Nobody's proxy, token or .netrc has a part in a test."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("NO_PROXY", "*")
-    for name in ("GOSTORE_TOKEN", "GOSTORE_URL", "NETRC", "XDG_CONFIG_HOME"):
+    for name in ("GOSTORE_TOKEN", "GOSTORE_URL", "NETRC", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 

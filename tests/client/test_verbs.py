@@ -20,7 +20,8 @@ from gostore.client.errors import (
     Unreachable,
 )
 from gostore.client.patience import Patience
-from gostore.client.sources import Bytes, Stream
+from gostore.client.sources import Bytes, Source, Stream
+from gostore.client.steps import Ask
 from gostore.client.values import Blob, repr_digest
 from tests.client.script import answer, head, play
 
@@ -31,6 +32,11 @@ NEW = verbs.Expected(nothing=True)
 DATA = b"Buy milk."
 OURS = head(DATA)
 THEIRS = head(b"Buy bread.")
+
+
+def ask_for(source: Source) -> Ask:
+    """What a put is told."""
+    return Ask("PUT", "a", {}, {}, source)
 
 
 class ErrorTests(SynchronousTestCase):
@@ -173,13 +179,12 @@ class WriteTests(SynchronousTestCase):
 
     def create(self, *answers, patience=SHORT, source=None):
         """POST the data."""
-        return play(verbs.put("a", source or Bytes(DATA), {}, patience, NEW), answers)
+        return play(verbs.put(ask_for(source or Bytes(DATA)), patience, NEW), answers)
 
     def put(self, *answers, if_match=None, source=None):
         """PUT the data."""
-        return play(
-            verbs.put("a", source or Bytes(DATA), {}, SHORT, verbs.Expected(etag=if_match)), answers
-        )
+        ask, expected = ask_for(source or Bytes(DATA)), verbs.Expected(etag=if_match)
+        return play(verbs.put(ask, SHORT, expected), answers)
 
     def test_digest(self) -> None:
         """The daemon is told what it has to get, and says what it got."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any, TypeVar
 
 import click
 from attrs import frozen
@@ -18,16 +19,41 @@ from gostore.client.cli.report import Report
 from gostore.client.cli.session import Session, command
 from gostore.client.cli.transfers import Job, Transfers, Upload, blobs_below
 from gostore.client.errors import NotFound
+from gostore.client.resuming import THRESHOLD
 from gostore.client.sources import File, Stream
 from gostore.client.values import Blob
 
 _STDIN = "-"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def resuming(function: F) -> F:
+    """Give a command that uploads files the options for how it resumes that."""
+    for option in (
+        click.option(
+            "--resume-from",
+            type=click.IntRange(0),
+            default=THRESHOLD,
+            show_default=True,
+            metavar="BYTES",
+            help="Files of so many bytes or more go on where a command was cut off.",
+        ),
+        click.option("--no-resume", is_flag=True, help="Send each file in one request."),
+    ):
+        function = option(function)
+    return function
+
+
+def _resume_from(options: Mapping[str, Any]) -> int | None:
+    return None if options["no_resume"] else options["resume_from"]
 
 
 @command("put")
 @click.option("--create-only", is_flag=True, help="Fail where there is a blob.")
 @click.option("--if-match", metavar="ETAG", help="Replace only the version with this ETag.")
 @click.option("--type", "content_type", metavar="TYPE", help="The Content-Type.")
+@resuming
 @click.argument("sources", metavar="FILE|DIR|-...", nargs=-1, required=True)
 @click.argument("target", metavar="URL|:LOCATION")
 def put(
@@ -35,13 +61,14 @@ def put(
     sources: tuple[str, ...],
     target: str,
     create_only: bool,
-    **options: str | None,
+    **options: Any,
 ) -> None:
     """Store files.
 
     A target that ends with / is a prefix: the file gets its own name below it. What is in a
     directory goes below the target; if there are several sources, below the directory's name there.
-    Links below a directory are not followed. `-` is stdin.
+    Links below a directory are not followed. `-` is stdin. After an interruption the same command
+    goes on with the bytes of a large file that the daemon has already.
     """
     if_match = options["if_match"]
     if create_only and if_match is not None:
@@ -60,7 +87,7 @@ def put(
             raise click.UsageError("stdin is one source, and needs the whole location")
         _put_stdin(session, where, put_one(Found(_STDIN, _STDIN), where.location))
         return
-    with session.client(where) as client, session.report.bars() as bars:
+    with session.client(where, _resume_from(options)) as client, session.report.bars() as bars:
         transfers = Transfers(client, session.report, bars)
         jobs = (
             (location, partial(transfers.send, put_one(found, location)))
@@ -162,10 +189,11 @@ def _get_below(transfers: Transfers, blob: Blob, where: Target, directory: str) 
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Only what matches one of these.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Nothing that matches one of these.")
+@resuming
 @click.argument("source", metavar="DIR|URL|:PREFIX")
 @click.argument("target", metavar="DIR|URL|:PREFIX")
 def sync(
-    session: Session, source: str, target: str, include: tuple[str, ...], **options: object
+    session: Session, source: str, target: str, include: tuple[str, ...], **options: Any
 ) -> None:
     """Make a prefix what a directory is, or the other way round; only what differs is sent.
 
@@ -180,20 +208,18 @@ def sync(
     where = session.target(target if is_up else source)
     if where.location and not where.is_prefix:
         where = Target(where.address, f"{where.location}/")
-    exclude = options["exclude"]
-    assert isinstance(exclude, tuple)
-    with session.client(where) as client, session.report.bars() as bars:
+    with session.client(where, _resume_from(options)) as client, session.report.bars() as bars:
         transfers = Transfers(client, session.report, bars)
         syncing = _Syncing(
             transfers,
             session.report,
             where,
             source if is_up else target,
-            Names(include, exclude),
-            bool(options["dry_run"]),
+            Names(include, options["exclude"]),
+            options["dry_run"],
         )
         jobs = syncing.up if is_up else syncing.down
-        transfers.run(jobs(bool(options["deletes"])), session.jobs)
+        transfers.run(jobs(options["deletes"]), session.jobs)
 
 
 @frozen

@@ -15,6 +15,7 @@ from gostore.client.cli.files import FileFailed
 from gostore.client.cli.remotes import Remotes, Target, read_remotes
 from gostore.client.cli.report import Report
 from gostore.client.errors import ClientError
+from gostore.client.memory import Memory
 from gostore.client.patience import Patience
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,8 +45,11 @@ class Session:
             raise click.UsageError(f"{text} is no blob, but a prefix")
         return target
 
-    def client(self, target: Target) -> Client:
-        """A client for a target, with its credentials. Raises UsageError, FileFailed."""
+    def client(self, target: Target, resume_from: int | None = None) -> Client:
+        """A client for a target, with its credentials. Raises UsageError, FileFailed.
+
+        Uploads of at least ``resume_from`` bytes go on where an earlier command was cut off.
+        """
         try:
             token = self.remotes.token(target.address)
             patience = Patience(self.retry, min(self.retry, Patience().unanswered))
@@ -54,6 +58,8 @@ class Session:
                 token,
                 patience=patience,
                 connections=self.jobs,
+                resume_from=resume_from,
+                memory=Memory.of_user(os.environ),
                 sleep=self._sleep,
             )
         except ValueError as error:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from attrs import frozen
 
@@ -116,7 +117,8 @@ class Transfers:
         found = upload.found
         with self._bars.transfer(found.relative, found.size) as moved:
             try:
-                source = File(found.path, self._until_stopped(moved))
+                known = partial(self.client.sha256_of, upload.location)
+                source = File(found.path, self._until_stopped(moved), known)
             except OSError as error:
                 raise FileFailed(said(error)) from error
             if upload.unless == source.sha256:
