@@ -1,5 +1,6 @@
 // Uploads files with tus-js-client, one after another, and tries for ever.
-// node tus.mjs ENDPOINT, with JSON on its input: [{"file", "location", "chunk"}]
+// node tus.mjs ENDPOINT [stream], with JSON on its input: [{"file", "location", "chunk"}]
+// With "stream" a file is read as it is sent; else it is in memory as a whole.
 import fs from "node:fs";
 import { createRequire } from "node:module";
 
@@ -8,7 +9,9 @@ const tus = createRequire(import.meta.url)("tus-js-client");
 
 function upload(job) {
   return new Promise((resolve, reject) => {
-    const started = new tus.Upload(fs.readFileSync(job.file), {
+    const streams = process.argv[3] === "stream";
+    const data = streams ? fs.createReadStream(job.file) : fs.readFileSync(job.file);
+    const started = new tus.Upload(data, {
       endpoint: process.argv[2],
       chunkSize: job.chunk || Infinity,
       metadata: { location: job.location, filetype: "application/x-test" },
