@@ -207,6 +207,9 @@ class AsyncClient:
         except StopIteration as stop:
             found: T = stop.value
             return found
+        finally:
+            # What it has locked is free then, whoever still has its traceback.
+            verb.close()
 
     async def _ask(self, ask: Ask) -> Answer:
         """Ask once, and read the answer to its end. Raises Lost."""

@@ -77,6 +77,9 @@ class Exchanges:
         except StopIteration as stop:
             found: T = stop.value
             return found
+        finally:
+            # What it has locked is free then, whoever still has its traceback.
+            verb.close()
 
     def ask(self, ask: Ask) -> Answer:
         """Ask once, and read the answer to its end. Raises Lost."""

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
-from gostore.client import Patience, asynchronous
+from gostore.client import Memory, Patience, asynchronous
 from gostore.client.asynchronous import AsyncClient
 from gostore.client.errors import (
     AlreadyExists,
@@ -30,6 +31,7 @@ from gostore.client.sources import source_of
 from tests.client.conftest import SHORT
 from tests.client.liar import Cutter, Liar
 from tests.client.test_blocking import DATA, reply, tag
+from tests.client.test_resuming import Stopping, kept
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import Daemon
 
@@ -119,6 +121,34 @@ async def test_through_cuts(daemon: Daemon) -> None:
             await client.delete("a")
 
         await use(cutter.url, again)
+
+
+@pytest_twisted.ensureDeferred
+async def test_resumed(daemon: Daemon, tmp_path: Path) -> None:
+    """An upload goes on where another client has left it, be it cut off again and again."""
+    (tmp_path / "a").write_bytes(DATA)
+    memory = Memory(tmp_path / "memory")
+
+    async def put(client: AsyncClient) -> None:
+        assert (await client.put("a", tmp_path / "a")).etag == tag(DATA)
+
+    async def interrupted(client: AsyncClient) -> None:
+        putting = Deferred.fromCoroutine(client.put("a", tmp_path / "a"))
+        while kept(daemon) < 100_000:
+            await deferLater(reactor, 0.01)
+        putting.cancel()
+        with pytest.raises(CancelledError):
+            await putting
+
+    with Stopping(daemon.port, 300_000) as proxy:
+        await use(proxy.url, interrupted, resume_from=1, memory=memory)
+        assert len(list((tmp_path / "memory").iterdir())) == 1
+        proxy.go_on(daemon.port)
+        await use(proxy.url, put, resume_from=1, memory=memory)
+    with Cutter(daemon.port, requests=200_000) as cutter:
+        await use(cutter.url, put, resume_from=1)
+        assert cutter.connections > len(DATA) // 200_000
+    assert list((tmp_path / "memory").iterdir()) == []
 
 
 @pytest_twisted.ensureDeferred

@@ -194,6 +194,9 @@ def test_behind() -> None:
     with pytest.raises(Unavailable):
         play(verb, [BEGUN, answer(503), at(0)])
     verb = Resuming("http://d", 1, None).write(Ask("POST", "a", {}, {}, Bytes(TEN)), Patience(0, 0))
+    with pytest.raises(Unavailable):
+        play(verb, [BEGUN, answer(503), at(3), answer(503), at(3)])
+    verb = Resuming("http://d", 1, None).write(Ask("POST", "a", {}, {}, Bytes(TEN)), Patience(0, 0))
     with pytest.raises(ClientError):
         play(verb, [BEGUN, answer(204, upload_offset="0", **TUS)])
 
