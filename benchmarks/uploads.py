@@ -126,7 +126,9 @@ class Trial:
             attempts += 1
             if attempts > _ATTEMPTS + kills:
                 raise RuntimeError(f"{what} does not come to its end")
-            process = subprocess.Popen(command, cwd=self.here, env=self.env)
+            process = subprocess.Popen(
+                command, cwd=self.here, env=self.env, stderr=subprocess.DEVNULL
+            )
             ended: int | None = None
             while ended is None:
                 pid, status, used = os.wait4(process.pid, os.WNOHANG)
@@ -213,7 +215,7 @@ def sha256(path: Path) -> str:
 # -- the two parts --------------------------------------------------------------------------------
 
 
-def large_file(trial: Trial, size: int, kills: int) -> None:
+def large_file(trial: Trial, size: int, kills: int, *, peers: bool) -> None:
     """One large file: cut by kills, and sent by each program."""
     path, daemon = make_sparse(trial.here, size, trial.rng), trial.daemon
     digest = sha256(path)
@@ -228,6 +230,8 @@ def large_file(trial: Trial, size: int, kills: int) -> None:
     trial.cut("gostore put", kills, size, trial.arrived, *put)
     check()
     trial.run("gostore verify (reads it)", *GOSTORE, "verify", target, "-q")
+    if not peers:
+        return
     fetch_large(trial)
     trial.empty()
     programs: list[tuple[str, Sequence[str], str]] = [
@@ -243,7 +247,6 @@ def large_file(trial: Trial, size: int, kills: int) -> None:
         trial.run(what, *command, text=text)
         check()
         trial.empty()
-    path.unlink()
 
 
 def fetch_large(trial: Trial) -> None:
@@ -261,7 +264,7 @@ def rclone(verb: str, source: str, url: str, *more: str) -> tuple[str, ...]:
     return ("rclone", verb, source, *more, *server)
 
 
-def many_files(trial: Trial, count: int, kills: int) -> None:
+def many_files(trial: Trial, count: int, kills: int, *, peers: bool) -> None:
     """A tree of small files: cut by kills, and sent and fetched by each program."""
     tree, size = make_tree(trial.here, count, trial.rng)
     target = f"{trial.url}/store/tree/"
@@ -271,6 +274,8 @@ def many_files(trial: Trial, count: int, kills: int) -> None:
     trial.run("gostore verify (reads them)", *GOSTORE, "verify", target, "-q")
     trial.run("gostore get", *GOSTORE, "get", target, "back", "-q")
     compare(tree, trial.here / "back")
+    if not peers:
+        return
     if shutil.which("rclone"):
         # As many at a time as gostore.
         more = ("copied", "--transfers", "8", "--checkers", "8")
@@ -290,9 +295,8 @@ def many_files(trial: Trial, count: int, kills: int) -> None:
     trial.empty()
     if shutil.which("node") and MODULES.exists():
         jobs = [{"file": f"tree/{name}", "location": f"tree/{name}"} for name in names]
-        node = ("node", str(NODE), f"{trial.url}/uploads/")
-        trial.run("tus-js-client, one at a time", *node, text=json.dumps(jobs))
-    shutil.rmtree(tree)
+        node = ("node", str(NODE), f"{trial.url}/uploads/", "stream", "8")
+        trial.run("tus-js-client", *node, text=json.dumps(jobs))
 
 
 def compare(one: Path, other: Path) -> None:
@@ -319,11 +323,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mib", type=int, default=20 * 1024, help="of the large file; 0: none")
     parser.add_argument("--kills", type=int, default=6, help="for each of both")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only-cut", action="store_true", help="nothing but what is killed")
     parser.add_argument("--dir", type=Path, help="where the data go: --mib and a tenth of it")
     given = parser.parse_args(arguments)
+    how = {"kills": given.kills, "peers": not given.only_cut}
     parts: Mapping[str, Callable[[Trial], None]] = {
-        f"{given.files} files": lambda trial: many_files(trial, given.files, given.kills),
-        f"{given.mib} MiB": lambda trial: large_file(trial, given.mib * MIB, given.kills),
+        f"{given.files} files": lambda trial: many_files(trial, given.files, **how),
+        f"{given.mib} MiB": lambda trial: large_file(trial, given.mib * MIB, **how),
     }
     tables = []
     for title, part in parts.items():

@@ -1,5 +1,5 @@
-// Uploads files with tus-js-client, one after another, and tries for ever.
-// node tus.mjs ENDPOINT [stream], with JSON on its input: [{"file", "location", "chunk"}]
+// Uploads files with tus-js-client, WIDTH (1) at a time, and tries for ever.
+// node tus.mjs ENDPOINT [stream [WIDTH]], with JSON on its input: [{"file", "location", "chunk"}]
 // With "stream" a file is read as it is sent; else it is in memory as a whole.
 import fs from "node:fs";
 import { createRequire } from "node:module";
@@ -23,7 +23,13 @@ function upload(job) {
   });
 }
 
-for (const job of JSON.parse(fs.readFileSync(0, "utf-8"))) {
-  await upload(job);
-  console.log(job.location);
+const jobs = JSON.parse(fs.readFileSync(0, "utf-8"));
+
+async function work() {
+  for (let job; (job = jobs.shift()); ) {
+    await upload(job);
+    console.log(job.location);
+  }
 }
+
+await Promise.all(Array.from({ length: Number(process.argv[4] || 1) }, work));
