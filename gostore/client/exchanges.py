@@ -1,6 +1,6 @@
 """One exchange after the other over requests: the steps of a verb, carried out.
 
-Whatever goes wrong with the network is a Lost here, and tried again by whoever asked.
+A failure of the network is a Lost here, and the verb tries again.
 """
 
 from __future__ import annotations
