@@ -161,13 +161,15 @@ class Admission:
         return ticket
 
     def lacking(self, size: int) -> int:
-        """How many bytes have to become free for a blob of so many, beside those on their way."""
-        wanted = self.reserve + self.announced + in_blocks(size) + 2 * BLOCK
-        return max(wanted - self.free, 1)
+        """How many bytes have to become free for a blob of so many, beside those on their way.
+
+        None have to if that is 0 or less.
+        """
+        return self.reserve + self.announced + in_blocks(size) + 2 * BLOCK - self.free
 
     def lacking_for_more(self, size: int) -> int:
-        """How many bytes have to become free for so many more of a body on its way to the disk."""
-        return max(self.reserve + in_blocks(size) + BESIDE - self.free, 1)
+        """As `lacking`, for so many more bytes of a body on its way to the disk."""
+        return self.reserve + in_blocks(size) + BESIDE - self.free
 
     def check_space(self, size: int) -> None:
         """Raise NoSpace unless so many bytes may come."""

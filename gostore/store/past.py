@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -16,7 +17,15 @@ from twisted.python.failure import Failure
 
 from gostore import statefile
 from gostore.blob import Blob, Committed, EndedBy, Ending
-from gostore.errors import BadRecord, Busy, NotFound, NoVersion, VersionDamaged, as_read_error
+from gostore.errors import (
+    BadRecord,
+    Busy,
+    NotFound,
+    NoVersion,
+    VersionDamaged,
+    as_read_error,
+    as_store_error,
+)
 from gostore.store.content import SmallContent
 from gostore.store.copying import Copy
 from gostore.store.deleting import Deleter
@@ -29,10 +38,13 @@ from gostore.store.versions import DeletedPage, Restore, Version
 from gostore.volume.collect import Dead, Replaced
 from gostore.volume.digests import compute_digest, verified
 from gostore.volume.directory import DataDamaged
+from gostore.volume.recovery.looks import OutOfReach, Unreadable, look
 from gostore.volume.recovery.repair import quarantine_dead
 
 #: How often a copy starts over because its source was replaced and collected before it was open.
 _ATTEMPTS = 5
+
+T = TypeVar("T")
 
 Write = Callable[..., Deferred[tuple[Committed, bool]]]
 
@@ -104,11 +116,18 @@ class Past:
 
     async def _record_of(self, blob: Committed) -> Blob | None:
         with self._index.ids.pinned(blob.id):
-            return await self._workers.files.run(self._record, blob.id, blob.generation)
+            return await self._in_worker(self._record, blob.id, blob.generation)
+
+    async def _in_worker(self, read: Callable[..., T], *arguments: object) -> T:
+        """Read records. Raises what the disk failed with, in the store's words."""
+        try:
+            return await self._workers.files.run(read, *arguments)
+        except (OSError, MemoryError) as error:
+            raise as_read_error(error) from error
 
     async def _read(self, dead: Sequence[Dead]) -> list[Version]:
         unmarked = self._garbage.unmarked({each.id for each in dead})
-        versions = await self._workers.files.run(self._read_in_worker, dead, unmarked)
+        versions = await self._in_worker(self._read_in_worker, dead, unmarked)
         return [each for each in versions if each is not None]
 
     def deleted(
@@ -164,9 +183,12 @@ class Past:
                 return await self._write(location, body, details, precondition, exists=exists)
         except DataDamaged:
             self._failed(Failure(), dead).raiseException()
+        except (OSError, MemoryError) as error:
+            raise as_store_error(error) from error
         finally:
             if isinstance(opened, int):
-                await self._workers.files.run(self._volume.close_data, opened)
+                with suppress(OSError):  # it was only read, and the kernel lets go of it anyhow
+                    await self._workers.files.run(self._volume.close_data, opened)
 
     def _find(self, location: str, generation: int) -> Dead:
         """Return where a version is, be it the current one. Raises NoVersion."""
@@ -265,13 +287,17 @@ class Past:
         return Version(_committed(record, dead), record.origin, ending, self._history.until(dead))
 
     def _record(self, blob_id: int, generation: int) -> Blob | None:
+        """Read a record; None if it is gone or not to be read.
+
+        Raises OSError if nobody can tell: to hide a version then would be a lie.
+        """
         state = self._volume.backlog.applier.state_of(blob_id)
         try:
             if state is not None:
                 record = statefile.parse(state, blob_id)
             else:
-                record = self._volume.directory.read_record(str(blob_id), blob_id)
-        except (OSError, BadRecord):
+                record = look(self._volume.directory.read_record, str(blob_id), blob_id)
+        except (FileNotFoundError, NotADirectoryError, Unreadable, OutOfReach, BadRecord):
             return None
         return record if record.generation == generation else None
 

@@ -77,11 +77,13 @@ class Room:
     async def _make(
         self, error: NoSpace, lacking: Callable[[], int], again: Callable[[], Deferred[T]]
     ) -> T:
-        before = len(self._garbage.dead)
+        before, lacked = len(self._garbage.dead), lacking()
         await self._collect()
-        if len(self._garbage.dead) == before or isinstance(error, NoIds):
+        needed = 0 if isinstance(error, NoIds) else lacking()
+        # What was known of the free room may have been too little, and some seconds old.
+        has_room = needed <= 0 < lacked and not isinstance(error, NoIds)
+        if isinstance(error, NoIds) or (len(self._garbage.dead) == before and not has_room):
             # The garbage alone does not help.
-            needed = 0 if isinstance(error, NoIds) else lacking()
             taken = self._garbage.history.take_oldest(needed)
             if not taken:
                 raise error

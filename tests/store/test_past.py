@@ -9,7 +9,9 @@ from typing import Any
 from gostore.blob import EndedBy, State
 from gostore.errors import (
     AlreadyExists,
+    Busy,
     ConditionFailed,
+    DiskFailed,
     NoSpace,
     NotFound,
     NoVersion,
@@ -18,6 +20,7 @@ from gostore.errors import (
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details, Lifetime, Precondition, Summary, Versions
 from gostore.store.versions import Restore, Version
+from gostore.volume.directory import STATE
 from tests.store.doubles import SECOND, FakeBody
 from tests.store.support import LARGE, StoreCase
 from tests.store.test_behind import BehindCase
@@ -70,6 +73,25 @@ class HistoryTests(PastCase):
         self.assertIsNone(past.until)
         self.assertEqual(self.bytes_of("a", 1), b"old")
         self.assertEqual(self.bytes_of("a", 2), b"newer")
+
+    def test_unread(self) -> None:
+        """A version whose record cannot be read just now is not hidden: the whole is refused."""
+        self.store_blob("a", b"old")
+        self.store_blob("a", b"newer")
+        self.collect()
+        for number, error in ((errno.EMFILE, Busy), (errno.EINTR, DiskFailed)):
+            for nth in (1, 2):
+                self.disk.fail("open", number, nth=nth, name=STATE)
+                self.fails(self.store.past.history("a"), error)
+                self.disk.heal()
+        self.assertEqual(len(self.history()), 2)
+
+    def test_bad_sector(self) -> None:
+        """A version whose record the disk has lost hides no other."""
+        old, new = self.store_blob("a", b"old"), self.store_blob("a", b"newer")
+        self.collect()
+        self.disk.fail("open", errno.EIO, name=f"{old.id}/{STATE}")
+        self.assertEqual([each.blob for each in self.history()], [new])
 
     def test_deleted(self) -> None:
         """A deleted blob is kept, and is not there all the same, also after a start."""
@@ -307,6 +329,18 @@ class RoomTests(PastCase):
         self.store_blob("d", LARGE[:2000])
         self.assertEqual([bool(self.store.history.at(each)) for each in "abc"], [False, True, True])
         self.assertEqual(self.store.history.given_up, 1)
+
+    def test_room_again(self) -> None:
+        """Nothing is given up where another program has made room since somebody looked."""
+        self.store_blob("a", LARGE)
+        self.delete()
+        self.collect()
+        self.disk.room = (0, 1 << 41)
+        self.collect()
+        self.disk.room = None
+        self.store_blob("b", LARGE)
+        self.assertEqual(self.store.history.given_up, 0)
+        self.assertEqual(len(self.history()), 1)
 
     def test_nothing_left(self) -> None:
         """A write is refused when all that was kept is gone and there is no room all the same."""
