@@ -70,7 +70,7 @@ soak-client: $(VENV)/.soak
 	GOSTORE_SOAK=1 timeout 3600 $(BIN)/python -m pytest -s tests/client
 
 soak-faults: $(VENV)/.test
-	timeout 3600 $(BIN)/python -m tests.faults
+	timeout 7200 $(BIN)/python -m tests.faults
 
 soak-simulation: $(VENV)/.test
 	timeout $$(( $(MINUTES) * 60 + 3600 )) $(BIN)/python -m tests.simulation --minutes $(MINUTES)

@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.e2e.daemon import SOAK
 from tests.faults.deeds import BEHIND, DEEDS, MODES, OVER, REQUESTS, Deed
+from tests.faults.history import HISTORY, PAST_REQUESTS
+from tests.faults.history_mutants import HISTORY_MUTANTS
 from tests.faults.mutants import MUTANTS
 from tests.faults.trials import Figures, PowerCuts, Trials, scratch
 from tests.simulation.mutants import Mutant
@@ -27,8 +29,8 @@ class FaultTests(SynchronousTestCase):
         """Let calls fail in the deeds whose names begin so."""
         self.play(Trials, [deed for deed in DEEDS if deed.name.startswith(names)])
 
-    def play(self, kind: type[Trials], deeds: Sequence[Deed]) -> None:
-        """Play trials of a kind, and say how many there were."""
+    def play(self, kind: type[Trials], deeds: Sequence[Deed], step: int = 1) -> None:
+        """Play trials of a kind, per commit one of so many, and say how many there were."""
         figures = Figures()
         for deed in deeds:
             with scratch() as directory:
@@ -42,6 +44,7 @@ class FaultTests(SynchronousTestCase):
                     faults = itertools.islice(Trials.share(modes), 0, None, 2)
                 else:
                     faults = kind.share(modes)
+                faults = itertools.islice(faults, 0, None, 1 if SOAK else step)
                 for trials, fault in faults:
                     trials.play(fault)
                 for trials in modes:
@@ -74,6 +77,10 @@ class FaultTests(SynchronousTestCase):
         """The applier at work behind the answers; a request for what has no files yet."""
         self.play(Trials, BEHIND)
 
+    def test_history(self) -> None:
+        """What makes history, reads it, brings it back and gives it up."""
+        self.play(Trials, HISTORY, 8)
+
     def test_reading(self) -> None:
         """A GET, and what verifies in the background."""
         self.fail_calls("GET", "verifying")
@@ -81,6 +88,10 @@ class FaultTests(SynchronousTestCase):
     def test_power_cuts(self) -> None:
         """A request, and then a power cut, which takes what a failed flush was to write."""
         self.play(PowerCuts, (*REQUESTS, *BEHIND, *OVER))
+
+    def test_power_cuts_with_a_history(self) -> None:
+        """The same where what dies is kept."""
+        self.play(PowerCuts, PAST_REQUESTS, 4)
 
     def test_start_and_stop(self) -> None:
         """A start after a crash, and in a new directory; a stop."""
@@ -92,11 +103,11 @@ class MutantTests(SynchronousTestCase):
 
     def test_apply(self) -> None:
         """Every mutant can be made."""
-        for mutant in MUTANTS:
+        for mutant in (*MUTANTS, *HISTORY_MUTANTS):
             mutant.load()
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", (*MUTANTS, *HISTORY_MUTANTS), ids=lambda mutant: mutant.name)
 def test_caught(mutant: Mutant) -> None:
     """The trials can fail: the store with any one thing done wrong is caught."""
     with pytest.raises(Violation):

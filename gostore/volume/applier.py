@@ -21,11 +21,11 @@ from threading import Lock
 from attrs import define, evolve
 from twisted.logger import Logger
 
-from gostore.errors import StoreError, as_store_error
+from gostore.errors import NoSpace, StoreError, as_store_error
 from gostore.volume.changes import Delete
 from gostore.volume.directory import DATA, STATE, Directory, OutcomeUnknown
 from gostore.volume.journal.format import BLOCK, Entry, in_blocks
-from gostore.volume.trash import Trash
+from gostore.volume.trash import Trash, may_take_history
 
 #: Failures that pass: the change stays in memory and in the journal until there is room for it.
 _PASSING = frozenset(
@@ -309,10 +309,13 @@ class Applier:
     def _make_room(self) -> None:
         """Put away what is deleted, without tombstones: the collector removes it then.
 
-        It may be all the room that those before it will ever get. Raises OutcomeUnknown.
+        It may be all the room that those before it will ever get. What is kept as history goes only
+        where the disk is full. Raises OutcomeUnknown.
         """
+        is_full = isinstance(self.obstacle, NoSpace)
         with self._lock:
             deletions = [each for each in self._work.values() if each.entry.data is None]
+            deletions = [each for each in deletions if is_full or not each.keeps]
         for work in deletions:
             with suppress(OSError, MemoryError):  # the next try comes to it again
                 self._put_away(work)
@@ -357,7 +360,9 @@ class Applier:
         try:
             self._directory.write_state_tmp(name, work.entry.state, sync=False)
             self._directory.put_state_in_place(name)
-        except (OSError, MemoryError):
+        except (OSError, MemoryError) as error:
+            if work.keeps and not may_take_history(error):
+                raise
             self._put_away(work)
 
     def _put_away(self, work: _Work) -> None:

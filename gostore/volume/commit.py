@@ -5,7 +5,6 @@ docs/architecture.md numbers its steps, and says what a crash between any two of
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -34,13 +33,10 @@ from gostore.volume.directory import (
     OutcomeUnknown,
     stage_name,
 )
-from gostore.volume.disk import NOT_REGULAR
+from gostore.volume.disk import CHANGED
 from gostore.volume.journal.format import Entry
 from gostore.volume.journal.journal import NothingWritten
-from gostore.volume.trash import Trash
-
-#: How a step fails that finds something else than what the step before has left.
-_CHANGED = NOT_REGULAR | {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY}
+from gostore.volume.trash import Trash, may_take_history
 
 _BY_HAND = "Somebody has removed or changed the upload in the data directory; send it again"
 
@@ -54,6 +50,8 @@ class _Attempt:
     change: Change
     #: Why it is not done, or cannot be.
     error: StoreError | None = None
+    #: What that comes from.
+    cause: BaseException | None = None
     #: What its state file holds, once it is written.
     record: bytes = b""
     _entry: Entry | None = None
@@ -64,7 +62,7 @@ class _Attempt:
             try:
                 step(*arguments, **keywords)
             except (OSError, MemoryError, StoreError) as error:
-                self.error = as_store_error(error)
+                self.error, self.cause = as_store_error(error), error
 
     @property
     def is_small(self) -> bool:
@@ -77,6 +75,12 @@ class _Attempt:
     def is_delete(self) -> bool:
         """Whether it takes no room: a deletion must always be possible."""
         return isinstance(self.change, Delete)
+
+    def goes_anyhow(self, cause: BaseException | None) -> bool:
+        """Say whether it is a deletion that goes on without a tombstone, which failed so."""
+        if not isinstance(self.change, Delete):
+            return False
+        return not self.change.keeps or may_take_history(cause)
 
     @property
     def entry(self) -> Entry:
@@ -151,9 +155,9 @@ class WriteProtocol:
             good = _good(attempts)
             if not self._append_changes(good):
                 # The journal keeps some room for deletions alone.
-                deletes = [attempt for attempt in good if attempt.is_delete]
+                deletes = [attempt for attempt in _good(good) if attempt.is_delete]
                 if len(deletes) == len(good) or not self._append_changes(deletes):
-                    self._delete_anyhow(deletes)
+                    self._delete_anyhow(_good(deletes))
         except OutcomeUnknown as unknown:
             _fail(attempts, DiskFailed(str(unknown)))
 
@@ -163,7 +167,8 @@ class WriteProtocol:
             if attempts:
                 self._backlog.append([attempt.entry for attempt in attempts])
         except NothingWritten as error:
-            _fail((each for each in attempts if not each.is_delete), as_store_error(error))
+            lost = [each for each in attempts if not each.goes_anyhow(error)]
+            _fail(lost, as_store_error(error))
             return False
         for attempt in attempts:
             self._hand_on(attempt)
@@ -273,7 +278,8 @@ class WriteProtocol:
                 for delete in deletes:
                     delete.take(self._delete_durably, delete.change)
             # A tombstone needs room, and a directory to stand in. A deletion must need neither.
-            self._delete_without_tombstones([each for each in deletes if each.error is not None])
+            failed = [each for each in deletes if each.error is not None]
+            self._delete_without_tombstones([one for one in failed if one.goes_anyhow(one.cause)])
             for attempt in attempts:
                 if isinstance(attempt.change, Discard):
                     attempt.take(self._discard, attempt.change)
@@ -364,15 +370,17 @@ class WriteProtocol:
         for blob_id, successor in kept:
             name = str(blob_id)
             try:
-                blob = self._directory.read_record(name, blob_id)
-                if blob.state is not State.FAILURE:
-                    blob.replace(self._now(), successor)
-                    self._directory.write_state_tmp(name, statefile.dump(blob), sync=True)
-                    self._directory.put_state_in_place(name)
-                self._directory.sync(name)
+                with self._directory.flushing(name):
+                    blob = self._directory.read_record(name, blob_id)
+                    if blob.state is not State.FAILURE:
+                        blob.replace(self._now(), successor)
+                        self._directory.write_state_tmp(name, statefile.dump(blob), sync=True)
+                        self._directory.put_state_in_place(name)
             except FileNotFoundError:
                 pass
-            except (OSError, BadRecord):
+            except (OSError, BadRecord) as error:
+                if isinstance(error, OSError) and not may_take_history(error):
+                    raise
                 unmarked.append(name)
         return unmarked
 
@@ -396,7 +404,7 @@ def _unless_changed() -> Iterator[None]:
     try:
         yield
     except (OSError, DataDamaged) as error:
-        if isinstance(error, OSError) and error.errno not in _CHANGED:
+        if isinstance(error, OSError) and error.errno not in CHANGED:
             raise
         raise Busy(_BY_HAND, retry_after=1) from error
 

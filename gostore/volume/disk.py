@@ -34,6 +34,9 @@ NOT_REGULAR = frozenset(
     {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ESPIPE, errno.ENODEV}
 )
 
+#: How a step fails that finds something else than what the step before has left.
+CHANGED = NOT_REGULAR | {errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY}
+
 #: Before Linux 5.8 ``syncfs(2)`` did not report failed write-back.
 _SYNCFS_REPORTS_ERRORS = (5, 8)
 

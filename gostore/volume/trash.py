@@ -11,8 +11,18 @@ from twisted.logger import Logger
 from gostore.errors import BadRecord, is_no_space, strerror_of
 from gostore.text import Repeats
 from gostore.volume.directory import FILES, NEW, QUARANTINE, STATE, TIE, TRASH, Directory
+from gostore.volume.disk import CHANGED
+from gostore.volume.recovery.looks import OutOfReach, Unreadable, look
 
 log = Logger()
+
+
+def may_take_history(error: BaseException | None) -> bool:
+    """Say whether a deletion whose tombstone fails so may take with it what is kept as history.
+
+    There is no room for a tombstone then, or no place. Other failures may pass.
+    """
+    return isinstance(error, OSError) and (is_no_space(error) or error.errno in CHANGED)
 
 
 class Trash:
@@ -77,10 +87,13 @@ class Trash:
                 self._directory.sync_root()
 
     def _is_younger(self, blob_id: int, generation: int) -> bool:
-        """Whether an id is that of a blob that was committed after a generation."""
+        """Whether an id is that of a blob that was committed after a generation.
+
+        Raises OSError if nobody can tell now.
+        """
         try:
-            return self._directory.read_record(str(blob_id), blob_id).generation > generation
-        except (OSError, BadRecord):
+            return look(self._directory.read_record, str(blob_id), blob_id).generation > generation
+        except (FileNotFoundError, NotADirectoryError, Unreadable, OutOfReach, BadRecord):
             return False
 
     def _rename(self, name: str, target: str) -> None:

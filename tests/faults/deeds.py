@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +15,12 @@ from twisted.python.failure import Failure
 
 from gostore import statefile
 from gostore.blob import Blob
+from gostore.store.versions import Version
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import UnsyncedDisk
+from gostore.volume.journal.format import BLOCK
+from tests.simulation.disk import SimulatedDisk, used
 from tests.simulation.world import (
     BRIEF,
     DELETE,
@@ -29,6 +32,7 @@ from tests.simulation.world import (
     PUT_ANEW,
     SMALL,
     STAGED,
+    Operation,
     Value,
     Violation,
     World,
@@ -48,12 +52,32 @@ MODES: tuple[Mode, ...] = ((Sync.JOURNAL, True), (Sync.FILES, True), (Sync.FILES
 
 
 class ReadyDisk(UnsyncedDisk):
-    """Real files, never flushed, that can be read at once on any file system."""
+    """Real files, never flushed, that can be read at once on any file system.
+
+    With a ``limit`` it tells of the room there would be if all files had so many bytes together.
+    """
+
+    limit: int | None = None
+
+    def free(self, dir_fd: int) -> tuple[int, int]:  # type: ignore[override]
+        """Return (bytes free to us, bytes in all)."""
+        if self.limit is None:
+            return UnsyncedDisk.free(dir_fd)
+        return max(0, self.limit - bytes_in(f"/proc/self/fd/{dir_fd}")), self.limit
 
     @staticmethod
     def preadv(fd: int, buffers: list[bytearray], offset: int, flags: int = 0) -> int:
         """Read without asking the kernel for what some file systems cannot tell."""
         return os.preadv(fd, buffers, offset)
+
+
+def bytes_in(path: str) -> int:
+    """How many bytes the blocks of a directory's files have, and those of its directories."""
+    return sum(
+        os.lstat(os.path.join(above, name)).st_blocks * 512 + BLOCK * (name in directories)
+        for above, directories, files in os.walk(path)
+        for name in (*directories, *files)
+    )
 
 
 class Life(World):
@@ -69,15 +93,18 @@ class Life(World):
         modules: SimpleNamespace = GENUINE,
         rank: tuple[str, ...] = (COMMIT, FILE, CHORE),
         disk: FaultyDisk | None = None,
+        keep: float = 0,
     ) -> None:
         sync, trusted = mode
         on: Any = disk or FaultyDisk(ReadyDisk(), trusted=trusted)
-        super().__init__(on, modules, sync=sync, rank=rank, path=str(path))
+        super().__init__(on, modules, sync=sync, rank=rank, path=str(path), keep=keep)
+        #: The version of each location that a deed is about.
+        self.chosen: dict[str, Version] = {}
         #: Why it did not start.
         self.refusal: Exception | None = None
         self.stopped = False
         #: What reading deeds came to: a digest or an error, and the digest it has to be.
-        self.reads: list[tuple[object, Value]] = []
+        self.reads: list[tuple[object, object]] = []
 
     def try_start(self) -> None:
         """Start as the daemon does, and be refused as it is."""
@@ -114,6 +141,38 @@ class Life(World):
         """What GETs of all locations say, all their bytes read."""
         return {location: self.read(location) for location in LOCATIONS}
 
+    def remember(self) -> None:
+        """Take what there is of the past for what was answered in this life."""
+        for location in LOCATIONS if self.keep else ():
+            versions = self.versions(location)
+            lives = bool(versions) and versions[-1].ending is None
+            self.model[location] = (tuple(each.blob.sha256 for each in versions), lives)
+
+    def lines(self, may_be: Sequence[Operation]) -> dict[str, set[Value]]:
+        """The lines that locations may have (see `line`) if what failed has come true, or not.
+
+        Of those that may have there is one at most for each location. What came after it was
+        answered.
+        """
+        found = {}
+        for location in LOCATIONS if self.keep else ():
+            bases, candidates = self.pasts(location)
+            for values, lives in bases:
+                candidates.append((values, lives))
+                for value in (each.value for each in may_be if each.location == location):
+                    if value is None:
+                        candidates.append((values, False))
+                        continue
+                    candidates.append(((*values, value), True))
+                    for at in range(len(values) + 1):
+                        candidates.append(((*values[:at], value, *values[at:]), lives))
+            found[f"{location}+"] = self.as_lines(candidates)
+        return found
+
+    def look_up(self, name: str) -> Value:
+        """What a location has, or with a plus behind it what it has had."""
+        return self.line(name[:-1]) if name.endswith("+") else self.read(name)
+
     def abandon(self, location: str) -> None:
         """Let the client of an upload go away."""
         operation = self.begin(POST, location, STAGED)
@@ -124,12 +183,34 @@ class Life(World):
 
     def look(self, location: str) -> None:
         """Read a blob as a GET does, into memory before it is sent, and note what came of it."""
-        self._note(location, self.store.get(location).addCallback(self._loaded))
+        got = self.store.get(location).addCallback(self._loaded)
+        self._note(location, got, self.value(location))
+
+    def look_back(self, location: str) -> None:
+        """Read the chosen version of a location."""
+        version = self.chosen[location]
+        read = self.read_version(location, version.blob.generation)
+        self._note(location, read, version.blob.sha256)
+
+    def look_through(self, location: str) -> None:
+        """Ask for the versions of a location."""
+
+        def digests(versions: Sequence[Version]) -> list[Value]:
+            return [each.blob.sha256 for each in versions]
+
+        wanted = list(self.model[location][0][::-1])
+        self._note(location, self.store.past.history(location).addCallback(digests), wanted)
+
+    def restore_chosen(self, location: str) -> None:
+        """Make the chosen version of a location current again."""
+        self.restore(location, self.chosen[location])
+        self.drain()
 
     def verify(self, location: str) -> None:
         """Have a blob compared with its digest, and note what came of it."""
         verified = self.store.verifier.verify(location, lambda length: succeed(None))
-        self._note(location, verified.addCallback(lambda _: self.value(location)))
+        value = self.value(location)
+        self._note(location, verified.addCallback(lambda _: self.value(location)), value)
 
     def _loaded(self, blob: Any) -> Deferred[Any]:
         def opened(content: Any) -> Any:
@@ -142,8 +223,7 @@ class Life(World):
 
         return self.store.content(blob).addCallback(opened)  # type: ignore[no-any-return]
 
-    def _note(self, location: str, asked: Deferred[Any]) -> None:
-        value = self.value(location)
+    def _note(self, location: str, asked: Deferred[Any], value: object) -> None:
         got: list[Any] = []
         asked.addBoth(got.append)
         self.workers.drain()
@@ -160,10 +240,31 @@ def _make_plain(path: Path) -> None:
     life.try_stop()
 
 
-def _make_ruins(path: Path) -> None:
+def fill_up(life: Life) -> None:
+    """Let the disk have no room for more; what is kept may go for it."""
+    life.apply()
+    under: Any = life.disk.under  # type: ignore[attr-defined]
+    if isinstance(under, SimulatedDisk):
+        under.room = used(under.tree)
+    else:
+        under.limit = bytes_in(life.path)
+    life.collect()
+    life.lossy = True
+
+
+def make_room(life: Life) -> None:
+    """Let there be room again."""
+    under: Any = life.disk.under  # type: ignore[attr-defined]
+    if isinstance(under, SimulatedDisk):
+        under.room = None
+    else:
+        under.limit = None
+
+
+def make_ruins(path: Path, keep: float = 0) -> None:
     """A directory after a crash, with one of each thing that a start has to mend."""
     _make_plain(path)
-    life = Life(path, (Sync.JOURNAL, True)).start()
+    life = Life(path, (Sync.JOURNAL, True), keep=keep).start()
     life.request(POST, "d")
     life.request(POST, "f")
     damaged = life.store.index.blob("f").id
@@ -206,7 +307,8 @@ def _nothing(life: Life) -> None:
 class Deed:
     """Something the store does: ``act``, after ``lead`` in the same life.
 
-    ``make`` lays out the directory; one that ``starts`` is itself the begin of a life.
+    ``make`` lays out the directory; one that ``starts`` is itself the begin of a life. ``keep`` is
+    for how many seconds what dies is kept. On a disk that is ``full`` a request may find no room.
     """
 
     name: str
@@ -215,30 +317,32 @@ class Deed:
     make: Callable[[Path], None] = _make_plain
     starts: bool = False
     rank: tuple[str, ...] = (COMMIT, FILE, CHORE)
+    keep: float = 0
+    full: bool = False
 
 
 def _verbs() -> Iterator[Deed]:
     for shape, how in ((SMALL, "in memory"), (MIDDLING, "staged"), (LARGE, "sealed")):
         for verb, location in ((POST, "d"), (PUT, "a"), (PUT_ANEW, "d")):
-            yield Deed(f"{verb}, {how}", _requesting(verb, location, shape), _warm)
-    yield Deed("DELETE", _requesting(DELETE, "a"), _warm)
-    yield Deed("DELETE of what was replaced", _requesting(DELETE, "e"), _warm)
-    yield Deed("POST, the first", _requesting(POST, "d"))
-    yield Deed("DELETE, the first", _requesting(DELETE, "a"))
-    yield Deed("PUT, the journal full", _requesting(PUT, "a"), _fill)
+            yield Deed(f"{verb}, {how}", requesting(verb, location, shape), warm)
+    yield Deed("DELETE", requesting(DELETE, "a"), warm)
+    yield Deed("DELETE of what was replaced", requesting(DELETE, "e"), warm)
+    yield Deed("POST, the first", requesting(POST, "d"))
+    yield Deed("DELETE, the first", requesting(DELETE, "a"))
+    yield Deed("PUT, the journal full", requesting(PUT, "a"), fill)
 
 
-def _requesting(verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Callable[[Life], Any]:
+def requesting(verb: str, location: str, shape: tuple[int, bool] = SMALL) -> Callable[[Life], Any]:
     return lambda life: life.request(verb, location, shape)
 
 
-def _warm(life: Life) -> None:
+def warm(life: Life) -> None:
     """What a first write has to make is made, and something can be replaced that is kept open."""
     life.request(PUT, "e")
     life.read("a")
 
 
-def _fill(life: Life) -> None:
+def fill(life: Life) -> None:
     """Write until the next batch has to begin the other file of the journal."""
     for _ in range(5):
         life.request(PUT, "e")
@@ -268,7 +372,7 @@ def _forget_data(life: Life) -> None:
     disk.cached = False
 
 
-def _damage(life: Life) -> None:
+def damage(life: Life) -> None:
     """A blob loses bytes, and is found to have lost them."""
     os.truncate(os.path.join(life.path, str(life.store.index.blob("a").id), DATA), 5)
     life.read("a")
@@ -284,9 +388,9 @@ def _litter(life: Life) -> None:
     life.abandon("d")
 
 
-def _outlive(life: Life) -> None:
+def outlive(life: Life) -> None:
     """Let blobs be over: with an elder that is not marked yet, without, and without files."""
-    _warm(life)
+    warm(life)
     life.request(POST, "d", BRIEF)
     life.request(PUT, "a", BRIEF)
     life.workers.lazy = True
@@ -294,9 +398,9 @@ def _outlive(life: Life) -> None:
     life.pass_time()
 
 
-def _leave_behind(life: Life) -> None:
+def leave_behind(life: Life) -> None:
     """Let there be no files yet of what is new, replaced, deleted with and without an elder."""
-    _warm(life)
+    warm(life)
     life.workers.lazy = True
     for verb, location in (
         (POST, "d"),
@@ -311,7 +415,7 @@ def _leave_behind(life: Life) -> None:
         life.request(verb, location)
 
 
-def _hurry(act: Callable[[Life], object]) -> Callable[[Life], None]:
+def hurry(act: Callable[[Life], object]) -> Callable[[Life], None]:
     """Do something while nothing holds the applier up."""
 
     def hurried(life: Life) -> None:
@@ -323,33 +427,33 @@ def _hurry(act: Callable[[Life], object]) -> Callable[[Life], None]:
 
 REQUESTS = (
     *_verbs(),
-    Deed("requests at once", _at_once(SMALL), _warm),
-    Deed("large requests at once", _at_once(MIDDLING), _warm, rank=(FILE, COMMIT, CHORE)),
+    Deed("requests at once", _at_once(SMALL), warm),
+    Deed("large requests at once", _at_once(MIDDLING), warm, rank=(FILE, COMMIT, CHORE)),
 )
 
 #: What is done with blobs that have no files yet, and to give them some.
 BEHIND = (
-    Deed("applying", _hurry(Life.apply), _leave_behind),
-    Deed("applying and a collection", _hurry(Life.collect), _leave_behind),
-    Deed("applying at a stop", Life.try_stop, _leave_behind),
-    Deed("POST behind others", _hurry(_requesting(POST, "f")), _leave_behind),
-    Deed("PUT, staged, of what has no files", _requesting(PUT, "d", MIDDLING), _leave_behind),
-    Deed("DELETE of what has no files", _requesting(DELETE, "d"), _leave_behind),
-    Deed("DELETE of what has no files, but an elder", _requesting(DELETE, "a"), _leave_behind),
-    Deed("GET of what has no files", lambda life: life.look("d"), _leave_behind),
+    Deed("applying", hurry(Life.apply), leave_behind),
+    Deed("applying and a collection", hurry(Life.collect), leave_behind),
+    Deed("applying at a stop", Life.try_stop, leave_behind),
+    Deed("POST behind others", hurry(requesting(POST, "f")), leave_behind),
+    Deed("PUT, staged, of what has no files", requesting(PUT, "d", MIDDLING), leave_behind),
+    Deed("DELETE of what has no files", requesting(DELETE, "d"), leave_behind),
+    Deed("DELETE of what has no files, but an elder", requesting(DELETE, "a"), leave_behind),
+    Deed("GET of what has no files", lambda life: life.look("d"), leave_behind),
 )
 
 #: What is done with blobs that have expired.
-OVER = (Deed("collection of what is over", _hurry(Life.collect), _outlive),)
+OVER = (Deed("collection of what is over", hurry(Life.collect), outlive),)
 
 DEEDS = (
     *REQUESTS,
     *BEHIND,
     *OVER,
-    Deed("DELETE of what is damaged", _requesting(DELETE, "a"), _damage),
-    Deed("PUT over what is damaged", _requesting(PUT, "a"), _damage),
+    Deed("DELETE of what is damaged", requesting(DELETE, "a"), damage),
+    Deed("PUT over what is damaged", requesting(PUT, "a"), damage),
     Deed("collection", Life.collect, _litter),
-    Deed("collection, the first", Life.collect, make=_make_ruins),
+    Deed("collection, the first", Life.collect, make=make_ruins),
     Deed("GET, small", lambda life: life.look("a")),
     Deed("GET, small and opened at once", lambda life: life.look("a"), _open_at_once),
     Deed("GET, small and kept open", lambda life: life.look("a"), lambda life: life.look("a")),
@@ -357,7 +461,7 @@ DEEDS = (
     Deed("GET, large and opened at once", lambda life: life.look("c"), _open_at_once),
     Deed("GET, large and kept open", lambda life: life.look("c"), lambda life: life.look("c")),
     Deed("verifying", lambda life: life.verify("c")),
-    Deed("start", Life.try_start, make=_make_ruins, starts=True),
+    Deed("start", Life.try_start, make=make_ruins, starts=True),
     Deed("start in a new directory", Life.try_start, make=_make_nothing, starts=True),
     Deed("stop", Life.try_stop, _litter),
 )

@@ -6,13 +6,14 @@ The machinery is that of the simulation's mutants.
 from __future__ import annotations
 
 from tests.faults.deeds import DEEDS, MODES
+from tests.faults.history import HISTORY
 from tests.faults.trials import PowerCuts, Trials, scratch
 from tests.simulation.explorer import Explorer
 from tests.simulation.mutants import Mutant
 from tests.simulation.world import Violation
 
 
-def _mutant(
+def caught_in_deed(
     name: str,
     module: str,
     old: str,
@@ -24,7 +25,7 @@ def _mutant(
     """Make a mutant that is caught in the deed of that name, in trials of that kind."""
 
     def trial(explorer: Explorer) -> None:
-        (tried,) = (each for each in DEEDS if each.name == deed)
+        (tried,) = (each for each in (*DEEDS, *HISTORY) if each.name == deed)
         with scratch() as directory:
             try:
                 modes = [kind(tried, mode, directory, explorer.modules) for mode in MODES]
@@ -39,7 +40,7 @@ def _mutant(
 _SUPPRESS = "__import__('contextlib').suppress(OSError)"
 
 MUTANTS = (
-    _mutant(
+    caught_in_deed(
         "a failed flush of a file is passed over",
         "volume.directory",
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
@@ -49,7 +50,7 @@ MUTANTS = (
         "            self.disk.close(fd)\n\n    def append",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "a failed flush of a large body is passed over",
         "volume.directory",
         "                if sync:\n                    self.disk.fsync(fd)\n",
@@ -57,14 +58,14 @@ MUTANTS = (
         "                        self.disk.fsync(fd)\n",
         "POST, sealed",
     ),
-    _mutant(
+    caught_in_deed(
         "a failed flush of the journal is passed over",
         "volume.journal.journal",
         "offset + written)\n        self._disk.fdatasync(fd)\n",
         f"offset + written)\n        with {_SUPPRESS}:\n            self._disk.fdatasync(fd)\n",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "a failed flush is tried again",
         "volume.directory",
         "            raise OutcomeUnknown(self.break_for(error)) from error\n        # The failure",
@@ -73,7 +74,7 @@ MUTANTS = (
         "        # The failure",
         "DELETE",
     ),
-    _mutant(
+    caught_in_deed(
         "a failed flush of a large body is tried again",
         "store.upload",
         "            self._start(self._workers.files.run(self._volume.seal, self._stage))\n",
@@ -86,14 +87,14 @@ MUTANTS = (
         "            self._start(self._workers.files.run(again, stage))\n",
         "POST, sealed",
     ),
-    _mutant(
+    caught_in_deed(
         "after a failed flush the store goes on",
         "volume.directory",
         "        self.broken = reason\n",
         "",
         "PUT, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "it is answered before it is flushed",
         "store.committer",
         "        flushed = self._workers.commits.run(",
@@ -107,7 +108,7 @@ MUTANTS = (
             "            elif isinstance(result, Failure):\n",
         ),
     ),
-    _mutant(
+    caught_in_deed(
         "a full disk is passed over",
         "volume.commit",
         "                step(*arguments, **keywords)\n",
@@ -116,14 +117,14 @@ MUTANTS = (
         "                    if error.errno != 28:  # ENOSPC\n                        raise\n",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "a full disk is a broken one",
         "store.upload",
         "        return as_store_error(failure.value)\n",
         "        return as_store_error(OSError(5, str(failure.value)))\n",
         "POST, staged",
     ),
-    _mutant(
+    caught_in_deed(
         "a file that cannot be written is left open",
         "volume.directory",
         "            if sync:\n                self.disk.fsync(fd)\n        finally:\n"
@@ -132,28 +133,28 @@ MUTANTS = (
         "            self.disk.close(fd)\n        finally:\n            pass\n\n    def append",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "a blob that cannot be looked at is left open",
         "volume.volume",
         "        except BaseException:\n            self.disk.close(fd)\n            raise\n",
         "        except BaseException:\n            raise\n",
         "GET, large",
     ),
-    _mutant(
+    caught_in_deed(
         "the stage of a failed upload is forgotten",
         "store.blobstore",
         "            dropped.addBoth(lambda _: self.garbage.add_stage(blob_id))\n",
         "",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "the number of a removed stage is lost",
         "volume.collect",
         "_is_taken(volume, blob_id):\n            done.ids.append(blob_id)\n",
         "_is_taken(volume, blob_id):\n            pass\n",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "the numbers a run has freed are lost when it cannot tell the room",
         "store.garbage",
         "        try:\n            return collected, self._volume.free()[0]\n"
@@ -162,56 +163,56 @@ MUTANTS = (
         "        except ZeroDivisionError as error:\n",
         "collection, the first",
     ),
-    _mutant(
+    caught_in_deed(
         "a write that is cut short is not completed",
         "volume.directory",
         "            written = self.disk.writev(fd, left[:_PIECES])\n",
         "            written = self.disk.writev(fd, left[:_PIECES])\n            break\n",
         "POST, staged",
     ),
-    _mutant(
+    caught_in_deed(
         "a read that is cut short is not completed",
         "volume.volume",
         "        data = self.disk.read_fully(fd, length, offset)\n        if len(data) < length:\n",
         "        data = self.disk.pread(fd, length, offset)\n        if not data:\n",
         "GET, large",
     ),
-    _mutant(
+    caught_in_deed(
         "a full disk behind an answer makes the store read-only",
         "volume.applier",
         "    {errno.ENOSPC, errno.EDQUOT, ",
         "    {",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "whatever fails behind an answer may pass",
         "volume.applier",
         "                if isinstance(error, OSError) and error.errno not in _PASSING:\n",
         "                if False:\n",
         "applying",
     ),
-    _mutant(
+    caught_in_deed(
         "what could not be made is left in its own way",
         "volume.applier",
         "        disk.rmdir(name, dir_fd=root)\n",
         "",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "a rename that is reported as failed is taken to be",
         "volume.directory",
         "                is_done = done()\n",
         "                is_done = False\n",
         "POST, staged",
     ),
-    _mutant(
+    caught_in_deed(
         "a rename onto something that stands is taken to be done",
         "volume.directory",
         "                is_done = done()\n",
         "                is_done = True\n",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "to have no descriptor makes the store read-only",
         "volume.commit",
         "                    delete.take(self._delete_durably, delete.change)\n",
@@ -221,7 +222,7 @@ MUTANTS = (
         "                    )\n",
         "DELETE",
     ),
-    _mutant(
+    caught_in_deed(
         "a journal that could not be written makes the store read-only",
         "volume.journal.journal",
         "        except OSError as error:\n"
@@ -229,7 +230,7 @@ MUTANTS = (
         "        except ZeroDivisionError:\n            pass\n",
         "POST, in memory",
     ),
-    _mutant(
+    caught_in_deed(
         "a blob is quarantined for a failure that passes",
         "volume.recovery.looks",
         "        return reader(*arguments)\n    except OSError as error:\n"
@@ -237,7 +238,7 @@ MUTANTS = (
         "        return look(reader, *arguments)\n    except ZeroDivisionError:\n        pass\n",
         "start",
     ),
-    _mutant(
+    caught_in_deed(
         "what cannot be served stays locked",
         "volume.volume",
         "            with suppress(OSError):\n                self.close()\n"
@@ -245,14 +246,14 @@ MUTANTS = (
         "            if isinstance",
         "start",
     ),
-    _mutant(
+    caught_in_deed(
         "an upload that failed keeps its place",
         "store.blobstore",
         "        ticket.release()\n        if",
         "        if not isinstance(result, Failure):\n            ticket.release()\n        if",
         "POST, staged",
     ),
-    _mutant(
+    caught_in_deed(
         "a blob that is opened at once, and cannot be looked at, is a surprise",
         "volume.volume",
         "            with suppress(OSError):\n                self.disk.close(fd)\n"
@@ -260,7 +261,7 @@ MUTANTS = (
         "            self.disk.close(fd)\n            return None\n",
         "GET, small and opened at once",
     ),
-    _mutant(
+    caught_in_deed(
         "a write to the journal that is cut short is not completed",
         "volume.journal.journal",
         "        self._write(fd, data[written:], offset + written)\n",
@@ -268,7 +269,7 @@ MUTANTS = (
         "POST, in memory",
         kind=PowerCuts,
     ),
-    _mutant(
+    caught_in_deed(
         "a failed flush of a batch is passed over",
         "volume.commit",
         "                _fail(attempts, as_store_error(error))\n"
@@ -277,7 +278,7 @@ MUTANTS = (
         "requests at once",
         kind=PowerCuts,
     ),
-    _mutant(
+    caught_in_deed(
         "a failed flush of the root is passed over",
         "volume.directory",
         "            raise OutcomeUnknown(self.break_for(error)) from error\n        # The failure",

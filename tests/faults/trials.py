@@ -22,13 +22,29 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from gostore.errors import DiskFailed, ReadOnly, VolumeUnusable, as_read_error, as_store_error
+from gostore.errors import (
+    DiskFailed,
+    NoSpace,
+    ReadOnly,
+    VolumeUnusable,
+    as_read_error,
+    as_store_error,
+)
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, RECORDS, STATE
 from gostore.volume.promise import NAME as PROMISE
-from tests.faults.deeds import Deed, Life, Mode
+from tests.faults.deeds import Deed, Life, Mode, make_room
 from tests.simulation.disk import Entries, SimulatedDisk, Tree
-from tests.simulation.world import DELETE, GENUINE, POST, Operation, Value, Violation
+from tests.simulation.world import (
+    DELETE,
+    GENUINE,
+    POST,
+    RESTORE,
+    Operation,
+    Value,
+    Versions,
+    Violation,
+)
 from tests.store.doubles import FOR_EVER, Call, FaultyDisk
 
 ERRORS = (
@@ -41,7 +57,7 @@ ERRORS = (
 )
 
 #: The calls that move bytes, and may move fewer than they were asked to.
-MOVING = ("writev", "pwrite", "pread", "preadv")
+MOVING = ("writev", "pwrite", "pread", "preadv", "copy_range")
 FLUSHES = ("fsync", "fdatasync", "syncfs")
 #: Those that may be done though they are reported as failed, over a network say.
 CHANGING = ("mkdir", "rename", "unlink", "rmdir")
@@ -105,6 +121,16 @@ class Figures:
     #: Trials in which calls were cut short.
     cut: int = 0
 
+    def count(self, fault: Fault | None, calls: Sequence[Call]) -> None:
+        """Add a trial with a fault, and the calls that there were in it."""
+        if fault is None:
+            return
+        self.trials += 1
+        if fault.error is None:
+            self.cut += 1
+        else:
+            self.failed[fault.error] += sum(call.failed for call in calls)
+
     def add(self, other: Figures) -> None:
         """Add those of other trials."""
         self.trials += other.trials
@@ -146,9 +172,12 @@ class Trials:
         deed.make(self._template)
         #: What the locations have before a deed that is a start.
         self._given: Values = {}
+        self._past: Mapping[str, Versions] = {}
         if deed.starts:
-            life = Life(self._copy(self._template), mode, modules).start()
+            life = self._life(self._copy(self._template)).start()
             self._given = life.found()
+            life.remember()
+            self._past = life.model
             life.end()
         #: The kinds of the calls of the deed, when nothing goes wrong.
         self.kinds: Sequence[str] = [call.kind for call in self.play(None)]
@@ -198,6 +227,9 @@ class Trials:
             for name in self._directory.glob("copy-*"):
                 shutil.rmtree(name)
 
+    def _life(self, path: Path, disk: FaultyDisk | None = None) -> Life:
+        return Life(path, self.mode, self.modules, self.deed.rank, disk, self.deed.keep)
+
     def _copy(self, path: Path) -> Path:
         self._copies += 1
         copy = self._directory / f"copy-{self._copies}"
@@ -207,14 +239,17 @@ class Trials:
 
     def _play(self, path: Path, fault: Fault | None) -> Sequence[Call]:
         open_before = _open_files()
-        life = Life(path, self.mode, self.modules, self.deed.rank)
+        life = self._life(path)
         calls, done, expected, allowed = self._do(life, fault)
         if life.serving:
             self._check_restart(self._copy(path), allowed)
+            past = {name: lines for name, lines in allowed.items() if name.endswith("+")}
             _equal("what is shown", life.found(), expected)
+            _check_values(life, "it", past)
             life.workers.lazy = False
             life.apply()
             _equal("what is shown", life.found(), expected)
+            _check_values(life, "its files were made", past)
             allowed[NEXT] = {self._check_next(life)}
             if fault is not None and fault.done:
                 allowed.update(self._check_deleted(life, done))
@@ -234,36 +269,38 @@ class Trials:
         before = self._given
         if not self.deed.starts:
             life.start()
+            life.remember()
             self.deed.lead(life)
             before = life.shown()
+        life.model.update(self._past)
         begun = len(life.operations)
         disk = life.disk
         disk.clear()
         if fault is not None:
             fault.arm(disk, self.kinds)
+            # What is kept goes before a request that finds no room.
+            life.lossy = life.lossy or fault.error in (errno.ENOSPC, errno.EDQUOT)
         self.deed.act(life)
         calls = list(disk.calls)
         disk.heal()
-        self.figures.trials += fault is not None
-        if fault is not None and fault.error is not None:
-            self.figures.failed[fault.error] += sum(call.failed for call in calls)
-        elif fault is not None:
-            self.figures.cut += 1
+        make_room(life)
+        self.figures.count(fault, calls)
         done = life.operations[begun:]
         _check_flushes(life, calls, fault)
-        _check_answers(life, done, fault)
-        _check_success(done, calls)
+        _check_answers(life, done, fault, self.deed.full)
+        _check_success(life, done, calls)
         expected = {**before, **{each.location: each.value for each in done if not each.error}}
         allowed = {location: {value} for location, value in expected.items()}
-        for each in done:
-            if life.volume.broken or (fault is not None and fault.done):
-                allowed[each.location].add(each.value)
+        may_be = done if life.volume.broken or (fault is not None and fault.done) else []
+        for each in may_be:
+            allowed[each.location].add(each.value)
         if life.ahead:
             for location in allowed:
                 # A restart sets the clock back; what is not deleted by then is there again.
                 standing = life.store.index.standing(location)
                 if getattr(standing, "expires", None) is not None:
                     allowed[location].add(standing.sha256)
+        allowed |= life.lines([each for each in may_be if each.error is not None])
         return calls, done, expected, allowed
 
     def _check_next(self, life: Life) -> Value:
@@ -282,11 +319,11 @@ class Trials:
                     _equal("a POST", life.request(POST, each.location).error, None)
                 _equal("a DELETE", life.request(DELETE, each.location).error, None)
                 deleted[each.location] = {None}
-        return deleted
+        return deleted | life.lines([each for each in done if each.error is not None])
 
     def _check_restart(self, path: Path, allowed: Allowed) -> None:
         """A start with a healthy disk finds what it may, and tidies up."""
-        life = Life(path, self.mode, self.modules).start()
+        life = self._life(path).start()
         _check_values(life, "a restart", allowed)
         life.collect()
         _check_leaks(life, path)
@@ -312,11 +349,11 @@ class PowerCuts(Trials):
 
     def _play(self, path: Path, fault: Fault | None) -> Sequence[Call]:
         under = SimulatedDisk(_tree(path), trusted=self.mode[1])
-        life = Life(Path("/"), self.mode, self.modules, self.deed.rank, Forgetful(under))
+        life = self._life(Path("/"), Forgetful(under))
         calls, _, _, allowed = self._do(life, fault)
         for nth in range(CUTS):
             disk = FaultyDisk(under.cut(partial(_nth_state, under, nth)))
-            again = Life(Path("/"), self.mode, self.modules, disk=disk).start()
+            again = self._life(Path("/"), disk).start()
             _check_values(again, "a power cut", allowed)
         return calls
 
@@ -360,11 +397,20 @@ def _equal(what: str, got: object, wanted: object) -> None:
 
 def _check_values(life: Life, what: str, allowed: Allowed) -> None:
     for location, values in allowed.items():
-        if (value := life.read(location)) not in values:
-            raise Violation(f"{location} has {value!r} after {what}, and not {values}")
+        if (value := life.look_up(location)) not in values:
+            wanted = " or ".join(map(_words, values))
+            raise Violation(f"{location} has {_words(value)} after {what}, and not {wanted}")
 
 
-def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None) -> None:
+def _words(value: Value) -> str:
+    """A digest, or those of a line, as people can compare them."""
+    if value is None:
+        return "nothing"
+    digests = [value[at : at + 32].hex()[:6] for at in range(0, len(value) - 1, 32)]
+    return "-".join(digests) + ("" if len(value) == 32 else value[-1:].decode("latin-1"))
+
+
+def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None, full: bool) -> None:
     """Whatever failed says what it failed of; a call that is cut short is no failure."""
     errors = [each.error for each in done if each.error is not None]
     failed_reads = []
@@ -379,24 +425,38 @@ def _check_answers(life: Life, done: Sequence[Operation], fault: Fault | None) -
         _equal("errors", (errors, failed_reads, life.refusal), ([], [], None))
         return
     cause = OSError(fault.error, "")
+    written, read = type(as_store_error(cause)), type(as_read_error(cause))
+    # What is restored is read first.
+    restores = any(each.verb == RESTORE for each in done)
     for found, natural in (
-        (errors, type(as_store_error(cause))),
-        (failed_reads, type(as_read_error(cause))),
+        (errors, {written, *([read] if restores else []), *([NoSpace] if full else [])}),
+        (failed_reads, {read}),
     ):
         for error in found:
-            if type(error) is not natural and not (
+            if type(error) not in natural and not (
                 life.volume.broken and isinstance(error, (DiskFailed, ReadOnly))
             ):
                 raise Violation(f"{error!r} instead of {natural}")
 
 
-def _check_success(done: Sequence[Operation], calls: Sequence[Call]) -> None:
+def _check_success(life: Life, done: Sequence[Operation], calls: Sequence[Call]) -> None:
     """Nobody is told of a success whose flush failed."""
     before = ""
+    # A small change is answered as soon as the journal has it; what comes then is behind it.
+    is_small = life.sync is Sync.JOURNAL and not any(
+        call.name.startswith(".new-") for call in calls
+    )
+    committed = {call.name.partition(" -> ")[0] for call in calls if call.kind == "rename"}
     for call in calls if done else ():
+        if is_small and len(done) == 1 and call.kind == "fdatasync" and not call.failed:
+            break
         if call.failed and call.kind in FLUSHES and re.match(r"$|\.journal-|\.new-", call.name):
             # What a PUT has replaced of something damaged is removed when it has been answered.
             late = before.startswith("rename .quarantine-") and done[0].verb != DELETE
+            # With a history a write that finds no room is done anew, with another stage.
+            stage = call.name.partition("/")[0]
+            anew = stage.startswith(".new-") and life.keep and stage not in committed
+            late = late or bool(anew)
             if not late and not any(each.error for each in done):
                 raise Violation(f"{call} failed, and was passed over")
         before = str(call)
@@ -457,6 +517,7 @@ def _check_leaks(life: Life, path: Path, unmoved: Set[int] = frozenset()) -> Non
     besides = (".journal-", ".quarantine-", RECORDS, PROMISE)
     names = {name for name in os.listdir(path) if not name.startswith(besides)}
     live = {blob.id for blob in life.store.index.blobs()}
+    live |= {dead.id for dead in life.store.history}
     live |= {blob_id for blob_id in unmoved if str(blob_id) in names}
     _equal("directories", names, {str(blob_id) for blob_id in live})
     _equal("numbers", set(life.store.index.ids), live)

@@ -25,7 +25,7 @@ from gostore.errors import NoUpload, StoreError, UploadOver
 from gostore.store.interface import Details
 from gostore.store.unfinished import Address, Chunk, Standing, Wanted
 from tests.faults.deeds import MODES, Life, Mode
-from tests.faults.trials import FLUSHES, MOVING, Fault
+from tests.faults.trials import FLUSHES, MOVING, Fault, Figures
 from tests.simulation.world import GENUINE, Violation
 from tests.store.doubles import Call, FakeBody
 
@@ -142,7 +142,8 @@ class UploadTrials:
         self.deed = deed
         self.mode = mode
         self.modules = modules
-        self.trials = 0
+        self.figures = Figures()
+        self._copies = 0
         self._directory = directory
         self.kinds = [call.kind for call in self.play(None)]
 
@@ -169,8 +170,8 @@ class UploadTrials:
 
     def play(self, fault: Fault | None) -> list[Call]:
         """Do it; raises Violation, or returns the calls of the last step."""
-        self.trials += fault is not None
-        path = self._directory / f"upload-{self.trials}"
+        self._copies += 1
+        path = self._directory / f"upload-{self._copies}"
         try:
             return self._play(path, fault)
         except Exception as error:
@@ -191,6 +192,7 @@ class UploadTrials:
         act(life, client)
         calls = list(disk.calls)
         disk.heal()
+        self.figures.count(fault, calls)
         if isinstance(client.outcome, Exception) and not isinstance(client.outcome, StoreError):
             raise Violation(f"it came to {client.outcome!r}")
         if isinstance(client.outcome, StoreError) and (fault is None or fault.error is None):

@@ -529,6 +529,14 @@ class SimulatedDisk(Disk):
     def write_back(self, fd: int) -> None:  # type: ignore[override]
         """It promises nothing: a power cut leaves any part of a file anyway."""
 
+    def clone(self, source: int, target: int) -> None:  # type: ignore[override]
+        raise _error(errno.EOPNOTSUPP)
+
+    def copy_range(  # type: ignore[override]
+        self, source: int, target: int, offset: int, length: int
+    ) -> int:
+        return self.pwrite(target, self._file(source).data[offset : offset + length], offset)
+
     def fsync(self, fd: int) -> None:  # type: ignore[override]
         self._sync("fsync", fd, [self._opened(fd).inode])
 

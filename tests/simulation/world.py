@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ import gostore.volume.volume
 from gostore.errors import AlreadyExists, Damaged, NoIds, NoSpace, NotFound, ReadOnly
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details, Lifetime
+from gostore.store.versions import Restore, Version
 from gostore.volume.changes import Sync
 from tests.simulation.disk import WRITES, SimulatedDisk
 from tests.store.doubles import APPLIER, CHORE, COMMIT, FILE, FakeBody, Job, ManualWorkers
@@ -30,6 +31,8 @@ PUT = "PUT"
 #: A PUT that may make a blob.
 PUT_ANEW = "PUT anew"
 DELETE = "DELETE"
+#: The oldest version of a location becomes current again.
+RESTORE = "RESTORE"
 
 LOCATIONS = ("a", "b", "c")
 
@@ -52,6 +55,9 @@ PAUSE = 10 * 1_000_000_000
 #: What a location has: the SHA-256 of its bytes, None if there is nothing, or `DAMAGED`.
 Value = bytes | None
 DAMAGED = b"damaged"
+
+#: The versions of a location, the oldest first, and whether the newest one lives.
+Versions = tuple[tuple[Value, ...], bool]
 
 #: The answers that mean "not applied".
 REFUSALS = (AlreadyExists, NotFound, NoIds, NoSpace, ReadOnly)
@@ -182,7 +188,7 @@ class World:
         """
         self.keep = keep
         #: The versions of each location that were answered, and whether the newest one lives.
-        self.model: dict[str, tuple[tuple[Value, ...], bool]] = {}
+        self.model: dict[str, Versions] = {}
         #: Whether some of what was kept may be gone: its time was over, or there was no room. What
         #: is kept for ever goes only for that.
         self.lossy = math.isfinite(keep)
@@ -273,6 +279,8 @@ class World:
 
     def begin(self, verb: str, location: str, shape: tuple[int, ...] = SMALL) -> Operation:
         """Let a request arrive, as far as it goes without a worker."""
+        if verb == RESTORE:
+            return self.restore(location, self.versions(location)[0])
         if verb == DELETE:
             operation = Operation(verb, location, None, None)
             self.operations.append(operation)
@@ -289,6 +297,25 @@ class World:
         details = Details(lifetime=Lifetime(*lifetime) if lifetime else None)
         self._watch(operation, ask(location, body, details))
         return operation
+
+    def restore(self, location: str, version: Version) -> Operation:
+        """Let a request arrive that makes a version current again."""
+        operation = Operation(RESTORE, location, version.blob.sha256, None)
+        self.operations.append(operation)
+        restore = Restore(version.blob.generation, "")
+        self._watch(operation, self.store.past.restore(location, restore))
+        return operation
+
+    def versions(self, location: str) -> list[Version]:
+        """What is kept of a location, and what it has: the oldest first."""
+        found: list[Any] = []
+        self.store.past.history(location).addBoth(found.append)
+        self.workers.drain()
+        (result,) = found
+        if isinstance(result, Failure):
+            assert isinstance(result.value, NotFound), result.value
+            return []
+        return result[::-1]  # type: ignore[no-any-return]
 
     def finish(self, operation: Operation) -> None:
         """Let the rest of a body arrive, if there is one and somebody wants it."""
@@ -410,40 +437,27 @@ class World:
         return result  # type: ignore[no-any-return]
 
     def _read(self, blob: Any) -> Deferred[bytes]:
-        digest = hashlib.sha256()
+        return self.store.content(blob).addCallback(self._digest)  # type: ignore[no-any-return]
 
-        def opened(content: Any) -> Any:
-            offset = 0
-            while offset < content.size:
-                length = min(1024 * 1024, content.size - offset)
-                piece = content.read(offset, length)
-                if isinstance(piece, Deferred):
-                    pieces: list[Any] = []
-                    piece.addBoth(pieces.append)
-                    self.workers.drain()
-                    (piece,) = pieces
-                    if isinstance(piece, Failure):
-                        content.close()
-                        return piece
-                digest.update(piece)
-                offset += length
-            content.close()
-            return digest.digest()
-
-        return self.store.content(blob).addCallback(opened)  # type: ignore[no-any-return]
-
-    def _digest(self, version: tuple[Any, Any]) -> bytes:
-        """The digest of the bytes of a version, which is closed."""
-        _, content = version
+    def _digest(self, content: Any) -> bytes | Failure:
+        """The digest of the bytes of a content, which is closed; or how its reading failed."""
         digest = hashlib.sha256()
         for offset in range(0, content.size, 1024 * 1024):
             length = min(1024 * 1024, content.size - offset)
             got: list[Any] = []
             maybeDeferred(content.read, offset, length).addBoth(got.append)
             self.workers.drain()
+            if isinstance(got[0], Failure):
+                content.close()
+                return got[0]
             digest.update(got[0])
         content.close()
         return digest.digest()
+
+    def read_version(self, location: str, generation: int) -> Deferred[bytes]:
+        """Read one version of a location."""
+        opened = self.store.past.version(location, generation)
+        return opened.addCallback(lambda got: self._digest(got[1]))  # type: ignore[no-any-return]
 
     def values(self) -> dict[str, Value]:
         """What GETs of all locations say, and with ``keep`` those of all their versions."""
@@ -454,14 +468,7 @@ class World:
 
     def line(self, location: str) -> bytes:
         """All versions of a location, see `as_line`, as their bytes are read."""
-        found: list[Any] = []
-        self.store.past.history(location).addBoth(found.append)
-        self.workers.drain()
-        (result,) = found
-        if isinstance(result, Failure):
-            assert isinstance(result.value, NotFound), result.value
-            return as_line(((), False))
-        versions = result[::-1]
+        versions = self.versions(location)
         if [each.blob.generation for each in versions] != sorted(
             {each.blob.generation for each in versions}
         ):
@@ -475,9 +482,7 @@ class World:
         values = []
         for each in versions:
             got: list[Any] = []
-            self.store.past.version(location, each.blob.generation).addCallback(
-                self._digest
-            ).addBoth(got.append)
+            self.read_version(location, each.blob.generation).addBoth(got.append)
             self.workers.drain()
             if got[0] != each.blob.sha256 and not each.is_damaged:
                 raise Violation(f"{each} has {got[0]}")
@@ -514,28 +519,46 @@ class World:
             for operation in self.operations
             if operation.possible and operation.location == location
         ]
-        lines = set()
-        for count in range(len(possible) + 1):
+        bases, candidates = self.pasts(location)
+        for base, count in itertools.product(bases, range(len(possible) + 1)):
             for some in itertools.permutations(possible, count):
-                versions = self.model.get(location, ((), False))
+                versions = base
                 for value in some:
                     versions = after(versions, value)
-                values, lives = versions
-                past = values[: len(values) - lives]
-                # Of what is collected at once a power cut may leave any.
-                for left in range(len(past) + 1) if self.lossy else (len(past),):
-                    for some_left in itertools.combinations(past, left):
-                        lines.add(as_line(((*some_left, *values[len(past) :]), lives)))
+                candidates.append(versions)
+        return self.as_lines(candidates)
+
+    def pasts(self, location: str) -> tuple[list[Versions], list[Versions]]:
+        """What was answered at a location, with its end if it is over, and what a look may show."""
+        known = self.model.get(location, ((), False))
+        if self.ahead and known[1]:
+            standing = self.store.index.standing(location)
+            if standing is None:
+                return [(known[0], False)], []  # it is over, and deleted
+            if getattr(standing, "expires", None) is not None:
+                # Its deletion may have lasted already. Before that it is in no history.
+                return [known, (known[0], False)], [(known[0][:-1], False)]
+        return [known], []
+
+    def as_lines(self, candidates: Iterable[Versions]) -> set[Value]:
+        """The lines of some pasts, of which something may be gone if this world is `lossy`."""
+        lines: set[Value] = set()
+        for values, lives in candidates:
+            past = values[: len(values) - lives]
+            # Of what is collected at once a power cut may leave any.
+            for left in range(len(past) + 1) if self.lossy else (len(past),):
+                for some_left in itertools.combinations(past, left):
+                    lines.add(as_line(((*some_left, *values[len(past) :]), lives)))
         return lines
 
 
-def after(versions: tuple[tuple[Value, ...], bool], value: Value) -> tuple[tuple[Value, ...], bool]:
+def after(versions: Versions, value: Value) -> Versions:
     """The versions of a location when it has got another one, or its blob was deleted (None)."""
     values, _ = versions
     return (values, False) if value is None else ((*values, value), True)
 
 
-def as_line(versions: tuple[tuple[Value, ...], bool]) -> bytes:
+def as_line(versions: Versions) -> bytes:
     """The digests of versions, the oldest first, and whether the newest one lives."""
     values, lives = versions
     return b"".join(value or b"" for value in values) + (b"!" if lives else b".")

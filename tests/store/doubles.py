@@ -294,6 +294,8 @@ KINDS = (
     "pwrite",
     "pread",
     "preadv",
+    "clone",
+    "copy_range",
     "fsync",
     "fdatasync",
     "fstat",
@@ -548,6 +550,9 @@ def _shortened(kind: str, arguments: tuple[Any, ...], length: int) -> tuple[Any,
     if kind == "pwrite":
         fd, data, offset = arguments
         return fd, data[:length], offset
+    if kind == "copy_range":
+        source, target, offset, wanted = arguments
+        return source, target, offset, min(wanted, length)
     if kind == "preadv":
         fd, (buffer,), *rest = arguments
         return fd, [memoryview(buffer)[:length]], *rest

@@ -36,6 +36,18 @@ class TrashTests(VolumeCase):
         self.disk.fail("rename", errno.EIO)
         self.assertRaises(OSError, self.volume.trash.quarantine, ".quarantine-1-1")
 
+    def test_younger(self) -> None:
+        """Where an elder was, another blob stays; nothing goes if nobody can tell which it is."""
+        old = self.commit(1, "a")
+        self.commit(2, "b")
+        self.disk.fail("open", errno.EMFILE, name=f"2/{STATE}")
+        self.assertRaises(OSError, self.volume.trash.put_away, ["2", "1"], old.generation)
+        self.assertEqual(self.names(), ["1", "2"])
+        self.disk.heal()
+        self.volume.trash.put_away(["2", "1"], old.generation)
+        self.assertIn("2", self.names())
+        self.assertNotIn("1", self.names())
+
     def test_remove(self) -> None:
         """Only what gostore makes is removed, and the state file first."""
         self.commit(1, "a")
