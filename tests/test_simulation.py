@@ -281,6 +281,22 @@ class HistoryTests(SynchronousTestCase):
         """No version is lost where the journal begins its files anew."""
         self.explore(history.switched, Sync.JOURNAL, 601)
 
+    def test_restored(self) -> None:
+        """A version that becomes current again is whole, and all that was kept stays."""
+        self.explore(history.restored, Sync.FILES, 30)
+        self.explore(history.restored, Sync.JOURNAL, 30)
+        self.explore(history.restored_large, Sync.JOURNAL, 80)
+
+    def test_expired(self) -> None:
+        """What has expired is history once it is deleted, and does not come back."""
+        self.explore(history.expired, Sync.FILES, 101)
+        self.explore(history.expired, Sync.JOURNAL, 101)
+
+    def test_expired_on_a_full_disk(self) -> None:
+        """So it is where there is no room for the tombstone."""
+        self.explore(history.expired_on_a_full_disk, Sync.FILES, 201)
+        self.explore(history.expired_on_a_full_disk, Sync.JOURNAL, 201)
+
     def test_recorded(self) -> None:
         """A record cache hides no version, and brings none back."""
         self.explore(history.recorded, Sync.JOURNAL, 15)

@@ -20,9 +20,20 @@ from tests.simulation.mutants import ALL_MUTANTS, try_all
 from tests.simulation.records import RECORD_TRIALS
 from tests.simulation.trials import JOURNAL_TRIALS, SOAK_TRIALS, TRIALS, Trial
 from tests.simulation.unflushed import unflushed
+from tests.simulation.upload_mutants import UPLOAD_MUTANTS
+from tests.simulation.uploads import uploads
 from tests.simulation.world import Violation
 
 _MINUTES = 10
+
+#: All of them; each has a trial that catches it.
+MUTANTS = (
+    *ALL_MUTANTS,
+    *BEHIND_MUTANTS,
+    *EXPIRING_MUTANTS,
+    *HISTORY_MUTANTS,
+    *UPLOAD_MUTANTS,
+)
 
 #: Of the time that is left a trial may take this many times its part.
 _GREED = 2
@@ -56,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (Sync.JOURNAL, Sync.FILES, JOURNAL_TRIALS[0]),
         *((Sync.FILES, None, trial) for trial in HISTORY_TRIALS),
         *((Sync.JOURNAL, None, trial) for trial in (*HISTORY_TRIALS, *JOURNALED_HISTORY)),
+        *((sync, None, uploads) for sync in (Sync.FILES, Sync.JOURNAL)),
         (Sync.NONE, None, unflushed),
     ]
     if options.trials:
@@ -63,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     wrong = _explore(runs, options)
     if not options.no_mutants:
-        wrong += try_all((*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS, *HISTORY_MUTANTS))
+        wrong += try_all(MUTANTS)
     return 1 if wrong else 0
 
 

@@ -82,4 +82,33 @@ HISTORY_MUTANTS: tuple[Mutant, ...] = (
         "        younger = [None, *(winner for _ in losers[1:]), winner]\n",
         history.marked_late,
     ),
+    Mutant(
+        "what expires is not kept as history",
+        "store.deleting",
+        "            keeps = self._garbage.history.keeps(location)\n",
+        "            keeps = self._garbage.history.keeps(location) and not is_over\n",
+        history.expired,
+    ),
+    Mutant(
+        "what expires is not kept as history, with the journal",
+        "store.deleting",
+        "            keeps = self._garbage.history.keeps(location)\n",
+        "            keeps = self._garbage.history.keeps(location) and not is_over\n",
+        history.expired,
+        sync=Sync.JOURNAL,
+    ),
+    Mutant(
+        "a version that is restored leaves its history",
+        "store.past",
+        "        body = Copy(",
+        "        self._history.discard(dead.id)\n        body = Copy(",
+        history.restored,
+    ),
+    Mutant(
+        "a large version that is restored is not flushed",
+        "store.copying",
+        "            self._volume.seal(stage)\n",
+        "            self._volume.directory.finish(stage.release(), sync=False)\n",
+        history.restored_large,
+    ),
 )
