@@ -23,6 +23,15 @@ Value = str | None
 #: What happened by itself, and how it is answered. Whatever else an answer says, nothing happened.
 DONE = {"POST": 204, "PUT": 200, "DELETE": 200, "GET": 200}
 
+#: A version becomes current again: where there is a blob, and where there is none.
+RESTORE = "RESTORE"
+RESTORED = (200, 204)
+
+
+def is_done(method: str, status: int | None) -> bool:
+    """Say whether a request did what it asked for, as its answer says."""
+    return status in RESTORED if method == RESTORE else status == DONE[method]
+
 
 @frozen
 class Operation:
@@ -102,6 +111,11 @@ def _happen(
             return [operation.value] if there else []
         case "DELETE", 200 | None:
             return [None] if there else []
+        case "RESTORE", 200 | 204 | None:
+            fits = operation.status is None or there is (operation.status == 200)
+            return [operation.value] if fits else []
+        case "RESTORE", 404 | 507:
+            return [value]
         case "GET", 200:
             return [value] if there and value == operation.value else []
         case "PUT" | "DELETE" | "GET", 404:

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import define, field
 
@@ -48,6 +48,8 @@ class Told:
     status: int | None
     begun: float
     ended: float | None
+    #: The digest of what was sent, or got.
+    digest: str | None = None
 
 
 @define(eq=False)
@@ -128,12 +130,14 @@ class Clients:
         location: str,
         value: str | None = None,
         body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Told:
         """Send a request and note what was told; raise what it raises if the connection is lost."""
-        note = Told(location, method, value, None, time.monotonic(), None)
+        digest = None if body is None else hashlib.sha256(body).hexdigest()
+        note = Told(location, method, value, None, time.monotonic(), None, digest)
         self.told.append(note)
         self.listener(note)
-        answer = ask(connection, method, f"/store/{location}", body)
+        answer = ask(connection, method, f"/store/{location}", body, headers or {})
         if answer.status not in (DONE[method], 404, 409):
             self.odd[method, answer.status] += 1
             if answer.status != 507 or method not in ("POST", "PUT"):
@@ -156,10 +160,14 @@ class Clients:
 
 def verdicts(told: Iterable[Told]) -> dict[str, str]:
     """The locations whose answers no order explains, with what is wrong."""
+    told = list(told)
+    sent = {one.digest: one.value for one in told if one.digest is not None and one.value}
     histories: dict[str, list[Operation]] = {}
     for one in told:
         assert one.ended is not None
-        operation = Operation(one.method, one.value, one.status, one.begun, one.ended)
+        # A look at a history shows digests alone.
+        value = one.value if one.digest is None else sent.get(one.digest, one.digest)
+        operation = Operation(one.method, value, one.status, one.begun, one.ended)
         histories.setdefault(one.location, []).append(operation)
     found = {location: violation(history) for location, history in histories.items()}
     return {location: wrong for location, wrong in found.items() if wrong is not None}

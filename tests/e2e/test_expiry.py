@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
@@ -10,11 +9,10 @@ import threading
 import time
 from email.utils import parsedate_to_datetime
 
-from attrs import define
-
+from tests.e2e.brief import Brief, make_brief
 from tests.e2e.conftest import Clock, Make
 from tests.e2e.daemon import SOAK, Daemon, ask, eventually
-from tests.e2e.storm import SIZES, WEIGHTS, Clients, body_of, value_of, verdicts
+from tests.e2e.storm import Clients, verdicts
 
 HOUR = {"Expires-In": "1h"}
 LARGE = b"large" * 20_000
@@ -112,32 +110,6 @@ def test_jump(make_daemon: Make, clock: Clock) -> None:
     assert daemon.stop() == 0
 
 
-@define
-class Brief:
-    """A blob that expires, as its client knows it."""
-
-    location: str
-    value: str
-    #: When it was asked for, and for how many seconds.
-    begun: float
-    seconds: int
-    #: When it is over, as its answer said; None if there was none.
-    expires: float | None = None
-
-    def check(self, connection: http.client.HTTPConnection) -> int:
-        """Read it: it is there until its time, whole, and not afterwards."""
-        before = time.time()
-        answer = ask(connection, "GET", f"/store/{self.location}")
-        after = time.time()
-        assert answer.status in (200, 404), answer
-        if answer.status == 200:
-            assert value_of(answer.body) == self.value
-            assert self.expires is None or before < self.expires, f"{self} is there still"
-        elif self.expires is not None:
-            assert after >= self.begun + self.seconds, f"{self} is gone"
-        return answer.status
-
-
 def test_kills(make_daemon: Make) -> None:
     """Kills at random times: no blob is gone before its time, and none is there afterwards."""
     chance = random.Random(SEED)
@@ -154,7 +126,7 @@ def test_kills(make_daemon: Make) -> None:
         reader.close()
         clients.work()
         end = time.monotonic() + chance.uniform(0.3, 1.5)
-        _make_brief(daemon, chance, life, made, end)
+        make_brief(daemon, chance, life, made, end)
         pause.wait(chance.uniform(0, 0.05))
         daemon.kill()
         clients.rest()
@@ -162,7 +134,7 @@ def test_kills(make_daemon: Make) -> None:
     clients.settle()
     reader = daemon.connect()
     eventually(
-        lambda: all(each.check(reader) == 404 for each in made if not _is_unknown(each, reader)),
+        lambda: all(each.check(reader) == 404 for each in made if not each.is_unknown(reader)),
         "all are over",
     )
     reader.close()
@@ -176,30 +148,3 @@ def test_kills(make_daemon: Make) -> None:
 def _left(daemon: Daemon) -> int:
     """How many of the blobs that expire are still on the disk."""
     return sum(record.location.startswith("brief/") for record in daemon.records().values())
-
-
-def _is_unknown(brief: Brief, reader: http.client.HTTPConnection) -> bool:
-    """Whether nobody knows when it is over: it was killed before its answer."""
-    return brief.expires is None and brief.check(reader) == 200
-
-
-def _make_brief(
-    daemon: Daemon, chance: random.Random, life: int, made: list[Brief], end: float
-) -> None:
-    """Store blobs that expire soon, and read those from before, until a time."""
-    connection = daemon.connect()
-    while time.monotonic() < end:
-        value = f"{life}.{len(made)}"
-        brief = Brief(f"brief/{value}", value, time.time(), chance.choice((1, 1, 2, 4)))
-        made.append(brief)
-        answer = ask(
-            connection,
-            "POST",
-            f"/store/{brief.location}",
-            body_of(value, chance.choices(SIZES, WEIGHTS)[0]),
-            headers={"Expires-In": str(brief.seconds)},
-        )
-        assert answer.status == 204, answer
-        brief.expires = parsedate_to_datetime(answer.headers["Expires-At"]).timestamp()
-        chance.choice(made).check(connection)
-    connection.close()

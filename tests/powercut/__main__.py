@@ -27,12 +27,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 
 import tests
+from tests.e2e.historians import lost_brief, wrong_looks
 from tests.e2e.storm import Told, verdicts
-from tests.linearizability import DONE
+from tests.histories import Look, Version
+from tests.linearizability import is_done
 from tests.powercut.guest import MARK
 
 MIB = 1024 * 1024
@@ -93,6 +96,10 @@ class Machine:
     seed: int
     options: list[str]
     told: list[Told] = field(init=False, factory=list)
+    looks: list[Look] = field(init=False, factory=list)
+    #: What has expired, as the last boot found it: the digest of each location.
+    brief: dict[str, str] | None = field(init=False, default=None)
+    _versions: list[Version] = field(init=False, factory=list)
     recovered: list[str] = field(init=False, factory=list)
     refused: int = field(init=False, default=0)
     journaled: int = field(init=False, default=0)
@@ -146,6 +153,7 @@ class Machine:
         guard = threading.Timer(PATIENCE, os.killpg, (uml.pid, signal.SIGKILL))
         guard.start()
         ready = ended = False
+        self._versions = []
         console = []
         operations: dict[int, Told] = {}
         try:
@@ -160,6 +168,10 @@ class Machine:
                 match news.pop("what"):
                     case "told":
                         self._note(operations, **news)
+                    case "looked":
+                        self._note_look(**news)
+                    case "brief":
+                        self.brief = news["found"]
                     case "recovery":
                         self.recovered.append(news["text"])
                     case "refused":
@@ -219,6 +231,16 @@ class Machine:
             for line in uml.stdout:
                 yield line.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
 
+    def _note_look(self, begun: float, ended: float, more: bool, **look: Any) -> None:
+        era = self.life * ERA
+        versions = [Version(**each) for each in look.pop("versions")]
+        self._versions += versions
+        if not more:
+            self.looks.append(
+                Look(begun=era + begun, ended=era + ended, versions=self._versions, **look)
+            )
+            self._versions = []
+
     def _note(
         self, operations: dict[int, Told], key: int, begun: float, ended: float | None, **more: str
     ) -> None:
@@ -246,23 +268,32 @@ def trial(kind: str, full: bool, cuts: int, seed: int, options: list[str]) -> bo
             machine.boot(chance.uniform(*LIFE), cut=True)
         machine.boot(1.0, cut=False)
     writes = [one for one in machine.told if one.method != "GET"]
-    acknowledged = sum(one.status == DONE[one.method] for one in writes)
+    acknowledged = sum(is_done(one.method, one.status) for one in writes)
     no_room = sum(one.status == 507 for one in writes)
     unknown = sum(one.status is None for one in writes)
     wrong = verdicts(machine.told)
+    past = wrong_looks(machine.looks, machine.told, is_lossy=full)
+    if machine.brief is not None:
+        if (lost := lost_brief(machine.told, machine.brief)) is not None:
+            past["what expires"] = lost
+        if not machine.brief:
+            machine.faults.append("nothing has expired")
     damaged_starts = [text for text in machine.recovered if "quarantined 0" not in text]
     print(
         f"{kind}{', full' if full else ''}: {cuts} power cuts, {len(machine.told)} operations, "
         f"{acknowledged} writes acknowledged, {no_room} without room, {unknown} unknown, "
         f"{len(wrong)} locations with a violation, {len(damaged_starts)} starts with damage, "
+        f"{len(machine.looks)} looks at a history, {len(past)} histories with a violation, "
         f"{machine.refused} refused, {machine.journaled} with a journal, "
         f"{time.monotonic() - begun:.0f} s (seed {seed})",
         flush=True,
     )
-    for line in [*machine.faults, *(f"{k}: {v}" for k, v in wrong.items()), *damaged_starts]:
+    said = [f"{location}: {what}" for found in (wrong, past) for location, what in found.items()]
+    for line in [*machine.faults, *said, *damaged_starts]:
         print(f"  {line}", flush=True)
-    enough = acknowledged > cuts and (no_room > cuts) == full
-    return enough and not (machine.faults or wrong or damaged_starts)
+    # What is kept goes before a write is refused.
+    enough = acknowledged > cuts and (bool(machine.looks) or (no_room > cuts) == full)
+    return enough and not (machine.faults or said or damaged_starts)
 
 
 def main() -> int:

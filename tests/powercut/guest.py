@@ -19,11 +19,13 @@ import threading
 import time
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from gostore.volume.journal.format import NAMES as JOURNAL
 from tests.e2e.daemon import Daemon, eventually
+from tests.e2e.historians import Historians
 from tests.e2e.storm import CLIENTS, Clients, Told, body_of
+from tests.histories import Look
 from tests.powercut.neighbour import MIB, Neighbour
 
 #: What a line for the host begins with; the kernel has its say on the console, too.
@@ -32,6 +34,9 @@ MARK = "@gostore "
 
 #: What a daemon says that cannot start because of what others have taken.
 NO_ROOM = "there is no room to write blob"
+
+#: How many versions a line for the host has.
+_AT_ONCE = 20
 
 #: Answers other than the verbs' own that are right on a full disk.
 FULL = {("POST", 507), ("PUT", 507)}
@@ -46,6 +51,13 @@ def say(what: str, **more: object) -> None:
 def say_told(told: Told) -> None:
     """Tell the host of an operation that begins, or has ended."""
     say("told", key=id(told), **asdict(told))
+
+
+def say_looked(look: Look) -> None:
+    """Tell the host of a look at what a location has had, in lines that are not too long."""
+    for at in range(0, max(1, len(look.versions)), _AT_ONCE):
+        part = evolve(look, versions=look.versions[at : at + _AT_ONCE])
+        say("looked", **asdict(part), more=at + _AT_ONCE < len(look.versions))
 
 
 def start(daemon: Daemon, neighbour: Neighbour | None) -> None:
@@ -135,8 +147,21 @@ def serve(
     """Serve, and be served, until the time is up."""
     start(daemon, neighbour)
     say("recovery", text=daemon.wait_for("Recovery: .*"))
-    clients = Clients(daemon, seed, say_told, life)
+    if "--keep" in daemon.options:
+        clients: Clients = Historians(
+            daemon,
+            seed,
+            say_told,
+            life,
+            is_lossy=neighbour is not None,
+            looked=say_looked,
+            share_brief=0.05,
+        )
+    else:
+        clients = Clients(daemon, seed, say_told, life)
     clients.read_all()
+    if isinstance(clients, Historians):
+        clients.look_at_all()
     if neighbour is not None:
         # The first small write makes the journal, if there is room.
         with contextlib.closing(daemon.connect()) as connection:
@@ -152,7 +177,13 @@ def serve(
     if neighbour is not None:
         neighbour.rest()
         make_room(clients, neighbour)
-    daemon.clean()
+    if isinstance(clients, Historians):
+        clients.look_at_all()
+        clients.bring_back_all()
+        if not clients.is_lossy:
+            say("brief", found=clients.look_at_brief())
+    else:
+        daemon.clean()
     say("end", status=daemon.stop())
 
 
