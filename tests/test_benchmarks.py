@@ -34,6 +34,7 @@ from benchmarks.calls import Calls
 from benchmarks.collection import Collection
 from benchmarks.growth import Start
 from benchmarks.holds import Hold
+from benchmarks.installed import ROOT
 from benchmarks.loads import Sample
 from benchmarks.report import Spread, number, ratios, spread, table
 from benchmarks.results import Heading, Results
@@ -399,6 +400,22 @@ class CollectionTests(SynchronousTestCase):
         self.assertEqual((nothing.live, nothing.garbage, len(nothing.wall_ms)), (2, 0, 20))
         self.assertEqual((some.live, some.garbage, len(some.wall_ms)), (2, 3, 1))
         self.assertEqual(len([each for each in path.iterdir() if each.is_dir()]), 2)
+
+
+class KeptTests(SynchronousTestCase):
+    """Collection runs are timed where dead blobs are kept and nothing is due."""
+
+    def test_measure(self) -> None:
+        """There is a row for each number of kept blobs."""
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.kept", "0", "50"],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()[2:]]
+        self.assertEqual(rows, ["0", "50"])
 
 
 class TargetTests(SynchronousTestCase):
