@@ -20,13 +20,6 @@ HISTORY_MUTANTS = (
         "restore, large",
     ),
     caught_in_deed(
-        "the version that is copied stays open",
-        "store.past",
-        "                await self._workers.files.run(self._volume.close_data, opened)\n",
-        "                pass\n",
-        "restore, large",
-    ),
-    caught_in_deed(
         "a failed copy leaves its stage",
         "store.copying",
         "        return drop(self._volume, self._workers, self.blob, self._stage, error)\n",
@@ -34,10 +27,24 @@ HISTORY_MUTANTS = (
         "restore, large",
     ),
     caught_in_deed(
-        "what is given up and cannot be collected is forgotten",
-        "store.garbage",
-        "            else:\n                self.add(each)\n",
-        "            else:\n                pass\n",
-        "POST in place of history",
+        "a deletion whose tombstone fails takes what is kept with it",
+        "volume.trash",
+        " and (is_no_space(error) or error.errno in CHANGED)\n",
+        "\n",
+        "DELETE, with a history",
+    ),
+    caught_in_deed(
+        "a tombstone that fails behind its answer takes what is kept with it",
+        "volume.applier",
+        "            if work.keeps and not may_take_history(error):\n",
+        "            if False:\n",
+        "DELETE, with a history",
+    ),
+    caught_in_deed(
+        "what waits for anything but room takes what is kept with it",
+        "volume.applier",
+        "            deletions = [each for each in deletions if is_full or not each.keeps]\n",
+        "",
+        "DELETE, with a history",
     ),
 )
