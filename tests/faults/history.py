@@ -87,11 +87,6 @@ PAST_REQUESTS = (
     _kept("PUT, staged, with a history", requesting(PUT, "a", MIDDLING), _remember),
     _kept("POST, with a history", requesting(POST, "b"), _remember),
     _kept("DELETE, with a history", requesting(DELETE, "a"), _remember),
-    _kept(
-        "DELETE of what is damaged, with a history",
-        requesting(DELETE, "a"),
-        _remember_what_is_damaged,
-    ),
     _kept("restore, small", lambda life: life.restore_chosen("a"), _remember),
     _kept("restore, large", lambda life: life.restore_chosen("c"), _remember),
     _kept("restore of what was deleted", lambda life: life.restore_chosen("b"), _remember),
@@ -106,6 +101,11 @@ PAST_REQUESTS = (
 
 HISTORY = (
     *PAST_REQUESTS,
+    _kept(
+        "DELETE of what is damaged, with a history",
+        requesting(DELETE, "a"),
+        _remember_what_is_damaged,
+    ),
     _kept("GET of a version, small", lambda life: life.look_back("a"), _remember),
     _kept("GET of a version, large", lambda life: life.look_back("c"), _remember),
     _kept(
