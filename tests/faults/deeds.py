@@ -257,8 +257,9 @@ def make_room(life: Life) -> None:
     under: Any = life.disk.under  # type: ignore[attr-defined]
     if isinstance(under, SimulatedDisk):
         under.room = None
-    else:
+    elif under.limit is not None:
         under.limit = None
+        life.store.admission.free, _ = under.free(life.volume.directory.root)
 
 
 def make_ruins(path: Path, keep: float = 0) -> None:
