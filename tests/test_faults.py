@@ -91,7 +91,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_power_cuts_with_a_history(self) -> None:
         """The same where what dies is kept."""
-        self.play(PowerCuts, PAST_REQUESTS, 4)
+        self.play(PowerCuts, PAST_REQUESTS, 2)
 
     def test_start_and_stop(self) -> None:
         """A start after a crash, and in a new directory; a stop."""
