@@ -50,9 +50,11 @@ from gostore.web.browsers import Browsers
 from gostore.web.cross_origin import CrossOrigin
 from gostore.web.dispatch import Dispatcher
 from gostore.web.guard import Guard
+from gostore.web.labels import Labels
 from gostore.web.lifetimes import Lifetimes
 from gostore.web.page.document import Page
 from gostore.web.routes.blobs import Blobs
+from gostore.web.routes.draft_uploads import DraftUploads
 from gostore.web.routes.lists import Lists
 from gostore.web.routes.metrics import Metrics
 from gostore.web.routes.page import PageFiles
@@ -60,6 +62,7 @@ from gostore.web.routes.past import PastRoutes
 from gostore.web.routes.status import PROBES, Check, Status
 from gostore.web.routes.uploads import ResumableUploads
 from gostore.web.routes.usage import Usage
+from gostore.web.routing import Routes
 from gostore.wire import MAX_BODY, Exchange, HTTPFactory, Limits, Turns, shorten_turns
 
 log = Logger()
@@ -254,17 +257,17 @@ def build(
     notes = {} if provider.history is None else {"history": provider.history}
     lifetimes = Lifetimes(settings.expire)
     lists = Lists(store, reactor, max_lists=settings.max_lists, past=past)
-    blobs = Blobs(
-        store,
-        put_creates=settings.put_creates,
-        stores_forms=settings.store_forms,
-        past=past,
-        lifetimes=lifetimes,
-    )
+    labels = Labels(lifetimes, stores_forms=settings.store_forms)
+    uploads: list[Routes] = []
+    draft = None
+    if provider.uploads is not None:
+        uploads.append(ResumableUploads(provider.uploads, lifetimes))
+        if settings.draft_resumable_uploads:
+            draft = DraftUploads(provider.uploads, labels, put_creates=settings.put_creates)
+            uploads.append(draft)
+    blobs = Blobs(store, labels, put_creates=settings.put_creates, past=past, draft=draft)
     sources = Sources(provider.measure, quotas=quotas)
     metrics = Metrics(exposition(sources))
-    resumable = provider.uploads
-    uploads = [] if resumable is None else [ResumableUploads(resumable, lifetimes)]
     more = [metrics] if settings.metrics is None else []
     page = Page(bool(uploads), provider.history is not None) if settings.page else None
     lists.page = page

@@ -193,6 +193,13 @@ class Settings:
         "Store a multipart/form-data body as it is, instead of answering 415.",
         flag=True,
     )
+    draft_resumable_uploads: bool = _setting(
+        WRITES,
+        "no",
+        parse_flag,
+        "Resume a POST or PUT by the draft of the IETF, too (docs/uploads.md).",
+        flag=True,
+    )
     sync: Sync = _setting(
         WRITES,
         "journal",

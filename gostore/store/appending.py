@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -89,6 +89,7 @@ class Appending:
         self._inflow: Inflow
         self._most: Most
         self._room: Room
+        self._on_flush: Callable[[int], object] | None = None
         self._checksum: tuple[str, bytes] | None = None
         self._check: _Hash | None = None
         #: That of all bytes which are written, be they flushed or not.
@@ -119,6 +120,7 @@ class Appending:
         self._most, self._checksum = most, chunk.checksum
         self._room = room
         self._is_told = chunk.length is not None
+        self._on_flush = chunk.on_flush
         if chunk.checksum is not None:
             self._check = hashlib.new(chunk.checksum[0])
         self._working = True
@@ -232,6 +234,8 @@ class Appending:
             progress, self._flushed = self._progress, None
             progress.offset, progress.when, progress.digest = note.offset, note.when, digest
             self._flushed_at = self._clock.seconds()
+            if self._on_flush is not None:
+                self._on_flush(note.offset)
         self._inflow.go_on()
         self._work()
 

@@ -8,6 +8,7 @@ forgets an upload that nobody goes on with.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import frozen
@@ -46,11 +47,13 @@ class Chunk:
 
     They begin at ``offset``. The whole upload has ``length`` bytes, if that is said only now.
     ``checksum`` is an algorithm of hashlib, and the digest that the bytes must have to be kept.
+    ``on_flush`` hears how many bytes of the upload are flushed, whenever some are.
     """
 
     offset: int
     length: int | None = None
     checksum: tuple[str, bytes] | None = None
+    on_flush: Callable[[int], object] | None = None
 
 
 @frozen

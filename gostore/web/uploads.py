@@ -21,6 +21,27 @@ def origin_of(request: Request) -> str:
     return name if request.principal is None else f"{request.principal.name}, {name}"
 
 
+class NoBody:
+    """No bytes, and all of them are here."""
+
+    length = 0
+    complete = True
+    origin = ""
+
+    def __init__(self, sender: str | None) -> None:
+        self.sender = sender
+
+    def deliver(self, sink: Sink) -> None:
+        """End."""
+        sink.finished()
+
+    def pauseProducing(self) -> None:
+        """Nothing comes."""
+
+    def resumeProducing(self) -> None:
+        """Nothing comes."""
+
+
 class TrailedBody:
     """A body in chunks, and the digests in its trailer (RFC 9110 section 6.5)."""
 

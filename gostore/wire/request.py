@@ -14,7 +14,7 @@ from gostore.wire.body import Body
 from gostore.wire.handshakes import Handshakes
 from gostore.wire.head import Headers
 from gostore.wire.limits import Limits, Ticks
-from gostore.wire.response import Source
+from gostore.wire.response import Source, response_head
 from gostore.wire.tally import OTHER, Tally
 from gostore.wire.turns import Turns
 
@@ -111,6 +111,15 @@ class Request:
         """
         self._responder.respond(self, code, headers, body)
 
+    def inform(self, code: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Say something before the answer: 1xx (RFC 9110 section 15.2).
+
+        Has no effect for HTTP/1.0, nor if the request has an answer or the client is gone. Raises
+        ValueError for a header field with a line end in it.
+        """
+        if self.version >= (1, 1) and self.is_awaited:
+            self._responder.transport.write(response_head(code, headers, None, b"\r\n"))
+
 
 class Responder(Protocol):
     """Takes the answer to a request: its connection."""
@@ -118,6 +127,7 @@ class Responder(Protocol):
     client: IAddress
     server: IAddress
     is_secure: bool
+    transport: Any
 
     def awaits(self, request: Request) -> bool:
         """See Request.is_awaited."""

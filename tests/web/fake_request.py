@@ -64,7 +64,8 @@ class FakeBody:
 class FakeRequest:
     """A request, and its answer once it has one: ``code``, ``headers``, ``content``, ``length``.
 
-    POST and PUT say how long their body is, if ``framed``.
+    PATCH, POST and PUT say how long their body is, if ``framed``. ``informed`` has the
+    codes and the fields of what it was told before the answer.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class FakeRequest:
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ]
         self.body = body if isinstance(body, FakeBody) else FakeBody(body)
-        if framed and method in ("POST", "PUT"):
+        if framed and method in ("PATCH", "POST", "PUT"):
             length = self.body.length
             pairs.append(
                 (b"transfer-encoding", b"chunked")
@@ -102,6 +103,7 @@ class FakeRequest:
         self.forwarded: Any = None
         self.server: object = IPv4Address("TCP", "192.0.2.1", 7777)
         self.code: int | None = None
+        self.informed: list[tuple[int, dict[str, str]]] = []
         #: The client's address, if a test gives it one.
         self.client: Any = None
         #: Set by a test whose client goes away.
@@ -135,6 +137,12 @@ class FakeRequest:
             if self.method == "HEAD":
                 self._content = b""
                 body.close()
+
+    def inform(self, code: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take what comes before the answer."""
+        if self.is_awaited:
+            fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+            self.informed.append((code, fields))
 
     @property
     def answer(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.errors import NoUpload
 from gostore.web.dispatch import Dispatcher
+from gostore.web.labels import Labels
 from gostore.web.lifetimes import Lifetimes
 from gostore.web.routes.blobs import Blobs
 from gostore.web.routes.lists import Lists
@@ -32,7 +33,8 @@ def routes(
     lifetimes: Lifetimes | None = None,
 ) -> list[Routes]:
     """All the routes that a daemon has."""
-    blobs = Blobs(store, put_creates=put_creates, stores_forms=stores_forms, lifetimes=lifetimes)
+    labels = Labels(lifetimes, stores_forms=stores_forms)
+    blobs = Blobs(store, labels, put_creates=put_creates)
     metrics = Metrics(lambda accept: (f"of {accept}\n".encode(), "text/plain; charset=utf-8"))
     uploads = ResumableUploads(NoUploads())
     lists = Lists(store, clock)

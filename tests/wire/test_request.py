@@ -118,3 +118,54 @@ class RequestTests(SynchronousTestCase):
         self.assertFalse(secure.half_closed)
         client.wait(2)
         self.assertTrue(secure.lost)
+
+
+class InformTests(SynchronousTestCase):
+    """What is said before the answer (RFC 9110 section 15.2)."""
+
+    def waiting(self, version: bytes = b"1.1") -> Client:
+        """A client that waits for its answer."""
+        client = Client()
+        client.send(b"POST /waiting HTTP/%b\r\nHost: x\r\nContent-Length: 3\r\n\r\n" % version)
+        return client
+
+    def test_before_the_answer(self) -> None:
+        """It goes out at once, as often as there is something to say, and has no body."""
+        client = self.waiting()
+        [request] = client.requests
+        request.inform(104, [(b"location", b"a")])
+        self.assertEqual(client.wire.value(), b"HTTP/1.1 104 \r\nLocation: a\r\n\r\n")
+        request.inform(104, ())
+        client.send(b"abc")
+        request.respond(204, [], b"")
+        self.assertTrue(
+            client.wire.value().startswith(
+                b"HTTP/1.1 104 \r\nLocation: a\r\n\r\nHTTP/1.1 104 \r\n\r\nHTTP/1.1 204 "
+            )
+        )
+
+    def test_too_late(self) -> None:
+        """After the answer, or when the client is gone, nothing is said."""
+        client = self.waiting()
+        [request] = client.requests
+        request.respond(204, [], b"")
+        said = client.wire.value()
+        request.inform(104, ())
+        self.assertEqual(client.wire.value(), said)
+        client = self.waiting()
+        client.lose()
+        client.requests[0].inform(104, ())
+        self.assertEqual(client.wire.value(), b"")
+
+    def test_old_client(self) -> None:
+        """A client of HTTP/1.0 would take it for the answer."""
+        client = self.waiting(b"1.0")
+        client.requests[0].inform(104, ())
+        self.assertEqual(client.wire.value(), b"")
+
+    def test_injection(self) -> None:
+        """A field with a line end in it is not sent."""
+        client = self.waiting()
+        with self.assertRaises(ValueError):
+            client.requests[0].inform(104, [(b"location", b"a\r\nb: c")])
+        self.assertEqual(client.wire.value(), b"")

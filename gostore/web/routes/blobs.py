@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from attrs import evolve
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -16,7 +15,7 @@ from gostore.web.answers import Answer, Refusal
 from gostore.web.bodies import PIECE, ContentSource, Unsent
 from gostore.web.dispatch import eager
 from gostore.web.fields.conditions import Conditions, Outcome, holds_if_range
-from gostore.web.fields.digests import announced_digests, late_digests
+from gostore.web.fields.draft import completes
 from gostore.web.fields.lifetime import lifetime_of
 from gostore.web.fields.locations import reference_to_itself
 from gostore.web.fields.ranges import Span, multipart, spans_of
@@ -24,15 +23,11 @@ from gostore.web.fields.representation import (
     Representation,
     RepresentationCache,
     etag_header,
-    is_form,
-    keeps_metadata,
-    kept_fields,
-    kept_type,
     lifetime_header,
 )
-from gostore.web.fields.types import type_of_name
 from gostore.web.guard import refused
-from gostore.web.lifetimes import Lifetimes
+from gostore.web.labels import Labels, details_in
+from gostore.web.routes.draft_uploads import DraftUploads
 from gostore.web.routes.past import PastRoutes, asked_of, check_words, restored_of, source_of
 from gostore.web.routing import asks, prepare
 from gostore.web.uploads import body_of, origin_of
@@ -47,9 +42,9 @@ ATTEMPTS = 5
 class Blobs:
     """Creates, replaces, deletes and reads the blobs of a store.
 
-    With ``put_creates`` a plain PUT creates a blob where there is none. With ``stores_forms`` a
-    multipart/form-data body is stored as it is. ``lifetimes`` says how long new blobs stay, and
-    ``past`` knows what the locations had.
+    ``labels`` settles what an upload leaves open. With ``put_creates`` a plain PUT creates a blob
+    where there is none. ``past`` knows what the locations had. ``draft`` takes the uploads that
+    clients may resume.
     """
 
     app = Klein()
@@ -58,17 +53,17 @@ class Blobs:
     def __init__(
         self,
         store: Store,
+        labels: Labels | None = None,
         *,
         put_creates: bool = False,
-        stores_forms: bool = False,
-        lifetimes: Lifetimes | None = None,
         past: PastRoutes | None = None,
+        draft: DraftUploads | None = None,
     ) -> None:
         self._store = store
+        self._draft = draft
         self._past = past
         self._put_creates = put_creates
-        self._stores_forms = stores_forms
-        self._lifetimes = lifetimes or Lifetimes()
+        self._labels = labels or Labels()
         self._representations = RepresentationCache()
 
     @app.route("/store/<path:location>", methods=["POST"])
@@ -85,6 +80,8 @@ class Blobs:
                 return self._copy(request, location=location, source=source)
             if (version := restored_of(request.query)) is not None:
                 return self._restore(request, location=location, version=version)
+        if self._draft is not None and self._draft.takes(request):
+            return self._draft.begin(request, location=location)
         if principal is not None and not principal.may(Verb.CREATE, location):
             raise refused(principal, Verb.CREATE)
         details = self._details(request, location)
@@ -106,7 +103,7 @@ class Blobs:
         creates = principal is None or principal.may(Verb.CREATE, location)
         replaces = principal is None or principal.may(Verb.REPLACE, location)
         exists = None if creates and replaces else replaces
-        lifetime = self._lifetimes.settle(location, lifetime_of(request.headers))
+        lifetime = self._labels.lifetimes.settle(location, lifetime_of(request.headers))
         restore = Restore(version, origin_of(request), exists, lifetime)
         precondition = request.headers.parsed(Conditions.of).precondition()
         try:
@@ -145,7 +142,7 @@ class Blobs:
                 raise refused(request.principal, Verb.REPLACE)
             exists = None if creates and replaces and wanted else replaces
             precondition = conditions.precondition(missing=creates)
-        lifetime = self._lifetimes.settle(location, lifetime_of(request.headers))
+        lifetime = self._labels.lifetimes.settle(location, lifetime_of(request.headers))
         restore = Restore(None, origin_of(request), exists, lifetime, source)
         if self._past is None:
             raise Refusal(501, "This store does not copy")
@@ -171,6 +168,8 @@ class Blobs:
             check_words(request.query, "PUT", "from")
             if (source := source_of(request.query)) is not None:
                 return self._copy(request, location=location, source=source)
+        if self._draft is not None and self._draft.takes(request):
+            return self._draft.begin(request, location=location)
         details = self._details(request, location)
         conditions = request.headers.parsed(Conditions.of)
         creates = self._put_creates or conditions.creates
@@ -279,21 +278,9 @@ class Blobs:
         return await _sent(representation, fields, content, _spans(request, blob))
 
     def _details(self, request: Request, location: str) -> Details:
-        """What an upload says about its body; where it gives no type, the name may tell it."""
+        """What an upload says about its body."""
         details = request.headers.parsed(_details)
-        lifetime = self._lifetimes.settle(location, details.lifetime)
-        if lifetime is not details.lifetime:
-            details = evolve(details, lifetime=lifetime)
-        if details.content_type is None:
-            if not details.keeps_metadata and (found := type_of_name(location)) is not None:
-                return evolve(details, content_type=found)
-        elif not self._stores_forms and is_form(details.content_type):
-            text = (
-                "multipart/form-data is a form and not a file; send the file itself:"
-                f" curl --request {request.method} --upload-file FILE"
-            )
-            raise Refusal(415, text)
-        return details
+        return self._labels.settle(details, request.method, location)
 
 
 def _details(headers: Headers) -> Details:
@@ -309,14 +296,10 @@ def _details(headers: Headers) -> Details:
     if headers.get(b"content-range") is not None:
         text = "A part of a blob cannot be stored; send it whole, without Content-Range"
         raise Refusal(400, text)
-    return Details(
-        kept_type(headers),
-        kept_fields(headers),
-        announced_digests(headers),
-        late_digests(headers),
-        keeps_metadata(headers),
-        lifetime_of(headers),
-    )
+    if completes(headers) is False:
+        # A client that takes this server for another one: see draft_uploads.py.
+        raise Refusal(400, "A part of a blob cannot be stored; send it whole, or by tus: /uploads/")
+    return details_in(headers)
 
 
 def _spans(request: Request, blob: Committed) -> list[Span] | None:

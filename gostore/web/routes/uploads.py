@@ -99,7 +99,7 @@ class ResumableUploads:
         has_bytes = not (request.body.complete and not request.body.length)
         if has_bytes:
             check_type(headers)
-        address = Address(0, location, _owner(request.principal))
+        address = Address(0, location, owner_of(request.principal))
         address = await self._uploads.begin(address, text, length, wanted)
         try:
             if has_bytes:
@@ -149,7 +149,7 @@ class ResumableUploads:
         return await method(request, number, location)
 
     async def _stand(self, request: Request, number: int, location: str) -> Answer:
-        address = Address(number, location, _owner(request.principal))
+        address = Address(number, location, owner_of(request.principal))
         standing = await self._uploads.stand(address)
         fields = length_fields(standing)
         if standing.is_complete and standing.sha256 is None:
@@ -159,7 +159,7 @@ class ResumableUploads:
 
     async def _append(self, request: Request, number: int, location: str) -> Answer:
         chunk = chunk_of(request.headers)
-        address = Address(number, location, _owner(request.principal))
+        address = Address(number, location, owner_of(request.principal))
         standing = await self._uploads.stand(address)
         if standing.sha256 is None:
             wanted = _wanted(request.principal, standing, location)
@@ -170,7 +170,7 @@ class ResumableUploads:
         return Answer(204, standing_fields(standing))
 
     async def _terminate(self, request: Request, number: int, location: str) -> Answer:
-        await self._uploads.terminate(Address(number, location, _owner(request.principal)))
+        await self._uploads.terminate(Address(number, location, owner_of(request.principal)))
         return Answer(204)
 
     async def _finished(self, address: Address, standing: Standing, wanted: Wanted) -> Standing:
@@ -195,7 +195,7 @@ class ResumableUploads:
             )
 
 
-def _owner(principal: Principal | None) -> str:
+def owner_of(principal: Principal | None) -> str:
     """Whose upload it is."""
     return "" if principal is None else f"{principal.kind} {principal.name}"
 
