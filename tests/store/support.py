@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Summary
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.volume import Volume
+from tests.memory import directory_of
 from tests.store.doubles import Draws, FakeBody, FaultyDisk, ManualWorkers, PromptClock, Ticks
 
 LARGE = b"large" * 20_000
@@ -26,11 +26,13 @@ LARGE = b"large" * 20_000
 class StoreCase(SynchronousTestCase):
     """Has a `store` on `directory`, whose `disk` can fail; the test says which job is next."""
 
+    #: Whether it has to be on a disk: not all that a kernel can do is for what is in memory.
+    on_disk = False
+
     def setUp(self) -> None:
         """Open a store on an empty directory."""
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.directory = Path(directory.name)
+        on_disk = Path(self.mktemp()).absolute()
+        self.directory = on_disk if self.on_disk else directory_of(self)
         self.clock = Ticks()
         self.timer = PromptClock()
         self.rng = Draws()

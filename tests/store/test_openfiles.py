@@ -16,6 +16,8 @@ from tests.store.test_reading import ContentCase
 class OpenFilesTests(ContentCase):
     """Files are kept open for the next reader, and closed when nobody needs them."""
 
+    on_disk = True
+
     def file(self, blob: Committed) -> str:
         """The name of a blob's data file."""
         return f"{blob.id}/data.raw"

@@ -52,6 +52,8 @@ class ContentCase(StoreCase):
 class SmallTests(ContentCase):
     """A small blob is read whole, and verified."""
 
+    on_disk = True
+
     def test_read(self) -> None:
         """Any part of it is at hand at once, and there is no file to send it from."""
         content = self.content(self.small)

@@ -15,10 +15,12 @@ from gostore.blob import Blob
 from gostore.volume.changes import Commit, Delete, Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.disk import Disk
+from gostore.volume.journal.format import SIZE
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.repair import repair
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
+from tests.memory import directory_of
 from tests.store.doubles import FaultyDisk, Ticks
 
 
@@ -35,9 +37,13 @@ class VolumeCase(SynchronousTestCase):
 
     trusted = False
     kernel: type[Disk] = Disk
+    journal_size = SIZE
+    #: Whether it has to be on a disk: not all that a kernel can do is for what is in memory.
+    on_disk = False
 
     def setUp(self) -> None:
-        self.path = os.path.abspath(self.mktemp())
+        on_disk = os.path.abspath(self.mktemp())
+        self.path = on_disk if self.on_disk else str(directory_of(self) / "data")
         self.disk = FaultyDisk(self.kernel(), trusted=self.trusted)
         self.ticks = Ticks()
         self.generation = 0
@@ -45,7 +51,13 @@ class VolumeCase(SynchronousTestCase):
 
     def open(self, sync: Sync = Sync.FILES) -> Volume:
         """Another volume on the same directory; the last one has to be closed."""
-        volume = Volume(self.path, disk=self.disk, now=self.ticks, sync=sync)
+        volume = Volume(
+            self.path,
+            disk=self.disk,
+            now=self.ticks,
+            sync=sync,
+            journal_size=self.journal_size,
+        )
         volume.open()
         self.addCleanup(volume.close)
         self.disk.clear()

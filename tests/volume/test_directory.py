@@ -111,7 +111,7 @@ class LinkTests(VolumeCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.elsewhere = os.path.abspath(self.mktemp())
+        self.elsewhere = f"{self.path}-elsewhere"
 
     def replace(self, name: str) -> None:
         """Move a directory away, and put a link to it in its place."""

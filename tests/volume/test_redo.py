@@ -239,7 +239,12 @@ class RedoTests(VolumeCase):
 
     def test_redo_fails(self) -> None:
         """A start that fails in the middle of it leaves the journal for the next one."""
-        self.disk.under = UnsyncedDisk()  # some hundred starts
+        # Some hundred starts, each of which reads the journal.
+        self.disk.under = UnsyncedDisk()
+        self.crash()
+        shutil.rmtree(self.path)
+        self.journal_size = 256 * 1024
+        self.volume = self.open()
         calls = 0
         done = False
         while not done:

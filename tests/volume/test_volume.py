@@ -221,6 +221,8 @@ class StageTests(VolumeCase):
 class ReadTests(VolumeCase):
     """Reading data and records."""
 
+    on_disk = True
+
     def test_read(self) -> None:
         """Exactly the bytes that are asked for, however short the reads."""
         fd = self.volume.open_data(self.commit(1, "a", b"0123456789").committed())
