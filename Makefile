@@ -2,7 +2,7 @@
 # make check   the inner loop, under a minute: ruff, mypy, and the tests that start no daemon
 # make test    every test there is, PROCESSES (3) at a time, under coverage (ARGS= for pytest)
 # make soak    the long tests, one after another, each to its end or limit: soak-e2e (ARGS= for pytest),
-#              soak-bucket, soak-client, soak-faults, soak-simulation (MINUTES=30 of trials, then the
+#              soak-bucket, soak-rooms, soak-faults, soak-simulation (MINUTES=30 of trials, then the
 #              mutants), powercut
 # make powercut  real power cuts, on ext4 and XFS in a user-mode Linux (CUTS=20 each)
 # make lint    ruff and mypy
@@ -25,6 +25,7 @@ PROCESSES ?= 3
 # A command that is given the command that runs the tests: .ci/run has failed ones run once more.
 RERUN ?=
 TIME ?= 60
+ROOMS := $(addprefix tests/,access client commands daemon store volume web wire)
 CUTS ?= 20
 MINUTES ?= 30
 FUZZ := .venv-fuzz
@@ -37,7 +38,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SOURCES := setup.py pyproject.toml README.md $(wildcard tap.conf examples/*) $(shell find gostore twisted -type f ! -name '*.pyc' ! -name dropin.cache)
 
-.PHONY: run bench check test soak soak-e2e soak-bucket soak-client soak-faults soak-simulation powercut lint format fuzz lock clean
+.PHONY: run bench check test soak soak-e2e soak-bucket soak-rooms soak-faults soak-simulation powercut lint format fuzz lock clean
 
 # Isolated (-I): what is installed, not the source in this directory.
 run: $(VENV)/.installed
@@ -57,7 +58,7 @@ test: $(VENV)/.test
 
 # One that fails does not keep the others from being run.
 soak:
-	@$(MAKE) --keep-going soak-e2e soak-bucket soak-client soak-faults soak-simulation powercut ARGS=
+	@$(MAKE) --keep-going soak-e2e soak-bucket soak-rooms soak-faults soak-simulation powercut ARGS=
 
 # Two hours are the limit of what is long, ten minutes of what hangs.
 soak-e2e: $(VENV)/.test
@@ -66,8 +67,8 @@ soak-e2e: $(VENV)/.test
 soak-bucket: $(VENV)/.test
 	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -m pytest -s tests/bucket tests/e2e/test_bucket*.py
 
-soak-client: $(VENV)/.soak
-	GOSTORE_SOAK=1 timeout 3600 $(BIN)/python -m pytest -s tests/client
+soak-rooms: $(VENV)/.soak
+	GOSTORE_SOAK=1 timeout 3600 $(BIN)/python -m pytest $(ROOMS)
 
 soak-faults: $(VENV)/.test
 	timeout 7200 $(BIN)/python -m tests.faults

@@ -9,7 +9,7 @@ import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
-from tests.e2e.daemon import SOAK
+from tests.e2e.daemon import MEASURED, SOAK
 
 # A machine that has much else to do is no failure; and what a commit is held to is the same for all
 # who run it, where a soak looks for more.
@@ -54,10 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("long")
 
 
-#: In the environment coverage tells the processes that are started to be measured, too.
-MEASURED_TOO = "COVERAGE_PROCESS_CONFIG"
-
-
 @pytest.fixture(autouse=True, scope="module")
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
     """Take no coverage in some modules, nor in the processes that they start."""
@@ -67,7 +63,7 @@ def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MEASURED_TOO, "")
+        patch.setenv(MEASURED, "")
         measuring.stop()
         yield
         measuring.start()

@@ -6,6 +6,7 @@ Per commit a share of it; ``python -m tests.simulation`` explores the rest, and 
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.volume.changes import Sync
@@ -13,10 +14,22 @@ from tests.e2e.daemon import SOAK
 from tests.simulation import behind, expiring, history, records, trials, unflushed
 from tests.simulation.behind_mutants import BEHIND_MUTANTS
 from tests.simulation.expiring_mutants import EXPIRING_MUTANTS
-from tests.simulation.explorer import Explorer, usual_bounds
+from tests.simulation.explorer import Bounds, Explorer, usual_bounds
 from tests.simulation.history_mutants import HISTORY_MUTANTS
 from tests.simulation.mutants import ALL_MUTANTS, Mutant
 from tests.simulation.world import Violation
+
+#: For each commit, a recovery with the journal is crashed a second time at one of so many calls.
+CALLS = 20
+
+
+def bounds_of(sync: Sync, states: int | None) -> Bounds:
+    """How far to go: to so many states of a crash, in a soak as far as usual."""
+    if SOAK or states is None:
+        return usual_bounds(sync)
+    bounds = usual_bounds(sync, states)
+    return bounds if sync is Sync.FILES else evolve(bounds, calls=CALLS)
+
 
 MUTANTS = (*ALL_MUTANTS, *BEHIND_MUTANTS, *EXPIRING_MUTANTS, *HISTORY_MUTANTS)
 
@@ -26,7 +39,7 @@ class CrashTests(SynchronousTestCase):
 
     def explore(self, trial: trials.Trial, share: int = 1, states: int | None = None) -> None:
         """Nothing may be violated, and something has to have been looked at."""
-        bounds = usual_bounds(Sync.FILES, None if SOAK else states)
+        bounds = bounds_of(Sync.FILES, states)
         explorer = Explorer(bounds=bounds, share=1 if SOAK else share)
         trial(explorer)
         self.assertGreater(explorer.figures.lives, 10)
@@ -98,7 +111,7 @@ class JournalTests(SynchronousTestCase):
     ) -> None:
         """Nothing may be violated, and something has to have been looked at."""
         explorer = Explorer(
-            bounds=usual_bounds(Sync.JOURNAL, None if SOAK else states),
+            bounds=bounds_of(Sync.JOURNAL, states),
             share=1 if SOAK else share,
             sync=Sync.JOURNAL,
             after=after,
@@ -243,7 +256,7 @@ class HistoryTests(SynchronousTestCase):
     def explore(self, trial: trials.Trial, sync: Sync, share: int, states: int = 5) -> None:
         """Nothing may be violated, and something has to have been looked at."""
         explorer = Explorer(
-            bounds=usual_bounds(sync, None if SOAK else states),
+            bounds=bounds_of(sync, states),
             share=1 if SOAK else share,
             sync=sync,
         )

@@ -39,6 +39,9 @@ SOAK = os.environ.get("GOSTORE_SOAK") == "1"
 #: A port that is free when the daemon binds it.
 ANY_PORT = "tcp:0:interface=127.0.0.1"
 
+#: In the environment coverage tells a process by this to measure itself.
+MEASURED = "COVERAGE_PROCESS_CONFIG"
+
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 STATE = "blob_state.base64.json"
@@ -72,9 +75,8 @@ class Daemon(TrialDaemon):
         host: str = "127.0.0.1",
         doomed: bool = False,
     ) -> None:
-        env = {**(env or {}), **({"COVERAGE_PROCESS_CONFIG": ""} if doomed else {})}
+        env = {**(env or {}), **({MEASURED: ""} if doomed else {})}
         super().__init__(directory, *options, env=env, wrapper=wrapper, host=host)
-        self.doomed = doomed
 
     def start_with_log(self, log: Path) -> Daemon:
         """Start it with its log in a file, which nothing here reads but this."""
@@ -85,11 +87,17 @@ class Daemon(TrialDaemon):
         self.port = int(found[1])
         return self
 
+    @property
+    def measured(self) -> bool:
+        """Whether it leaves its coverage behind at its end."""
+        return bool({**os.environ, **self.env}.get(MEASURED))
+
     def close(self) -> None:
         """Make sure that it is gone: asked to end, so that its coverage is kept, or else killed."""
         if self._process is None:
             return
-        if not self.doomed:
+        # What runs below a wrapper would outlive that.
+        if self.measured or self.wrapper:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(GRACE)
