@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 from attrs import evolve
 from twisted.logger import capturedLogs, formatEvent
@@ -23,7 +24,7 @@ from tests.store.doubles import FOR_EVER
 from tests.volume.support import VolumeCase
 
 
-class ApplierTests(VolumeCase):
+class ApplierCase(VolumeCase):
     """A volume whose changes are in its journal before they are in its files."""
 
     trusted = True
@@ -49,6 +50,10 @@ class ApplierTests(VolumeCase):
         found = self.restart()
         repair(self.volume, found)
         return found
+
+
+class ApplierTests(ApplierCase):
+    """Small changes, and what becomes of them before they have files."""
 
     def test_behind(self) -> None:
         """A blob is read from memory until its files are made, and they hold what was committed."""
@@ -460,3 +465,64 @@ class ApplierTests(VolumeCase):
     def broken(self) -> str | None:
         """Why nothing may be written."""
         return self.volume.broken
+
+
+class KeptTests(ApplierCase):
+    """Blobs that are kept as history, and had no files when they died."""
+
+    def end(self, blob_id: int, elders: Sequence[int] = ()) -> Commit:
+        """Commit a small blob, and delete it so that it is kept."""
+        change = self.change(blob_id, f"b{blob_id}")
+        self.write(change)
+        self.write(Delete(change.blob.committed(), elders, keeps=True))
+        return change
+
+    def test_replaced(self) -> None:
+        """A kept blob gets its files although it was replaced before it had any."""
+        applier = self.volume.backlog.applier
+        self.write(self.change(1, "a"))
+        self.write(evolve(self.replacement(2, "a", 1), keeps=True))
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1", "2"])
+        self.assertEqual(self.data(1), b"data")
+        self.assertFalse(applier.forget(1))
+        self.write(evolve(self.replacement(3, "a", 2), keeps=True))
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1", "2", "3"])
+
+    def test_given_up(self) -> None:
+        """One that is given up before its turn leaves nothing, and takes no room any more."""
+        applier = self.volume.backlog.applier
+        self.write(self.change(1, "a"))
+        before = (applier.room, applier.inodes)
+        self.end(2)
+        self.assertEqual(applier.give_up([2, 1, 9]), [2])
+        self.assertEqual((applier.room, applier.inodes), before)
+        self.assertIsNone(applier.data_of(2))
+        self.assertEqual(applier.data_of(1), b"data")
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1"])
+        self.assertEqual(list(self.recover().live), ["a"])
+
+    def test_given_up_above_an_elder(self) -> None:
+        """Above an elder that may have files it leaves a tombstone, and no bytes."""
+        self.commit(1, "b2")
+        self.end(2, [1])
+        self.assertEqual(self.volume.backlog.applier.give_up([2]), [])
+        self.volume.backlog.apply()
+        self.assertEqual(os.listdir(self.file("2")), [STATE])
+        self.assertIs(self.volume.directory.read_record("2").state, State.FAILURE)
+
+    def test_given_up_begun(self) -> None:
+        """One whose files were begun is taken back; while that fails, it stays to be made."""
+        applier = self.volume.backlog.applier
+        self.end(1)
+        self.disk.fail("open", errno.EMFILE, name=STATE, times=FOR_EVER)
+        self.disk.fail("unlink", errno.EMFILE, times=FOR_EVER)
+        self.volume.backlog.apply()
+        self.assertEqual(self.directories(), ["1"])
+        self.assertEqual(applier.give_up([1]), [])
+        self.assertTrue(applier.waits)
+        self.disk.heal()
+        self.assertEqual(applier.give_up([1]), [1])
+        self.assertEqual((self.directories(), applier.waits), ([], False))
