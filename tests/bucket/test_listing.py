@@ -42,6 +42,7 @@ class ListingTests(SynchronousTestCase):
         wanted = ["a", "a-b", "a/1", "a/2", "a/b/1", "ab", "c/1", LONG]
         self.assertEqual(self.names(), wanted)
         self.assertTrue(all(isinstance(each, Committed) for each in self.page().entries))
+        self.assertEqual(self.names(after="c/1", limit=1), [LONG], "it takes no place in a page")
 
     def test_prefix(self) -> None:
         """A prefix is a text: it need not end at a slash, and may be longer than a name is."""
