@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -177,9 +178,15 @@ def name_of(path: Path) -> str:
 SOURCES: dict[str, Path] = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """All that a source consists of: ten tests look at each."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module and name that a source file imports, wherever in it, with its full name."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -205,14 +212,14 @@ def room_of(module: str) -> str:
 
 def calls_of_open(path: Path) -> list[int]:
     """The lines of a source file that call the builtin open."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
     functions = [call.func for call in calls]
     return [each.lineno for each in functions if isinstance(each, ast.Name) and each.id == "open"]
 
 
 def long_lists(path: Path) -> Iterator[str]:
     """The functions of a source file that have more parameters than MOST_PARAMETERS, self apart."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             listed = node.args
             names = [each.arg for each in (*listed.posonlyargs, *listed.args, *listed.kwonlyargs)]
@@ -314,7 +321,7 @@ class LayerTests(SynchronousTestCase):
         for name, path in SOURCES.items():
             text = path.read_text()
             self.assertLessEqual(len(text.splitlines()), MOST_LINES, name)
-            for node in ast.walk(ast.parse(text)):
+            for node in nodes_of(path):
                 if isinstance(node, ast.ClassDef):
                     assert node.end_lineno is not None
                     lines = node.end_lineno - node.lineno + 1

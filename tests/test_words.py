@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -91,8 +92,13 @@ def identifiers(tree: ast.AST) -> Iterator[str]:
                 yield asname or name
 
 
-def said() -> Iterator[tuple[str, str]]:
+@cache
+def said() -> list[tuple[str, str]]:
     """Everything that people are to read, each with where it is."""
+    return list(_said())
+
+
+def _said() -> Iterator[tuple[str, str]]:
     for path in SOURCES:
         text = path.read_text()
         for prose in (*comments(text), *docstrings(ast.parse(text))):

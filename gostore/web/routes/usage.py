@@ -63,7 +63,7 @@ class Usage:
         return Answer(200, {**JSON, b"cache-control": b"no-store"}, body)
 
     def _quotas_within(self, scope: Scope | None) -> Iterator[Member]:
-        """The quotas of what may be listed. One that still counts its blobs is left out."""
+        """The quotas of what may be listed. A quota that still counts its blobs is left out."""
         for usage in () if self._quotas is None else self._quotas.usages():
             quota = usage.quota
             if usage.counted_to is None and _has(scope, quota.prefix):
