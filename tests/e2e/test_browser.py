@@ -41,7 +41,7 @@ def sound() -> bytes:
 def visit(url: str, profile: Path, *options: str) -> tuple[str, str]:
     """Open a page; return what it is in the end, and what Chromium said."""
     command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--timeout=2000"]
+    command += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--timeout=20000"]
     done = subprocess.run(
         [*command, *options, url],
         stdin=subprocess.DEVNULL,
