@@ -108,6 +108,7 @@ class Garbage:
             self.add(dead)
         self.history.restore(found.history.values(), is_live, self._volume.now())
         self.keeping.start()
+        self._due_time()
 
     def add(self, dead: Dead) -> None:
         """Take in a dead blob."""
@@ -236,6 +237,8 @@ class Garbage:
             self._retiring = True
             self._retire()
         self.keeping.tick()
+        # It has to see each jump, whether something is kept by then or not.
+        self._due_time()
         for dead in self.history.take_due(self._due_time.has_come):
             self.add(dead)
         return Deferred.fromCoroutine(self._collect(self.dead))

@@ -236,3 +236,28 @@ class ShownTests(KeepingCase):
         self.assertEqual(
             shown(ByPrefix(math.inf, {"a/": 90.0})), "--keep forever and [keep] a/ = 90s"
         )
+
+
+class ClockTests(KeepingCase):
+    """A clock that jumps."""
+
+    def test_jump(self) -> None:
+        """What a jump makes due is kept for an hour more, also if no run has seen it before."""
+        self.die("a")
+        self.clock.time += int(30 * DAY) * SECOND
+        self.collect()
+        self.assertEqual(self.known(), ["a"])
+        self.pass_time(GRACE - 1)
+        self.assertEqual(self.known(), ["a"])
+        self.pass_time(1)
+        self.assertEqual(self.known(), [])
+
+    def test_back_and_forth(self) -> None:
+        """If it is set right within the hour nothing is lost."""
+        self.die("a")
+        for days in (30, -60, 30, 400, -400):
+            self.clock.time += int(days * DAY) * SECOND
+            self.pass_time(60)
+            self.assertEqual(self.known(), ["a"])
+        self.pass_time(7 * DAY)
+        self.assertEqual(self.known(), [])
