@@ -19,6 +19,7 @@ from gostore.errors import (
 )
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details, Lifetime, Precondition, Summary, Versions
+from gostore.store.keeping import GRACE
 from gostore.store.versions import Restore, Version
 from gostore.volume.directory import STATE
 from tests.store.doubles import SECOND, FakeBody
@@ -159,14 +160,17 @@ class HistoryTests(PastCase):
         self.fails(self.store.past.restore("a", Restore(2, "")), NoVersion)
 
     def test_not_kept(self) -> None:
-        """Without a history there is what is current, and a start removes what was kept."""
+        """Without a history there is what is current; what was kept goes an hour after a start."""
         self.store_blob("a", b"old")
         self.store_blob("a", b"new")
         self.collect()
         self.assertEqual(len(self.history()), 2)
         self.open(keep=ByPrefix(0))
-        self.assertEqual([each.blob.generation for each in self.history()], [2])
         self.collect()
+        self.assertEqual(len(self.history()), 2)
+        self.timer.time += GRACE
+        self.collect()
+        self.assertEqual([each.blob.generation for each in self.history()], [2])
         self.assertEqual(len([name for name in self.names() if name.isdecimal()]), 1)
 
     def test_due(self) -> None:
