@@ -136,8 +136,14 @@ class QuotasTests(SynchronousTestCase):
 
     def test_kept_slices(self) -> None:
         """A new quota counts history in steps beside what lives, each change of it once."""
-        live = {f"a/{number:05}": 1 for number in range(0, 3 * SLICE, 3)}
-        kept = {f"a/{number:05}": (2, 1) for number in range(0, 4 * SLICE, 2)}
+        for step, old_step in ((3, 2), (1, 2)):
+            with self.subTest(step=step):
+                self.count_in_slices(step, old_step)
+
+    def count_in_slices(self, step: int, old_step: int) -> None:
+        """Count what lives at each so many-th location, and what is kept."""
+        live = {f"a/{number:05}": 1 for number in range(0, 3 * SLICE, step)}
+        kept = {f"a/{number:05}": (2, 1) for number in range(0, 4 * SLICE, old_step)}
         turns: list[Callable[[], None]] = []
         quotas = Quotas()
 
@@ -156,7 +162,7 @@ class QuotasTests(SynchronousTestCase):
             quotas.keep(location, size, 1)
         while turns:
             turns.pop()()
-        self.assertEqual((usage.size, usage.count), (SLICE, SLICE))
+        self.assertEqual((usage.size, usage.count), (len(live), len(live)))
         sizes, counts = zip(*kept.values(), strict=True)
         self.assertEqual((usage.kept_size, usage.kept_count), (sum(sizes), sum(counts)))
 
