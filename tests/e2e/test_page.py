@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, Daemon, eventually
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 #: Names that would break a page that takes them for anything but text.
 EVIL = [
@@ -274,6 +274,27 @@ def test_daemon_goes_away(make_daemon: Make, open_page: Opener, tmp_path: Path) 
     assert len([each for each in asked if each.startswith("POST")]) == 1
     offsets = [each for each in asked if each.startswith("HEAD") and "/uploads/" in each]
     assert offsets
+
+
+def test_no_resuming(daemon: Daemon, open_page: Opener, tmp_path: Path) -> None:
+    """Without /uploads/, as over a bucket, a large file goes whole, and the page says so."""
+    (tmp_path / "large.bin").write_bytes(bytes(3 << 20))
+    page = open_page(daemon)
+    asked: list[str] = []
+    page.on("request", lambda each: asked.append(f"{each.method} {urlsplit(each.url).path}"))
+
+    def without(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace(" data-uploads", " "))
+
+    page.route("**/store/", without)
+    page.reload()
+    slow_down(page, 1 << 20)
+    page.locator("#files").set_input_files(tmp_path / "large.bin")
+    page.get_by_text("a pause begins its file anew").wait_for()
+    page.get_by_text("1 of 1 file").wait_for()
+    assert [each for each in asked if not each.startswith("GET")] == ["POST /store/large.bin"]
+    assert len(daemon.ask("GET", "large.bin").body) == 3 << 20
 
 
 def test_what_is_there(daemon: Daemon, open_page: Opener, tmp_path: Path) -> None:

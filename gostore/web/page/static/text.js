@@ -56,12 +56,11 @@ export const count = (number, one, many = `${one}s`) =>
   `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 const SHORT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
-const LONG = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
 
 export function time(text) {
   const date = new Date(text);
   if (Number.isNaN(date.getTime())) return el("time", {}, text);
-  return el("time", { datetime: text, title: LONG.format(date) }, SHORT.format(date));
+  return el("time", { datetime: text, title: text }, SHORT.format(date));
 }
 
 export function duration(seconds) {
