@@ -26,7 +26,11 @@ request lives that long: its signature is good for 15 minutes.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 from attrs import evolve, frozen
 from twisted.logger import Logger
@@ -60,11 +64,19 @@ SHARDS = 256
 #: Seconds that a lease is good for.
 LEASE_SECONDS = 120.0
 
+MARKED_AT_ONCE = 16
+"""Marked blobs that are removed at a time: no fewer may go than writers replace."""
+
+SWEPT_AT_ONCE = 4
+"""Blobs that the sweep looks at at a time: it has a day for them, and readers come first."""
+
 #: How often a touch is tried.
 _TOUCHES = 8
 
 #: The location in the record of a blob that had none.
 _NOWHERE = "-"
+
+T = TypeVar("T")
 
 log = Logger()
 
@@ -83,7 +95,7 @@ class Lease:
 class Collection:
     """Removes what is dead. ``owner`` tells this daemon from others."""
 
-    def __init__(self, protocol: Protocol, owner: str, *, patience: float = 60.0) -> None:
+    def __init__(self, protocol: Protocol, owner: str, *, patience: float = 20.0) -> None:
         """``patience`` is how many seconds one step may take."""
         self._protocol = protocol
         self._ask = protocol.ask
@@ -93,6 +105,8 @@ class Collection:
         self._patience = patience
         #: Set when what is left shall wait for another run.
         self.stopped = False
+        #: When the lease was written last, by our clock; None if it was not asked for.
+        self._leased: float | None = None
 
     # -- the lease ----------------------------------------------------------------------------
 
@@ -108,7 +122,14 @@ class Collection:
         lease = Lease("", 0.0, began=now) if found is None else lease_in(found, now)
         if lease.owner not in ("", self._owner) and lease.until > now:
             return None
+        self._leased = self._ask.seconds()
         return self.keep_lease(evolve(lease, owner=self._owner), found)
+
+    def _goes_on(self) -> bool:
+        """Whether a run goes on: nobody has stopped it, and the lease, renewed in time, is ours."""
+        if self._leased is None or self._ask.seconds() < self._leased + LEASE_SECONDS / 3:
+            return not self.stopped
+        return not self.stopped and self.take_lease() is not None
 
     def keep_lease(self, lease: Lease, found: Found | None) -> Lease | None:
         """Write the lease, if nobody else has meanwhile; None if that fails."""
@@ -131,6 +152,8 @@ class Collection:
 
     def next_shard(self, lease: Lease) -> Lease:
         """Note that a shard has been swept, and begin the next round after the last one."""
+        if not self._goes_on():
+            return lease  # it was left off
         shard = (lease.shard + 1) % SHARDS
         now = self._ask.engine_time()
         if not shard:
@@ -140,15 +163,22 @@ class Collection:
             self.keep_lease(lease, self._engine.get(LEASE))
         return lease
 
+    def _batches(self, things: Iterable[T], size: int) -> Iterator[list[T]]:
+        """A few at a time, for as long as the run goes on."""
+        each = iter(things)
+        while (some := list(islice(each, size))) and self._goes_on():
+            yield some
+
     # -- the marker pass ----------------------------------------------------------------------
 
     def collect_marked(self) -> int:
         """Remove the blobs whose markers are old enough; return how many there were."""
         removed = 0
         try:
-            for marker in self._engine.list(GARBAGE):
-                if not self.stopped and self._is_old(marker.modified):
-                    removed += self._collect_marked(marker)
+            markers = (each for each in self._engine.list(GARBAGE) if self._is_old(each.modified))
+            for some in self._batches(markers, MARKED_AT_ONCE):
+                calls = [partial(self._collect_marked, marker) for marker in some]
+                removed += sum(self._ask.together(calls))
         except (EngineError, StoreError) as error:
             log.info("The collection was left off: {error}", error=error)
         return removed
@@ -202,9 +232,10 @@ class Collection:
                     newest[blob_id] = max(newest.get(blob_id, 0.0), listed.modified)
                     if name == DATA:
                         with_data.add(blob_id)
-            for blob_id, modified in newest.items():
-                if not self.stopped and self._is_old(modified):
-                    removed += self._sweep_one(blob_id, blob_id in with_data)
+            old = (blob_id for blob_id, modified in newest.items() if self._is_old(modified))
+            for some in self._batches(old, SWEPT_AT_ONCE):
+                calls = [partial(self._sweep_one, each, each in with_data) for each in some]
+                removed += sum(self._ask.together(calls))
         except (EngineError, StoreError) as error:
             log.info("The sweep was left off: {error}", error=error)
         return removed

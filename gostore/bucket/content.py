@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from threading import Lock
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -11,11 +12,14 @@ from twisted.python.failure import Failure
 from gostore.bucket.pointer import Stored
 from gostore.errors import Damaged
 
-SPAN = 2 * 1024 * 1024
+SPAN = 4 * 1024 * 1024
 """How many bytes one request reads; the next span is read while this one is sent."""
 
-ReadSpan = Callable[[Stored, int, int], Deferred[bytes]]
-"""Reads the bytes of a blob from a start to an end."""
+Check = Callable[[int, bytes], None]
+"""Is given the start and the bytes of a span in the thread that has read it."""
+
+ReadSpan = Callable[[Stored, int, int, Check], Deferred[bytes]]
+"""Reads the bytes of a blob from a start to an end, and fails as the check does."""
 
 
 class BucketContent:
@@ -31,9 +35,11 @@ class BucketContent:
         self._ahead: Deferred[bytes] | None = None
         self._ahead_start = 0
         self._closed = False
-        #: The digest of what was read from the beginning, without a gap.
+        #: The digest of what was read from the beginning, without a gap. A span that nobody waits
+        #: for any more may still be on its way in another thread.
         self._hash = sha256()
         self._hashed = 0
+        self._hashing = Lock()
 
     def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
         """Read from the span at hand, or else fetch the one that begins here."""
@@ -49,16 +55,21 @@ class BucketContent:
 
     def _fetch(self, offset: int, length: int) -> Deferred[bytes]:
         end = min(self.size, offset + max(SPAN, length))
-        return self._read_span(self._blob, offset, end)
+        return self._read_span(self._blob, offset, end, self._check)
 
-    def _arrived(self, data: bytes, offset: int, length: int) -> bytes:
-        self._start, self._data = offset, data
-        if offset == self._hashed:
+    def _check(self, offset: int, data: bytes) -> None:
+        # In a thread: a span takes milliseconds, which the reactor has no time for.
+        with self._hashing:
+            if offset != self._hashed:
+                return
             self._hash.update(data)
             self._hashed += len(data)
             if self._hashed == self.size and self._hash.digest() != self._blob.sha256:
                 # Most of it has been sent; without its end the client knows.
                 raise Damaged(self._blob.location)
+
+    def _arrived(self, data: bytes, offset: int, length: int) -> bytes:
+        self._start, self._data = offset, data
         following = offset + len(data)
         if following < self.size and not self._closed:
             self._ahead_start = following

@@ -20,8 +20,9 @@ from twisted.python.failure import Failure
 from gostore.blob import Blob, Committed
 from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, Tally
 from gostore.bucket.collect import Collection
-from gostore.bucket.content import BucketContent
+from gostore.bucket.content import BucketContent, Check
 from gostore.bucket.engine import Engine
+from gostore.bucket.health import Health
 from gostore.bucket.listing import Query, page
 from gostore.bucket.measured import MeasuredEngine
 from gostore.bucket.pointer import STORE, Stored
@@ -35,7 +36,6 @@ from gostore.errors import (
     Busy,
     Damaged,
     DiskFailed,
-    NoSpace,
     NotFound,
     ReadOnly,
     Stopping,
@@ -56,7 +56,7 @@ from gostore.store.interface import (
     Seek,
     Summary,
 )
-from gostore.text import Repeats, wall_clock
+from gostore.text import wall_clock
 
 T = TypeVar("T")
 
@@ -65,6 +65,9 @@ CHORES_EVERY = 60.0
 
 #: A whole round of the sweep takes a day.
 SWEEP_EVERY = 86_400 / 256
+
+FETCHES = 5
+"""How often a read starts over because its blob was replaced and collected meanwhile."""
 
 log = Logger()
 
@@ -99,7 +102,8 @@ class BucketStore:
         self._connect = connect
         self._reactor = reactor
         self._options = options
-        self._threads = threads(reactor, self._judge, options.max_uploads)
+        self._health = Health(options.name)
+        self._threads = threads(reactor, self._health.judge, options.max_uploads)
         self._ask: Asker
         self._staging: Staging
         self._protocol: Protocol
@@ -109,9 +113,7 @@ class BucketStore:
         self._uploads = 0
         self._stopping = False
         self._began = 0.0
-        self._repeats = Repeats()
-        #: Why the bucket could not be used when it was asked last.
-        self.trouble = ""
+        self._collecting = False
         self._chores_at = 0.0
         self._sweep_at = 0.0
 
@@ -155,23 +157,43 @@ class BucketStore:
         self.places.count = max_uploads
 
     def collect(self) -> Deferred[None]:
-        """See whether the bucket answers; now and then collect what is dead."""
-        return self._threads.run(self._chores).addErrback(self._note)
+        """See whether the bucket answers; now and then begin to collect what is dead.
+
+        That may take hours in a large bucket. Nobody waits for it.
+        """
+
+        def look(until: float) -> None:
+            self._ask.settle(lambda: self._ask.engine.get(STORE), until)
+
+        return self._threads.run(look).addCallback(self._begin_chores).addErrback(self._note)
 
     def _note(self, failure: Failure) -> None:
-        failure.trap(StoreError)  # `trouble` has it
+        failure.trap(StoreError)  # our health has it
 
-    def _chores(self, until: float) -> None:
-        self._ask.settle(lambda: self._ask.engine.get(STORE), until)
+    @property
+    def trouble(self) -> str:
+        """Why the bucket could not be used when it was asked last; "" if it could."""
+        return self._health.trouble
+
+    def _begin_chores(self, _: None) -> None:
         now = time.monotonic()
-        if now < self._chores_at or self._stopping:
+        if self._collecting or self._stopping or now < self._chores_at:
             return
         self._chores_at = now + CHORES_EVERY
+        self._collecting = True
+        self._threads.chore(self._chores).addBoth(self._end_chores)
+
+    def _end_chores(self, result: Failure | None) -> None:
+        self._collecting = False
+        if isinstance(result, Failure):
+            log.failure("The collection failed", failure=result)
+
+    def _chores(self) -> None:
         lease = self._collection.take_lease()
         if lease is None or self._collection.stopped:
             return
         self._collection.collect_marked()
-        if now >= self._sweep_at:
+        if (now := time.monotonic()) >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._collection.collect_unnamed(lease.shard)
             self._collection.next_shard(lease)
@@ -212,6 +234,21 @@ class BucketStore:
         """Find the blob of a location: one request to the bucket."""
         return self._threads.run(partial(self._protocol.get, location))
 
+    def fetch(self, location: str) -> Deferred[tuple[Committed, Content]]:
+        """Find the blob of a location, and open it: what `get` and `content` do, in one go."""
+        return self._threads.run(partial(self._fetch, location))
+
+    def _fetch(self, location: str, until: float) -> tuple[Stored, Content]:
+        for _ in range(FETCHES):
+            blob = self._protocol.get(location, until)
+            if blob.size > SMALL_BLOB:
+                return blob, BucketContent(blob, self._read_span)
+            try:
+                return blob, self._small(blob, until)
+            except NotFound:
+                continue  # it has been collected; now there is another, or none
+        raise Busy(f"{location} changes too often to be read", RETRY_AFTER)
+
     def content(self, blob: Committed) -> Deferred[Content]:
         """Open a blob; a small one is read and compared with its digest."""
         assert isinstance(blob, Stored)
@@ -237,8 +274,12 @@ class BucketStore:
             raise Damaged(blob.location)
         return SmallContent(data)
 
-    def _read_span(self, blob: Stored, start: int, end: int) -> Deferred[bytes]:
-        read = partial(self._protocol.data, blob, (start, end))
+    def _read_span(self, blob: Stored, start: int, end: int, check: Check) -> Deferred[bytes]:
+        def read(until: float) -> bytes:
+            data = self._protocol.data(blob, (start, end), until)
+            check(start, data)
+            return data
+
         return self._threads.run(read).addErrback(self._gone, blob)
 
     def _gone(self, failure: Failure, blob: Stored) -> Failure:
@@ -391,28 +432,3 @@ class BucketStore:
     def _errand(self, function: Callable[[float], object]) -> None:
         # What fails, the sweep finds.
         self._threads.run(function, is_errand=True).addErrback(lambda failure: None)
-
-    # -- trouble ------------------------------------------------------------------------------
-
-    def _judge(self, result: object) -> None:
-        """Learn from the outcome of a request whether the bucket can be used."""
-        error = result.value if isinstance(result, Failure) else None
-        if isinstance(error, DiskFailed):
-            self._say(f"the bucket refuses requests: {error.reason}")
-        elif isinstance(error, Damaged):
-            if (line := self._repeats.due(error.location, str(error))) is not None:
-                log.error("{line}", line=line)
-        elif isinstance(error, NoSpace):
-            if (line := self._repeats.due("space", str(error))) is not None:
-                log.error("{name}: {line}", name=self._options.name, line=line)
-        elif isinstance(error, Busy):
-            self._say(str(error))
-        elif self.trouble:
-            log.info("The bucket answers again")
-            self.trouble = ""
-            self._repeats.forget("bucket")
-
-    def _say(self, trouble: str) -> None:
-        self.trouble = trouble
-        if (line := self._repeats.due("bucket", trouble)) is not None:
-            log.error("{name}: {line}", name=self._options.name, line=line)

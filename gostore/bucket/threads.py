@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 from gostore.bucket.asking import RETRY_AFTER
 from gostore.bucket.protocol import OutcomeUnknown
 from gostore.errors import Busy
-from gostore.store.workers import Ongoing, Queue
+from gostore.store.workers import DaemonThread, Ongoing
 
 T = TypeVar("T")
 
@@ -39,6 +40,41 @@ TRYING = 12.0
 """Seconds after which nothing is tried again."""
 
 
+class Pool:
+    """Threads that call functions in the order in which they came.
+
+    A request passes through here once or twice, and waits meanwhile. Twisted's pool needs five
+    times as long to hand a function over.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._functions: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._threads = [
+            DaemonThread(target=self._work, name=f"{name}-{number}") for number in range(threads)
+        ]
+
+    def start(self) -> None:
+        """Start the threads. Raises RuntimeError if there is no room for them."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop the threads once the queue is empty."""
+        for _ in self._threads:
+            self._functions.put(None)
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Let a thread call a function, which raises nothing."""
+        self._functions.put(function)
+
+    def _work(self) -> None:
+        while (function := self._functions.get()) is not None:
+            function()
+
+
 class Threads:
     """Runs what blocks. ``judge`` is told the result, or the Failure, of each request."""
 
@@ -46,7 +82,8 @@ class Threads:
         """``uploads`` threads at most are for large uploads."""
         self._reactor = reactor
         self._judge = judge
-        self._requests = Queue(reactor, THREADS, "bucket")
+        self._requests = Pool(THREADS, "bucket")
+        self._chores = Pool(1, "bucket-chore")
         self._most_uploads = uploads
         self._steps: ThreadPoolExecutor | None = None
         self._uploads: ThreadPoolExecutor | None = None
@@ -59,11 +96,13 @@ class Threads:
         self._steps = ThreadPoolExecutor(2 * THREADS, "bucket-step")
         self._uploads = ThreadPoolExecutor(self._most_uploads, "bucket-upload")
         self._requests.start()
+        self._chores.start()
 
     def stop(self) -> None:
         """Stop the threads, and wait for the requests that they are at."""
         if self._steps is not None and self._uploads is not None:
             self._requests.stop()
+            self._chores.stop()
             self._steps.shutdown(wait=False)
             self._uploads.shutdown(wait=False)
 
@@ -86,10 +125,15 @@ class Threads:
         answer: Deferred[T] = Deferred()
         begun = time.monotonic()
 
-        def work() -> T:
-            if time.monotonic() > begun + TRYING:
-                raise Busy("The bucket is too slow for so many requests", RETRY_AFTER)
-            return function(begun + TRYING)
+        def work() -> None:
+            result: T | Failure
+            try:
+                if time.monotonic() > begun + TRYING:
+                    raise Busy("The bucket is too slow for so many requests", RETRY_AFTER)
+                result = function(begun + TRYING)
+            except Exception:
+                result = Failure()
+            self._reactor.callFromThread(done, result)
 
         def give_up() -> None:
             error = OutcomeUnknown("The bucket does not answer in time", RETRY_AFTER)
@@ -105,8 +149,10 @@ class Threads:
             if timer.active():
                 timer.cancel()
                 answer.callback(result)
+            self.ongoing.end(None)
 
-        self.ongoing.watch(self._requests.run(work).addBoth(done))
+        self.ongoing.begin()
+        self._requests.call(work)
         return answer
 
     def run_in_turn(self, location: str, function: Callable[[float], T]) -> Deferred[T]:
@@ -128,6 +174,21 @@ class Threads:
             waiting.popleft().callback(None)
         else:
             del self._turns[location]
+
+    def chore(self, function: Callable[[], None]) -> Deferred[None]:
+        """Run a function after the one before, for as long as it takes."""
+        answer: Deferred[None] = Deferred()
+
+        def work() -> None:
+            try:
+                function()
+            except Exception:
+                self._reactor.callFromThread(answer.errback, Failure())
+            else:
+                self._reactor.callFromThread(answer.callback, None)
+
+        self._chores.call(work)
+        return self.ongoing.watch(answer)
 
     def upload(self, function: Callable[[], T]) -> Deferred[T]:
         """Run a function in a thread that it may keep for as long as it takes."""

@@ -70,6 +70,9 @@ T = TypeVar("T")
 class BlobStore:
     """The blobs of one volume."""
 
+    #: Everything is at hand.
+    fetch = None
+
     def __init__(
         self,
         volume: Volume,

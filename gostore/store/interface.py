@@ -262,6 +262,13 @@ It need not have a blob. None if there is none.
 """
 
 
+Fetch = Callable[[str], "Deferred[tuple[Committed, Content]]"]
+"""Finds the blob at a location and opens it, for a caller that will want all of it.
+
+It fails as `Store.get` does.
+"""
+
+
 # -- a provider -----------------------------------------------------------------------------------
 
 
@@ -273,6 +280,10 @@ class Store(Protocol):
 
     def content(self, blob: Committed) -> Deferred[Content]:
         """Open a blob that `get` returned. Fails with NotFound if it was collected since."""
+
+    @property
+    def fetch(self) -> Fetch | None:
+        """What does both in one go, for a provider whose steps are trips to another machine."""
 
     def read_now(self, location: str) -> tuple[Committed, bytes, float] | None:
         """Give a small blob and all of its bytes, if they are at hand; else `get` tells why not.

@@ -39,6 +39,9 @@ class InlineThreads(Threads):
 
         return execute(function, time.monotonic() + TRYING).addBoth(done)
 
+    def chore(self, function: Callable[[], None]) -> Deferred[None]:
+        return execute(function)
+
     def upload(self, function: Callable[[], T]) -> Deferred[T]:
         return execute(function)
 
@@ -57,12 +60,13 @@ class InlineReactor:
 def make_store(
     engine: ObjectStoreEngine | None = None,
     wall: Callable[[], int] = wall_clock,
+    threads: type[Threads] = InlineThreads,
     **what: Any,
 ) -> tuple[BucketStore, ObjectStoreEngine]:
     """A store over objects in memory, which runs, and these objects."""
     engine = engine or memory_engine()
     options = Options("s3://bucket/prefix", **what)
-    store = BucketStore(lambda: engine, InlineReactor(), options, InlineThreads, wall)
+    store = BucketStore(lambda: engine, InlineReactor(), options, threads, wall)
     store.open()
     store.start()
     return store, engine

@@ -31,6 +31,30 @@ def test_lease() -> None:
     assert first.take_lease() is None
 
 
+def test_long_run() -> None:
+    """A run that takes longer than a lease keeps it, and ends if another daemon has got it."""
+    world = quiet()
+    daemon, grace = world.daemon(0), world.setting.grace
+    for name in ("a", "b"):
+        world._verb(daemon, "POST", name, "x")
+        world._verb(daemon, "DELETE", name, None)
+    first, second = world.collector(0), world.collector(1)
+    world.now += 2 * grace
+    assert first.take_lease() is not None
+    world.now += 0.8 * LEASE_SECONDS
+    assert first.collect_marked() == 2
+    world.now += 0.8 * LEASE_SECONDS
+    assert second.take_lease() is None
+    world._verb(daemon, "POST", "a", "x")
+    world._verb(daemon, "DELETE", "a", None)
+    world.now += 2 * grace
+    lease = second.take_lease()
+    assert lease is not None
+    assert first.collect_marked() == 0
+    assert first.next_shard(lease) == lease
+    assert second.collect_marked() == 1
+
+
 def test_rounds() -> None:
     """The lease says which shard is next, whoever has it, and a round ends with the last one."""
     world = quiet()

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.bucket.content import SPAN, BucketContent
+from gostore.bucket.content import SPAN, BucketContent, Check
 from gostore.bucket.pointer import Stored
 from gostore.errors import Damaged, DiskFailed
 
@@ -22,15 +22,17 @@ class ContentTests(SynchronousTestCase):
         """Ask for nothing yet."""
         self.asked: list[tuple[int, int]] = []
         self.answers: list[Deferred[bytes]] = []
+        self.checks: list[Check] = []
         self.content = self.open(sha256(DATA).digest())
 
     def open(self, digest: bytes) -> BucketContent:
         """The blob, if its digest were this."""
         blob = Stored(1, "a", 1, len(DATA), digest, 0, None, None)
 
-        def read_span(of: Stored, start: int, end: int) -> Deferred[bytes]:
+        def read_span(of: Stored, start: int, end: int, check: Check) -> Deferred[bytes]:
             self.assertIs(of, blob)
             self.asked.append((start, end))
+            self.checks.append(check)
             self.answers.append(Deferred())
             return self.answers[-1]
 
@@ -39,7 +41,12 @@ class ContentTests(SynchronousTestCase):
     def answer(self, number: int) -> None:
         """Let the bytes of a span arrive."""
         start, end = self.asked[number]
-        self.answers[number].callback(DATA[start:end])
+        try:
+            self.checks[number](start, DATA[start:end])
+        except Damaged:
+            self.answers[number].errback(Failure())
+        else:
+            self.answers[number].callback(DATA[start:end])
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
         """Read what is not at hand."""

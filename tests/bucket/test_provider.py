@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from queue import SimpleQueue
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from gostore.bucket.engine import Refused, Unsettled
-from gostore.bucket.pointer import parse, pointer_key, record_key
+from gostore.bucket import provider
+from gostore.bucket.engine import Found, Refused, Unsettled
+from gostore.bucket.pointer import DATA, parse, pointer_key, record_key
 from gostore.bucket.protocol import OutcomeUnknown
 from gostore.bucket.threads import CROWD, DEADLINE, THREADS, WAITING, Threads
 from gostore.errors import (
     Busy,
     Damaged,
     DiskFailed,
+    NotFound,
     ReadOnly,
     Stopping,
     VolumeUnusable,
 )
 from gostore.statefile import parse as parse_record
 from gostore.store.interface import SMALL_BLOB, Details
-from tests.bucket.doubles import make_store
+from tests.bucket.doubles import InlineThreads, make_store
 from tests.store.doubles import FakeBody
 
 LARGE = b"0123456789abcdef" * 400_000
@@ -111,6 +117,57 @@ class ProviderTests(SynchronousTestCase):
         self.failureResultOf(self.store.create("a", FakeBody(b"x"), Details()), Stopping)
         self.failureResultOf(self.store.delete("a"), Stopping)
 
+    def test_long_collection(self) -> None:
+        """A collection may take hours: one is under way at a time, and the bucket is healthy."""
+        self.patch(provider, "CHORES_EVERY", 0.0)
+        begun: list[Deferred[None]] = []
+
+        class Slow(InlineThreads):
+            def chore(self, function: Callable[[], None]) -> Deferred[None]:
+                begun.append(Deferred())
+                return begun[-1]
+
+        store, _ = make_store(threads=Slow)
+        for _ in range(3):
+            self.successResultOf(store.collect())
+        self.assertEqual(len(begun), 1)
+        store.check_health()
+        begun[0].callback(None)
+        self.successResultOf(store.collect())
+        self.assertEqual(len(begun), 2)
+
+    def test_fetch(self) -> None:
+        """A blob is found and opened in one go, small or large, by two requests if it is small."""
+        self.successResultOf(self.store.create("a", FakeBody(b"small"), Details()))
+        self.successResultOf(self.store.create("b", FakeBody(LARGE), Details()))
+        assert self.store.engine is not None
+        before = self.store.engine.counts["get", "ok"]
+        blob, content = self.successResultOf(self.store.fetch("a"))
+        self.assertEqual(content.read(0, blob.size), b"small")
+        self.assertEqual(self.store.engine.counts["get", "ok"], before + 2)
+        blob, content = self.successResultOf(self.store.fetch("b"))
+        self.assertEqual(self.successResultOf(content.read(0, 16)), LARGE[:16])  # type: ignore[arg-type]
+        self.failureResultOf(self.store.fetch("c"), NotFound)
+
+    def test_fetch_of_what_changes(self) -> None:
+        """A blob that is collected between the two requests is looked for again, a few times."""
+        self.successResultOf(self.store.create("a", FakeBody(b"first"), Details()))
+        get, collected = self.engine.get, []
+
+        def collect(key: str, *more: Any) -> Found:
+            if key.endswith(DATA) and len(collected) < self.most:
+                collected.append(key)
+                self.engine.delete(key)
+                self.successResultOf(self.store.replace("a", FakeBody(b"next"), Details()))
+            return get(key, *more)
+
+        self.engine.get = collect  # type: ignore[method-assign,assignment]
+        self.most = 2
+        _, content = self.successResultOf(self.store.fetch("a"))
+        self.assertEqual(content.read(0, 4), b"next")
+        self.most = 1000
+        self.failureResultOf(self.store.fetch("a"), Busy)
+
     def test_other_bits(self) -> None:
         """A daemon that asks for ids of another width does not start, and says why."""
         with self.assertRaises(VolumeUnusable) as caught:
@@ -158,6 +215,26 @@ class ThreadsTests(SynchronousTestCase):
         for each in waiting:
             self.failureResultOf(each, OutcomeUnknown)
         self.assertEqual(len(self.judged), len(waiting))
+
+    def test_chores(self) -> None:
+        """A chore has no deadline; one runs at a time, and an error of one is its own."""
+        calls: SimpleQueue[Any] = SimpleQueue()
+        reactor = SimpleNamespace(callFromThread=lambda *call: calls.put(call))
+        threads = Threads(reactor, self.judged.append, 4)
+        threads.start()
+        self.addCleanup(threads.stop)
+
+        def fail() -> None:
+            raise Unsettled("lost")
+
+        done = [threads.chore(lambda: None), threads.chore(fail)]
+        self.assertEqual(threads.ongoing.count, 2)
+        for _ in done:
+            function, *arguments = calls.get(timeout=60)
+            function(*arguments)
+        self.successResultOf(done[0])
+        self.failureResultOf(done[1], Unsettled)
+        self.assertEqual(threads.ongoing.count, 0)
 
     def test_turns(self) -> None:
         """One request of a location is at work at a time, and so many may wait for it."""

@@ -24,6 +24,7 @@ from gostore.store.interface import (
     SMALL_BLOB,
     Details,
     Entry,
+    Fetch,
     Figures,
     Page,
     Precondition,
@@ -72,6 +73,9 @@ class MemoryStore:
     check_health raises. While ``holding``, verbs do their work and keep the result until release().
     ``opens_missed`` is how often a blob is collected before its content is opened.
     """
+
+    #: Everything is at hand, unless a test says something else.
+    fetch: Fetch | None = None
 
     def __init__(self, *, max_blob_size: int | None = None) -> None:
         self.blobs: dict[str, tuple[Committed, MemoryContent]] = {}

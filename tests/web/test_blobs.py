@@ -8,6 +8,8 @@ import hashlib
 from twisted.internet.defer import Deferred, fail
 
 from gostore import errors
+from gostore.blob import Committed
+from gostore.store.interface import Content
 from gostore.web.dispatch import Dispatcher
 from gostore.web.routes.blobs import ATTEMPTS
 from gostore.wire import Headers
@@ -227,6 +229,38 @@ class VerbTests(WebCase):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
             self.assert_refused(self.ask(method, "/store/a//b", body=b"data"), 400)
             self.assert_refused(self.ask(method, "/store/" + "a" * 1025, body=b"data"), 414)
+
+
+class FetchTests(WebCase):
+    """A store whose steps are trips to another machine finds and opens a blob in one go."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fetched: list[str] = []
+
+        def fetch(location: str) -> Deferred[tuple[Committed, Content]]:
+            self.fetched.append(location)
+            return self.store.get(location).addCallback(opened)
+
+        def opened(blob: Committed) -> Deferred[tuple[Committed, Content]]:
+            return self.store.content(blob).addCallback(lambda content: (blob, content))
+
+        self.store.fetch = fetch
+        self.store.add("foo", b"data")
+
+    def test_get(self) -> None:
+        """A GET wants all of it, or parts of it; where nothing is it is 404 as ever."""
+        self.assertEqual(self.ask("GET", "/store/foo").content, b"data")
+        self.assertEqual(self.ask("GET", "/store/foo", ("Range", "bytes=1-2")).content, b"at")
+        self.assert_refused(self.ask("GET", "/store/bar"), 404)
+        self.assertEqual(self.fetched, ["foo", "foo", "bar"])
+
+    def test_others(self) -> None:
+        """A HEAD wants no bytes, and a condition may be an answer without any."""
+        self.assertEqual(self.ask("HEAD", "/store/foo").code, 200)
+        self.assertEqual(self.ask("GET", "/store/foo", ("If-None-Match", tag(b"data"))).code, 304)
+        self.assertEqual(self.ask("GET", "/store/foo", ("If-Match", tag(b"data"))).content, b"data")
+        self.assertEqual(self.fetched, [])
 
 
 class RangeTests(WebCase):

@@ -66,6 +66,10 @@ class Conditions:
             read_date(headers.get(b"if-unmodified-since")),
         )
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return self != _NONE
+
     @property
     def creates(self) -> bool:
         """Whether the request expects nothing to be there yet: ``If-None-Match: *``."""

@@ -237,9 +237,16 @@ class Blobs:
                 return await self._past.history(request, location, asked)
             if asked is not None and asked.version is not None:
                 return await self._read_version(request, location, asked.version)
+        fetch = self._store.fetch
+        if fetch is not None and (request.method == "HEAD" or conditions):
+            fetch = None  # the bytes may not be wanted
+        content: Content | None = None
         for _ in range(ATTEMPTS):
             try:
-                blob = await self._store.get(location)
+                if fetch is None:
+                    blob = await self._store.get(location)
+                else:
+                    blob, content = await fetch(location)
             except errors.NotFound as error:
                 if self._past is None:
                     raise
@@ -255,7 +262,8 @@ class Blobs:
                 return Answer(200, fields, Unsent(blob.size))
             spans = _spans(request, blob)
             try:
-                content = await self._store.content(blob)
+                if content is None:
+                    content = await self._store.content(blob)
             except errors.NotFound:
                 continue  # It has been collected. Now there is another blob here, or none.
             return await _sent(representation, fields, content, spans)
