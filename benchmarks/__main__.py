@@ -25,6 +25,7 @@ from benchmarks import (
     loads,
     page,
     places,
+    scale,
     servers,
     sustained,
     tricks,
@@ -35,7 +36,7 @@ from benchmarks.servers import Daemons, Server
 PARTS = tuple(KINDS)
 
 USUAL = ("loads", "sustained", "turns", "growth", "calls")
-"""What is run if nobody says which; the tricks are for who changes them."""
+"""What is run if nobody says which; the tricks are for who changes them, scale needs an engine."""
 
 COLLECTED = 65_536
 """Live blobs beside which garbage is collected."""
@@ -296,6 +297,20 @@ class Run:
         for effect in tricks.measure(how, self.options.tricks):
             self.into.tricks.append(effect)
             print(effect, flush=True)
+
+    def measure_scale(self) -> None:
+        """Daemons over one bucket of a SeaweedFS, beside the engine alone."""
+        found, extent = self.into, self.extent
+        into = scale.Measured(found.scaled, found.asked, found.simulated, found.upkeep, found.sizes)
+        scale.Measurement(
+            self.daemons.now,
+            self.base / "run",
+            self.scratch,
+            extent.rounds,
+            extent.seconds,
+            extent.large,
+            into,
+        ).run()
 
 
 @contextmanager

@@ -21,9 +21,11 @@ from benchmarks import (
     layout,
     report,
     results,
+    scale,
     sustained,
     targets,
     tricks,
+    upkeep,
 )
 from benchmarks.installed import COMMIT, ROOT
 from benchmarks.results import Results
@@ -56,6 +58,10 @@ def tables(found: Results, second: Results | None = None) -> dict[str, str]:
         "collections": found.collections and collection.table(found.collections),
         "calls": found.calls and calls.table(found.calls),
         "tricks": found.tricks and tricks.table(found.tricks),
+        "scaled": found.scaled and scale.table(found.scaled),
+        "asked": found.asked and scale.asked_table(found.asked),
+        "upkeep": found.upkeep and upkeep.table(found.upkeep, found.sizes),
+        "simulated": found.simulated and scale.simulated_table(found.simulated),
     }
     return {
         "targets": targets.table(found, second),

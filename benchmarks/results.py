@@ -23,8 +23,10 @@ from benchmarks.holds import Hold
 from benchmarks.installed import ROOT
 from benchmarks.layout import Limit
 from benchmarks.loads import Sample
+from benchmarks.scale import Asked, Scaled, Simulated
 from benchmarks.sustained import Sustained
 from benchmarks.tricks import Effect
+from benchmarks.upkeep import Sizes, Upkeep
 
 COMMITTED = Path(__file__).parent / "results"
 """What docs/performance.md says."""
@@ -44,6 +46,13 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "calls": {"calls": Calls},
     "tricks": {"tricks": Effect},
+    "scale": {
+        "scaled": Scaled,
+        "asked": Asked,
+        "simulated": Simulated,
+        "upkeep": Upkeep,
+        "sizes": Sizes,
+    },
 }
 """The parts, and what each has measured."""
 
@@ -116,6 +125,11 @@ class Results:
     collections: list[Collection] = field(factory=list)
     calls: list[Calls] = field(factory=list)
     tricks: list[Effect] = field(factory=list)
+    scaled: list[Scaled] = field(factory=list)
+    asked: list[Asked] = field(factory=list)
+    simulated: list[Simulated] = field(factory=list)
+    upkeep: list[Upkeep] = field(factory=list)
+    sizes: list[Sizes] = field(factory=list)
 
     def took(self, part: str, seconds: float) -> None:
         """Note how long a part took."""

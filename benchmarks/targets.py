@@ -7,7 +7,7 @@ from statistics import median
 
 from attrs import frozen
 
-from benchmarks import growth, loads, sustained
+from benchmarks import growth, loads, scale, sustained
 from benchmarks.growth import WITHOUT_RECORDS, bytes_a_blob, cache_mib, start_ratios
 from benchmarks.holds import Hold
 from benchmarks.loads import Sample
@@ -83,6 +83,7 @@ def targets(found: Results) -> list[Target]:
         *_of_sustained(found),
         *_of_turns([each for each in found.holds + found.grown_holds if each.server == "gostore"]),
         *_of_growth(found),
+        *_of_scale(found),
     ]
 
 
@@ -189,6 +190,27 @@ def _of_growth(found: Results) -> list[Target]:
         ),
         Target("collection without garbage", 1, "ms", known(idle)),
     ]
+
+
+def _of_scale(found: Results) -> list[Target]:
+    get = loads.GET.name
+    asked = [each.total for each in found.asked if each.request == get]
+    what = f"{get} over a bucket: "
+    made = [
+        Target(f"{what}requests to the engine", 2, "", known(asked), always=True),
+        Target(
+            f"{what}p50 added to the engine's", 1, "ms", known(scale.added_ms(found.scaled, get))
+        ),
+    ]
+    for load in dict.fromkeys(each.load for each in found.scaled if is_large(each.load)):
+        seen = known(scale.of_alone(found.scaled, load))
+        what = f"{load} over a bucket: bytes a second"
+        made.append(Target(what, 0.9, "x engine", seen, at_least=True))
+    for load in dict.fromkeys(each.load for each in found.simulated):
+        seen = known(scale.times_one(found.simulated, load))
+        what = f"{load} by {max(scale.DAEMONS)} daemons, simulated: requests"
+        made.append(Target(what, 3, "x 1 daemon", seen, at_least=True))
+    return made
 
 
 def known(values: Iterable[float]) -> Spread | None:

@@ -25,10 +25,12 @@ from benchmarks import (
     page,
     report,
     results,
+    scale,
     servers,
     sustained,
     targets,
     tricks,
+    upkeep,
 )
 from benchmarks.calls import Calls
 from benchmarks.collection import Collection
@@ -42,6 +44,7 @@ from benchmarks.starts import write_records
 from benchmarks.sustained import Sustained
 from benchmarks.targets import Target
 from benchmarks.watched import Watch
+from gostore.bucket.objects import memory_engine
 from gostore.volume.recovery import records
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.scan import scan
@@ -58,6 +61,11 @@ def start(
 ) -> Start:
     """A start on so many blobs, as far as it matters here."""
     return Start(server, blobs, 0, seconds, rss_kib, rss_kib, -1, loaded_kib)
+
+
+def scaled(daemons: int, load: str, number: int, p50_ms: float) -> scale.Scaled:
+    """A load with one client of which only the time matters."""
+    return scale.Scaled(daemons, load, 1, number, 1e3 / p50_ms, p50_ms, p50_ms, 1.0, 2048, 0)
 
 
 DAEMONS = servers.Daemons(installed.HERE)
@@ -418,6 +426,56 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual(rows, ["0", "50"])
 
 
+class ScaleTests(SynchronousTestCase):
+    """Daemons over a bucket are held against the engine alone, in the same round."""
+
+    FOUND = (
+        scaled(0, "GET 1 KiB", 0, 2.0),
+        scaled(1, "GET 1 KiB", 0, 2.5),
+        scaled(0, "GET 1 KiB", 1, 4.0),
+        scaled(1, "GET 1 KiB", 1, 5.5),
+        scaled(4, "GET 1 KiB", 1, 9.0),
+        scaled(0, "PUT 1 KiB", 0, 1.0),
+    )
+
+    def test_against_the_engine(self) -> None:
+        """What is added, and what share is left, is taken round by round, from one daemon."""
+        self.assertEqual(scale.added_ms(self.FOUND, "GET 1 KiB"), [0.5, 1.5])
+        shares = scale.of_alone(self.FOUND, "GET 1 KiB")
+        self.assertEqual([round(each, 3) for each in shares], [0.8, 0.727])
+        self.assertEqual(scale.added_ms(self.FOUND, "PUT 1 KiB"), [])
+
+    def test_against_one(self) -> None:
+        """The most daemons are held against one."""
+        found = [scale.Simulated(count, "GET", 0, 10.0 * count) for count in (1, 2, 4)]
+        self.assertEqual(scale.times_one(found, "GET"), [4])
+        self.assertIn("| GET | 10 | 20 | 40 | 4.00 |", scale.simulated_table(found))
+
+    def test_tables(self) -> None:
+        """The engine alone has a row, and no memory that anybody looked at."""
+        rows = scale.table(self.FOUND).splitlines()
+        self.assertIn("| GET 1 KiB | 1 | the engine alone | 375 | 3.00 | 3.00 | 1 | 2 | 0 |", rows)
+        self.assertIn(
+            "| HEAD | 1 | 1 get |", scale.asked_table([scale.Asked("HEAD", {"get": 1.0})])
+        )
+
+    def test_upkeep(self) -> None:
+        """What a bucket costs is measured over its objects, and what is replaced is gone then."""
+        self.patch(upkeep, "BLOBS", 10)
+        bucket = upkeep.Bucket(memory_engine())
+        found, sizes = bucket.measure()
+        self.assertEqual([each.count for each in found], [10, 10, 5])
+        self.assertEqual(found[1].requests, 20 + 256)
+        self.assertGreater(sizes.pointer, 200)
+        self.assertEqual(len(list(bucket.engine.list("blobs/"))), 20)
+
+    def test_simulated(self) -> None:
+        """Each load runs over objects in memory, and each client keeps to its own locations."""
+        self.patch(scale, "DELAY", 0.0)
+        for load in scale.LOADS:
+            self.assertGreater(scale.simulated(load, 2, 0.2), 0)
+
+
 class TargetTests(SynchronousTestCase):
     """What is wanted, and whether it is so."""
 
@@ -511,6 +569,11 @@ class PageTests(SynchronousTestCase):
         collections=[Collection(1, 0, [0.5], [0.25])],
         calls=[Calls("GET", 2, {"futex": 3})],
         tricks=[tricks.Effect("t", "`m`", "l", 0, 1, 2, 3, 4)],
+        scaled=[scaled(0, "GET 1 KiB", 0, 2.0)],
+        asked=[scale.Asked("GET 1 KiB", {"get": 2.0})],
+        simulated=[scale.Simulated(1, "GET 1 KiB", 0, 10.0)],
+        upkeep=[upkeep.Upkeep("names listed", 1000, 0.5, 1)],
+        sizes=[upkeep.Sizes(10, 400.0, 500.0)],
     )
 
     def test_kept(self) -> None:
