@@ -170,8 +170,8 @@ class Clients:
             except ConnectionRefusedError:
                 self.over.wait(0.01)
                 continue  # it is dead, and nothing was asked of it
-            except (OSError, HTTPException):
-                pass
+            except (OSError, HTTPException, AttributeError):
+                pass  # http.client has no socket any more if it was reset before the request
             if status is not None and status >= 500:
                 if status not in (502, 503):
                     self.failures.append(f"{method} {location}: {status} {answer.body!r}")
