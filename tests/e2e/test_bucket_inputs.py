@@ -251,6 +251,15 @@ def test_aborted_uploads(engine: FakeS3, daemon: Daemon) -> None:
     assert daemon.ask("GET", "cut").status == 404
 
 
+def test_untold_etag(engine: FakeS3, daemon: Daemon) -> None:
+    """An engine that does not tell the ETag of an upload, as Ceph, is asked for it."""
+    engine.tells_etags = False
+    body = bytes(range(256)) * (12 << 12)
+    assert daemon.ask("POST", "large", body).status == 204
+    engine.tells_etags = True
+    assert daemon.ask("GET", "large").body == body
+
+
 DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
     "gone": ("data.raw", lambda data: None),
     "shorter": ("data.raw", lambda data: data[:-1]),
