@@ -795,7 +795,9 @@ class Explorer:
 
         def seen(kind: str, world: World) -> None:
             if kind in CHANGES:
-                crashes.append(Crash(disk.copy(), _only(served) if served else crash.allowed))
+                crashes.append(
+                    Crash(disk.copy(), _only(_told(disk, served)) if served else crash.allowed)
+                )
 
         world = World(
             disk,
@@ -808,9 +810,9 @@ class Explorer:
         self._start(world, state)
         served.update(world.values())
         _hold(crash.allowed, served, state)
-        crashes.append(Crash(disk.copy(), _only(served)))
+        crashes.append(Crash(disk.copy(), _only(_told(disk, served))))
         world.collect()
-        crashes.append(Crash(disk.copy(), _only(served)))
+        crashes.append(Crash(disk.copy(), _only(_told(disk, served))))
         for after in crashes[:: -self.bounds.calls]:
             self.figures.second += 1
             self._each(
@@ -862,7 +864,7 @@ class Explorer:
         for copy in disks[:: -self.bounds.calls]:
             copy.learn(states.settled)
             self.figures.second += 1
-            self._each(copy, self.bounds.again, partial(_hold, _only(found)))
+            self._each(copy, self.bounds.again, partial(_hold, _only(_told(cut, found))))
         return found
 
     def _without_somebodys(self, disk: SimulatedDisk, state: object) -> list[str]:
@@ -880,6 +882,14 @@ def _read_all(world: World) -> None:
         shown_now, found = world.value(location), world.read(location)
         if found != shown_now:
             raise Violation(f"{location!r} shows {_word(shown_now)} and has {_word(found)}")
+
+
+def _told(disk: SimulatedDisk, values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """What a second crash may not change.
+
+    What a start gives up of a history, for it finds no room for it, may be there again after that.
+    """
+    return {key: values[key] for key in LOCATIONS} if disk.is_full else values
 
 
 def _only(values: Mapping[str, Value]) -> Allowed:
