@@ -102,7 +102,7 @@ class DraftUploads:
             raise Refusal(400, text, {VERSION: INTEROP})
         if is_last is None or not speaks(headers):
             return False
-        # Who sends all at once, and cannot be told where to go on, needs no upload.
+        # A client that sends all at once, and cannot be told where to go on, needs no upload.
         return not is_last or (request.version >= (1, 1) and not request.body.complete)
 
     @draft
