@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--no-mutants", action="store_true", help="leave out the mutants")
     parser.add_argument("--only-mutants", action="store_true", help="leave out all else")
+    parser.add_argument(
+        "--sync",
+        choices=sorted({sync.value for sync, _ in MODES}),
+        help="one of them, instead of all",
+    )
     names = [name for name, _, _ in KINDS]
     parser.add_argument("kinds", nargs="*", help=f"some of {names}, instead of all")
     options = parser.parse_args(arguments)
@@ -44,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, kind, deeds in KINDS:
         if options.only_mutants or (options.kinds and name not in options.kinds):
             continue
-        totals = {sync: Figures() for sync, _ in MODES}
-        for deed, mode in itertools.product(deeds, MODES):
+        modes = [mode for mode in MODES if options.sync in (None, mode[0].value)]
+        totals = {sync: Figures() for sync, _ in modes}
+        for deed, mode in itertools.product(deeds, modes):
             wrong += _play(name, kind, deed, mode, totals[mode[0]])
         for sync, total in totals.items():
             print(f"in all: {name}, {len(deeds)} deeds, {sync.value}: {total}", flush=True)
