@@ -15,6 +15,7 @@ import json
 import os
 import random
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -43,9 +44,11 @@ FULL = {("POST", 507), ("PUT", 507)}
 
 
 def say(what: str, **more: object) -> None:
-    """Tell the host something: one line, written by one call."""
+    """Tell the host something: one line, written by one call, which no power cut takes back."""
     line = MARK + json.dumps({"what": what, **more}) + "\n"
     os.write(1, line.encode("ascii"))
+    # While the host is slow to read, this kernel keeps some lines to itself, and dies with them.
+    termios.tcdrain(1)
 
 
 def say_told(told: Told) -> None:
