@@ -59,6 +59,8 @@ class _Work:
     kept: bool = False
     #: Whether it deletes a blob that is kept, and that has its files, or is in hand.
     keeps: bool = False
+    #: Whether the blob has been replaced while it was in hand, and is not kept.
+    replaced: bool = False
 
 
 def room_of(entry: Entry) -> int:
@@ -138,10 +140,13 @@ class Applier:
     def supersede(self, blob_id: int, *, keeps: bool = False) -> None:
         """A blob is durably replaced: without files it needs none any more, unless it is kept."""
         with self._lock:
+            in_hand = self._in_hand.get(blob_id)
             if keeps:
-                if (kept := self._work.get(blob_id)) is not None:
+                if (kept := self._work.get(blob_id) or in_hand) is not None:
                     kept.kept = True
                 return
+            if in_hand is not None:
+                in_hand.replaced = True
             work = self._drop(blob_id)
         if work is None:
             return
@@ -285,6 +290,14 @@ class Applier:
         """Let what is in hand wait again: before all that has come meanwhile."""
         with self._lock:
             for blob_id, work in list(self._in_hand.items()):
+                if work.replaced:
+                    # Its successor may be deleted before it has files, and be no more above it.
+                    with suppress(OSError, MemoryError):
+                        if work.begun:
+                            self._unmake(work)
+                    del self._in_hand[blob_id]
+                    self.room -= work.room
+                    continue
                 tombstone = self._work.get(blob_id)
                 if tombstone is None:
                     continue

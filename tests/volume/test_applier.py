@@ -243,6 +243,20 @@ class ApplierTests(ApplierCase):
         self.volume.backlog.forget_journal()
         self.assertEqual([*self.recover().live], ["b"])
 
+    def test_replaced_in_hand_in_vain(self) -> None:
+        """What is replaced in hand, and finds no room, gets no files: nothing would bury them."""
+        self.write(self.change(1, "a"))
+        self.disk.fail("writev", errno.ENOSPC, name="1/", times=FOR_EVER)
+        second = self.replacement(2, "a", 1)
+        self.while_in_hand(second)
+        self.write(Delete(second.blob.committed(), [1]))
+        self.volume.backlog.apply()
+        self.disk.heal()
+        self.volume.backlog.retry()
+        self.assertFalse(self.volume.backlog.applier.waits)
+        self.volume.backlog.forget_journal()
+        self.assertEqual(self.recover().live, {})
+
     def test_kept_in_hand_in_vain(self) -> None:
         """What is kept, deleted in hand, and finds no room, gets its files with the tombstone."""
         change = self.change(1, "a")
