@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 COVERAGE := $(BIN)/python -m coverage
 ARGS ?=
-BRANCHES := 92
+BRANCHES := 93
 # More than two cores, since many tests wait for a daemon.
 PROCESSES ?= 3
 # A command that is given the command that runs the tests: .ci/run has failed ones run once more.

@@ -346,6 +346,8 @@ class MachineTests(Machine.TestCase):  # type: ignore[misc, name-defined]
 class DiskTests(StoreCase):
     """The cache on a real store, whose disk may rot."""
 
+    on_disk = True
+
     def setUp(self) -> None:
         """Store a blob and read it until its answer is kept."""
         super().setUp()
