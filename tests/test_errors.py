@@ -13,6 +13,7 @@ SENTENCES = [
     (errors.NotFound("foo"), "foo does not exist"),
     (errors.AlreadyExists("foo"), "foo already exists"),
     (errors.ConditionFailed("foo"), "The condition does not hold for foo"),
+    (errors.Spoiled("its data is gone"), "its data is gone"),
     (errors.Damaged("foo"), "foo is damaged: replace it (PUT) or delete it (DELETE)"),
     (
         errors.AlreadyExists("foo", is_damaged=True),
