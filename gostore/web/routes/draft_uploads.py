@@ -194,7 +194,7 @@ class DraftUploads:
     async def _finish(
         self, request: Request, address: Address, standing: Standing, wanted: Wanted
     ) -> Answer:
-        """Make a blob of all the bytes. Whatever is answered is about that, and says so."""
+        """Make a blob of all the bytes. The answer is about that, and says so, be it a refusal."""
         try:
             standing = await self._uploads.finish(address, wanted)
         except StoreError as error:
