@@ -61,7 +61,7 @@ DELAY = 0.2
 class Scaled:
     """One load in one round on so many daemons; none: on the engine alone.
 
-    Of several daemons the times are those of the slowest, and the processor time is that of all.
+    The times of several daemons are those of the slowest, and the processor time is that of all.
     """
 
     daemons: int

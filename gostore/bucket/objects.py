@@ -178,9 +178,9 @@ class ObjectStoreEngine:
                 raise
             handed.put(None)
             try:
-                told = self._etag(writing.result()["e_tag"])
+                answered = self._etag(writing.result()["e_tag"])
                 # Ceph does not tell it. Nobody else writes this object, so it can be asked for.
-                return told or self._etag(obstore.head(self._store, key)["e_tag"])
+                return answered or self._etag(obstore.head(self._store, key)["e_tag"])
             except Exception as error:
                 raise meaning_of(error) from error
 
