@@ -79,7 +79,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_history(self) -> None:
         """What makes history, reads it, brings it back and gives it up."""
-        self.play(Trials, HISTORY, 8)
+        self.play(Trials, HISTORY, 16)
 
     def test_reading(self) -> None:
         """A GET, and what verifies in the background."""
@@ -87,7 +87,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_power_cuts(self) -> None:
         """A request, and then a power cut, which takes what a failed flush was to write."""
-        self.play(PowerCuts, (*REQUESTS, *BEHIND, *OVER))
+        self.play(PowerCuts, (*REQUESTS, *BEHIND, *OVER), 2)
 
     def test_power_cuts_with_a_history(self) -> None:
         """The same where what dies is kept."""

@@ -78,7 +78,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_failing_syncs(self) -> None:
         """What was answered before a sync failed survives, and nothing is committed after it."""
-        self.explore(trials.failing_syncs, 288, 50)
+        self.explore(trials.failing_syncs, 577, 50)
 
     def test_expiring(self) -> None:
         """What has expired and was deleted is gone for good, and nothing else is."""
@@ -90,7 +90,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_expiring_beside(self) -> None:
         """Also while requests come for its location."""
-        self.explore(expiring.expiring_beside, 50)
+        self.explore(expiring.expiring_beside, 101)
 
     def test_recorded(self) -> None:
         """A record cache from an earlier life brings nothing back, and hides nothing."""
@@ -217,11 +217,11 @@ class JournalTests(SynchronousTestCase):
 
     def test_replaced_in_hand(self) -> None:
         """What is replaced while its files are made keeps the promise, too."""
-        self.explore(behind.replaced_in_hand, 16, 1)
+        self.explore(behind.replaced_in_hand, 48, 1)
 
     def test_deleted_in_hand(self) -> None:
         """What is deleted while its files are made keeps the promise, too."""
-        self.explore(behind.deleted_in_hand, 16, 1)
+        self.explore(behind.deleted_in_hand, 48, 1)
 
     def test_read_meanwhile(self) -> None:
         """A read finds the bytes at each call by which they get files."""
@@ -233,7 +233,7 @@ class JournalTests(SynchronousTestCase):
 
     def test_expiring_beside(self) -> None:
         """Requests come for its location meanwhile."""
-        self.explore(expiring.expiring_beside, 50, 5)
+        self.explore(expiring.expiring_beside, 151, 5)
 
     def test_overtaken_reads(self) -> None:
         """A read that is overtaken at any of its calls gets one version, or is told of another."""
@@ -275,8 +275,8 @@ class HistoryTests(SynchronousTestCase):
 
     def test_room(self) -> None:
         """On a disk that is full of history a write has room, and the oldest went for it."""
-        self.explore(history.room, Sync.FILES, 6)
-        self.explore(history.room, Sync.JOURNAL, 6)
+        self.explore(history.room, Sync.FILES, 15)
+        self.explore(history.room, Sync.JOURNAL, 15)
 
     def test_marked_late(self) -> None:
         """A start marks what was replaced as the daemon would have."""
@@ -296,9 +296,9 @@ class HistoryTests(SynchronousTestCase):
 
     def test_restored(self) -> None:
         """A version that becomes current again is whole, and all that was kept stays."""
-        self.explore(history.restored, Sync.FILES, 30)
-        self.explore(history.restored, Sync.JOURNAL, 30)
-        self.explore(history.restored_large, Sync.JOURNAL, 80)
+        self.explore(history.restored, Sync.FILES, 61)
+        self.explore(history.restored, Sync.JOURNAL, 61)
+        self.explore(history.restored_large, Sync.JOURNAL, 161)
 
     def test_expired(self) -> None:
         """What has expired is history once it is deleted, and does not come back."""

@@ -215,13 +215,13 @@ class AsyncClient:
         """Ask once, and read the answer to its end. Raises Lost."""
         response = await self.open(ask)
         pieces = await self.body_of(response)
-        body = b""
+        body = bytearray()
         while piece := await pieces.next():
             body += piece
             if len(body) > MOST:
                 pieces.stop()
                 raise BadAnswer(f"The answer has more than {MOST} bytes")
-        return answer_of(response, body)
+        return answer_of(response, bytes(body))
 
     async def open(self, ask: Ask) -> IResponse:
         """Ask once; the body of the answer is still to be read. Raises Lost."""

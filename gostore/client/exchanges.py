@@ -85,12 +85,12 @@ class Exchanges:
         """Ask once, and read the answer to its end. Raises Lost."""
         response = self.open(ask)
         try:
-            body = b""
+            body = bytearray()
             for piece in pieces_of(response):
                 body += piece
                 if len(body) > MOST:
                     raise BadAnswer(f"The answer has more than {MOST} bytes")
-            return answer_of(response, body)
+            return answer_of(response, bytes(body))
         finally:
             response.close()
 

@@ -180,11 +180,14 @@ def test_bad_reload(guarded: Daemon, rules: Path) -> None:
     assert ready()[1] == b"access: the file has an error, which the log tells\n"
     guarded.wait_for("The access file cannot be used, .*line 11: .user bob. has no password")
     assert status(guarded, "GET", "a", ALICE) == 404
+    # It looks at the file every few seconds of its own accord; that it does so was seen above.
     rules.unlink()
+    guarded.send(signal.SIGHUP)
     guarded.wait_for("The access file cannot be used, .*No such file")
     assert ready()[0] == 503
     assert status(guarded, "POST", "backups/a", APPEND) == 204
     write(rules, TEXT.replace("backups/", "other/"))
+    guarded.send(signal.SIGHUP)
     eventually(lambda: ready()[0] == 200, "it is ready")
     assert status(guarded, "POST", "backups/b", APPEND) == 403
 
@@ -249,11 +252,14 @@ def test_replaced_while_read(guarded: Daemon, rules: Path) -> None:
             write(rules, TEXT)
             guarded_text = TEXT + "# " + "x" * 100_000
             write(rules, guarded_text)
+            guarded.send(signal.SIGHUP)
+            done.wait(0.01)
 
     replacing = threading.Thread(target=replace)
     replacing.start()
-    end = time.monotonic() + 12
-    while time.monotonic() < end:
+    end = time.monotonic() + PATIENCE
+    while guarded.said.count("Reloaded: ") < 50:
+        assert time.monotonic() < end
         assert status(guarded, "GET", "a", ALICE) == 404
         assert status(guarded, "GET", "a", APPEND) == 403
     done.set()

@@ -91,6 +91,7 @@ def test_kill_a_daemon(bucket: Bucket) -> None:
     assert clients.copies
 
 
+@pytest.mark.skipif(not SOAK, reason=LONG)
 def test_kill_a_volume_server(make_engine: Make) -> None:
     """kill -9 of one of three volume servers: writes go on."""
     engine, bucket = make_engine(volumes=3)

@@ -18,7 +18,7 @@ HOUR = {"Expires-In": "1h"}
 LARGE = b"large" * 20_000
 
 #: How often the daemon is killed.
-LIVES = int(os.environ.get("GOSTORE_LIVES", "100" if SOAK else "4"))
+LIVES = int(os.environ.get("GOSTORE_LIVES", "100" if SOAK else "3"))
 SEED = int(os.environ.get("GOSTORE_SEED", "20261130"))
 
 

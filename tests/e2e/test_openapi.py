@@ -13,7 +13,7 @@ from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, Daemon
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 500 if SOAK else 15
+EXAMPLES = 500 if SOAK else 10
 SEED = 20261126
 
 
@@ -28,7 +28,7 @@ def test_schemathesis_with_access(make_daemon: Make, tmp_path: Path) -> None:
     digest = digest_of("gst_x").hex()
     rules.write_text(f"[token all]\nsecret = sha256:{digest}\ngrant = all\n")
     daemon = make_daemon("--access", str(rules)).start()
-    drive(daemon, tmp_path, EXAMPLES if SOAK else 5, "--header=Authorization: Bearer gst_x")
+    drive(daemon, tmp_path, EXAMPLES if SOAK else 2, "--header=Authorization: Bearer gst_x")
 
 
 def drive(daemon: Daemon, tmp_path: Path, examples: int, *options: str) -> None:
