@@ -180,14 +180,11 @@ def test_bad_reload(guarded: Daemon, rules: Path) -> None:
     assert ready()[1] == b"access: the file has an error, which the log tells\n"
     guarded.wait_for("The access file cannot be used, .*line 11: .user bob. has no password")
     assert status(guarded, "GET", "a", ALICE) == 404
-    # It looks at the file every few seconds of its own accord; that it does so was seen above.
     rules.unlink()
-    guarded.send(signal.SIGHUP)
     guarded.wait_for("The access file cannot be used, .*No such file")
     assert ready()[0] == 503
     assert status(guarded, "POST", "backups/a", APPEND) == 204
     write(rules, TEXT.replace("backups/", "other/"))
-    guarded.send(signal.SIGHUP)
     eventually(lambda: ready()[0] == 200, "it is ready")
     assert status(guarded, "POST", "backups/b", APPEND) == 403
 
