@@ -31,7 +31,7 @@ from tests.linearizability import is_done
 
 SEED = int(os.environ.get("GOSTORE_SEED", "20261126"))
 #: How often the daemon is started, and so ended.
-LIVES = int(os.environ.get("GOSTORE_LIVES", "300" if SOAK else "5"))
+LIVES = int(os.environ.get("GOSTORE_LIVES", "300" if SOAK else "8"))
 #: How many writes are acknowledged before it is, at the least.
 WRITES = 10
 

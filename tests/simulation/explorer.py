@@ -973,7 +973,7 @@ def _tidy(after: list[str], found: Mapping[str, Value], state: object, waits: bo
     if len(names) < len(all_names) and DAMAGED not in found.values():
         raise Violation(f"quarantined for nothing: {after} from {state}")
     now = [found[location] for location in LOCATIONS]
-    present = [value for value in now if value not in (None, DAMAGED)]
+    present: list[bytes | None] = [value for value in now if value not in (None, DAMAGED)]
     for location in LOCATIONS:
         line = found.get(f"{location}+") or b"."
         present += [None] * (len(line) // 32 - (line[-1:] == b"!"))
