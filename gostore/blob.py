@@ -70,6 +70,10 @@ class EndedBy(Enum):
     EXPIRED = "expired"
 
 
+#: The type of a blob that says none.
+DEFAULT_TYPE = "application/octet-stream"
+
+
 @frozen
 class Ending:
     """How a committed blob became Failure, as the newest line of its log has it.

@@ -9,22 +9,17 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
-
-from attrs import define
 
 from gostore.blob import Blob, Committed, EndedBy, Ending
 from gostore.commands.records import Known, look_at
 from gostore.commands.statuses import GOOD
 from gostore.commands.terminal import add_directory, argument, location_of, read_directory
 from gostore.errors import NotFound
+from gostore.store.versions import Version
 from gostore.text import escape, format_time
 from gostore.volume.volume import Volume
 
 _SECOND = 1_000_000_000
-
-#: The type of a blob that says none, as the daemon tells it.
-_TYPE = "application/octet-stream"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,53 +36,20 @@ def run(parsed: argparse.Namespace) -> int:
     """List them."""
     volume = Volume(read_directory(parsed.dir), make=False)
     for version in versions(volume, parsed.location, time.time_ns()):
-        print(json.dumps(version.members) if parsed.json else version.line)
+        print(json.dumps(version.members(None)) if parsed.json else line_of(version))
     return GOOD
 
 
-@define
-class Listed:
-    """A version on the disk: its record, what ended it, and whether its bytes are damaged."""
-
-    blob: Committed
-    origin: str
-    ending: Ending | None
-    is_damaged: bool = False
-
-    @property
-    def line(self) -> str:
-        """The version for people."""
-        blob, ending = self.blob, self.ending
-        line = f"{blob.generation}: {blob.size} bytes, {format_time(blob.modified)}"
-        if ending is not None:
-            line += f", {ending.by.value} {format_time(ending.when)}"
-        return escape(line)
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """The version for programs, as ?history has it; ``until`` is not known here."""
-        blob, ending = self.blob, self.ending
-        members: dict[str, Any] = {
-            "location": blob.location,
-            "version": blob.generation,
-            "id": blob.id,
-            "state": "OK" if ending is None else "Failure",
-            "size": blob.size,
-            "etag": None if blob.sha256 is None else f'"{blob.sha256.hex()}"',
-            "content_type": blob.content_type or _TYPE,
-            "created": _event(blob.modified, self.origin),
-        }
-        if self.is_damaged:
-            members["damaged"] = True
-        if ending is not None:
-            members["ended"] = _event(ending.when, ending.origin)
-            members["ended_by"] = ending.by.value
-            members["successor"] = ending.successor
-            members["until"] = None
-        return members
+def line_of(version: Version) -> str:
+    """A version for people."""
+    blob, ending = version.blob, version.ending
+    line = f"{blob.generation}: {blob.size} bytes, {format_time(blob.modified)}"
+    if ending is not None:
+        line += f", {ending.by.value} {format_time(ending.when)}"
+    return escape(line)
 
 
-def versions(volume: Volume, location: str, now: int) -> list[Listed]:
+def versions(volume: Volume, location: str, now: int) -> list[Version]:
     """Return what is on the disk of a location, newest first; ``now`` is in nanoseconds.
 
     Raises NotFound, NoBlobs or VolumeUnusable.
@@ -99,20 +61,20 @@ def versions(volume: Volume, location: str, now: int) -> list[Listed]:
     return found
 
 
-def _versions(known: Known, now: int) -> Iterator[Listed]:
+def _versions(known: Known, now: int) -> Iterator[Version]:
     found, location = known.found, known.location
     damage = found.damaged.get(location)
     if damage is not None:
-        yield Listed(damage.blob, "", None, is_damaged=True)
+        yield Version(damage.blob, "", None, is_damaged=True)
     live = found.live.get(location)
     for record in known.records:
         if live is not None and record.generation == live.generation:
-            yield Listed(_committed(record, live.size), record.origin, _expiry(live, now))
+            yield Version(_committed(record, live.size), record.origin, _expiry(live, now))
         elif (dead := found.history.get(record.id)) is not None and dead.size >= 0:
             ending = record.ending
             if ending is None:
                 ending = Ending(dead.ended, EndedBy.REPLACED, "", dead.replaced_by)
-            yield Listed(_committed(record, dead.size), record.origin, ending)
+            yield Version(_committed(record, dead.size), record.origin, ending)
 
 
 def _expiry(blob: Committed, now: int) -> Ending | None:
@@ -134,8 +96,3 @@ def _committed(record: Blob, size: int) -> Committed:
         record.content_type,
         None,
     )
-
-
-def _event(when: int, origin: str) -> dict[str, str | None]:
-    principal, _, request = origin.rpartition(", ")
-    return {"time": format_time(when), "principal": principal or None, "request": request or None}

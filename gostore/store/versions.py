@@ -10,8 +10,9 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from gostore.blob import Committed, Ending
+from gostore.blob import DEFAULT_TYPE, Committed, Ending
 from gostore.store.interface import Content, Lifetime, Precondition, Seek
+from gostore.text import format_time
 
 
 @frozen
@@ -28,6 +29,44 @@ class Version:
     ending: Ending | None = None
     until: int | None = None
     is_damaged: bool = False
+
+    @property
+    def etag(self) -> str | None:
+        """Its entity tag, quoted."""
+        return None if self.blob.sha256 is None else f'"{self.blob.sha256.hex()}"'
+
+    def members(self, until: str | None) -> dict[str, object]:
+        """The version as JSON has it, with times of RFC 3339; ``until`` is said as it is given."""
+        blob, ending = self.blob, self.ending
+        members: dict[str, object] = {
+            "location": blob.location,
+            "version": blob.generation,
+            "id": blob.id,
+            "state": "OK" if ending is None else "Failure",
+            "size": blob.size,
+            "etag": self.etag,
+            "content_type": blob.content_type or DEFAULT_TYPE,
+            "created": _event(blob.modified, self.origin),
+        }
+        if self.is_damaged:
+            members["damaged"] = True
+        if ending is not None:
+            members["ended"] = _event(ending.when, ending.origin)
+            members["ended_by"] = ending.by.value
+            members["successor"] = ending.successor
+            members["until"] = until
+        return members
+
+
+def told_by(origin: str) -> tuple[str | None, str | None]:
+    """The principal and the request that an origin names; None where it names none."""
+    principal, _, request = origin.rpartition(", ")
+    return principal or None, request or None
+
+
+def _event(when: int, origin: str) -> dict[str, str | None]:
+    principal, request = told_by(origin)
+    return {"time": format_time(when), "principal": principal, "request": request}
 
 
 @frozen

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from html import escape
 
 from attrs import frozen
-from werkzeug.http import quote_etag
 
+from gostore.blob import DEFAULT_TYPE
 from gostore.store.versions import Version
 from gostore.text import format_time
-from gostore.web.fields.conditions import etag_of
 from gostore.web.fields.locations import STORE, reference
-from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.web.list_forms import TAB, Form, on_one_line
 from gostore.wire import json_line
 
@@ -32,51 +30,14 @@ class Heading:
 def write(versions: Sequence[Version], form: Form, heading: Heading, more: str | None) -> bytes:
     """Write a page of versions; ``more`` is the reference to the next one."""
     if form.name == "json":
-        text = "[\n" + ",\n".join(json_line(_members(each)) for each in versions) + "\n]\n"
+        text = (
+            "[\n" + ",\n".join(json_line(each.members(_until(each))) for each in versions) + "\n]\n"
+        )
     elif form.name == "text":
         text = "".join(map(_line, versions))
     else:
         text = _page(versions, heading, more)
     return text.encode()
-
-
-def told_by(origin: str) -> tuple[str | None, str | None]:
-    """The principal and the request that an origin names; None where it names none."""
-    principal, _, request = origin.rpartition(", ")
-    return principal or None, request or None
-
-
-def _members(version: Version) -> dict[str, object]:
-    """A version as JSON has it; times in RFC 3339."""
-    blob, ending = version.blob, version.ending
-    principal, request = told_by(version.origin)
-    members: dict[str, object] = {
-        "location": blob.location,
-        "version": blob.generation,
-        "id": blob.id,
-        "state": "OK" if ending is None else "Failure",
-        "size": blob.size,
-        "etag": _etag(version),
-        "content_type": blob.content_type or DEFAULT_TYPE,
-        "created": {
-            "time": format_time(blob.modified),
-            "principal": principal,
-            "request": request,
-        },
-    }
-    if version.is_damaged:
-        members["damaged"] = True
-    if ending is not None:
-        principal, request = told_by(ending.origin)
-        members["ended"] = {
-            "time": format_time(ending.when),
-            "principal": principal,
-            "request": request,
-        }
-        members["ended_by"] = ending.by.value
-        members["successor"] = ending.successor
-        members["until"] = _until(version)
-    return members
 
 
 def _line(version: Version) -> str:
@@ -86,7 +47,7 @@ def _line(version: Version) -> str:
         on_one_line(blob.location),
         str(blob.generation),
         str(blob.size),
-        _etag(version) or "-",
+        version.etag or "-",
         format_time(blob.modified),
         on_one_line((blob.content_type or DEFAULT_TYPE).replace(TAB, " ")),
     ]
@@ -118,11 +79,6 @@ def _row(version: Version, heading: Heading) -> str:
         f"<td>{format_time(blob.modified)}<td>{escape(blob.content_type or DEFAULT_TYPE)}"
         f"<td>{ended}<td>{'' if ending is None else _until(version)}\n"
     )
-
-
-def _etag(version: Version) -> str | None:
-    etag = etag_of(version.blob)
-    return None if etag is None else quote_etag(etag)
 
 
 def _until(version: Version) -> str:

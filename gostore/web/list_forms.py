@@ -17,13 +17,12 @@ from attrs import evolve, frozen
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, quote_etag
 
-from gostore.blob import Committed
+from gostore.blob import DEFAULT_TYPE, Committed
 from gostore.store.interface import DamagedBlob, Entry
 from gostore.text import format_time
 from gostore.web.fields.conditions import NANOSECONDS, etag_of, modified_of
 from gostore.web.fields.locations import STORE, reference
 from gostore.web.fields.parsing import is_short_list, parsed
-from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire import json_line
 
 DEFAULT_LIMIT = 1000

@@ -6,10 +6,11 @@ import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
 
-from gostore.commands.history import Listed, versions
+from gostore.commands.history import line_of, versions
 from gostore.commands.main import main
 from gostore.errors import NoBlobs, NotFound
 from gostore.store.interface import Lifetime
+from gostore.store.versions import Version
 from gostore.volume.volume import Volume
 from gostore.web.history_forms import Heading, write
 from gostore.web.list_forms import FORMS
@@ -20,7 +21,7 @@ from tests.store.support import LARGE
 class HistoryTests(LivesCase):
     """A directory of a store that keeps a history, and is running."""
 
-    def versions(self, location: str = "a") -> list[Listed]:
+    def versions(self, location: str = "a") -> list[Version]:
         """What is on the disk of it."""
         return versions(Volume(self.path, make=False), location, self.clock.time)
 
@@ -29,7 +30,7 @@ class HistoryTests(LivesCase):
         self.put("a", b"old")
         self.put("a", b"newer")
         self.assertEqual(
-            [each.line for each in self.versions()],
+            [line_of(each) for each in self.versions()],
             [
                 "2: 5 bytes, 2027-01-15T08:00:10Z",
                 "1: 3 bytes, 2027-01-15T08:00:00Z, replaced 2027-01-15T08:00:10Z",
@@ -38,7 +39,7 @@ class HistoryTests(LivesCase):
         self.successResultOf(self.store.delete("a"))
         first = self.versions()[0]
         expected = "2: 5 bytes, 2027-01-15T08:00:10Z, deleted 2027-01-15T08:00:20Z"
-        self.assertEqual(first.line, expected)
+        self.assertEqual(line_of(first), expected)
 
     def test_members(self) -> None:
         """A program gets what ?history has, but for the time until which it is kept."""
@@ -52,7 +53,7 @@ class HistoryTests(LivesCase):
             for each in answer:
                 if "until" in each:
                     each["until"] = None
-            self.assertEqual([each.members for each in self.versions(location)], answer)
+            self.assertEqual([each.members(None) for each in self.versions(location)], answer)
 
     def test_over(self) -> None:
         """A blob that is over has expired, whether the collector has marked it or not."""
@@ -60,9 +61,9 @@ class HistoryTests(LivesCase):
         self.assertIsNone(self.versions()[0].ending)
         self.clock.time += 60 * SECOND
         line = "1: 4 bytes, 2027-01-15T08:00:00Z, expired 2027-01-15T08:01:00Z"
-        self.assertEqual(self.versions()[0].line, line)
+        self.assertEqual(line_of(self.versions()[0]), line)
         self.successResultOf(self.store.collect())
-        self.assertIn(", expired 2027-01-15T08:01:10Z", self.versions()[0].line)
+        self.assertIn(", expired 2027-01-15T08:01:10Z", line_of(self.versions()[0]))
 
     def test_damaged(self) -> None:
         """A damaged blob is in its history, and says so to programs."""
@@ -71,7 +72,9 @@ class HistoryTests(LivesCase):
         self.close()
         (self.directory / str(blob_id) / "data.raw").write_bytes(b"x")
         newest, older = self.versions()
-        self.assertEqual((newest.members["damaged"], newest.members["version"]), (True, 2))
+        self.assertEqual(
+            (newest.members(None)["damaged"], newest.members(None)["version"]), (True, 2)
+        )
         self.assertEqual(older.blob.generation, 1)
 
     def test_nothing(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from werkzeug.http import http_date
 
-from gostore.blob import Committed
+from gostore.blob import DEFAULT_TYPE, Committed
 from gostore.store.interface import MAX_METADATA
 from gostore.web.answers import Refusal
 from gostore.web.fields.conditions import END_OF_TIME
@@ -20,7 +20,6 @@ from gostore.web.fields.representation import (
     kept_type,
 )
 from gostore.web.fields.safety import VARY, safety_fields
-from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire.head import Headers
 from tests.web.fake_request import FakeRequest
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from attrs import define, field, frozen
 from werkzeug.http import http_date
 
-from gostore.blob import Committed
+from gostore.blob import DEFAULT_TYPE, Committed
 from gostore.errors import TooMuchMetadata
 from gostore.store.interface import MAX_METADATA
 from gostore.text import wall_seconds
@@ -22,7 +22,6 @@ from gostore.web.fields.conditions import END_OF_TIME, etag_of, modified_of
 from gostore.web.fields.digests import repr_digest
 from gostore.web.fields.lifetime import EXPIRES_AT
 from gostore.web.fields.safety import VARY, as_attachment, is_navigation, is_shown, safety_fields
-from gostore.web.fields.types import DEFAULT_TYPE
 from gostore.wire import TEXT, TOKEN, Headers, PreparedFields
 
 _KEPT = frozenset(

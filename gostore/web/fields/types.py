@@ -9,7 +9,7 @@ import mimetypes
 import re
 from urllib.parse import quote
 
-DEFAULT_TYPE = "application/octet-stream"
+from gostore.blob import DEFAULT_TYPE
 
 _OURS = {
     "7z": "application/x-7z-compressed",

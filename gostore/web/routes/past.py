@@ -12,11 +12,11 @@ from attrs import frozen
 from gostore import errors
 from gostore.blob import Committed, EndedBy, check_location
 from gostore.store.interface import Content, Precondition, Seek
-from gostore.store.versions import Past, Restore
+from gostore.store.versions import Past, Restore, told_by
 from gostore.text import format_time
 from gostore.web.answers import Answer, Refusal
 from gostore.web.fields.locations import directory_of, parse_query
-from gostore.web.history_forms import Heading, title_of, told_by, write
+from gostore.web.history_forms import Heading, title_of, write
 from gostore.web.list_forms import FORMS, Form, form_for, page_fields
 from gostore.wire import Request
 
