@@ -21,7 +21,7 @@ from gostore.bucket.check import Check
 from gostore.bucket.visiting import Bucket
 from gostore.commands.records import keeps_all
 from gostore.commands.statuses import BAD, GOOD
-from gostore.commands.terminal import add_bucket, add_store, bucket_of, read_directory, verifying
+from gostore.commands.terminal import add_place, bucket_of, read_directory, verifying
 from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
@@ -135,10 +135,7 @@ def _value_of(owner: object, attribute: object, value: Any) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--dir", "-d", help="the data directory")
-    add_store(what)
-    add_bucket(parser)
+    add_place(parser)
     parser.add_argument(
         "--digests",
         action="store_true",

@@ -10,8 +10,7 @@ from gostore.bucket.exhibit import Exhibit
 from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import GOOD
 from gostore.commands.terminal import (
-    add_bucket,
-    add_store,
+    add_place,
     argument,
     bucket_of,
     read_directory,
@@ -32,10 +31,7 @@ IN_THE_JOURNAL = "none yet: it is in the redo journal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--dir", "-d", help="the data directory")
-    add_store(what)
-    add_bucket(parser)
+    add_place(parser)
     parser.add_argument(
         "--location",
         action="store_true",

@@ -79,20 +79,23 @@ def read_directory(text: str) -> str:
         raise VolumeUnusable(text, str(error)) from error
 
 
-def add_store(parser: argparse._ActionsContainer) -> None:
-    """Let a command name a bucket in place of a directory."""
-    parser.add_argument(
+def bucket_of(place: Place, endpoint: str | None, region: str | None) -> Bucket:
+    """Describe a bucket. Raises VolumeUnusable if its library is missing."""
+    name = str(place) if endpoint is None else f"{place} at {endpoint}"
+    return Bucket(connect(place, endpoint, region), name)
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told where the blobs are: in a directory, or in a bucket."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dir", "-d", help="the data directory")
+    what.add_argument(
         "--store",
         metavar="s3://BUCKET/PREFIX",
         type=argument(parse_place),
         help="the bucket, and the prefix",
     )
-
-
-def bucket_of(place: Place, endpoint: str | None, region: str | None) -> Bucket:
-    """Describe a bucket. Raises VolumeUnusable if its library is missing."""
-    name = str(place) if endpoint is None else f"{place} at {endpoint}"
-    return Bucket(connect(place, endpoint, region), name)
+    add_bucket(parser)
 
 
 def add_bucket(parser: argparse.ArgumentParser) -> None:
