@@ -74,6 +74,7 @@ DOORS: dict[str, set[str]] = {
         "bucket.connecting",
         "bucket.exhibit",
         "bucket.moving",
+        "bucket.options",
         "bucket.past",
         "bucket.place",
         "bucket.provider",

@@ -12,26 +12,26 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Blob, Committed
-from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, Tally
+from gostore.bucket.asking import RETRY_AFTER, Asker, Tally
 from gostore.bucket.collect import Collection
 from gostore.bucket.content import BucketContent, Check
 from gostore.bucket.engine import Engine
 from gostore.bucket.health import Health
 from gostore.bucket.listing import Query, page
 from gostore.bucket.measured import MeasuredEngine
+from gostore.bucket.options import Options
 from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Unfit, begin
 from gostore.bucket.protocol import Demand, Protocol
-from gostore.bucket.receiving import Kind, Receiver
 from gostore.bucket.records import record_of
-from gostore.bucket.staging import Draft, Staging, describe, finish, new_blob
-from gostore.bucket.threads import TRYING, Threads
+from gostore.bucket.staging import Staging
+from gostore.bucket.threads import Threads
+from gostore.bucket.writing import Writing
 from gostore.errors import (
     Busy,
     Damaged,
@@ -72,17 +72,6 @@ FETCHES = 5
 log = Logger()
 
 
-@define(eq=False)
-class Options:
-    """What a bucket store is told: its name for people, and its limits; see `Settings`."""
-
-    name: str
-    id_bits: int | None = None
-    max_blob_size: int | None = None
-    max_uploads: int = 256
-    grace: float = 3600.0
-
-
 class BucketStore:
     """The blobs of one bucket, or of a prefix in it."""
 
@@ -105,8 +94,8 @@ class BucketStore:
         self._health = Health(options.name)
         self._threads = threads(reactor, self._health.judge, options.max_uploads)
         self._ask: Asker
-        self._staging: Staging
         self._protocol: Protocol
+        self._writing: Writing
         self._collection: Collection
         self.engine: MeasuredEngine | None = None
         self.places = Places(options.max_uploads)
@@ -130,8 +119,11 @@ class BucketStore:
             raise VolumeUnusable(name, str(error)) from error
         self._ask = Asker(self.engine, wall=self._wall, together=self._threads.together)
         self._ask.ahead = identity.ahead
-        self._staging = Staging(self._ask, identity.id_bits, self._options.grace)
-        self._protocol = Protocol(self._ask, self._staging)
+        staging = Staging(self._ask, identity.id_bits, self._options.grace)
+        self._protocol = Protocol(self._ask, staging)
+        self._writing = Writing(
+            self._reactor, self._threads, self._protocol, self._options, self.places
+        )
         self._collection = Collection(self._protocol, secrets.token_hex(8))
 
     def start(self) -> Summary:
@@ -338,7 +330,7 @@ class BucketStore:
             return fail(Stopping())
         demand = Demand(location, exists=True, precondition=precondition)
         deleted = self._threads.run_in_turn(location, partial(self._protocol.delete, demand))
-        return deleted.addCallback(self._clean_up)
+        return deleted.addCallback(self._writing.clean_up)
 
     def _write(self, demand: Demand, body: Body) -> Deferred[tuple[Committed, bool]]:
         if self._stopping:
@@ -346,89 +338,10 @@ class BucketStore:
         most = self._options.max_blob_size
         if most is not None and (body.length or 0) > most:
             return fail(TooLarge(most))
-        written = Deferred.fromCoroutine(self._receive(demand, body))
+        written = Deferred.fromCoroutine(self._writing.receive(demand, body))
         self._uploads += 1
         return self._threads.ongoing.watch(written.addBoth(self._written))
 
     def _written(self, result: T) -> T:
         self._uploads -= 1
         return result
-
-    async def _receive(self, demand: Demand, body: Body) -> tuple[Committed, bool]:
-        seen: Seen | None = None
-        if not body.complete:
-            # Before the body is asked for: a refusal costs no upload.
-            seen = await self._threads.run(partial(self._ask.read, demand.location))
-            demand.check(seen)
-            demand.details.labels(seen.blob)
-        receiver = Receiver(self._reactor, body, demand.details, self._options.max_blob_size)
-        receiver.begin()
-        if await receiver.arrived is Kind.SMALL:
-            blob, replaced = await self._write_small(demand, receiver, body.origin)
-        else:
-            if not self.places.take(body.sender):
-                error = Busy("Too many uploads are in progress", RETRY_AFTER)
-                receiver.give_up(error)
-                raise error
-            try:
-                blob, replaced = await self._write_large(demand, receiver, body, seen)
-            finally:
-                self.places.leave(body.sender)
-        self._clean_up(replaced)
-        return blob, replaced.blob is None and not replaced.damage
-
-    def _write_small(
-        self, demand: Demand, receiver: Receiver, origin: str
-    ) -> Deferred[tuple[Stored, Seen]]:
-        def write(until: float) -> tuple[Stored, Seen]:
-            data, now = receiver.whole(), self._wall()
-            blob = new_blob(demand.location, now, origin, replaces=demand.exists is True)
-            describe(blob, demand.details, now)
-            finish(blob, now, data)
-            return self._protocol.write(blob, data, demand, until)
-
-        return self._threads.run_in_turn(demand.location, write)
-
-    async def _write_large(
-        self, demand: Demand, receiver: Receiver, body: Body, seen: Seen | None
-    ) -> tuple[Stored, Seen]:
-        staging = self._staging
-        if seen is None:
-            seen = await self._threads.run(partial(self._ask.read, demand.location))
-        now = self._wall()
-        blob = new_blob(demand.location, now, body.origin, replaces=demand.exists is True)
-        describe(blob, demand.details, now)
-        draft = await self._threads.run(partial(staging.begin, blob))
-        try:
-            draft = await self._threads.upload(partial(self._send, draft, receiver, body.length))
-        except StoreError as error:
-            receiver.give_up(error)
-            self._errand(partial(staging.discard, draft))
-            raise
-        publish = partial(self._protocol.publish, seen, draft, demand)
-        return await self._threads.run_in_turn(demand.location, publish)
-
-    def _send(self, draft: Draft, receiver: Receiver, length: int | None) -> Draft:
-        """Send a body on to the bucket, and write its record. In an upload's thread."""
-        staging = self._staging
-        renewed = time.monotonic()
-
-        def keep_young() -> None:
-            nonlocal draft, renewed
-            if time.monotonic() - renewed > staging.grace / 4:
-                draft = staging.renew_record(draft, time.monotonic() + TRYING)
-                renewed = time.monotonic()
-
-        detag = staging.upload(draft, receiver.pieces(keep_young), length)
-        now = max(self._wall(), draft.blob.changed)
-        return staging.complete(
-            draft, detag, (now, receiver.size, receiver.sha256), time.monotonic() + TRYING
-        )
-
-    def _clean_up(self, replaced: Seen) -> None:
-        """Tell the collector what a swap has replaced, after the answer."""
-        self._errand(partial(self._protocol.mark_garbage, replaced))
-
-    def _errand(self, function: Callable[[float], object]) -> None:
-        # What fails, the sweep finds.
-        self._threads.run(function, is_errand=True).addErrback(lambda failure: None)

@@ -121,8 +121,9 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
 def _bucket(settings: Settings, reactor: Any) -> Provider:
     # Nobody but a daemon with a bucket pays for this.
     from gostore.bucket.connecting import connect
+    from gostore.bucket.options import Options
     from gostore.bucket.past import BucketPast
-    from gostore.bucket.provider import BucketStore, Options
+    from gostore.bucket.provider import BucketStore
 
     place = settings.store
     assert place is not None

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, execute
 
 from gostore.bucket.objects import ObjectStoreEngine, memory_engine
-from gostore.bucket.provider import BucketStore, Options
+from gostore.bucket.options import Options
+from gostore.bucket.provider import BucketStore
 from gostore.bucket.threads import TRYING, Threads
 from gostore.text import wall_clock
 

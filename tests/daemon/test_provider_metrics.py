@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.bucket.engine import Refused
 from gostore.bucket.objects import memory_engine
-from gostore.bucket.provider import BucketStore, Options
+from gostore.bucket.options import Options
+from gostore.bucket.provider import BucketStore
 from gostore.daemon.metrics import Sources
 from gostore.daemon.provider_metrics import bucket_metrics
 from gostore.errors import DiskFailed
