@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import tempfile
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
 from gostore.bucket.objects import ObjectStoreEngine
 from gostore.bucket.pointer import LOCATIONS, pointer_key
 from gostore.bucket.provider import BucketStore
-from gostore.store.interface import Details, Page
+from gostore.store.blobstore import BlobStore
+from gostore.store.interface import Details, Lifetime, Page, Seek, Store
+from gostore.volume.changes import Sync
+from gostore.volume.volume import Volume
 from tests.bucket.doubles import make_store
-from tests.store.doubles import FakeBody
+from tests.store.doubles import FakeBody, InlineWorkers, PromptClock
 
 LONG = "long/" + "é" * 400
+
+#: Names that are prefixes of each other, that sort otherwise when they are quoted, and cut ones.
+NAMES = (
+    *("a", "a-b", "a/1", "a/10", "a/b", "a/b/1", "a/b/2", "a0", "a~", "a~~b", "ab", "abb", "aé"),
+    *("%", "%25", "-", "Z", "Z/a", "_", "b", "b.c", "b/.c", "bb/b", "c/b/c/b", "z/~", "~", "~a"),
+    *("é", "é/a", "éa", "€/\U0001f600", "x" * 150, "x" * 151, "x" * 200, "x" * 201, "x" * 250),
+    *(LONG, LONG + "/é", "long/" + "é" * 399, "l" * 140 + "/" + "m" * 100),
+)
+
+TEXTS = sorted(
+    {
+        name[:length]
+        for name in NAMES
+        for length in (*range(6), *range(138, 154), *range(198, 204), len(name) - 1, len(name))
+    }
+)
+
+DELIMITERS = ("", "/", "b", "/b", "bb", "~", "é")
+
+SEEKS: dict[str, Seek | None] = {
+    "all": None,
+    "none": lambda location: None,
+    "from b": lambda location: max(location, "b"),
+    "odd": lambda location: next((n for n in sorted(NAMES)[::2] if n >= location), None),
+}
 
 
 class ListingTests(SynchronousTestCase):
@@ -87,3 +119,88 @@ class ListingTests(SynchronousTestCase):
         """A pointer that is damaged has no blob to list, and the others are listed."""
         self.engine.put(pointer_key("a/1"), b"<html>" * 100)
         self.assertEqual(self.names(prefix="a/"), ["a/2", "a/b/1"])
+
+
+def names_of(page: Page) -> list[tuple[str, bool]]:
+    """What is on a page, and whether it is a group."""
+    return [(e, True) if isinstance(e, str) else (e.location, False) for e in page.entries]
+
+
+class TwinTests(SynchronousTestCase):
+    """A bucket and a directory with the same blobs."""
+
+    def setUp(self) -> None:
+        """Make them, empty."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        volume = Volume(directory.name, sync=Sync.NONE)
+        self.directory = BlobStore(volume, InlineWorkers(), PromptClock(), reserve=0)
+        self.directory.open()
+        self.directory.start()
+        self.addCleanup(self.directory.close)
+        self.bucket, _ = make_store()
+
+    def store(self, location: str, details: Details) -> None:
+        """Store a blob in both."""
+        for store in (self.directory, self.bucket):
+            self.successResultOf(store.create(location, FakeBody(b"x"), details))
+
+    def pages(self, store: Store, **query: object) -> list[Page]:
+        """All pages of a list."""
+        found: list[Page] = []
+        after: str | None = ""
+        while after is not None:
+            deferred = store.list(after=after, **query)  # type: ignore[arg-type]
+            found.append(self.successResultOf(deferred))
+            after = found[-1].next_after
+        return found
+
+    def test_prefixes(self) -> None:
+        """Each prefix of each location lists the same in both, the location itself included."""
+        for name in NAMES:
+            self.store(name, Details())
+        for prefix in TEXTS:
+            wanted, found = (
+                [names_of(page) for page in self.pages(store, prefix=prefix)]
+                for store in (self.directory, self.bucket)
+            )
+            self.assertEqual(found, wanted, prefix)
+
+    def test_queries(self) -> None:
+        """Whatever is asked, a page is the same in both, and so is where the next one begins."""
+        for name in NAMES:
+            self.store(name, Details())
+        texts = st.sampled_from(TEXTS) | st.text("ab/~-%é", max_size=3)
+
+        @settings(max_examples=60)
+        @given(
+            texts, st.sampled_from(DELIMITERS), texts, st.integers(1, 50), st.sampled_from([*SEEKS])
+        )
+        def compare(prefix: str, delimiter: str, after: str, limit: int, seek: str) -> None:
+            query = prefix, delimiter, after, limit, SEEKS[seek]
+            wanted = self.successResultOf(self.directory.list(*query))
+            found = self.successResultOf(self.bucket.list(*query))
+            self.assertEqual(names_of(found), names_of(wanted))
+            self.assertEqual(found.next_after, wanted.next_after)
+
+        compare()
+
+    def test_expired(self) -> None:
+        """Blobs whose time is over are listed in neither, nor is a group that has no others."""
+        over = Details(lifetime=Lifetime(until=1))
+        for number, name in enumerate(sorted(NAMES)):
+            self.store(name, over if number % 3 or name.startswith("a/b") else Details())
+        for number in range(35):
+            self.store(f"gone/{number:02}", over)
+            self.store(f"late/{number:02}", Details() if number == 34 else over)
+        for delimiter in ("", "/", "b"):
+            for limit in (7, 1000):
+                query = {"delimiter": delimiter, "limit": limit}
+                wanted, found = (
+                    [each for page in self.pages(store, **query) for each in names_of(page)]
+                    for store in (self.directory, self.bucket)
+                )
+                self.assertEqual(found, wanted, delimiter)
+                if delimiter == "/":
+                    self.assertIn(("late/", True), found)
+                    self.assertNotIn(("gone/", True), found)

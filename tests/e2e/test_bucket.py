@@ -94,6 +94,9 @@ def test_locations(bucket: Bucket) -> None:
     assert 'rel="next"' in first.headers["Link"]
     grouped = json.loads(daemon.ask("GET", "?format=json&prefix=a&delimiter=/").body)
     assert len(grouped) == 3
+    for location in LOCATIONS:
+        found = json.loads(daemon.ask("GET", f"?format=json&prefix={quote(location)}").body)
+        assert found[0]["location"] == location
     assert daemon.ask("DELETE", "a/b").status == 200
     assert len(json.loads(daemon.ask("GET", "?format=json").body)) == len(LOCATIONS) - 1
 
