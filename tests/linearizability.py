@@ -38,6 +38,8 @@ class Operation:
     """One request to a location, and what its client was told.
 
     ``value`` is what was sent or, by a GET, got. ``status`` is None if the outcome is unknown.
+    With ``expected`` it was only to happen where there was this. A POST expects nothing to be
+    there; 412 says that something was, as 409 does, but not that it may only be on its way.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Operation:
     status: int | None
     begun: float
     ended: float
+    expected: Value = None
 
 
 #: What the blob holds, and the numbers of the operations in progress that have happened.
@@ -104,6 +107,11 @@ def _happen(
 ) -> list[Value]:
     """What the blob is once the operation has happened: nothing if it cannot with this answer."""
     there = value is not None
+    if operation.status == 412:
+        held = not there if operation.method == "POST" else value == operation.expected
+        return [] if held else [value]
+    if operation.expected not in (None, value) and operation.status != 404:
+        return []
     match operation.method, operation.status:
         case "POST", 204 | None:
             return [] if there else [operation.value]

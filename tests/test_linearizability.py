@@ -31,6 +31,11 @@ def got(value: Value, begun: float, ended: float) -> Operation:
     return Operation("GET", value, 404 if value is None else 200, begun, ended)
 
 
+def swap(value: str, expected: str, status: int | None, begun: float, ended: float) -> Operation:
+    """A PUT with If-Match in a history."""
+    return Operation("PUT", value, status, begun, ended, expected)
+
+
 GOOD = {
     "one after the other": [
         got(None, 0, 1),
@@ -70,6 +75,25 @@ GOOD = {
         post("b", 409, 1, 2),
         got(None, 11, 12),
     ],
+    "conditions": [
+        swap("b", "a", 404, 0, 1),
+        post("a", 204, 2, 3),
+        post("b", 412, 4, 5),
+        swap("b", "a", 200, 6, 7),
+        swap("c", "a", 412, 8, 9),
+        swap("c", "a", None, 10, 30),
+        swap("d", "b", None, 10, 30),
+        got("d", 31, 32),
+        Operation("DELETE", None, 412, 33, 34, "b"),
+        Operation("DELETE", None, 200, 35, 36, "d"),
+    ],
+    "a condition that held for a moment": [
+        post("a", 204, 0, 1),
+        put("b", 200, 2, 9),
+        swap("c", "a", 412, 3, 8),
+        swap("d", "b", 200, 3, 8),
+        got("d", 10, 11),
+    ],
     "no room": [
         post("a", 507, 0, 4),
         post("b", 409, 1, 2),
@@ -80,6 +104,27 @@ GOOD = {
 }
 
 BAD = {
+    "swapped for another": [post("a", 204, 0, 1), swap("c", "b", 200, 2, 3)],
+    "swapped for what was replaced": [
+        post("a", 204, 0, 1),
+        put("b", 200, 2, 3),
+        swap("c", "a", 200, 4, 5),
+    ],
+    "not swapped though it was there": [post("a", 204, 0, 1), swap("b", "a", 412, 2, 3)],
+    "swapped for another, which was not told": [
+        post("a", 204, 0, 1),
+        swap("c", "b", None, 2, 10),
+        got("c", 3, 4),
+    ],
+    "refused though there was nothing": [post("a", 412, 0, 1)],
+    "refused for the sake of one that is not there yet": [
+        post("a", 409, 0, 5),
+        post("b", 412, 1, 2),
+    ],
+    "missing though it was there, with a condition": [
+        post("a", 204, 0, 1),
+        swap("b", "c", 404, 2, 3),
+    ],
     "there, though there was no room": [post("a", 507, 0, 1), got("a", 2, 3)],
     "replaced, though there was no room": [
         post("a", 204, 0, 1),

