@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 from attrs import frozen
 
 from gostore.blob import Blob, State
 from gostore.bucket.collect import SHARDS, lease_in
-from gostore.bucket.engine import Missing
-from gostore.bucket.pointer import LEASE, MAX_ID, STORE, blob_folder, id_in
+from gostore.bucket.engine import Listed, Missing
+from gostore.bucket.pointer import (
+    DEAD_SIZE,
+    GARBAGE,
+    LEASE,
+    LOCATIONS,
+    MAX_ID,
+    STORE,
+    Stored,
+    blob_folder,
+    id_in,
+    parse,
+)
+from gostore.bucket.probe import Description
 from gostore.bucket.records import record_of
 from gostore.bucket.visiting import Bucket
-from gostore.errors import NotFound, Spoiled, VolumeUnusable
+from gostore.errors import BadRecord, NotFound, Spoiled, VolumeUnusable
 from gostore.statefile import parse as parse_record
 from gostore.text import format_time
 
 _SECOND = 1_000_000_000
+
+#: How many objects are read at a time.
+_AT_ONCE = 16
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @frozen
@@ -26,6 +48,30 @@ class Shown:
     remark: str = ""
 
 
+@frozen
+class Past:
+    """A version of a location; ``ended`` is when it was replaced or deleted, None if it was not.
+
+    It is in nanoseconds since the epoch, by the engine's clock.
+    """
+
+    blob: Blob
+    ended: int | None = None
+
+
+@frozen
+class Life:
+    """What a location has, and its versions whose objects are still there, the newest first.
+
+    ``damage`` says why its pointer cannot be believed, if it cannot.
+    """
+
+    location: str
+    named: Stored | None
+    damage: str
+    versions: list[Past]
+
+
 class Exhibit:
     """A look at a bucket, which changes nothing."""
 
@@ -34,10 +80,7 @@ class Exhibit:
 
     def store(self) -> dict[str, str]:
         """What all daemons have agreed on. Raises StoreError."""
-        bucket = self._bucket
-        description = bucket.describe()
-        if description is None:
-            raise VolumeUnusable(bucket.name, f"it has no {STORE}, and so is no store")
+        bucket, description = self._bucket, self._describe()
         rows = {
             "store": bucket.name,
             "ids": f"{description.id_bits} bits",
@@ -57,6 +100,77 @@ class Exhibit:
             )
         return rows
 
+    def _describe(self) -> Description:
+        description = self._bucket.describe()
+        if description is None:
+            raise VolumeUnusable(self._bucket.name, f"it has no {STORE}, and so is no store")
+        return description
+
+    def blobs(self) -> list[Stored]:
+        """The blobs of all pointers that can be believed. Raises StoreError."""
+        self._describe()
+        pointers = self._bucket.objects(LOCATIONS)
+        living = (each for each in pointers if each.size != DEAD_SIZE)
+        return [blob for blob in _each(self._named_by, living) if blob is not None]
+
+    def _named_by(self, pointer: Listed) -> Stored | None:
+        data = self._read(pointer.key)
+        try:
+            return None if data is None else parse(data).blob
+        except BadRecord:
+            return None
+
+    def life(self, wanted: str, *, is_location: bool) -> Life:
+        """All that is known of a location, or of that of the blob with an id.
+
+        It reads the markers of all that has died within the last hour. Raises NotFound or another.
+        """
+        self._describe()
+        location, blob_id = wanted, None if is_location else id_in(wanted)
+        asked = None if blob_id is None else self._record(blob_id)
+        if asked is not None:
+            location = asked.location
+        seen = self._bucket.ask.read(location, self._bucket.until())
+        named = seen.named
+        dead = self._dead(location)
+        versions = [] if named is None else [Past(self._made(named))]
+        for blob_id, ended in dead.items():
+            if (named is None or named.id != blob_id) and (record := self._record(blob_id)):
+                versions.append(Past(record, ended))
+        if asked is not None and asked.id not in {past.blob.id for past in versions}:
+            versions.append(Past(asked))
+        if not versions and not seen.damage:
+            raise NotFound(wanted)
+        versions.sort(key=lambda past: past.blob.generation, reverse=True)
+        return Life(location, named, seen.damage, versions)
+
+    def _dead(self, location: str) -> dict[int, int]:
+        """When each blob of a location ended that has a marker, by its id."""
+        markers = self._bucket.objects(GARBAGE)
+        found = zip(markers, _each(lambda marker: self._read(marker.key), markers), strict=True)
+        return {
+            blob_id: int(marker.modified * _SECOND)
+            for marker, data in found
+            if data == location.encode()
+            and (blob_id := id_in(marker.key.removeprefix(GARBAGE))) is not None
+        }
+
+    def _read(self, key: str) -> bytes | None:
+        """Read an object; None if it is gone."""
+        engine = self._bucket.ask.engine
+        try:
+            return self._bucket.ask.settle(lambda: engine.get(key), self._bucket.until()).data
+        except Missing:
+            return None
+
+    def _record(self, blob_id: int) -> Blob | None:
+        """The record with an id; None if there is none that can be believed."""
+        found = self._bucket.ask.record(blob_id, self._bucket.until())
+        try:
+            return None if found is None else parse_record(found.data, blob_id, max_id=MAX_ID)
+        except BadRecord:
+            return None
+
     def blob(self, wanted: str, *, is_location: bool) -> Shown:
         """The blob with an id, or at a location. Raises NotFound, Spoiled or another."""
         blob_id = None if is_location else id_in(wanted)
@@ -75,6 +189,10 @@ class Exhibit:
         made = record_of(blob, None if record is None else record.data)
         return Shown(made, blob_folder(blob.id), remark)
 
+    def _made(self, blob: Stored) -> Blob:
+        record = self._bucket.ask.record(blob.id, self._bucket.until())
+        return record_of(blob, None if record is None else record.data)
+
     def _by_id(self, blob_id: int) -> Shown | None:
         record = self._bucket.ask.record(blob_id, self._bucket.until())
         if record is None:
@@ -85,6 +203,12 @@ class Exhibit:
             return Shown(record_of(seen.named, record.data), blob_folder(blob_id))
         remark = ", and no location has it" if blob.state is not State.FAILURE else ""
         return Shown(blob, blob_folder(blob_id), remark)
+
+
+def _each(read: Callable[[T], U], things: Iterable[T]) -> list[U]:
+    """Read some things, a few at a time."""
+    with ThreadPoolExecutor(_AT_ONCE, "exhibit") as pool:
+        return list(pool.map(read, things))
 
 
 def _time(seconds: float) -> str:

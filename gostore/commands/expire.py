@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 
 from gostore.blob import Committed
+from gostore.bucket.exhibit import Exhibit
+from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import GOOD
-from gostore.commands.terminal import argument, read_directory
+from gostore.commands.terminal import add_place, argument, bucket_named, read_directory
 from gostore.errors import VolumeUnusable, as_store_error
 from gostore.ini import parse_duration
 from gostore.text import escape, format_time
@@ -23,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Lists the blobs whose time is over, the first to expire first, and the next one. A daemon"
         " removes them by itself; it may be running."
     )
-    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    add_place(parser)
     parser.add_argument(
         "--dry-run", action="store_true", required=True, help="only show what would be removed"
     )
@@ -38,10 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Print what is over."""
-    volume = Volume(read_directory(parsed.dir), make=False)
-    for line in expired(volume, time.time() + parsed.within):
+    now = time.time() + parsed.within
+    if parsed.store is not None:
+        lines = expired_in_bucket(bucket_named(parsed), now)
+    else:
+        lines = expired(Volume(read_directory(parsed.dir), make=False), now)
+    for line in lines:
         print(line)
     return GOOD
+
+
+def expired_in_bucket(bucket: Bucket, now: float) -> list[str]:
+    """As `expired`; reads all pointers of a bucket. Raises StoreError."""
+    return _lines(Exhibit(bucket).blobs(), now)
 
 
 def expired(volume: Volume, now: float) -> list[str]:
@@ -56,10 +68,12 @@ def expired(volume: Volume, now: float) -> list[str]:
         raise VolumeUnusable(volume.shown_path, str(as_store_error(error))) from error
     finally:
         volume.close()
+    return _lines(found.live.values(), now)
+
+
+def _lines(blobs: Iterable[Committed], now: float) -> list[str]:
     expiring = sorted(
-        (blob.expires, blob.location, blob)
-        for blob in found.live.values()
-        if blob.expires is not None
+        (blob.expires, blob.location, blob) for blob in blobs if blob.expires is not None
     )
     over = [blob for expires, _, blob in expiring if expires <= now]
     later = [expires for expires, _, _ in expiring if expires > now]

@@ -21,7 +21,7 @@ from gostore.bucket.check import Check
 from gostore.bucket.visiting import Bucket
 from gostore.commands.records import keeps_all
 from gostore.commands.statuses import BAD, GOOD
-from gostore.commands.terminal import add_place, bucket_of, read_directory, verifying
+from gostore.commands.terminal import add_place, bucket_named, read_directory, verifying
 from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
 from gostore.text import escape, printable
@@ -155,7 +155,7 @@ def run(parsed: argparse.Namespace) -> int:
     """Check, and print the report."""
     with verifying() as tell:
         if parsed.store is not None:
-            bucket = bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
+            bucket = bucket_named(parsed)
             report = fsck_bucket(bucket, mend=parsed.repair, digests=parsed.digests, tell=tell)
         else:
             volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)

@@ -9,14 +9,8 @@ from gostore.blob import MAX_ID, Blob, State
 from gostore.bucket.exhibit import Exhibit
 from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import GOOD
-from gostore.commands.terminal import (
-    add_place,
-    argument,
-    bucket_of,
-    read_directory,
-)
+from gostore.commands.terminal import add_blob, bucket_named, read_directory
 from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
-from gostore.daemon.parsers import parse_text
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse
 from gostore.text import escape, format_time
@@ -31,20 +25,13 @@ IN_THE_JOURNAL = "none yet: it is in the redo journal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    add_place(parser)
-    parser.add_argument(
-        "--location",
-        action="store_true",
-        help="look for a location, even if the name looks like an id",
-    )
-    parser.add_argument(
-        "blob",
-        metavar="ID|LOCATION",
-        nargs="?",
-        type=argument(parse_text),
-        help="the blob; a number is an id if any blob has it, else a location; the name of a"
+    add_blob(
+        parser,
+        "ID|LOCATION",
+        "the blob; a number is an id if any blob has it, else a location; the name of a"
         " quarantined directory or of an unfinished upload, as fsck prints it, will also do. Of a"
         " bucket without it: what all its daemons have agreed on",
+        nargs="?",
     )
     parser.add_argument(
         "--uploads", action="store_true", help="list the unfinished uploads, in place of a blob"
@@ -57,8 +44,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.uploads and (parsed.store is not None or parsed.blob is not None):
         parsed.command.error("--uploads is about all of a directory")
     if parsed.store is not None:
-        bucket = bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
-        lines = show_in_bucket(bucket, parsed.blob, location=parsed.location)
+        lines = show_in_bucket(bucket_named(parsed), parsed.blob, location=parsed.location)
     elif parsed.uploads:
         found = show_uploads(Volume(read_directory(parsed.dir)), parsed.upload_expires)
         lines = list(map(str, found))

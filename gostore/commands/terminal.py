@@ -36,8 +36,8 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
 def add_blob(
     parser: argparse.ArgumentParser, metavar: str, what: str, nargs: str | None = None
 ) -> None:
-    """Let a command name a directory, and a blob in it by its id or its location."""
-    parser.add_argument("--dir", "-d", required=True, help="the data directory")
+    """Let a command name a directory or a bucket, and a blob in it by its id or its location."""
+    add_place(parser)
     parser.add_argument(
         "--location",
         action="store_true",
@@ -77,6 +77,11 @@ def read_directory(text: str) -> str:
         return absolute(text)
     except ValueError as error:
         raise VolumeUnusable(text, str(error)) from error
+
+
+def bucket_named(parsed: argparse.Namespace) -> Bucket:
+    """The bucket that ``--store`` names. Raises VolumeUnusable if its library is missing."""
+    return bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
 
 
 def bucket_of(place: Place, endpoint: str | None, region: str | None) -> Bucket:

@@ -6,10 +6,12 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.bucket.exhibit import Exhibit
-from gostore.bucket.pointer import data_key, dump, parse, pointer_key, record_key
+from gostore.bucket.pointer import data_key, dump, garbage_key, parse, pointer_key, record_key
 from gostore.bucket.visiting import Bucket
+from gostore.commands.expire import expired_in_bucket
 from gostore.commands.fsck import fsck_bucket
 from gostore.commands.show import show_in_bucket
+from gostore.commands.why import tell_in_bucket
 from gostore.errors import NotFound, Spoiled, VolumeUnusable
 from gostore.store.interface import Details, Lifetime
 from tests.bucket.doubles import make_store
@@ -90,3 +92,63 @@ class ExhibitTests(SynchronousTestCase):
         self.assertIn(f"damaged: {key} of 'a': its data does not have", report.as_lines()[0])
         self.assertFalse(report.as_json()["clean"])
         self.assertIn("other findings; --repair mends 1", report.as_lines()[-1])
+
+    def test_expire(self) -> None:
+        """What is over is told as of a directory; what cannot be believed, and tombstones, not."""
+        for location, until in (("late", 300), ("soon", 100), ("later", 200), ("gone", 50)):
+            details = Details(lifetime=Lifetime(until=until))
+            self.successResultOf(self.store.create(location, FakeBody(b"12"), details))
+        self.engine.put(pointer_key("gone"), b"<html>".ljust(300))
+        lines = expired_in_bucket(self.bucket, 200)
+        self.assertRegex(lines[0], "^soon: id [0-9]+, 2 bytes, expires at 1970-01-01T00:01:40Z$")
+        self.assertTrue(lines[1].startswith("later: "))
+        last = "2 blobs of 4 bytes; the next of 1 expires at 1970-01-01T00:05:00Z"
+        self.assertEqual(lines[2:], [last])
+        self.assertEqual(expired_in_bucket(self.bucket, 300)[-1], "3 blobs of 6 bytes")
+        self.engine.delete("store.json")
+        with self.assertRaises(VolumeUnusable):
+            expired_in_bucket(self.bucket, 0)
+
+    def why(self, wanted: str, later: int = 0, *, location: bool = False) -> list[str]:
+        """What is told of a life, so many seconds after the epoch."""
+        return tell_in_bucket(self.bucket, wanted, later * 10**9, location=location)
+
+    def test_why(self) -> None:
+        """Each version says who stored it, and that it was replaced or deleted; an id will do."""
+        body = FakeBody(b"newer")
+        body.origin = "alice, 7f3a"
+        new = self.successResultOf(self.store.replace("a", body, Details(lifetime=Lifetime(60))))
+        lines = self.why("a")
+        self.assertEqual(lines[0], f"a has a blob of 5 bytes, with the id {new.id}.")
+        self.assertRegex(lines[1], f"^Version [0-9]+, id {new.id}, 5 bytes:$")
+        self.assertTrue(lines[2].endswith("stored in place of another by alice (request 7f3a)"))
+        self.assertTrue(lines[3].endswith("will expire"))
+        self.assertRegex(lines[4], f"^Version [0-9]+, id {self.blob.id}, 1 bytes, text/plain:$")
+        self.assertTrue(lines[5].endswith("  stored"))
+        self.assertTrue(lines[6].endswith("replaced or deleted"))
+        self.assertIn("until the collector comes", lines[7])
+        self.assertEqual(self.why(str(self.blob.id)), lines)
+        self.assertEqual(self.why(str(new.id)), lines)
+        self.assertIn("its time is over", self.why("a", 2**34)[0])
+        self.successResultOf(self.store.delete("a"))
+        self.assertEqual(self.why("a")[0], "a has no blob.")
+        self.assertEqual(sum("replaced or deleted" in line for line in self.why("a")), 2)
+        self.engine.delete(garbage_key(self.blob.id))
+        self.assertIn("  stored", self.why(str(self.blob.id))[-1])
+        with self.assertRaises(NotFound):
+            self.why(str(self.blob.id), location=True)
+
+    def test_why_damaged(self) -> None:
+        """A pointer that cannot be believed says so; records and markers that cannot are left."""
+        self.engine.put(pointer_key("a"), b"<html>")
+        [line] = self.why("a")
+        self.assertIn("a is damaged, and answers 500 until somebody replaces or deletes it", line)
+        self.engine.put(garbage_key(7), b"b")
+        self.engine.put("garbage/x", b"b")
+        self.engine.put(record_key(7), b"<html>")
+        for wanted in ("b", "7"):
+            with self.assertRaises(NotFound):
+                self.why(wanted)
+        self.engine.delete("store.json")
+        with self.assertRaises(VolumeUnusable):
+            self.why("a")

@@ -220,6 +220,11 @@ def test_commands(seaweed: Seaweed, tmp_path: Path) -> None:
     status, said = place.run("show", "--store", place.url)
     assert (status, "ids: 128 bits" in said) == (0, True), said
     assert place.run("show", "--store", place.url, "nothing")[0] == 2
+    status, said = place.run("why", "--store", place.url, "b")
+    assert (status, said.startswith("b has a blob of 100000 bytes")) == (0, True), said
+    assert place.run("why", "--store", place.url, "nothing")[0] == 2
+    status, said = place.run("expire", "--store", place.url, "--dry-run", "--within", "31d")
+    assert (status, said.splitlines()[-1]) == (0, "2 blobs of 100001 bytes"), said
     engine = place.engine
     store = engine.get("store.json")
     engine.swap(
