@@ -6,6 +6,7 @@ ranges, lists, and uploads in parts.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 from attrs import Factory, define, frozen
 
@@ -51,6 +52,11 @@ class Kept:
     modified: float
 
 
+def keys_in(body: bytes) -> list[str]:
+    """The keys that a request to delete several objects names."""
+    return [unescape(key) for key in re.findall("<Key>(.*?)</Key>", body.decode())]
+
+
 def error(status: int, code: str, **fields: str) -> Answer:
     """An error as S3 words it."""
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>No.</Message></Error>"
@@ -78,6 +84,8 @@ class FakeS3:
         self._numbers = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        # A daemon that is killed resets its connections.
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
@@ -96,6 +104,10 @@ class FakeS3:
         """Do what a request asks for."""
         if (wrong := self.trouble(asked)) is not None:
             return wrong
+        return self.perform(asked)
+
+    def perform(self, asked: Asked) -> Answer:
+        """Do it, in spite of any trouble."""
         with self._lock:
             self.asked.append(asked)
             if "uploadId" in asked.query or "uploads" in asked.query:
@@ -105,6 +117,8 @@ class FakeS3:
                     return self._list(asked) if not asked.key else self._get(asked)
                 case "PUT":
                     return self._put(asked)
+                case "POST" if "delete" in asked.query:
+                    return self._delete(asked)
                 case "DELETE":
                     self.objects.pop(asked.key, None)
                     return Answer(204)
@@ -139,6 +153,15 @@ class FakeS3:
         etag = md5(data).hexdigest()
         self.objects[key] = Kept(data, etag, time())
         return Answer(200, b"", {"ETag": f'"{etag}"'})
+
+    def _delete(self, asked: Asked) -> Answer:
+        """Delete several objects. obstore asks for one so, too."""
+        keys = keys_in(asked.body)
+        for key in keys:
+            self.objects.pop(key, None)
+        deleted = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
+        text = f"<DeleteResult>{deleted}</DeleteResult>"
+        return Answer(200, text.encode(), {"Content-Type": "application/xml"})
 
     def _list(self, asked: Asked) -> Answer:
         prefix, after = asked.query.get("prefix", ""), asked.query.get("start-after", "")
