@@ -12,10 +12,10 @@ from attrs import frozen
 
 from benchmarks import report
 from gostore.bucket.asking import Asker
-from gostore.bucket.collect import SHARDS, Collection
+from gostore.bucket.collect import Collection
 from gostore.bucket.engine import Engine
 from gostore.bucket.measured import MeasuredEngine
-from gostore.bucket.pointer import LOCATIONS
+from gostore.bucket.pointer import LOCATIONS, SHARDS
 from gostore.bucket.protocol import Demand, Protocol
 from gostore.bucket.staging import Staging, describe, finish, new_blob
 from gostore.store.interface import Details

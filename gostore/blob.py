@@ -175,6 +175,7 @@ class Blob:
     server never records them. ``created`` in nanoseconds since the epoch. ``metadata``
     maps lower-case header names to values. ``log`` is oldest first, at most 16 long. ``expires`` is
     that of Committed. ``upload`` is there if its bytes came, or come, in several requests.
+    ``nonce`` is in the key of its bytes where a bucket uses ids again, else "".
 
     Each verb takes the time in nanoseconds, appends one transition, and raises IllegalTransition,
     changing nothing, if the blob's state does not have that edge. ``origin`` tells people who asked
@@ -192,6 +193,7 @@ class Blob:
     log: list[Transition] = Factory(list)
     expires: int | None = None
     upload: UploadNote | None = None
+    nonce: str = ""
 
     @classmethod
     def of(cls, committed: Committed) -> Blob:

@@ -23,6 +23,7 @@ The format is the Go server's; each server reads the directories of the other::
      "upload": {"number": "<decimal>", "owner": "user alice", "text": ""},
      "contentType": "text/plain",
      "metadata": {"x-gostore-meta-a": "b"},
+     "nonce": "<8 characters>",          of the bytes, where a bucket uses ids again
      "checksum": "<64 hex digits>"}
 
 Codes: OK 0, Failure -1, Pending -2. The log is a ring of 16: ``index`` is where the next entry
@@ -76,7 +77,7 @@ _HEAD = _PREFIX + b"gostore1:"
 _CHECKSUM = b',"checksum":"'
 _CHECKSUM_BYTES = len(_CHECKSUM) + 64 + len('"}')
 _ADDED = frozenset({"generation", "size", "sha256", "created", "expires", "upload"}) | frozenset(
-    {"contentType", "metadata", "checksum"}
+    {"contentType", "metadata", "nonce", "checksum"}
 )
 
 _MAX_DEPTH = 48
@@ -93,6 +94,7 @@ _TIME = re.compile(
     re.ASCII,
 )
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
+_NONCE = re.compile("[A-Za-z0-9_-]{8}")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 _SECONDS = rb'"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d)'
@@ -170,6 +172,8 @@ def _dump(blob: Blob, log: list[Transition]) -> bytes:
         members.append(f'"contentType":{_quote(blob.content_type)}')
     if blob.metadata:
         members.append(f'"metadata":{_to_json(blob.metadata)}')
+    if blob.nonce:
+        members.append(f'"nonce":{_quote(blob.nonce)}')
     text = (",".join(members) + "}").encode("utf-8")
     checksum = sha256(_HEAD + text).hexdigest().encode("ascii")
     encoded = b2a_base64(b'%s%s%s"}' % (text[:-1], _CHECKSUM, checksum))
@@ -310,6 +314,7 @@ def _blob(record: dict[str, object], added: bool, expected_id: int | None, max_i
         log,
         parse_time(record["expires"]) // _SECOND if "expires" in record else None,
         UploadNote.of(record["upload"]) if "upload" in record else None,
+        _nonce(record["nonce"]) if "nonce" in record else "",
     )
 
 
@@ -373,6 +378,12 @@ def _content_type(value: object) -> str:
         raise BadRecord("its contentType is not a string")
     # A million blobs have a dozen content types between them.
     return sys.intern(value)
+
+
+def _nonce(value: object) -> str:
+    if type(value) is not str or _NONCE.fullmatch(value) is None:
+        raise BadRecord("its nonce is not 8 characters")
+    return value
 
 
 def _metadata(value: object) -> dict[str, str]:

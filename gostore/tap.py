@@ -187,8 +187,8 @@ def contradiction(settings: Settings) -> str:
             return "s3-endpoint and s3-region: they need store, too"
         if settings.id_bits not in (None, 16, 32):
             return f"id-bits: a directory has no ids of {settings.id_bits} bits"
-    elif settings.id_bits in (16, 32):
-        return "id-bits: a bucket has ids of 64 or 128 bits"
+    elif settings.id_bits == 32:
+        return "id-bits: a bucket has ids of 16, 64 or 128 bits"
     elif settings.keep != Settings().keep:
         return "keep: a bucket keeps no history"
     return ""

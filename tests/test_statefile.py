@@ -516,6 +516,8 @@ class BadRecordTests(SynchronousTestCase):
             {"expires": None},
             {"contentType": 5},
             {"contentType": "\ud800"},
+            {"nonce": 5},
+            {"nonce": "short"},
             {"metadata": ["a"]},
             {"metadata": {"a": 5}},
             {"metadata": {"a": {"b": "c"}}},

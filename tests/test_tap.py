@@ -110,8 +110,9 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("need store", self.refused("--s3-endpoint=http://a"))
         self.assertIn("need store", self.refused("--s3-region=eu-north-1"))
         self.assertIn("region", self.refused("--store=s3://blobs", "--s3-region=a b"))
-        for bits in ("16", "32"):
-            self.assertIn("64 or 128", self.refused("--store=s3://blobs", f"--id-bits={bits}"))
+        for bits in (16, 64, 128):
+            self.assertEqual(parse("--store=s3://blobs", f"--id-bits={bits}").id_bits, bits)
+        self.assertIn("16, 64 or 128", self.refused("--store=s3://blobs", "--id-bits=32"))
         self.assertIn("of 64 bits", self.refused("--id-bits=64"))
         self.assertIn("no history", self.refused("--store=s3://blobs", "--keep=7d"))
 

@@ -17,17 +17,17 @@ from attrs import define, evolve, field, frozen
 
 from gostore.blob import State
 from gostore.bucket.asking import Seen
-from gostore.bucket.collect import SHARDS, Collection
+from gostore.bucket.collect import Collection
 from gostore.bucket.engine import EngineError, Listed, Mismatch, Missing
 from gostore.bucket.ids import claims
 from gostore.bucket.pointer import (
     BLOBS,
-    DATA,
     GARBAGE,
     LEASE,
     LOCATIONS,
     MAX_ID,
     RECORD,
+    SHARDS,
     STORE,
     Stored,
     blob_folder,
@@ -35,11 +35,13 @@ from gostore.bucket.pointer import (
     garbage_key,
     id_in,
     location_of,
+    marked_in,
+    nonce_in,
     pointer_key,
     record_key,
 )
 from gostore.bucket.probe import PROBES, Unfit, probe
-from gostore.bucket.records import record_of
+from gostore.bucket.records import is_about, record_of
 from gostore.bucket.visiting import Bucket, spans_of
 from gostore.errors import BadRecord, VolumeUnusable
 from gostore.statefile import dump as dump_record
@@ -83,7 +85,8 @@ class _Objects:
     """What lies below the folder of an id."""
 
     newest: float = 0.0
-    has_data: bool = False
+    #: The nonces of its bytes; more than one if the id was used again.
+    nonces: set[str] = field(factory=set)
 
 
 @frozen
@@ -107,8 +110,8 @@ class Check:
         self._found = Checked()
         self._pointers: list[str] = []
         self._ids: dict[int, _Objects] = {}
-        self._marked: set[int] = set()
-        self._named: dict[int, str] = {}
+        self._marked: set[tuple[int, str]] = set()
+        self._named: dict[int, Stored] = {}
         self._probes: list[Listed] = []
 
     def run(self, tell: Tell = lambda *_: None, *, mend: bool = False) -> Checked:
@@ -152,18 +155,21 @@ class Check:
         elif key.startswith(BLOBS):
             folder, _, name = key.rpartition("/")
             blob_id = id_in(folder.rpartition("/")[2])
-            if blob_id is None or name not in (DATA, RECORD) or key != blob_folder(blob_id) + name:
+            nonce = nonce_in(name)
+            is_ours = name == RECORD or nonce is not None
+            if blob_id is None or not is_ours or key != blob_folder(blob_id) + name:
                 self._foreign(key)
                 return
             objects = self._ids.setdefault(blob_id, _Objects())
             objects.newest = max(objects.newest, listed.modified)
-            objects.has_data |= name == DATA
+            if nonce is not None:
+                objects.nonces.add(nonce)
         elif key.startswith(GARBAGE):
-            blob_id = id_in(key.removeprefix(GARBAGE))
-            if blob_id is None:
+            marked = marked_in(key)
+            if marked is None:
                 self._foreign(key)
             else:
-                self._marked.add(blob_id)
+                self._marked.add(marked)
         elif key.startswith(PROBES):
             self._probes.append(listed)
         elif key not in (STORE, LEASE):
@@ -179,10 +185,10 @@ class Check:
             return
         found.verified += judged.verified
         if (other := self._named.get(blob.id)) is not None:
-            reason = f"the location {other!r} has the blob {blob.id}, too"
+            reason = f"the location {other.location!r} has the blob {blob.id}, too"
             key = pointer_key(blob.location)
             found.troubles.append(Trouble("damaged", key, blob.location, reason))
-        self._named[blob.id] = blob.location
+        self._named[blob.id] = blob
         found.blobs += 1
         found.bytes += blob.size
 
@@ -220,9 +226,9 @@ class Check:
         if blob is None:
             return _Judged()
         troubles = []
-        reason = self._why_wrong(blob)
-        if reason:
-            troubles.append(Trouble("damaged", data_key(blob.id), blob.location, reason))
+        if reason := self._why_wrong(blob):
+            data = data_key(blob.id, blob.nonce)
+            troubles.append(Trouble("damaged", data, blob.location, reason))
         if reason := self._why_no_record(blob):
             record = record_key(blob.id)
             troubles.append(Trouble("damaged", record, blob.location, reason, mends=True))
@@ -235,7 +241,7 @@ class Check:
         spans = spans_of(blob.size) if self._digests else iter([(0, 1) if blob.size else None])
         try:
             for span in spans:
-                read = partial(engine.get, data_key(blob.id), blob.detag, span)
+                read = partial(engine.get, data_key(blob.id, blob.nonce), blob.detag, span)
                 data = self._ask.settle(read, self._bucket.until())
                 if data.size != blob.size:
                     return f"its data has {data.size} bytes instead of {blob.size}"
@@ -260,8 +266,7 @@ class Check:
         if record.state is State.FAILURE:
             return "its record says that it is dead"
         # Its bytes are what a record is about; what is known of it is in the pointer.
-        same = record.location, record.size, record.sha256
-        if same != (blob.location, blob.size, blob.sha256):
+        if not is_about(record, blob):
             return "its record is that of other bytes than its pointer"
         return ""
 
@@ -269,20 +274,26 @@ class Check:
 
     def _unnamed(self) -> Iterator[Trouble]:
         for blob_id, objects in self._ids.items():
-            if blob_id in self._named:
-                continue
-            if claims(self._bucket.staging.id_bits) and not objects.has_data:
-                continue  # its id rests, or is about to be used
             is_old = self._is_old(objects.newest)
-            if blob_id in self._marked:
+            if (named := self._named.get(blob_id)) is not None:
+                for nonce in sorted(objects.nonces - {named.nonce}):
+                    reason = "left over from a blob that had this id before"
+                    yield Trouble("dead", data_key(blob_id, nonce), None, reason, mends=is_old)
+                continue
+            if claims(self._bucket.staging.id_bits) and not objects.nonces:
+                continue  # its id is free, or is about to be used
+            if any((blob_id, nonce) in self._marked for nonce in objects.nonces | {""}):
                 reason = "replaced or deleted"
             elif is_old:
                 reason = "no location has it"
             else:
                 reason = "no location has it, and it may be on its way"
             yield Trouble("dead", blob_folder(blob_id), None, reason, mends=is_old)
-        for blob_id in self._marked - self._ids.keys():
-            yield Trouble("dead", garbage_key(blob_id), None, "its blob is gone", mends=True)
+        for blob_id, nonce in sorted(self._marked):
+            found = self._ids.get(blob_id)
+            if found is None or (nonce and nonce not in found.nonces):
+                key = garbage_key(blob_id, nonce)
+                yield Trouble("dead", key, None, "its blob is gone", mends=True)
 
     def _is_old(self, modified: float) -> bool:
         return modified < self._ask.engine_time() - self._bucket.staging.grace
@@ -303,6 +314,9 @@ class Check:
                 delete = partial(self._ask.engine.delete, each.key)
                 self._ask.settle(delete, self._bucket.until())
         left = {each.key for each in self._bucket.objects("")}
+        if claims(self._bucket.staging.id_bits):
+            # The records of ids that nobody has stay.
+            left = {key for key in left if not key.endswith(RECORD)}
         folders = {key.rpartition("/")[0] + "/" for key in left}
         for at, trouble in enumerate(self._found.troubles):
             if trouble.kind == "dead" and trouble.mends:

@@ -18,9 +18,11 @@ A swap of the stalled daemon that comes before the touch makes the touch see the
 its record back. A swap after the touch fails. Then the daemon reads the pointer, and then the
 record, and gives up. See P3 in protocol.py.
 
-Ids that have to be claimed are used again, so a late request about one must never meet the next
-blob. Their records stay, as Failures, and are only claimed once they are older than the grace. No
-request lives that long: its signature is good for 15 minutes.
+Ids that have to be claimed are used again, and no late request about one may ever harm the next
+blob. So the data of each blob has a key of its own, the record is only ever swapped, and step 3
+ends with a record that says that the id is free. Only that can be claimed. Until then no other
+blob can have the id, whoever died after which step; afterwards all blobs that ever had it are done
+with, and what a list has shown of them before may go.
 """
 
 from __future__ import annotations
@@ -40,26 +42,27 @@ from gostore.bucket.asking import Seen
 from gostore.bucket.engine import EngineError, Found, Listed, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.pointer import (
     BLOBS,
-    DATA,
     DEAD_SIZE,
     GARBAGE,
     LEASE,
     LOCATIONS,
     MAX_ID,
+    SHARDS,
     Pointer,
     Stored,
     data_key,
     dump,
     id_in,
+    marked_in,
+    nonce_in,
     pointer_key,
     record_key,
 )
 from gostore.bucket.protocol import Protocol
+from gostore.bucket.records import blob_of, free_record, is_free
 from gostore.errors import BadRecord, NotFound, StoreError
 from gostore.statefile import dump as dump_record
 from gostore.statefile import parse as parse_record
-
-SHARDS = 256
 
 #: Seconds that a lease is good for.
 LEASE_SECONDS = 120.0
@@ -184,8 +187,8 @@ class Collection:
         return removed
 
     def _collect_marked(self, marker: Listed) -> int:
-        blob_id, until = id_in(marker.key.rpartition("/")[2]), self._until()
-        if blob_id is None:
+        marked, until = marked_in(marker.key), self._until()
+        if marked is None:
             return 0
         try:
             location = self._engine.get(marker.key).data.decode("utf-8", "replace")
@@ -195,28 +198,29 @@ class Collection:
         if seen.damage:
             return 0
         removed = 0
-        if seen.named is None or seen.named.id != blob_id:
-            if not self._staging.claims:
-                if not self._remove(blob_id, Blob(blob_id, location), None):
-                    return 0
-                removed = 1
-            elif self._location_of(blob_id) == location:
-                # The id may be that of another blob by now, which is not published yet.
-                if not self._remove(blob_id, Blob(blob_id, location), seen):
-                    return 0
-                removed = 1
+        if seen.named is None or (seen.named.id, seen.named.nonce) != marked:
+            if not self._remove_marked(Blob(marked[0], location, nonce=marked[1])):
+                return 0
+            removed = 1
         self._ask.settle(lambda: self._engine.delete(marker.key), until)
         return removed
 
-    def _location_of(self, blob_id: int) -> str | None:
-        """The location in a record; None if there is none that can be believed."""
-        record = self._ask.record(blob_id, self._until())
-        if record is None:
-            return None
-        try:
-            return parse_record(record.data, blob_id, max_id=MAX_ID).location
-        except BadRecord:
-            return None
+    def _remove_marked(self, blob: Blob) -> bool:
+        """Remove a blob that was published once; say if that is done."""
+        record = self._ask.record(blob.id, self._until())
+        known = None if record is None else _parsed(record, blob.id)
+        is_its = known is not None and known.nonce == blob.nonce
+        if known is not None and is_its and known.location != blob.location:
+            return False  # the marker is wrong
+        if self._staging.claims:
+            self._remove_data(blob.id, {blob.nonce})
+            # The id may have another blob by now.
+            return record is None or not is_its or self._free(blob.id, record.etag)
+        if record is not None and self._condemn(record, known or blob) is None:
+            return False
+        self._remove_data(blob.id, {blob.nonce})
+        self._remove_record(blob.id)
+        return True
 
     # -- the sweep ----------------------------------------------------------------------------
 
@@ -224,27 +228,33 @@ class Collection:
         """Remove the old blobs of a shard that no pointer names; return how many there were."""
         removed = 0
         newest: dict[int, float] = {}
-        with_data: set[int] = set()
+        nonces: dict[int, set[str]] = {}
         try:
             for listed in self._engine.list(f"{BLOBS}{shard:02x}/"):
                 folder, _, name = listed.key.rpartition("/")
                 if (blob_id := id_in(folder.rpartition("/")[2])) is not None:
                     newest[blob_id] = max(newest.get(blob_id, 0.0), listed.modified)
-                    if name == DATA:
-                        with_data.add(blob_id)
+                    if (nonce := nonce_in(name)) is not None:
+                        nonces.setdefault(blob_id, set()).add(nonce)
             old = (blob_id for blob_id, modified in newest.items() if self._is_old(modified))
             for some in self._batches(old, SWEPT_AT_ONCE):
-                calls = [partial(self._sweep_one, each, each in with_data) for each in some]
+                calls = [partial(self._sweep_one, each, nonces.get(each, set())) for each in some]
                 removed += sum(self._ask.together(calls))
         except (EngineError, StoreError) as error:
             log.info("The sweep was left off: {error}", error=error)
         return removed
 
-    def _sweep_one(self, blob_id: int, has_data: bool) -> int:
+    def _sweep_one(self, blob_id: int, nonces: set[str]) -> int:
+        """Look at a blob; ``nonces`` are those of the bytes that a list has shown before."""
         until = self._until()
         record = self._ask.record(blob_id, until)
         if record is None:
-            return self._sweep_orphan(blob_id, is_condemned=False)
+            return self._sweep_orphan(blob_id, nonces, None)
+        if is_free(record.data):
+            self._remove_data(blob_id, nonces)  # they came late
+            return 0
+        if not self._is_old(record.modified):
+            return 0  # the list was old, or the id has another blob by now
         try:
             blob = parse_record(record.data, blob_id, max_id=MAX_ID)
         except BadRecord as error:
@@ -253,7 +263,7 @@ class Collection:
         is_dead = blob.state is State.FAILURE
         if is_dead and len(blob.log) == 1:
             # No blob begins as a Failure but one that `_sweep_orphan` has given its record.
-            return self._sweep_orphan(blob_id, is_condemned=True)
+            return self._sweep_orphan(blob_id, nonces, record.etag)
         seen = self._ask.read(blob.location, until)
         if seen.damage:
             return 0
@@ -262,32 +272,35 @@ class Collection:
                 self._expire(seen)
             elif is_dead:
                 self._revive(seen.named)
+            self._remove_data(blob_id, nonces - {seen.named.nonce})
             return 0
-        if is_dead and self._staging.claims and not has_data:
-            return 0  # its id rests
-        return int(self._remove(blob_id, blob, seen))
+        return int(self._remove(record, blob, nonces))
 
     def _expire(self, seen: Seen) -> None:
         """Delete a blob whose time is over. It is collected like any other, after the grace."""
         with suppress(NotFound):
             self._protocol.mark_garbage(self._protocol.expire(seen, self._until()), self._until())
 
-    def _sweep_orphan(self, blob_id: int, *, is_condemned: bool) -> int:
+    def _sweep_orphan(self, blob_id: int, nonces: set[str], condemned: str | None) -> int:
         """Remove data without a record, if no pointer at all names it.
 
-        It gets a condemned record first, so that nobody can publish it meanwhile.
+        It gets a condemned record first, so that nobody can publish it meanwhile. ``condemned`` is
+        the ETag of one that it has got.
         """
         blob = Blob(blob_id, _NOWHERE)
         blob.fail(self._ask.wall(), "It had no record")
         try:
-            if not is_condemned:
-                self._engine.create(record_key(blob_id), dump_record(blob))
+            if condemned is None:
+                condemned = self._engine.create(record_key(blob_id), dump_record(blob))
         except (Mismatch, Missing, Unsettled, Refused):
             return 0  # it has one by now, or the next run sees
         if self._is_named(blob_id):
             log.warn("Blob {id} has no record, and a location has it", id=blob_id)
             return 0
-        self._remove_objects(blob_id)
+        self._remove_data(blob_id, nonces)
+        if self._staging.claims:
+            return int(self._free(blob_id, condemned))
+        self._remove_record(blob_id)
         return 1
 
     def _is_named(self, blob_id: int) -> bool:
@@ -302,30 +315,35 @@ class Collection:
                     return True
         return False
 
-    def _remove(self, blob_id: int, blob: Blob, named: Seen | None) -> bool:
-        """Condemn a blob, touch its pointer if one is given, and remove it; say if that is done."""
-        record = self._ask.record(blob_id, self._until())
-        if record is not None and not self._condemn(record, blob):
+    def _remove(self, record: Found, blob: Blob, nonces: set[str]) -> bool:
+        """Condemn a blob, touch its pointer, and remove it; say if that is done."""
+        condemned = self._condemn(record, blob)
+        if condemned is None or not self._touch(blob.location, blob.id):
             return False
-        if named is not None and not self._touch(blob.location, blob_id):
-            return False
-        self._remove_objects(blob_id)
-        return True
+        self._remove_data(blob.id, nonces | {blob.nonce})
+        if not self._staging.claims:
+            self._remove_record(blob.id)
+            return True
+        return self._free(blob.id, condemned)
 
-    def _condemn(self, record: Found, blob: Blob) -> bool:
-        """Make a record a Failure, and young again; False if it has changed meanwhile."""
+    def _condemn(self, record: Found, blob: Blob) -> str | None:
+        """Make a record a Failure, and young again; return its ETag, None if it has changed."""
+        if blob.state is not State.FAILURE:
+            blob.fail(self._ask.wall(), "Deleted! Nothing refers to it")
         try:
-            current = parse_record(record.data, blob.id, max_id=MAX_ID)
-        except BadRecord:
-            current = blob
-        if current.location != blob.location:
-            return False  # the id has another blob by now
-        if current.state is not State.FAILURE:
-            current.fail(self._ask.wall(), "Deleted! Nothing refers to it")
-        try:
-            self._engine.swap(record_key(blob.id), dump_record(current), record.etag)
+            return self._engine.swap(record_key(blob.id), dump_record(blob), record.etag)
         except (Mismatch, Missing, Unsettled):
-            return False
+            return None
+
+    def _free(self, blob_id: int, etag: str) -> bool:
+        """Let an id be claimed, if its record is still the one with an ETag; say if it is done."""
+        free = free_record(self._ask.nonce())
+        try:
+            self._engine.swap(record_key(blob_id), free, etag)
+        except Unsettled:
+            return False  # the next run sees
+        except (Mismatch, Missing):
+            pass  # somebody else has done it
         return True
 
     def _touch(self, location: str, blob_id: int) -> bool:
@@ -357,22 +375,32 @@ class Collection:
         try:
             found = self._ask.record(blob.id, self._until())
             if found is not None:
-                self._engine.swap(record_key(blob.id), dump_record(Blob.of(blob)), found.etag)
+                self._engine.swap(record_key(blob.id), dump_record(blob_of(blob)), found.etag)
         except (Mismatch, Missing, Unsettled):
             pass  # the next sweep does it
 
-    def _remove_objects(self, blob_id: int) -> None:
-        until = self._until()
-        self._ask.settle(lambda: self._engine.delete(data_key(blob_id)), until)
-        if not self._staging.claims:
-            self._ask.settle(lambda: self._engine.delete(record_key(blob_id)), until)
-        self._ask.tally.collected += 1
+    def _remove_data(self, blob_id: int, nonces: set[str]) -> None:
+        for nonce in sorted(nonces):
+            key = data_key(blob_id, nonce)
+            self._ask.settle(partial(self._engine.delete, key), self._until())
+            self._ask.tally.collected += 1
+
+    def _remove_record(self, blob_id: int) -> None:
+        self._ask.settle(lambda: self._engine.delete(record_key(blob_id)), self._until())
 
     def _is_old(self, modified: float) -> bool:
         return modified < self._ask.engine_time() - self._staging.grace
 
     def _until(self) -> float:
         return self._ask.seconds() + self._patience
+
+
+def _parsed(record: Found, blob_id: int) -> Blob | None:
+    """What a record says; None if it cannot be believed."""
+    try:
+        return parse_record(record.data, blob_id, max_id=MAX_ID)
+    except BadRecord:
+        return None
 
 
 def lease_in(found: Found, now: float) -> Lease:

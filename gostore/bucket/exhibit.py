@@ -9,7 +9,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from gostore.blob import Blob, State
-from gostore.bucket.collect import SHARDS, lease_in
+from gostore.bucket.collect import lease_in
 from gostore.bucket.engine import Listed, Missing
 from gostore.bucket.pointer import (
     DEAD_SIZE,
@@ -17,14 +17,16 @@ from gostore.bucket.pointer import (
     LEASE,
     LOCATIONS,
     MAX_ID,
+    SHARDS,
     STORE,
     Stored,
     blob_folder,
     id_in,
+    marked_in,
     parse,
 )
 from gostore.bucket.probe import Description
-from gostore.bucket.records import record_of
+from gostore.bucket.records import is_free, record_of
 from gostore.bucket.visiting import Bucket
 from gostore.errors import BadRecord, NotFound, Spoiled, VolumeUnusable
 from gostore.statefile import parse as parse_record
@@ -134,8 +136,11 @@ class Exhibit:
         named = seen.named
         dead = self._dead(location)
         versions = [] if named is None else [Past(self._made(named))]
-        for blob_id, ended in dead.items():
-            if (named is None or named.id != blob_id) and (record := self._record(blob_id)):
+        for marked, ended in dead.items():
+            if named is not None and (named.id, named.nonce) == marked:
+                continue
+            record = self._record(marked[0])
+            if record is not None and record.nonce == marked[1]:
                 versions.append(Past(record, ended))
         if asked is not None and asked.id not in {past.blob.id for past in versions}:
             versions.append(Past(asked))
@@ -144,15 +149,14 @@ class Exhibit:
         versions.sort(key=lambda past: past.blob.generation, reverse=True)
         return Life(location, named, seen.damage, versions)
 
-    def _dead(self, location: str) -> dict[int, int]:
-        """When each blob of a location ended that has a marker, by its id."""
+    def _dead(self, location: str) -> dict[tuple[int, str], int]:
+        """When each blob of a location ended that has a marker, by its id and nonce."""
         markers = self._bucket.objects(GARBAGE)
         found = zip(markers, _each(lambda marker: self._read(marker.key), markers), strict=True)
         return {
-            blob_id: int(marker.modified * _SECOND)
+            marked: int(marker.modified * _SECOND)
             for marker, data in found
-            if data == location.encode()
-            and (blob_id := id_in(marker.key.removeprefix(GARBAGE))) is not None
+            if data == location.encode() and (marked := marked_in(marker.key)) is not None
         }
 
     def _read(self, key: str) -> bytes | None:
@@ -195,7 +199,7 @@ class Exhibit:
 
     def _by_id(self, blob_id: int) -> Shown | None:
         record = self._bucket.ask.record(blob_id, self._bucket.until())
-        if record is None:
+        if record is None or is_free(record.data):
             return None
         blob = parse_record(record.data, blob_id, max_id=MAX_ID)
         seen = self._bucket.ask.read(blob.location, self._bucket.until())

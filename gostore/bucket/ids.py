@@ -1,7 +1,7 @@
 """The ids of a bucket's blobs: drawn by each daemon alone, or claimed. Pure.
 
 128 bits are drawn without asking anybody: 48 of milliseconds, 80 at random. Nobody draws one twice.
-16 and 64 bits are claimed, by the creation of the record; an id of 16 bits is used again.
+16 and 64 bits are claimed, by the creation or the swap of the record, and are used again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import random
 
 WIDE_BITS = 128
+
+NARROW_BITS = 16
+"""A width of which all ids can be looked at."""
 
 ID_BITS = (16, 64, WIDE_BITS)
 """The widths there are."""

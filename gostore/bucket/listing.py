@@ -18,6 +18,7 @@ from gostore.bucket.engine import Engine, Missing
 from gostore.bucket.pointer import (
     DEAD_SIZE,
     LOCATIONS,
+    SHARDS,
     location_of,
     name_start,
     parse,
@@ -27,8 +28,6 @@ from gostore.errors import BadRecord
 from gostore.store.interface import Entry, Page, Seek
 
 log = Logger()
-
-SHARDS = 256
 
 #: How many pointers are read at a time.
 _AT_ONCE = 32

@@ -91,7 +91,9 @@ class BucketSource:
         """Read a pointer, the record and then the data; see `Source.read`."""
         stored = self._find(location)
         record = self._bucket.ask.record(stored.id, self._bucket.until())
-        return record_of(stored, None if record is None else record.data), self._pieces(stored)
+        blob = record_of(stored, None if record is None else record.data)
+        blob.nonce = ""  # it is about the key that the bytes have here
+        return blob, self._pieces(stored)
 
     def _pieces(self, blob: Stored) -> Iterator[bytes]:
         digest, last = sha256(), b""
@@ -216,7 +218,7 @@ class BucketTarget:
     def _read_back(self, draft: Draft) -> None:
         """Compare what the bucket gives with what was to be written. Raises DiskFailed."""
         engine, blob, digest = self._bucket.ask.engine, draft.blob, sha256()
-        key, size = data_key(blob.id), blob.size or 0
+        key, size = data_key(blob.id, blob.nonce), blob.size or 0
         is_whole = True
         try:
             for span in spans_of(size):

@@ -15,10 +15,15 @@ written as ``%`` and two hex digits a byte, since engines fold ``//``, refuse ``
 into ``/``. A name longer than 200 characters is cut after 150, and ``=`` and the SHA-256 of the
 location follow.
 
+Where ids are used again, which those of 16 and 64 bits are, the data of each blob has a key that no
+other ever has: ``<nonce>.raw`` in place of ``data.raw``. The marker is ``garbage/<id>.<nonce>``,
+and the record tells the nonce, too. A record is never removed there; see records.py.
+
 A pointer is one JSON object, with blanks behind it::
 
     {"loc": "foo", "hist": "...", "generation": 7, "id": 42, "size": 17, "detag": "...",
      "sha256": "<64 hex digits>", "created": "2026-11-22T11:01:42.19904024Z",
+     "nonce": "<8 characters>",                                       if its data's key has one
      "type": "text/plain", "metadata": {"x-gostore-meta-a": "b"},
      "expires": 1800000000}                                           a blob: 193 bytes and more
     {"dead": 1, "loc": "foo", "hist": "...", "generation": 7}         a tombstone: 192 bytes
@@ -51,8 +56,14 @@ BLOBS = "blobs/"
 GARBAGE = "garbage/"
 LEASE = "gc/lease"
 
+SHARDS = 256
+"""The folders of blobs, and those of pointers."""
+
 DATA = "data.raw"
 RECORD = "blob_state.base64.json"
+
+_DATA_END = ".raw"
+"""What the name of a blob's bytes ends in, behind ``data`` or a nonce."""
 
 DEAD_SIZE = 192
 """The bytes of every tombstone; a pointer to a blob has more."""
@@ -71,6 +82,7 @@ FORMAT = 1
 _MOST_NAME = 200
 _CUT_NAME = 150
 _ID = re.compile("0|[1-9][0-9]{0,38}", re.ASCII)
+_NONCE = re.compile("[A-Za-z0-9_-]{8}", re.ASCII)
 _MOST = 2**63 - 1
 MAX_ID = 2**128 - 1
 """The largest id that a blob of a bucket has."""
@@ -80,9 +92,10 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @frozen(weakref_slot=False)
 class Stored(Committed):
-    """A committed blob of a bucket, with the ETag of its data."""
+    """A committed blob of a bucket: with the ETag of its data, and the nonce in their key."""
 
     detag: str = ""
+    nonce: str = ""
 
 
 @frozen
@@ -141,9 +154,17 @@ def pointer_key(location: str) -> str:
     return f"{LOCATIONS}{sha256(location.encode()).hexdigest()[:2]}/{name_of(location)}"
 
 
-def data_key(blob_id: int) -> str:
+def data_key(blob_id: int, nonce: str = "") -> str:
     """The key of a blob's bytes."""
-    return f"{blob_folder(blob_id)}{DATA}"
+    return f"{blob_folder(blob_id)}{nonce + _DATA_END if nonce else DATA}"
+
+
+def nonce_in(name: str) -> str | None:
+    """The nonce in the last part of the key of some bytes, "" without one; None for others."""
+    if name == DATA:
+        return ""
+    nonce = name.removesuffix(_DATA_END)
+    return nonce if nonce != name and _NONCE.fullmatch(nonce) else None
 
 
 def record_key(blob_id: int) -> str:
@@ -156,9 +177,18 @@ def blob_folder(blob_id: int) -> str:
     return f"{BLOBS}{blob_id & 0xFF:02x}/{blob_id}/"
 
 
-def garbage_key(blob_id: int) -> str:
+def garbage_key(blob_id: int, nonce: str = "") -> str:
     """The key of the hint that a blob is dead."""
-    return f"{GARBAGE}{blob_id}"
+    return f"{GARBAGE}{blob_id}.{nonce}" if nonce else f"{GARBAGE}{blob_id}"
+
+
+def marked_in(key: str) -> tuple[int, str] | None:
+    """The id and the nonce of the blob that a marker is about; None if it is none."""
+    text, dot, nonce = key.removeprefix(GARBAGE).partition(".")
+    blob_id = id_in(text)
+    if blob_id is None or (dot and not _NONCE.fullmatch(nonce)):
+        return None
+    return blob_id, nonce
 
 
 def id_in(text: str) -> int | None:
@@ -193,6 +223,8 @@ def dump(pointer: Pointer) -> bytes:
         "sha256": blob.sha256.hex(),
         "created": format_time(blob.modified),
     }
+    if blob.nonce:
+        members["nonce"] = blob.nonce
     if blob.content_type is not None:
         members["type"] = blob.content_type
     if blob.metadata:
@@ -227,7 +259,8 @@ def _pointer(found: dict[str, object], location: str | None) -> Pointer:
         name != location or found.get("of", _digest_of(location)) != _digest_of(location)
     ):
         raise ValueError("it is of another location")
-    pointer = Pointer(name, _number(found, "generation"), _hist(found), None, _text(found))
+    generation, touched = _number(found, "generation"), _text(found, "touched")
+    pointer = Pointer(name, generation, _hist(found), None, touched)
     if "dead" in found:
         return pointer
     metadata = found.get("metadata")
@@ -242,6 +275,9 @@ def _pointer(found: dict[str, object], location: str | None) -> Pointer:
         raise ValueError("its sha256")
     if not (isinstance(etag, str) and etag):
         raise ValueError("its detag")
+    nonce = _text(found, "nonce")
+    if nonce and not _NONCE.fullmatch(nonce):
+        raise ValueError("its nonce")
     blob = Stored(
         _number(found, "id", MAX_ID),
         name,
@@ -253,6 +289,7 @@ def _pointer(found: dict[str, object], location: str | None) -> Pointer:
         metadata,
         _number(found, "expires") if "expires" in found else None,
         etag,
+        nonce,
     )
     return evolve(pointer, blob=blob)
 
@@ -272,11 +309,11 @@ def _hist(found: dict[str, object]) -> tuple[str, ...]:
     return tuple(text[at : at + NONCE_LENGTH] for at in range(0, len(text), NONCE_LENGTH))
 
 
-def _text(found: dict[str, object]) -> str:
-    touched = found.get("touched", "")
-    if type(touched) is not str:
-        raise ValueError("its touched")
-    return touched
+def _text(found: dict[str, object], key: str) -> str:
+    value = found.get(key, "")
+    if type(value) is not str:
+        raise ValueError(f"its {key}")
+    return value
 
 
 def _digest_of(location: str) -> str:

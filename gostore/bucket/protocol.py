@@ -105,7 +105,7 @@ class Protocol:
         """
         if blob.size == 0 and span is not None:
             return b""
-        key = data_key(blob.id)
+        key = data_key(blob.id, blob.nonce)
         try:
             found = self.ask.settle(lambda: self.ask.engine.get(key, blob.detag, span), until)
         except (Missing, Mismatch):
@@ -174,6 +174,7 @@ class Protocol:
                 metadata or None,
                 None if lifetime is None else lifetime.end(now),
                 draft.detag,
+                blob.nonce,
             )
             hist = (nonce,) if last is None else last.followed_by(nonce)
             return Pointer(blob.location, generation, hist, stored)
@@ -194,7 +195,7 @@ class Protocol:
             if seen.damage or seen.named is not None or seen.hist:
                 raise AlreadyExists(location, is_damaged=bool(seen.damage))
             kept = asdict(moved, recurse=False)
-            blob = Stored(**kept, detag=draft.detag)
+            blob = Stored(**kept, detag=draft.detag, nonce=draft.blob.nonce)
             return Pointer(location, blob.generation, (nonce,), blob)
 
         self._publish(Seen(location), change, until, draft)
@@ -228,7 +229,7 @@ class Protocol:
     def mark_garbage(self, replaced: Seen, until: float) -> None:
         """Leave a hint that a blob was replaced or deleted, for the collector."""
         if (blob := replaced.named) is not None:
-            key, location = garbage_key(blob.id), blob.location.encode()
+            key, location = garbage_key(blob.id, blob.nonce), blob.location.encode()
             self.ask.settle(lambda: self.ask.engine.put(key, location), until)
 
     # -- the swap -----------------------------------------------------------------------------

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 
 from attrs import evolve, frozen
 
-from gostore.blob import Blob, State
+from gostore.blob import Blob
 from gostore.bucket.asking import RETRY_AFTER, Asker, gave_up, refusal
-from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
-from gostore.bucket.ids import WIDE_BITS, claims, draw
-from gostore.bucket.pointer import MAX_ID, data_key, record_key
-from gostore.errors import BadRecord, Busy, NoIds, StoreError
+from gostore.bucket.engine import Listed, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.ids import NARROW_BITS, WIDE_BITS, claims, draw
+from gostore.bucket.pointer import BLOBS, RECORD, SHARDS, data_key, id_in, record_key
+from gostore.bucket.records import FREE_SIZE, free_record, is_free
+from gostore.errors import Busy, NoIds, StoreError
 from gostore.statefile import dump as dump_record
-from gostore.statefile import parse as parse_record
 from gostore.store.interface import Details
 
-#: How many ids are tried before the space counts as full.
-_TRIES = 32
+#: How many ids are tried before a list of all is looked at, or the space counts as full.
+_TRIES = 8
+
+#: For how many seconds a space in which no id was free counts as full.
+_FULL_FOR = 5.0
 
 
 @frozen
@@ -39,6 +43,8 @@ class Staging:
         self.ask = ask
         self.id_bits = id_bits
         self.grace = grace
+        #: Until when it is of no use to look for a free id again.
+        self._full_until = float("-inf")
 
     @property
     def claims(self) -> bool:
@@ -51,29 +57,65 @@ class Staging:
 
     def begin(self, draft: Blob, until: float) -> Draft:
         """Write the record of a new blob, under an id that nobody has. Raises NoIds."""
+        if not self.claims:
+            draft.id, draft.nonce = self.draw(), ""
+            return self.stage_record(Draft(draft), until)
         for _ in range(_TRIES):
             draft.id = self.draw()
-            try:
-                return self.stage_record(Draft(draft), until)
-            except Mismatch:
-                if (claimed := self._claim_free(draft, until)) is not None:
+            if (claimed := self._claim(draft, until)) is not None:
+                return claimed
+        if self.id_bits <= NARROW_BITS and self.ask.seconds() >= self._full_until:
+            for draft.id in self._untaken(until):
+                if (claimed := self._claim(draft, until)) is not None:
                     return claimed
+            self._full_until = self.ask.seconds() + _FULL_FOR
         raise NoIds()
 
-    def _claim_free(self, draft: Blob, until: float) -> Draft | None:
-        """Take an id whose blob is long dead, so that no request about that can still arrive."""
-        key = record_key(draft.id)
+    def _claim(self, draft: Blob, until: float) -> Draft | None:
+        """Take an id that nobody has; None if somebody has it."""
+        draft.nonce = self.ask.nonce()
+        ours = dump_record(draft)
         try:
-            found = self.ask.settle(lambda: self.ask.engine.get(key), until)
-            dead = parse_record(found.data, draft.id, max_id=MAX_ID).state is State.FAILURE
-            if not dead or found.modified > self.ask.engine_time() - self.grace:
-                return None
-            return Draft(draft, record=self.ask.engine.swap(key, dump_record(draft), found.etag))
-        except (BadRecord, Mismatch, Missing, Unsettled):
+            return self.stage_record(Draft(draft), until)
+        except Mismatch:
+            found = self.ask.record(draft.id, until)
+        if found is not None and is_free(found.data):
+            try:
+                etag = self.ask.engine.swap(record_key(draft.id), ours, found.etag)
+                return Draft(draft, record=etag)
+            except (Mismatch, Missing, Unsettled):
+                found = self.ask.record(draft.id, until)
+            except Refused as error:
+                raise refusal(error) from error
+        # The answer may be lost to a claim that has got through.
+        if found is None or found.data != ours:
             return None
+        return Draft(draft, record=found.etag)
+
+    def _untaken(self, until: float) -> Iterator[int]:
+        """The ids of a narrow space that nobody has, as a list shows it: shard by shard."""
+        shards = min(SHARDS, 1 << self.id_bits)
+        first = self.ask.rng.randrange(shards)
+        for number in range(shards):
+            shard = (first + number) % shards
+            prefix = f"{BLOBS}{shard:02x}/"
+            listed = self.ask.settle(partial(self._listed, prefix), until)
+            taken = {
+                id_in(each.key.split("/")[2])
+                for each in listed
+                if each.key.endswith(RECORD) and each.size != FREE_SIZE
+            }
+            ids = [each for each in range(shard, 1 << self.id_bits, SHARDS) if each not in taken]
+            self.ask.rng.shuffle(ids)
+            yield from ids
+            if self.ask.seconds() >= until:
+                raise Busy("No free id was found in time", RETRY_AFTER)
+
+    def _listed(self, prefix: str) -> list[Listed]:
+        return list(self.ask.engine.list(prefix))
 
     def stage_record(self, draft: Draft, until: float) -> Draft:
-        """Create the record of a blob. Raises Mismatch if its id is to be claimed, and is taken."""
+        """Create the record of a blob. Raises Mismatch if its id is claimed, and there is one."""
         key, record = record_key(draft.blob.id), dump_record(draft.blob)
         while True:
             try:
@@ -117,7 +159,7 @@ class Staging:
 
     def stage_data(self, draft: Draft, data: bytes, until: float) -> Draft:
         """Write the bytes of a blob."""
-        key = data_key(draft.blob.id)
+        key = data_key(draft.blob.id, draft.blob.nonce)
         return evolve(draft, detag=self.ask.settle(lambda: self.ask.engine.put(key, data), until))
 
     def upload(self, draft: Draft, pieces: Iterable[bytes], length: int | None) -> str:
@@ -126,7 +168,8 @@ class Staging:
         Raises what ``pieces`` raises, or Busy, DiskFailed or NoSpace: nobody can send a body twice.
         """
         try:
-            return self.ask.engine.upload(data_key(draft.blob.id), pieces, length)
+            key = data_key(draft.blob.id, draft.blob.nonce)
+            return self.ask.engine.upload(key, pieces, length)
         except Unsettled as error:
             raise gave_up(error.reason) from error
         except Refused as error:
@@ -143,15 +186,13 @@ class Staging:
 
     def discard(self, draft: Draft, until: float) -> None:
         """Remove a staged blob that will never be published. What fails is left to the sweep."""
-        blob_id = draft.blob.id
+        data, record = data_key(draft.blob.id, draft.blob.nonce), record_key(draft.blob.id)
         try:
+            self.ask.settle(lambda: self.ask.engine.delete(data), until)
             if self.claims:
-                # The id must rest before somebody else may claim it.
-                draft.blob.fail(self.ask.wall(), "It was not to be stored")
-                self.ask.engine.swap(record_key(blob_id), dump_record(draft.blob), draft.record)
-            self.ask.settle(lambda: self.ask.engine.delete(data_key(blob_id)), until)
-            if not self.claims:
-                self.ask.settle(lambda: self.ask.engine.delete(record_key(blob_id)), until)
+                self.ask.engine.swap(record, free_record(self.ask.nonce()), draft.record)
+            else:
+                self.ask.settle(lambda: self.ask.engine.delete(record), until)
         except (StoreError, Mismatch, Missing, Unsettled, Refused):
             pass
 

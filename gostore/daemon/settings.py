@@ -213,7 +213,7 @@ class Settings:
         "auto",
         parse_id_bits,
         "Width of blob ids: 16, 32, or auto: 16 until half of those are taken, then 32.",
-        "In a bucket it is 64 or 128, set for good by the first daemon; auto is 128.",
+        "In a bucket it is 16, 64 or 128, set for good by the first daemon; auto is 128.",
     )
     max_blob_size: int = _setting(
         WRITES,

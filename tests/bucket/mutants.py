@@ -69,8 +69,8 @@ MUTANTS = (
     Mutant(
         "the sweep does not touch",
         "bucket.collect",
-        "if named is not None and not self._touch(blob.location, blob_id):",
-        "if False:",
+        "if condemned is None or not self._touch(blob.location, blob.id):",
+        "if condemned is None:",
         trials.stalled_before_its_swap,
     ),
     Mutant(
@@ -101,7 +101,7 @@ MUTANTS = (
         "bucket.protocol",
         "self.ask.engine.get(key, blob.detag, span)",
         "self.ask.engine.get(key, None, span)",
-        trials.used_again,
+        trials.written_over,
     ),
     Mutant(
         "a swap is tried again without a look at the pointer",
@@ -160,30 +160,53 @@ MUTANTS = (
     Mutant(
         "a marked blob is removed though its location has it",
         "bucket.collect",
-        "if seen.named is None or seen.named.id != blob_id:\n            if not self._staging",
-        "if True:\n            if not self._staging",
+        "if seen.named is None or (seen.named.id, seen.named.nonce) != marked:",
+        "if True:",
         trials.marked_by_mistake,
     ),
     Mutant(
-        "an id is claimed though it does not rest",
-        "bucket.staging",
-        "if not dead or found.modified > self.ask.engine_time() - self.grace:",
-        "if not dead:",
+        "there is no nonce in the key of the data",
+        "bucket.pointer",
+        "{nonce + _DATA_END if nonce else DATA}",
+        "{DATA}",
         trials.late_about_an_id,
+    ),
+    Mutant(
+        "there is no nonce in the key of the data, and a collection stalls",
+        "bucket.pointer",
+        "{nonce + _DATA_END if nonce else DATA}",
+        "{DATA}",
+        trials.stalled_anywhere,
+    ),
+    Mutant(
+        "an id is claimed though it is not free",
+        "bucket.staging",
+        "if found is not None and is_free(found.data):",
+        "if found is not None:",
+        trials.claimed_too_early,
+    ),
+    Mutant(
+        "a marker frees an id whatever blob has it by now",
+        "bucket.collect",
+        "return record is None or not is_its or self._free(blob.id, record.etag)",
+        "return record is None or self._free(blob.id, record.etag)",
+        trials.stale_marker,
     ),
     Mutant(
         "a marker counts whatever blob has its id by now",
         "bucket.collect",
-        "elif self._location_of(blob_id) == location:",
-        "else:",
+        "            self._remove_data(blob.id, {blob.nonce})\n            # The id",
+        "            self._remove_data(blob.id, {blob.nonce, known.nonce if known else ''})\n"
+        "            # The id",
         trials.stale_marker,
-        (("if current.location != blob.location:", "if False:"),),
     ),
     Mutant(
-        "a marker pass does not touch where ids are used again",
+        "an id is free before its pointer is touched",
         "bucket.collect",
-        "if not self._remove(blob_id, Blob(blob_id, location), seen):",
-        "if not self._remove(blob_id, Blob(blob_id, location), None):",
-        trials.stale_marker,
+        "        condemned = self._condemn(record, blob)\n",
+        "        condemned = self._condemn(record, blob)\n"
+        "        if condemned and self._staging.claims:\n"
+        "            return self._free(blob.id, condemned)\n",
+        trials.stalled_anywhere,
     ),
 )

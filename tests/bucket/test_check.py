@@ -19,6 +19,7 @@ from gostore.bucket.pointer import (
     pointer_key,
     record_key,
 )
+from gostore.bucket.records import is_free
 from gostore.bucket.visiting import SMALL, SPAN, Bucket
 from gostore.errors import VolumeUnusable
 from gostore.statefile import dump as dump_record
@@ -185,6 +186,32 @@ class CheckTests(SynchronousTestCase):
 
         engine.list = lambda *what: map(older, listing(*what))  # type: ignore[method-assign,assignment]
         engine.get = lambda *what: older(get(*what))  # type: ignore[method-assign,assignment]
+
+    def test_narrow_ids(self) -> None:
+        """Where ids are used again a free one is no trouble, and bytes left under one are dead."""
+        self.store, self.engine = make_store(id_bits=16)
+        for location in ("a", "b"):
+            self.successResultOf(self.store.create(location, FakeBody(b"x"), Details()))
+        blob = parse(self.engine.get(pointer_key("a")).data).blob
+        gone = parse(self.engine.get(pointer_key("b")).data).blob
+        assert blob is not None and gone is not None
+        self.assertEqual(self.found(digests=True), {})
+        self.successResultOf(self.store.delete("b"))
+        self.assertEqual(self.found()[blob_folder(gone.id)], ("dead", "replaced or deleted"))
+        self.engine.put(data_key(blob.id, "an-elder"), b"old")
+        self.engine.put(garbage_key(blob.id, "an-elder"), b"a")
+        key = record_key(blob.id)
+        record = self.engine.get(key).data
+        self.engine.put(key, dump_record(Blob.of(blob)))
+        found = self.found()
+        self.assertIn("had this id before", found[data_key(blob.id, "an-elder")][1])
+        self.assertIn("other bytes", found[key][1])
+        self._age()
+        checked = self.check(mend=True)
+        self.assertEqual([each.name for each in checked.troubles if not each.mends], [])
+        self.assertEqual(parse_record(self.engine.get(key).data).nonce, parse_record(record).nonce)
+        self.assertTrue(is_free(self.engine.get(record_key(gone.id)).data))
+        self.assertEqual(self.found(digests=True), {})
 
     def test_foreign(self) -> None:
         """What is not gostore's is named, and left alone."""

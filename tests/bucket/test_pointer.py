@@ -17,10 +17,13 @@ from gostore.bucket.pointer import (
     Stored,
     data_key,
     dump,
+    garbage_key,
     id_in,
     location_of,
+    marked_in,
     name_of,
     name_start,
+    nonce_in,
     parse,
     pointer_key,
     record_key,
@@ -79,7 +82,22 @@ def test_keys() -> None:
     assert pointer_key("foo") == "locations/2c/foo"
     assert pointer_key("../a b%\\").endswith("/%2E%2E%2Fa%20b%25%5C")
     assert data_key(258) == "blobs/02/258/data.raw"
+    assert data_key(258, "nonce-_1") == "blobs/02/258/nonce-_1.raw"
+    assert garbage_key(258) == "garbage/258"
+    assert garbage_key(258, "nonce-_1") == "garbage/258.nonce-_1"
     assert record_key(258) == "blobs/02/258/blob_state.base64.json"
+
+
+def test_nonces() -> None:
+    """The keys of bytes and markers tell the nonce, and nothing else passes for one."""
+    assert nonce_in("data.raw") == ""
+    assert nonce_in("nonce-_1.raw") == "nonce-_1"
+    for name in ("nonce-_1", "short.raw", "nonce!!1.raw", ".raw", "blob_state.base64.json"):
+        assert nonce_in(name) is None
+    for marked in ((258, ""), (258, "nonce-_1")):
+        assert marked_in(garbage_key(*marked)) == marked
+    for key in ("garbage/x", "garbage/1.", "garbage/1.short", "garbage/.nonce-_1", "garbage/01"):
+        assert marked_in(key) is None
 
 
 @pytest.mark.parametrize("name", ["%", "%2", "a%2e", "a/b", "%00", "é", "%2E", "a" * 201, "%C3"])
@@ -111,11 +129,14 @@ def test_tombstones(location: str, count: int, touched: str) -> None:
 )
 def test_blobs(location: str, metadata: dict[str, str]) -> None:
     """A pointer to a blob is larger than a tombstone, and comes back as it was."""
-    blob = stored(location, content_type="text/plain", metadata=metadata or None, expires=5)
-    pointer = Pointer(location, 7, HIST, blob, "touched1")
-    data = dump(pointer)
-    assert len(data) > DEAD_SIZE
-    assert parse(data, location) == parse(data) == pointer
+    for nonce in ("", "nonce-_1"):
+        blob = stored(
+            location, content_type="text/plain", metadata=metadata or None, expires=5, nonce=nonce
+        )
+        pointer = Pointer(location, 7, HIST, blob, "touched1")
+        data = dump(pointer)
+        assert len(data) > DEAD_SIZE
+        assert parse(data, location) == parse(data) == pointer
 
 
 def test_every_change_changes_the_bytes() -> None:
@@ -156,6 +177,8 @@ GOOD: dict[str, Any] = json.loads(dump(Pointer("foo", 7, HIST, stored())))
         {"metadata": {"a": 1}},
         {"metadata": []},
         {"touched": 1},
+        {"nonce": 1},
+        {"nonce": "../x/../"},
         {"expires": -1},
     ],
 )

@@ -60,12 +60,15 @@ def test_no_faults() -> None:
         trials.slow_reader,
         trials.replaced_and_collected,
         trials.used_again,
+        trials.written_over,
         trials.forgotten,
         trials.no_answer_at_all,
         trials.full_at_the_second_try,
         trials.marked_by_mistake,
         trials.late_about_an_id,
         trials.stale_marker,
+        trials.claimed_too_early,
+        trials.stalled_anywhere,
     ],
 )
 def test_script(trial: trials.Trial) -> None:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.bucket import provider
 from gostore.bucket.engine import Found, Refused, Unsettled
+from gostore.bucket.objects import memory_engine
 from gostore.bucket.pointer import DATA, parse, pointer_key, record_key
 from gostore.bucket.protocol import OutcomeUnknown
 from gostore.bucket.threads import CROWD, DEADLINE, THREADS, WAITING, Threads
@@ -22,6 +23,7 @@ from gostore.errors import (
     Busy,
     Damaged,
     DiskFailed,
+    NoIds,
     NotFound,
     ReadOnly,
     Stopping,
@@ -176,6 +178,34 @@ class ProviderTests(SynchronousTestCase):
         self.engine.put("store.json", b"<html>")
         with self.assertRaises(VolumeUnusable):
             make_store(self.engine)
+
+    def test_narrow_ids(self) -> None:
+        """When all ids of 16 bits are taken a write gets NoIds; those of what is collected return.
+
+        The last free one is found, too, and a PUT needs one as a POST does.
+        """
+        engine = memory_engine()
+        for blob_id in range(65536):
+            if blob_id not in (7, 40_000):
+                engine.put(record_key(blob_id), b"the record of a blob of somebody else")
+        store, _ = make_store(engine, id_bits=16, grace=0.0)
+        made = [
+            self.successResultOf(store.create(name, FakeBody(b"x"), Details())) for name in "ab"
+        ]
+        self.assertEqual({blob.id for blob in made}, {7, 40_000})
+        self.failureResultOf(store.create("c", FakeBody(b"x"), Details()), NoIds)
+        self.failureResultOf(store.replace("a", FakeBody(b"x"), Details()), NoIds)
+        self.successResultOf(store.delete("a"))
+        store._protocol.staging._full_until = 0.0
+        self.failureResultOf(store.create("c", FakeBody(b"x"), Details()), NoIds)
+        self.assertEqual(store._collection.collect_marked(), 1)
+        store._protocol.staging._full_until = 0.0
+        again = self.successResultOf(store.create("c", FakeBody(b"again"), Details()))
+        self.assertEqual(again.id, made[0].id)
+        _, content = self.successResultOf(store.fetch("c"))
+        self.assertEqual(content.read(0, 5), b"again")
+        _, content = self.successResultOf(store.fetch("b"))
+        self.assertEqual(content.read(0, 1), b"x")
 
     def test_unfit_engine(self) -> None:
         """An engine that ignores a condition is refused, and what it ignores is named."""

@@ -5,16 +5,22 @@ A trial raises Violation, or another error, when something is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import count, permutations
 from types import SimpleNamespace
 from typing import Any
 
 from attrs import evolve
 
-from gostore.bucket.engine import Full, Unsettled
+from gostore.bucket.engine import Full, Mismatch, Missing, Unsettled
 from gostore.errors import NoSpace
 from tests.bucket.world import GENUINE, Setting, ShimEngine, Violation, World, draft
+
+#: No two daemons may draw the same nonces.
+_SEEDS = count()
 
 Trial = Callable[[SimpleNamespace], None]
 
@@ -82,6 +88,34 @@ class Script:
         world.now += 1.0
         return found
 
+    def age(self) -> None:
+        """Let all that is there be old enough to be collected."""
+        self.world.now += 2 * self.world.setting.grace
+
+    def writer(self, ids: Iterable[int]) -> Any:
+        """A daemon that draws these ids, if it does not draw wide ones."""
+        writer = self.world.daemon(0)
+        if writer.staging.claims:
+            writer.ask.rng = Numbers(iter(ids))
+        return writer
+
+    def id_of(self, location: str) -> int:
+        """The id of the blob that a location has."""
+        return int(self.world.daemon(1).get(location, self.world.now + 10).id)
+
+    def nonce_of(self, location: str) -> str:
+        """The nonce of the blob that a location has."""
+        return str(self.world.daemon(1).get(location, self.world.now + 10).nonce)
+
+    def clean(self, there: dict[str, str]) -> None:
+        """See that some locations have these values, also after all has been collected."""
+        for _ in range(4):
+            for location, value in there.items():
+                self.expect(self.verb("GET", location), (200, value), f"what {location} has")
+            self.age()
+            self.world.collect(1)
+        self.world.look_for_leaks()
+
     def expect(self, found: object, wanted: object, what: str) -> None:
         """Raise Violation unless they are equal."""
         if found != wanted:
@@ -106,6 +140,34 @@ class Intercepted(ShimEngine):
     def put(self, key: str, data: bytes) -> str:
         self.before(key)
         return super().put(key, data)
+
+
+class Stalling(ShimEngine):
+    """A way to the bucket on which something happens before the request with a number."""
+
+    def __init__(self, world: World, at: int, meanwhile: Callable[[], None]) -> None:
+        super().__init__(world, 0)
+        self.at = at
+        self.count = 0
+        self.meanwhile = meanwhile
+
+    def carry_out(self, act: Callable[[], Any]) -> Any:
+        self.count += 1
+        if self.count == self.at + 1:
+            self.meanwhile()
+        return super().carry_out(act)
+
+
+class Echo(ShimEngine):
+    """A way to the bucket on which each change may be made once more."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, 0)
+        self.late: list[Callable[[], Any]] = []
+
+    def carry_out(self, act: Callable[[], Any]) -> Any:
+        self.late.append(act)
+        return super().carry_out(act)
 
 
 def stalled_before_its_swap(modules: SimpleNamespace) -> None:
@@ -220,23 +282,34 @@ def used_again(modules: SimpleNamespace) -> None:
     """An id is used again between the two requests of a reader, who then gets the right blob."""
     script = Script(modules, id_bits=16)
     world = script.world
-    ids = iter([7, 8, 7, 9])
-    reader = world.daemon(0)
-    writer = world.daemon(1)
-    writer.ask.rng = Numbers(ids)
+    reader, writer = world.daemon(0), script.writer([7, 8, 7, 9])
     script.verb("POST", "a", "first", writer)
     blob = reader.get("a", world.now + 10)
     script.verb("PUT", "a", "other", writer)
-    for _ in range(2):
-        world.now += 2 * world.setting.grace
-        world.collector(1).collect_marked()
-    world.now += 2 * world.setting.grace
+    script.age()
+    world.collector(1).collect_marked()
     script.verb("POST", "b", "thief", writer)
+    script.expect(script.id_of("b"), 7, "the id of the next blob")
     try:
         data = reader.data(blob, (0, blob.size), world.now + 10)
     except Exception as error:
         data = type(error).__name__
     script.expect(data, "NotFound", "what a reader of a collected blob gets")
+
+
+def written_over(modules: SimpleNamespace) -> None:
+    """Somebody writes other bytes over those of a blob; they are never taken for its own."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    reader = world.daemon(0)
+    blob = reader.get("a", world.now + 10)
+    world.engine.put(modules.pointer.data_key(blob.id, blob.nonce), b"other")
+    try:
+        data = reader.data(blob, (0, blob.size), world.now + 10)
+    except Exception as error:
+        data = type(error).__name__
+    script.expect(data, "Damaged", "what a reader gets")
 
 
 def forgotten(modules: SimpleNamespace) -> None:
@@ -329,19 +402,27 @@ def marked_by_mistake(modules: SimpleNamespace) -> None:
 
 
 def late_about_an_id(modules: SimpleNamespace) -> None:
-    """A request to remove a dead blob arrives late, when its id might be used again."""
+    """Each request that a dead blob was written and removed by arrives again, about the next."""
     script = Script(modules, id_bits=16)
     world = script.world
-    writer = world.daemon(1)
-    writer.ask.rng = Numbers(iter([7, 8, 7, 9]))
+    writer, collector = script.writer([7, 8, 7, 9, 7, 9]), world.collector(1)
+    sent = Echo(world)
+    writer.ask.engine = sent
+    collector._engine = collector._ask.engine = sent
     script.verb("POST", "a", "first", writer)
     script.verb("PUT", "a", "second", writer)
-    world.now += 2 * world.setting.grace
-    world.collector(1).collect_marked()
-    script.verb("POST", "b", "new", writer)
-    # What the collector sent a quarter of an hour ago, once more.
-    world.engine.delete(modules.pointer.data_key(7))
-    script.expect(script.verb("GET", "b"), (200, "new"), "what a late removal leaves")
+    script.age()
+    collector.collect_marked()
+    late, sent.late = sent.late, []
+    script.verb("POST", "b", "other", writer)
+    script.expect(script.id_of("b"), 7, "the id of the next blob")
+    for act in late:
+        with suppress(Mismatch, Missing):
+            act()
+        script.expect(script.verb("GET", "a"), (200, "second"), "what a late request leaves")
+        script.expect(script.verb("GET", "b"), (200, "other"), "what a late request leaves")
+    script.expect(script.verb("PUT", "b", "third", writer), (200, "third"), "a write after that")
+    script.clean({"a": "second", "b": "third"})
 
 
 def stale_marker(modules: SimpleNamespace) -> None:
@@ -349,16 +430,15 @@ def stale_marker(modules: SimpleNamespace) -> None:
     for location in ("b", "a"):
         script = Script(modules, id_bits=16)
         world = script.world
-        writer = world.daemon(1)
-        writer.ask.rng = Numbers(iter([7, 8, 7]))
+        writer = script.writer([7, 8, 7, 7, 9, 7, 9])
         script.verb("POST", "a", "first", writer)
+        stale = modules.pointer.garbage_key(7, script.nonce_of("a"))
         script.verb("PUT", "a", "second", writer)
-        world.now += 2 * world.setting.grace
+        script.age()
         world.collector(1).collect_marked()
-        stale = modules.pointer.garbage_key(7)
         world.engine.put(stale, b"a")
         world.times[stale] = world.now
-        world.now += 2 * world.setting.grace
+        script.age()
         done: list[bool] = []
 
         def collect(key: str, world: World = world, done: list[bool] = done) -> None:
@@ -366,23 +446,123 @@ def stale_marker(modules: SimpleNamespace) -> None:
                 done.append(True)
                 world.collector(2).collect_marked()
 
-        if location == "a":
-            # The new blob is staged, for the location of the old one, and not published yet.
-            writer.ask.engine = Intercepted(world, collect)
-        status, _ = script.verb("PUT" if location == "a" else "POST", location, "new", writer)
-        world.collector(1).collect_marked()
-        wanted = "second" if status is None else "new"
-        script.expect(script.verb("GET", location), (200, wanted), "what a stale marker leaves")
+        # The next blob is staged, be it for the location of the old one, and not published yet.
+        writer.ask.engine = Intercepted(world, collect)
+        method = "PUT" if location == "a" else "POST"
+        script.expect(script.verb(method, location, "new", writer)[0] is not None, True, "a write")
+        script.expect(script.id_of(location), 7, "the id of the next blob")
+        script.verb("POST", "c", "another", writer)
+        script.clean({location: "new", "c": "another"})
+
+
+def claimed_too_early(modules: SimpleNamespace) -> None:
+    """A sweep dies when it has condemned a blob, and its writer goes on after the grace."""
+    script = Script(modules, id_bits=16)
+    world = script.world
+    writer, thief = script.writer([7]), script.writer([7, 9])
+    done: list[bool] = []
+
+    def meanwhile(key: str) -> None:
+        if key.startswith("locations/") and not done:
+            done.append(True)
+            script.age()
+            sweep = world.collector(1)
+            sweep._touch = lambda *_: False
+            sweep.collect_unnamed(7)
+            script.age()
+            script.verb("POST", "b", "thief", thief)
+
+    writer.ask.engine = Intercepted(world, meanwhile)
+    script.expect(script.verb("POST", "a", "slow", writer), (204, "slow"), "the answer")
+    script.clean({"a": "slow", "b": "thief"})
+
+
+def stalled_anywhere(modules: SimpleNamespace) -> None:
+    """A daemon stands still before each request of a write, or of a collection, for hours.
+
+    Meanwhile others collect, and use its id again. Its own clock stands still, too.
+    """
+    for id_bits in (16,):
+        for order in permutations(range(3)) if id_bits == 128 else [(0, 1, 2)]:
+            _at_each_step(partial(_stalled_write, modules, id_bits, order))
+        for sweeps in (False, True):
+            _at_each_step(partial(_stalled_sweep, modules, id_bits, sweeps))
+
+
+def _at_each_step(play: Callable[[int], bool]) -> None:
+    at = 0
+    while play(at):
+        at += 1
+
+
+def _stalled_write(modules: SimpleNamespace, id_bits: int, order: Sequence[int], at: int) -> bool:
+    """Stall a write before the request ``at``; False if it has none."""
+    reached = False
+    for method in ("POST", "PUT"):
+        script = Script(modules, id_bits=id_bits)
+        world = script.world
+        writer, thief = script.writer([7, 6]), script.writer([7, 9])
+        if method == "PUT":
+            script.verb("POST", "a", "first")
+
+        def meanwhile(script: Script = script, thief: Any = thief) -> None:
+            for _ in range(2):
+                script.age()
+                script.world.collect(1)
+            script.verb("POST", "b", "thief", thief)
+            script.age()
+            script.world.collect(1)
+
+        def in_order(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+            answers = {number: calls[number]() for number in order}
+            return [answers[number] for number in range(len(calls))]
+
+        writer.ask.together, writer.ask.seconds = in_order, lambda: 0.0
+        writer.ask.engine = stalling = Stalling(world, at, meanwhile)
+        status, _ = script.verb(method, "a", "slow", writer)
+        reached |= stalling.count > at
+        before = {"a": "first"} if method == "PUT" else {}
+        after = {"a": "slow"} if status in (200, 204) else before
+        script.clean({**after, **({"b": "thief"} if stalling.count > at else {})})
+    return reached
+
+
+def _stalled_sweep(modules: SimpleNamespace, id_bits: int, sweeps: bool, at: int) -> bool:
+    """Stall a collection of blob 7 before the request ``at``; False if it has none."""
+    script = Script(modules, id_bits=id_bits)
+    world = script.world
+    writer = script.writer([7, 8, 7, 9])
+    script.verb("POST", "a", "first", writer)
+    replaced = writer.ask.read("a", world.now + 10)
+    script.verb("PUT", "a", "second", writer)
+    if sweeps:
+        world.engine.delete(modules.pointer.garbage_key(replaced.named.id, replaced.named.nonce))
+    script.age()
+
+    def meanwhile() -> None:
+        for _ in range(2):
+            world.collect(1)
+            script.age()
+        script.verb("POST", "b", "thief", writer)
+
+    slow = world.collector(2)
+    slow._engine = slow._ask.engine = stalling = Stalling(world, at, meanwhile)
+    slow.collect_marked()
+    slow.collect_unnamed(replaced.named.id & 0xFF)
+    if stalling.count <= at:
+        return False
+    if id_bits == 16:
+        script.expect(script.id_of("b"), 7, "the id of the next blob")
+    script.clean({"a": "second", "b": "thief"})
+    return True
 
 
 class Numbers:
     """A source of chance that gives these ids."""
 
     def __init__(self, ids: Any) -> None:
-        import random
-
         self._ids = ids
-        self._random = random.Random(5)
+        self._random = random.Random(next(_SEEDS))
 
     def getrandbits(self, bits: int) -> int:
         return int(next(self._ids))

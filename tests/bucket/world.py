@@ -406,7 +406,9 @@ class World:
         for key in self.keys("locations/"):
             found = self.modules.pointer.parse(self.engine.get(key).data)
             if found.blob is not None:
-                named |= {pointer.data_key(found.blob.id), pointer.record_key(found.blob.id)}
+                blob = found.blob
+                data = pointer.data_key(blob.id, blob.nonce)
+                named |= {data, pointer.record_key(blob.id)}
         return named
 
     def look_for_leaks(self, *, ignore_records: bool = False) -> None:
@@ -414,8 +416,8 @@ class World:
         there, named = set(self.keys("blobs/")), self.live()
         if self.setting.id_bits != 128 or ignore_records:
             # The records of ids that rest stay.
-            there = {key for key in there if key.endswith(pointer.DATA)}
-            named = {key for key in named if key.endswith(pointer.DATA)}
+            there = {key for key in there if not key.endswith(pointer.RECORD)}
+            named = {key for key in named if not key.endswith(pointer.RECORD)}
         if named - there:
             raise Violation(f"seed {self.setting.seed}: lost {sorted(named - there)}")
         if there - named:
@@ -438,6 +440,9 @@ class ShimEngine:
     world: World
     daemon: int
 
+    def carry_out(self, act: Callable[[], Any]) -> Any:
+        return self.world.request(self.daemon, act)
+
     def get(self, key: str, etag: str | None = None, span: tuple[int, int] | None = None) -> Found:
         def act() -> Found:
             whole = self.world.engine.get(key)
@@ -447,7 +452,7 @@ class ShimEngine:
             data = whole.data if span is None else whole.data[span[0] : span[1]]
             return Found(data, tag, whole.size, self.world.time_of(key))
 
-        found: Found = self.world.request(self.daemon, act)
+        found: Found = self.carry_out(act)
         return found
 
     def put(self, key: str, data: bytes) -> str:
@@ -456,7 +461,7 @@ class ShimEngine:
             self.world.times[key] = self.world.now
             return etag_of(data)
 
-        return str(self.world.request(self.daemon, act))
+        return str(self.carry_out(act))
 
     def create(self, key: str, data: bytes) -> str:
         def act() -> str:
@@ -464,7 +469,7 @@ class ShimEngine:
             self.world.times[key] = self.world.now
             return etag_of(data)
 
-        return str(self.world.request(self.daemon, act))
+        return str(self.carry_out(act))
 
     def swap(self, key: str, data: bytes, etag: str) -> str:
         def act() -> str:
@@ -475,17 +480,17 @@ class ShimEngine:
             self.world.times[key] = self.world.now
             return etag_of(data)
 
-        return str(self.world.request(self.daemon, act))
+        return str(self.carry_out(act))
 
     def delete(self, key: str) -> None:
-        self.world.request(self.daemon, lambda: self.world.engine.delete(key))
+        self.carry_out(lambda: self.world.engine.delete(key))
 
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         def act() -> list[Listed]:
             there = self.world.listing()
             return [each for each in there if each.key.startswith(prefix) and each.key > after]
 
-        found: list[Listed] = self.world.request(self.daemon, act)
+        found: list[Listed] = self.carry_out(act)
         return iter(found)
 
     def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:

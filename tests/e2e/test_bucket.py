@@ -155,7 +155,7 @@ def test_garbage(bucket: Bucket) -> None:
     def data(location: str) -> str:
         blob = parse(pointer(location)).blob
         assert blob is not None
-        return data_key(blob.id)
+        return data_key(blob.id, blob.nonce)
 
     engine.delete(data("gone"))
     engine.put(data("short"), b"sho")
@@ -222,18 +222,23 @@ def test_metrics(bucket: Bucket) -> None:
     assert count("put") >= 1
 
 
-def test_id_bits(bucket: Bucket) -> None:
+@pytest.mark.parametrize("bits", [16, 64])
+def test_id_bits(bucket: Bucket, bits: int) -> None:
     """The first daemon sets the width of the ids; one that asks for another does not start."""
-    daemon = bucket.make("--id-bits", "64").start()
+    daemon = bucket.make("--id-bits", str(bits)).start()
     for number in range(3):
         assert daemon.ask("POST", f"foo{number}", b"x").status == 204
     assert daemon.ask("PUT", "foo0", b"y").status == 200
     assert daemon.ask("GET", "foo0").body == b"y"
     other = bucket.make("--id-bits", "128").launch()
-    assert "its ids have 64 bits, not 128" in other.wait_for("gostore: s3://.*")
+    assert f"its ids have {bits} bits, not 128" in other.wait_for("gostore: s3://.*")
     assert other.ended() != 0
     third = bucket.make().start()
     assert third.ask("GET", "foo1").body == b"x"
+    assert third.ask("DELETE", "foo1").status == 200
+    ids = {int(each.key.split("/")[2]) for each in bucket.engine().list("blobs/")}
+    assert len(ids) == 4
+    assert max(ids) < 1 << bits
 
 
 def test_copies(bucket: Bucket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def bucket(ceph: Ceph, tmp_path: Path) -> Iterator[Bucket]:
         test_bucket.test_large,
         test_bucket.test_cut_upload,
         test_bucket.test_garbage,
-        test_bucket.test_id_bits,
+        partial(test_bucket.test_id_bits, bits=16),
     ],
 )
 def test_as_over_seaweedfs(bucket: Bucket, test: object) -> None:

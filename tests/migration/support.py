@@ -141,7 +141,7 @@ class MigrationCase(SynchronousTestCase):
                 (stored.modified, stored.metadata), (blob.changed, blob.metadata or None)
             )
             blobs[stored.location] = kept_of(
-                blob, engine.get(data_key(stored.id), stored.detag).data
+                blob, engine.get(data_key(stored.id, stored.nonce), stored.detag).data
             )
         return blobs
 

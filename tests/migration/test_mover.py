@@ -45,6 +45,20 @@ class ThereAndBackTests(MigrationCase):
         self.assertEqual(self.in_directory(self.back), before)
         self.assertEqual(self.objects(), objects)
 
+    def test_narrow_ids(self) -> None:
+        """A bucket with ids of 16 bits takes and gives the same."""
+        before = self.in_directory(self.path)
+        self.engine.put("store.json", b'{"format": 1, "id_bits": 16}')
+        self.migrate(self.from_directory(), self.to_bucket())
+        self.assertTrue(all(len(key.split("/")[2]) < 6 for key in self.objects() if "blobs" in key))
+        self.assertEqual(self.in_bucket(), before)
+        other = memory_engine()
+        self.migrate(self.from_bucket(), self.to_bucket(other))
+        self.assertEqual(self.in_bucket(other), before)
+        self.migrate(self.from_bucket(), self.to_directory())
+        self.assertEqual(self.in_directory(self.back), before)
+        self.assertFalse([each for each in self.everything(self.back).values() if b"nonce" in each])
+
     def test_daemons(self) -> None:
         """A daemon goes on where the other one was: with the same ETag, and a later generation."""
         store = self.store()
