@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from gostore.blob import Blob, Committed
 from gostore.bucket.asking import RETRY_AFTER, Asker, Tally
 from gostore.bucket.collect import Collection
-from gostore.bucket.content import BucketContent, Check
+from gostore.bucket.content import BucketContent, Check, Room
 from gostore.bucket.engine import Engine
 from gostore.bucket.health import Health
 from gostore.bucket.listing import Query, page
@@ -99,6 +99,7 @@ class BucketStore:
         self._collection: Collection
         self.engine: MeasuredEngine | None = None
         self.places = Places(options.max_uploads)
+        self._room = Room()
         self._uploads = 0
         self._stopping = False
         self._began = 0.0
@@ -234,7 +235,7 @@ class BucketStore:
         for _ in range(FETCHES):
             blob = self._protocol.get(location, until)
             if blob.size > SMALL_BLOB:
-                return blob, BucketContent(blob, self._read_span)
+                return blob, BucketContent(blob, self._read_span, self._room)
             try:
                 return blob, self._small(blob, until)
             except NotFound:
@@ -247,7 +248,7 @@ class BucketStore:
         if blob.expires is not None and blob.expires <= self._wall() // 1_000_000_000:
             return fail(NotFound(blob.location))
         if blob.size > SMALL_BLOB:
-            return succeed(BucketContent(blob, self._read_span))
+            return succeed(BucketContent(blob, self._read_span, self._room))
         return self._threads.run(partial(self._small, blob))
 
     def record(self, blob: Committed) -> Deferred[Blob]:
