@@ -108,7 +108,16 @@ class TrialDaemon:
         if "--store" not in given:
             command += ["--dir", str(self.directory)]
         command += given
-        self._process = subprocess.Popen(
+        self._process = self._spawn(command)
+        assert self._process.stdout is not None
+        self._reader = threading.Thread(
+            target=self._read_log, args=(self._process.stdout,), daemon=True
+        )
+        self._reader.start()
+        return self
+
+    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             command,
             cwd=self.directory.parent,
             env=environment(**self.env),
@@ -118,12 +127,6 @@ class TrialDaemon:
             text=True,
             errors="backslashreplace",
         )
-        assert self._process.stdout is not None
-        self._reader = threading.Thread(
-            target=self._read_log, args=(self._process.stdout,), daemon=True
-        )
-        self._reader.start()
-        return self
 
     def start(self: D, *options: str) -> D:
         """Start it and wait until it serves. Raises NeverSaid."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import quote
 
 from attrs import frozen
@@ -29,6 +30,7 @@ from gostore.commands.trial_daemon import (
 from gostore.volume.directory import RECORDS
 from gostore.volume.journal.format import NAMES as JOURNAL
 from gostore.volume.promise import NAME as PROMISE
+from tests.e2e.nursery import Nursery
 
 #: Seconds after which a daemon that was asked to end, and that no test looks at, is killed.
 GRACE = 5.0
@@ -41,6 +43,9 @@ ANY_PORT = "tcp:0:interface=127.0.0.1"
 
 #: In the environment coverage tells a process by this to measure itself.
 MEASURED = "COVERAGE_PROCESS_CONFIG"
+
+#: What keeps a process from doing so.
+UNMEASURED = {MEASURED: ""}
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -59,11 +64,18 @@ def eventually(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T
     return seen
 
 
+@functools.cache
+def shared_nursery() -> Nursery:
+    """The nursery of all tests in this process. It ends with that."""
+    return Nursery(**UNMEASURED)
+
+
 class Daemon(TrialDaemon):
     """A trial daemon that tests can look into.
 
     A daemon that is ``doomed`` to be killed is not measured, because its coverage would die with
-    it, and so it starts sooner.
+    it. The ``nursery`` forks it, so that it starts sooner, if it needs no interpreter of its own,
+    nor a process around it. If that is None, `twistd` is run as a user runs it.
     """
 
     def __init__(
@@ -74,9 +86,18 @@ class Daemon(TrialDaemon):
         wrapper: Sequence[str] = (),
         host: str = "127.0.0.1",
         doomed: bool = False,
+        nursery: Callable[[], Nursery] | None = shared_nursery,
     ) -> None:
-        env = {**(env or {}), **({MEASURED: ""} if doomed else {})}
+        self._nursery = nursery
+        env = {**(env or {}), **(UNMEASURED if doomed else {})}
         super().__init__(directory, *options, env=env, wrapper=wrapper, host=host)
+
+    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        env = environment(**self.env)
+        if self._nursery is None or self.wrapper or not self._nursery().suits(env):
+            return super()._spawn(command)
+        born = self._nursery().spawn(command, self.directory.parent, env)
+        return cast("subprocess.Popen[str]", born)
 
     def start_with_log(self, log: Path) -> Daemon:
         """Start it with its log in a file, which nothing here reads but this."""

@@ -22,7 +22,8 @@ from attrs import define
 
 from tests.e2e import shims
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import FIXTURES, PATIENCE, SOAK, Daemon, eventually
+from tests.e2e.daemon import FIXTURES, PATIENCE, SOAK, UNMEASURED, Daemon, eventually
+from tests.e2e.nursery import Nursery
 
 SMALL = 1_000
 #: Too much to be taken in one piece: the stage shows itself as Pending while the body arrives.
@@ -126,7 +127,7 @@ class Rig:
 
 
 @pytest.fixture
-def rig(make_daemon: Make, tmp_path: Path, shim: Path) -> Rig:
+def rig(make_daemon: Make, tmp_path: Path, shim: Path) -> Iterator[Rig]:
     """A daemon under the shim, not yet started."""
     order = tmp_path / "order"
     order.write_bytes(struct.pack("=ii", 0, 0))
@@ -135,8 +136,12 @@ def rig(make_daemon: Make, tmp_path: Path, shim: Path) -> Rig:
         "KILLSHIM_DIRECTORY": str((tmp_path / "data").resolve()),
         "KILLSHIM_ORDER": str(order),
     }
-    daemon = make_daemon("--gc-interval", "0.1", "--scrub-rate", "0", env=env, doomed=True)
-    return Rig(daemon, order, {})
+    # The shim counts nothing in there: it has no business in the directory.
+    nursery = Nursery(**env, **UNMEASURED)
+    options = ("--gc-interval", "0.1", "--scrub-rate", "0")
+    daemon = make_daemon(*options, env=env, doomed=True, nursery=lambda: nursery)
+    yield Rig(daemon, order, {})
+    nursery.close()
 
 
 def points(step: int, first: int = 1) -> Iterator[tuple[int, bool]]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ import pytest
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import ANY_PORT, Daemon, eventually, run_twistd
 from tests.e2e.mounts import tmpfs
+
+
+@pytest.fixture
+def make_daemon(make_daemon: Make) -> Make:
+    """Daemons that are started as a user does it."""
+    return partial(make_daemon, nursery=None)
 
 
 def refused(arguments: list[str], cwd: Path) -> str:
