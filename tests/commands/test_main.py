@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gostore.commands import main as cli
+from gostore.commands.terminal import step
 from gostore.volume.directory import DATA
 from tests.e2e.daemon import FIXTURES, PATIENCE, environment
 
@@ -132,16 +133,17 @@ def test_selftest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A trial says on a terminal, and nowhere else, how long it takes, and prints the verdict."""
-    command = ["selftest", "--crash", str(tmp_path), "--seconds", "2", "--kills", "0"]
-    assert cli.main(command) == 0
+    command = ["selftest", "--seconds", "2", "--kills", "0", "--crash"]
+    assert cli.main([*command, str(tmp_path)]) == 0
     printed = capsys.readouterr()
     assert "\nGood: 0 wrong, " in printed.out and printed.err == ""
+    assert list(tmp_path.iterdir()) == []
     # Rich takes anything for a terminal then, and one that can do something.
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    assert cli.main(command) == 0
+    # It ends as soon as it has said that: nobody can make a directory in this one.
+    assert cli.main([*command, "/proc"]) == 2
     assert "about 12 seconds in all" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_selftest_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,12 +154,8 @@ def test_selftest_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert said == f"gostore: {missing} cannot be used: No such file or directory\n"
 
 
-@pytest.mark.parametrize("command", [["fsck"], ["selftest", "--seconds", "1", "--kills", "0"]])
 def test_without_rich(
-    directory: Path,
-    command: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without rich a command does its work, and shows no progress, not even on a terminal."""
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -166,10 +164,15 @@ def test_without_rich(
         monkeypatch.delitem(sys.modules, name)
     # An import of this one fails as if it were not there.
     monkeypatch.setitem(sys.modules, "rich", None)
-    where = "--dir" if command[0] == "fsck" else "--crash"
-    assert cli.main([*command, where, str(directory)]) == 0
+    assert cli.main(["fsck", "--dir", str(directory)]) == 0
     printed = capsys.readouterr()
     assert printed.out and printed.err == ""
+    with step("a step") as show:
+        show("its text")
+    assert cli.main(["selftest", "--crash", "/proc"]) == 2
+    # The reason, and nothing before it.
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.partition(" ")[0]) == ("", "gostore:")
 
 
 def test_lazy() -> None:
