@@ -9,7 +9,7 @@ import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
-from tests.e2e.daemon import MEASURED, SOAK
+from tests.e2e.daemon import SOAK
 
 # A machine that has much else to do is no failure; and what a commit is held to is the same for all
 # who run it, where a soak looks for more.
@@ -54,16 +54,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("long")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def only_tests_are_measured() -> Iterator[None]:
+    """Take no coverage in the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVERAGE_PROCESS_CONFIG", "")
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Take no coverage in some modules, nor in the processes that they start."""
+    """Take no coverage in some modules."""
     measuring = Coverage.current()
     place = request.path.relative_to(Path(__file__).parent)
     if measuring is None or place.parts[0] not in UNMEASURED:
         yield
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MEASURED, "")
-        measuring.stop()
-        yield
-        measuring.start()
+    measuring.stop()
+    yield
+    measuring.start()

@@ -41,7 +41,7 @@ def rerun(at: Path, *names: str, options: tuple[str, ...] = ()) -> tuple[int, st
     done = subprocess.run(
         [*(sys.executable, str(RERUN), sys.executable, "-m", "pytest"), *PYTEST, *options],
         cwd=at,
-        env={**os.environ, "COVERAGE_PROCESS_CONFIG": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

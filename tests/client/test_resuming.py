@@ -467,7 +467,7 @@ def test_client_is_killed(daemon: Daemon, client: Client, tmp_path: Path, number
 def test_daemon_is_killed(make_daemon: Make, tmp_path: Path) -> None:
     """A command outlives its daemon."""
     (tmp_path / "file").write_bytes(DATA)
-    daemon = make_daemon(doomed=True).start()
+    daemon = make_daemon().start()
     with Stopping(daemon.port, 600_000) as proxy:
         putting = Putting(proxy.url, tmp_path)
         eventually(lambda: kept(daemon) > 300_000, "most of it is there")

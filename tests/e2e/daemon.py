@@ -41,12 +41,6 @@ SOAK = os.environ.get("GOSTORE_SOAK") == "1"
 #: A port that is free when the daemon binds it.
 ANY_PORT = "tcp:0:interface=127.0.0.1"
 
-#: In the environment coverage tells a process by this to measure itself.
-MEASURED = "COVERAGE_PROCESS_CONFIG"
-
-#: What keeps a process from doing so.
-UNMEASURED = {MEASURED: ""}
-
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 STATE = "blob_state.base64.json"
@@ -67,14 +61,13 @@ def eventually(look: Callable[[], T], what: str, timeout: float = PATIENCE) -> T
 @functools.cache
 def shared_nursery() -> Nursery:
     """The nursery of all tests in this process. It ends with that."""
-    return Nursery(**UNMEASURED)
+    return Nursery()
 
 
 class Daemon(TrialDaemon):
     """A trial daemon that tests can look into.
 
-    A daemon that is ``doomed`` to be killed is not measured, because its coverage would die with
-    it. The ``nursery`` forks it, so that it starts sooner, if it needs no interpreter of its own,
+    The ``nursery`` forks it, so that it starts sooner, if it needs no interpreter of its own,
     nor a process around it. If that is None, `twistd` is run as a user runs it.
     """
 
@@ -85,11 +78,9 @@ class Daemon(TrialDaemon):
         env: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
         host: str = "127.0.0.1",
-        doomed: bool = False,
         nursery: Callable[[], Nursery] | None = shared_nursery,
     ) -> None:
         self._nursery = nursery
-        env = {**(env or {}), **(UNMEASURED if doomed else {})}
         super().__init__(directory, *options, env=env, wrapper=wrapper, host=host)
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[str]:
@@ -108,17 +99,12 @@ class Daemon(TrialDaemon):
         self.port = int(found[1])
         return self
 
-    @property
-    def measured(self) -> bool:
-        """Whether it leaves its coverage behind at its end."""
-        return bool({**os.environ, **self.env}.get(MEASURED))
-
     def close(self) -> None:
-        """Make sure that it is gone: asked to end, so that its coverage is kept, or else killed."""
+        """Make sure that it is gone."""
         if self._process is None:
             return
-        # What runs below a wrapper would outlive that.
-        if self.measured or self.wrapper:
+        if self.wrapper:
+            # What runs below it would outlive it.
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(GRACE)

@@ -100,7 +100,7 @@ def _read_head(file) -> tuple[int, dict[str, str]]:  # type: ignore[no-untyped-d
 def test_cut_and_killed(make_daemon: Make, tmp_path: Path) -> None:
     """What is cut off at random, while the daemon is killed as well, is whole in the end."""
     rng = random.Random(3)
-    daemon = make_daemon("--draft-resumable-uploads", doomed=True).start()
+    daemon = make_daemon("--draft-resumable-uploads").start()
     cuts = 0
     for number in range(UPLOADS):
         data = noise(rng.randint(70_000, 1_500_000))

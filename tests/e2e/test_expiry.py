@@ -113,7 +113,7 @@ def test_jump(make_daemon: Make, clock: Clock) -> None:
 def test_kills(make_daemon: Make) -> None:
     """Kills at random times: no blob is gone before its time, and none is there afterwards."""
     chance = random.Random(SEED)
-    daemon = make_daemon("--gc-interval", "0.05", doomed=True)
+    daemon = make_daemon("--gc-interval", "0.05")
     clients = Clients(daemon, SEED)
     made: list[Brief] = []
     pause = threading.Event()

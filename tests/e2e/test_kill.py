@@ -22,7 +22,7 @@ from attrs import define
 
 from tests.e2e import shims
 from tests.e2e.conftest import Make
-from tests.e2e.daemon import FIXTURES, PATIENCE, SOAK, UNMEASURED, Daemon, eventually
+from tests.e2e.daemon import FIXTURES, PATIENCE, SOAK, Daemon, eventually
 from tests.e2e.nursery import Nursery
 
 SMALL = 1_000
@@ -137,9 +137,9 @@ def rig(make_daemon: Make, tmp_path: Path, shim: Path) -> Iterator[Rig]:
         "KILLSHIM_ORDER": str(order),
     }
     # The shim counts nothing in there: it has no business in the directory.
-    nursery = Nursery(**env, **UNMEASURED)
+    nursery = Nursery(**env)
     options = ("--gc-interval", "0.1", "--scrub-rate", "0")
-    daemon = make_daemon(*options, env=env, doomed=True, nursery=lambda: nursery)
+    daemon = make_daemon(*options, env=env, nursery=lambda: nursery)
     yield Rig(daemon, order, {})
     nursery.close()
 

@@ -109,7 +109,7 @@ class Kills:
 
 def test_random_kills(make_daemon: Make) -> None:
     """Across kills at random times the answers to each location are those of one blob."""
-    daemon = make_daemon("--gc-interval", "0.05", doomed=True)
+    daemon = make_daemon("--gc-interval", "0.05")
     clients = Clients(daemon, SEED)
     kills = Kills(daemon, clients, random.Random(SEED))
     for _ in range(LIVES):
@@ -125,7 +125,7 @@ def test_random_kills_with_a_history(make_daemon: Make) -> None:
 
     What was deleted or has expired comes back if somebody asks for it, and not of its own accord.
     """
-    daemon = make_daemon("--keep", "forever", "--gc-interval", "0.05", doomed=True)
+    daemon = make_daemon("--keep", "forever", "--gc-interval", "0.05")
     clients = Historians(daemon, SEED)
     kills = Kills(daemon, clients, random.Random(SEED))
     made: list[Brief] = []

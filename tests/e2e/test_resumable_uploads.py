@@ -101,7 +101,7 @@ class Trial:
     def __init__(self, make_daemon: Make, here: Path, seed: int) -> None:
         rng = random.Random(seed)
         self.kills = 0
-        self.daemon = make_daemon("--gc-interval", "0.5", doomed=True).start()
+        self.daemon = make_daemon("--gc-interval", "0.5").start()
         self.proxy = CuttingProxy(self.daemon, seed, 8, self.kill)
         self.files: dict[str, Path] = {}
         for number in range(UPLOADS):

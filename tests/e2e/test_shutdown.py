@@ -133,7 +133,7 @@ def test_stopped_and_continued(make_daemon: Make) -> None:
 
 def test_shutdown_delay(make_daemon: Make) -> None:
     """With --shutdown-delay /readyz says at once that it stops, and requests are still taken."""
-    daemon = make_daemon("--shutdown-delay", "600", doomed=True).start()
+    daemon = make_daemon("--shutdown-delay", "600").start()
     assert ask(daemon.connect(), "GET", "/readyz").status == 200
     daemon.send(signal.SIGTERM)
     daemon.wait_for("Shutting down")
