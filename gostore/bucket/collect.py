@@ -1,7 +1,7 @@
 """Removing what no pointer names: blobs that were replaced or deleted, and uploads that were cut.
 
-Nothing here is needed for a right answer, and any number of daemons may do it at once. The lease
-only saves work.
+Nothing here is needed for a right answer, and any number of daemons may do it at once; see
+lease.py.
 
 The marker pass goes by the markers that are older than the grace. Their blobs were published once,
 so no pointer will ever name them again.
@@ -27,27 +27,24 @@ with, and what a list has shown of them before may go.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from gostore.blob import Blob, State
 from gostore.bucket.asking import Seen
 from gostore.bucket.engine import EngineError, Found, Listed, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.lease import Leaseholder
 from gostore.bucket.pointer import (
     BLOBS,
     DEAD_SIZE,
     GARBAGE,
-    LEASE,
     LOCATIONS,
     MAX_ID,
-    SHARDS,
     Pointer,
     Stored,
     data_key,
@@ -63,9 +60,6 @@ from gostore.bucket.records import blob_of, free_record, is_free
 from gostore.errors import BadRecord, NotFound, StoreError
 from gostore.statefile import dump as dump_record
 from gostore.statefile import parse as parse_record
-
-#: Seconds that a lease is good for.
-LEASE_SECONDS = 120.0
 
 MARKED_AT_ONCE = 16
 """Marked blobs that are removed at a time: no fewer may go than writers replace."""
@@ -84,92 +78,20 @@ T = TypeVar("T")
 log = Logger()
 
 
-@frozen
-class Lease:
-    """The daemon that collects until a time of the engine's clock, and how far it has come."""
-
-    owner: str
-    until: float
-    shard: int = 0
-    #: When the round of the sweep began that is under way.
-    began: float = 0.0
-
-
-class Collection:
+class Collection(Leaseholder):
     """Removes what is dead. ``owner`` tells this daemon from others."""
 
     def __init__(self, protocol: Protocol, owner: str, *, patience: float = 20.0) -> None:
         """``patience`` is how many seconds one step may take."""
+        super().__init__(protocol.ask, owner)
         self._protocol = protocol
-        self._ask = protocol.ask
-        self._engine = protocol.ask.engine
         self._staging = protocol.staging
-        self._owner = owner
         self._patience = patience
-        #: Set when what is left shall wait for another run.
-        self.stopped = False
-        #: When the lease was written last, by our clock; None if it was not asked for.
-        self._leased: float | None = None
-
-    # -- the lease ----------------------------------------------------------------------------
-
-    def take_lease(self) -> Lease | None:
-        """Take the lease, or keep it; None if another daemon has it. Sets our clock by theirs."""
-        try:
-            found = self._engine.get(LEASE)
-        except Missing:
-            found = None
-        except EngineError:
-            return None
-        now = self._ask.engine_time()
-        lease = Lease("", 0.0, began=now) if found is None else lease_in(found, now)
-        if lease.owner not in ("", self._owner) and lease.until > now:
-            return None
-        self._leased = self._ask.seconds()
-        return self.keep_lease(evolve(lease, owner=self._owner), found)
-
-    def _goes_on(self) -> bool:
-        """Whether a run goes on: nobody has stopped it, and the lease, renewed in time, is ours."""
-        if self._leased is None or self._ask.seconds() < self._leased + LEASE_SECONDS / 3:
-            return not self.stopped
-        return not self.stopped and self.take_lease() is not None
-
-    def keep_lease(self, lease: Lease, found: Found | None) -> Lease | None:
-        """Write the lease, if nobody else has meanwhile; None if that fails."""
-        lease = evolve(lease, until=self._ask.engine_time() + LEASE_SECONDS)
-        text = {name: getattr(lease, name) for name in ("owner", "until", "shard", "began")}
-        data = json.dumps(text).encode()
-        try:
-            if found is None:
-                self._engine.create(LEASE, data)
-            else:
-                self._engine.swap(LEASE, data, found.etag)
-            written = self._engine.get(LEASE)
-        except EngineError:
-            return None
-        if written.data != data:
-            return None
-        # The engine has just written it, so this is the time by its clock.
-        self._ask.ahead = written.modified - self._ask.wall() / 1e9
-        return lease
-
-    def next_shard(self, lease: Lease) -> Lease:
-        """Note that a shard has been swept, and begin the next round after the last one."""
-        if not self._goes_on():
-            return lease  # it was left off
-        shard = (lease.shard + 1) % SHARDS
-        now = self._ask.engine_time()
-        if not shard:
-            self._ask.tally.swept = now
-        lease = evolve(lease, shard=shard, began=now if not shard else lease.began)
-        with suppress(EngineError):  # then it is swept once more
-            self.keep_lease(lease, self._engine.get(LEASE))
-        return lease
 
     def _batches(self, things: Iterable[T], size: int) -> Iterator[list[T]]:
         """A few at a time, for as long as the run goes on."""
         each = iter(things)
-        while (some := list(islice(each, size))) and self._goes_on():
+        while (some := list(islice(each, size))) and self.goes_on():
             yield some
 
     # -- the marker pass ----------------------------------------------------------------------
@@ -401,13 +323,3 @@ def _parsed(record: Found, blob_id: int) -> Blob | None:
         return parse_record(record.data, blob_id, max_id=MAX_ID)
     except BadRecord:
         return None
-
-
-def lease_in(found: Found, now: float) -> Lease:
-    """Read a lease; one that cannot be read is over, and its sweep begins now."""
-    try:
-        text = json.loads(found.data)
-        shard, began = int(text["shard"]) % SHARDS, float(text["began"])
-        return Lease(str(text["owner"]), float(text["until"]), shard, began)
-    except (ValueError, KeyError, TypeError):
-        return Lease("", 0.0, began=now)

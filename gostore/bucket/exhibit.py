@@ -9,8 +9,8 @@ from typing import TypeVar
 from attrs import frozen
 
 from gostore.blob import Blob, State
-from gostore.bucket.collect import lease_in
 from gostore.bucket.engine import Listed, Missing
+from gostore.bucket.lease import lease_in
 from gostore.bucket.pointer import (
     DEAD_SIZE,
     GARBAGE,

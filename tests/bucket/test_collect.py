@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gostore.bucket.collect import LEASE_SECONDS
+from gostore.bucket.lease import LEASE_SECONDS
 from gostore.bucket.pointer import LEASE, SHARDS, data_key, pointer_key, record_key
 from gostore.store.interface import Details, Lifetime
 from tests.bucket.world import Setting, World, draft
