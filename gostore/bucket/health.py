@@ -20,6 +20,8 @@ class Health:
         self._repeats = Repeats()
         #: Why the bucket could not be used when it was asked last; "" if it could.
         self.trouble = ""
+        #: Requests that met a blob, or a pointer, that is damaged.
+        self.damaged = 0
 
     def judge(self, result: object) -> None:
         """Learn from the outcome of a request, a result or a Failure."""
@@ -29,6 +31,7 @@ class Health:
         elif isinstance(error, Busy):
             self._in_trouble(str(error))
         elif isinstance(error, Damaged):
+            self.damaged += 1
             self._say(error.location, str(error))
         elif isinstance(error, NoSpace):
             self._say("space", f"{self._name}: {error}")

@@ -206,6 +206,11 @@ class BucketStore:
         return self._uploads
 
     @property
+    def damaged(self) -> int:
+        """How many requests have met damage since the start. The log names the locations."""
+        return self._health.damaged
+
+    @property
     def tally(self) -> Tally:
         """What has been counted since the start."""
         return self._ask.tally

@@ -148,6 +148,7 @@ def bucket_metrics(store: BucketStore) -> Iterable[Metric]:
         ("settled", "Changes whose answer was lost, and that had happened.", tally.settled),
         ("unknown", "Changes whose outcome nobody knows.", tally.unknown),
         ("conflicts", "Changes that another daemon was faster with.", tally.conflicts),
+        ("damaged", "Requests that met a damaged blob; the log names it.", store.damaged),
     ):
         yield counter(f"gostore_engine_{name}", text, value)
     yield counter("gostore_collected", "Dead blobs that this daemon has removed.", tally.collected)

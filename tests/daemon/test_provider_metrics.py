@@ -9,10 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from gostore.bucket.engine import Refused
 from gostore.bucket.objects import memory_engine
 from gostore.bucket.options import Options
+from gostore.bucket.pointer import pointer_key
 from gostore.bucket.provider import BucketStore
 from gostore.daemon.metrics import Sources
 from gostore.daemon.provider_metrics import bucket_metrics
-from gostore.errors import DiskFailed
+from gostore.errors import Damaged, DiskFailed
 from gostore.store.interface import Details
 from tests.bucket.doubles import InlineReactor, InlineThreads, make_store
 from tests.daemon.test_metrics import read
@@ -79,6 +80,15 @@ class BucketTests(SynchronousTestCase):
         self.assertEqual(read(self.sources)["gostore_read_only", ""], 0)
         self.successResultOf(self.store.stop())
         self.assertEqual(read(self.sources)["gostore_read_only", ""], 1)
+
+    def test_damage(self) -> None:
+        """Each request that meets a damaged blob is counted."""
+        self.successResultOf(self.store.create("a", FakeBody(b"1"), Details()))
+        self.assertEqual(read(self.sources)["gostore_engine_damaged_total", ""], 0)
+        self.engine.put(pointer_key("a"), b"<html>")
+        for _ in range(2):
+            self.failureResultOf(self.store.get("a"), Damaged)
+        self.assertEqual(read(self.sources)["gostore_engine_damaged_total", ""], 2)
 
     def test_not_open(self) -> None:
         """Before the bucket is opened there is no engine to tell of."""

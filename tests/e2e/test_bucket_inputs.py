@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gostore.bucket.objects import ObjectStoreEngine, s3_store
-from gostore.bucket.pointer import parse, pointer_key
+from gostore.bucket.pointer import dump, parse, pointer_key
 from gostore.bucket.probe import Unfit, begin
 from gostore.text import wall_clock
 from tests.bucket.fake_s3 import BUCKET, HTML, Answer, Asked, FakeS3, error
@@ -194,6 +196,74 @@ def test_in_trouble(engine: FakeS3, daemon: Daemon) -> None:
     assert (found.status, found.headers["Retry-After"]) == (503, "1")
     engine.trouble = lambda asked: None
     assert daemon.ask("GET", "foo").body == b"first"
+
+
+def figures(daemon: Daemon) -> dict[str, float]:
+    """The metrics of the engine that have no kind, and all requests by their outcome."""
+    text = ask(daemon.connect(), "GET", "/metrics").body.decode()
+    found = re.findall(r"^gostore_engine_(\w+)_total (\S+)$", text, re.MULTILINE)
+    known = Counter({name: float(value) for name, value in found})
+    pattern = r'^gostore_engine_requests_total{kind="\w+",outcome="(\w+)"} (\S+)$'
+    for outcome, value in re.findall(pattern, text, re.MULTILINE):
+        known[outcome] += float(value)
+    read_only = re.search(r"^gostore_read_only (\S+)$", text, re.MULTILINE)
+    assert read_only is not None
+    return known | {"read_only": float(read_only[1])}
+
+
+def test_metrics_in_trouble(engine: FakeS3, daemon: Daemon) -> None:
+    """Each kind of trouble is seen in the metrics: the engine's, that of a swap, and damage."""
+    assert daemon.ask("POST", "foo", b"first").status == 204
+    key = f"main/{pointer_key('foo')}"
+    before = figures(daemon)
+
+    def moved(name: str) -> float:
+        return figures(daemon)[name] - before[name]
+
+    engine.trouble = lambda asked: error(403, "AccessDenied")
+    eventually(lambda: figures(daemon)["read_only"] == 1, "it is read-only")
+    assert daemon.ask("GET", "foo").status == 500
+    assert moved("refused") >= 1
+
+    def lose(asked: Asked) -> Answer | None:
+        # The write happens, and its answer gets lost, and so does that of obstore's next try.
+        if asked.key != key or asked.method != "PUT":
+            return None
+        engine.perform(asked)
+        return error(503, "SlowDown")
+
+    engine.trouble = lose
+    assert daemon.ask("PUT", "foo", b"second").status == 200
+    assert moved("settled") == 1
+    assert moved("unsettled") >= 1
+    eventually(lambda: figures(daemon)["read_only"] == 0, "it is not any more")
+
+    def overtake(asked: Asked) -> Answer | None:
+        if asked.key == key and asked.method == "PUT":
+            engine.trouble = lambda asked: None
+            pointer = parse(engine.objects[key].data, "foo")
+            engine.keep(key, dump(pointer.with_touch("another")))
+        return None
+
+    engine.trouble = overtake
+    assert daemon.ask("PUT", "foo", b"third").status == 200
+    assert moved("conflicts") == 1
+
+    tries: list[Asked] = []
+
+    def stammer(asked: Asked) -> Answer | None:
+        # obstore asks three times at once; we ask again.
+        if asked.key != key or len(tries) == 3:
+            return None
+        tries.append(asked)
+        return error(503, "SlowDown")
+
+    engine.trouble = stammer
+    assert daemon.ask("GET", "foo").body == b"third"
+    assert moved("retries") == 1
+    engine.keep(key, b"<html>")
+    assert daemon.ask("GET", "foo").status == 500
+    assert moved("damaged") == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,8 +20,10 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from tests.bucket.fake_s3 import BUCKET, FakeS3
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, Daemon, ask, eventually
+from tests.e2e.seaweed import CREDENTIALS
 from tests.e2e.test_clients import needs
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -252,7 +254,12 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "prometheus"
 @needs("promtool")
 @pytest.mark.parametrize(
     "command",
-    ["check rules alerts.yml", "test rules alerts_test.yml", "check config prometheus.yml"],
+    [
+        "check rules alerts.yml",
+        "test rules alerts_test.yml",
+        "test rules alerts_sweep_test.yml",
+        "check config prometheus.yml",
+    ],
 )
 def test_rules(command: str) -> None:
     """The alert rules are raised when they should be, and not otherwise."""
@@ -274,14 +281,30 @@ def queries() -> list[str]:
     return [each.replace("$instance", ".+") for each in found]
 
 
-def test_known(make_daemon: Make, tmp_path: Path) -> None:
+@pytest.fixture
+def over_bucket(tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon over a bucket, which has been asked for something."""
+    engine = FakeS3()
+    options = ("--store", f"s3://{BUCKET}/main", "--s3-endpoint", engine.endpoint)
+    daemon = Daemon(tmp_path / "none", *options, env=CREDENTIALS)
+    try:
+        assert daemon.start().ask("POST", "a", b"data").status == 204
+        yield daemon
+    finally:
+        daemon.close()
+        engine.close()
+
+
+def test_known(make_daemon: Make, over_bucket: Daemon, tmp_path: Path) -> None:
     """Every metric that an alert or the dashboard asks for is there."""
     file = tmp_path / "access"
     file.write_text("[anonymous]\ngrant = all\n")
     file.chmod(0o600)
     daemon = make_daemon("--access-log", "-", "--access", str(file)).start()
-    scrape(daemon)  # A request is counted when it has ended.
-    known = {re.sub(r"[{\[].*", "", name) for name in samples(daemon)}
+    known = set()
+    for each in (daemon, over_bucket):
+        scrape(each)  # A request is counted when it has ended.
+        known |= {re.sub(r"[{\[].*", "", name) for name in samples(each)}
     asked = " ".join([*queries(), (EXAMPLES / "alerts.yml").read_text()])
     names = set(re.findall(r"gostore_[a-z_]+", asked))
     assert len(names) > 20
@@ -289,15 +312,16 @@ def test_known(make_daemon: Make, tmp_path: Path) -> None:
 
 
 @needs("prometheus")
-def test_prometheus(make_daemon: Make, tmp_path: Path) -> None:
-    """A real Prometheus scrapes the daemon, and each query of the dashboard finds something."""
+def test_prometheus(make_daemon: Make, over_bucket: Daemon, tmp_path: Path) -> None:
+    """A real Prometheus scrapes two daemons, and each query of the dashboard finds something."""
     file = tmp_path / "access"
     file.write_text('[anonymous]\ngrant = all\n[quota]\n"" = 1MiB\n')
     file.chmod(0o600)
     daemon = make_daemon("--access", str(file)).start()
     assert daemon.ask("POST", "a", b"data").status == 204
     config = (EXAMPLES / "prometheus.yml").read_text().replace("15s", "1s")
-    config = config.replace("127.0.0.1:7777", f"127.0.0.1:{daemon.port}")
+    targets = f'127.0.0.1:{daemon.port}", "127.0.0.1:{over_bucket.port}'
+    config = config.replace("127.0.0.1:7777", targets)
     (tmp_path / "prometheus.yml").write_text(config)
     (tmp_path / "alerts.yml").write_text((EXAMPLES / "alerts.yml").read_text())
     with socket.create_server(("127.0.0.1", 0)) as listening:
