@@ -64,6 +64,7 @@ DOORS: dict[str, set[str]] = {
         "store.blobstore",
         "store.content",
         "store.dates",
+        "store.inflow",
         "store.measures",
         "store.offline",
         "store.versions",

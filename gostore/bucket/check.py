@@ -42,6 +42,7 @@ from gostore.bucket.pointer import (
 )
 from gostore.bucket.probe import PROBES, Unfit, probe
 from gostore.bucket.records import is_about, record_of
+from gostore.bucket.unfinished import number_in
 from gostore.bucket.visiting import Bucket, spans_of
 from gostore.errors import BadRecord, VolumeUnusable
 from gostore.statefile import dump as dump_record
@@ -172,6 +173,8 @@ class Check:
                 self._marked.add(marked)
         elif key.startswith(PROBES):
             self._probes.append(listed)
+        elif number_in(key) is not None:
+            pass  # an upload in several requests, which daemons remove when its time is over
         elif key not in (STORE, LEASE):
             self._foreign(key)
 

@@ -254,7 +254,7 @@ class Protocol:
         draft: Draft | None,
     ) -> tuple[Pointer, Seen]:
         """Swap a pointer for what ``change`` makes of it; return that, and what it replaced."""
-        nonce = self.ask.nonce()
+        nonce = (draft.operation if draft is not None else "") or self.ask.nonce()
         pointer, tried, pauses = change(seen, nonce), False, 0
         while True:
             try:

@@ -31,6 +31,7 @@ from gostore.bucket.protocol import Demand, Protocol
 from gostore.bucket.records import record_of
 from gostore.bucket.staging import Staging
 from gostore.bucket.threads import Threads
+from gostore.bucket.uploads import BucketUploads
 from gostore.bucket.writing import Writing
 from gostore.errors import (
     Busy,
@@ -100,12 +101,14 @@ class BucketStore:
         self.engine: MeasuredEngine | None = None
         self.places = Places(options.max_uploads)
         self._room = Room()
+        self.resumable = BucketUploads(reactor, self._threads, options, self.places)
         self._uploads = 0
         self._stopping = False
         self._began = 0.0
         self._collecting = False
         self._chores_at = 0.0
         self._sweep_at = 0.0
+        self._expire_at = 0.0
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -125,6 +128,7 @@ class BucketStore:
         self._writing = Writing(
             self._reactor, self._threads, self._protocol, self._options, self.places
         )
+        self.resumable.open(self._protocol)
         self._collection = Collection(self._protocol, secrets.token_hex(8))
 
     def start(self) -> Summary:
@@ -137,7 +141,7 @@ class BucketStore:
 
     def stop(self) -> Deferred[None]:
         """Refuse new writes; wait for those in progress."""
-        self._stopping = True
+        self._stopping = self.resumable.stopping = True
         return self._threads.ongoing.wait()
 
     def close(self) -> None:
@@ -172,7 +176,7 @@ class BucketStore:
         now = time.monotonic()
         if self._collecting or self._stopping or now < self._chores_at:
             return
-        self._chores_at = now + CHORES_EVERY
+        self._chores_at = now + min(CHORES_EVERY, self.resumable.looks_every)
         self._collecting = True
         self._threads.chore(self._chores).addBoth(self._end_chores)
 
@@ -186,7 +190,11 @@ class BucketStore:
         if lease is None or self._collection.stopped:
             return
         self._collection.collect_marked()
-        if (now := time.monotonic()) >= self._sweep_at:
+        now = time.monotonic()
+        if now >= self._expire_at:
+            self._expire_at = now + self.resumable.looks_every
+            self.resumable.expire(lambda: not self._collection.stopped)
+        if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._collection.collect_unnamed(lease.shard)
             self._collection.next_shard(lease)
@@ -203,7 +211,7 @@ class BucketStore:
     @property
     def uploads(self) -> int:
         """How many bodies are on their way."""
-        return self._uploads
+        return self._uploads + self.resumable.count
 
     @property
     def damaged(self) -> int:
@@ -224,7 +232,7 @@ class BucketStore:
 
     def figures(self) -> Figures:
         """Count the uploads; nobody knows how many blobs there are, or how much room."""
-        return Figures(0, 0, self._uploads, 0, 0)
+        return Figures(0, 0, self.uploads, 0, 0)
 
     # -- reading ------------------------------------------------------------------------------
 

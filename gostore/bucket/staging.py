@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import sha256
 
@@ -33,6 +33,10 @@ class Draft:
     detag: str = ""
     #: The ETag of its record.
     record: str = ""
+    #: The nonce of the swap that publishes it, if it was drawn before.
+    operation: str = ""
+    #: Says whether it may still be published, whatever its record says.
+    goes_on: Callable[[float], bool] = lambda until: True
 
 
 class Staging:
@@ -199,7 +203,8 @@ class Staging:
     def is_alive(self, draft: Draft, until: float) -> bool:
         """Whether the record of a staged blob is still as it was written: nobody condemned it."""
         found = self.ask.record(draft.blob.id, until)
-        return found is not None and found.data == dump_record(draft.blob)
+        is_sound = found is not None and found.data == dump_record(draft.blob)
+        return is_sound and draft.goes_on(until)
 
 
 def new_blob(location: str, now: int, origin: str, *, replaces: bool) -> Blob:

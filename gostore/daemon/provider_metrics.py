@@ -128,6 +128,13 @@ def bucket_metrics(store: BucketStore) -> Iterable[Metric]:
     )
     if store.engine is None:
         return
+    count, size = store.resumable.unfinished
+    yield gauge(
+        "gostore_unfinished_uploads",
+        "Uploads in several requests that were not finished when this daemon last looked for them.",
+        count,
+    )
+    yield gauge("gostore_unfinished_upload_bytes", "Bytes of those in the bucket.", size)
     requests = CounterMetricFamily(
         "gostore_engine_requests", "Requests to the bucket.", labels=["kind", "outcome"]
     )

@@ -133,8 +133,10 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
         str(place), settings.id_bits, settings.max_blob_size or None, settings.max_uploads
     )
     store = BucketStore(connection, reactor, options)
+    store.resumable.expires = settings.upload_expires
 
     def tune(new: Settings) -> None:
+        store.resumable.expires = new.upload_expires
         store.tune(new.max_blob_size or None, new.max_uploads)
 
     def status() -> str:
@@ -145,4 +147,7 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
 
     measure = partial(bucket_metrics, store)
     past = BucketPast(store)
-    return Provider(store, measure, tune, nothing, status, give_up=store.stop_collecting, past=past)
+    give_up = store.stop_collecting
+    return Provider(
+        store, measure, tune, nothing, status, give_up=give_up, past=past, uploads=store.resumable
+    )

@@ -51,7 +51,14 @@ class InlineThreads(Threads):
 
 
 class InlineReactor:
-    """A reactor that is in every thread."""
+    """A reactor that is in every thread, and whose time a test moves."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def seconds(self) -> float:
+        """The time."""
+        return self.time
 
     def callFromThread(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call it now."""
@@ -62,12 +69,13 @@ def make_store(
     engine: ObjectStoreEngine | None = None,
     wall: Callable[[], int] = wall_clock,
     threads: type[Threads] = InlineThreads,
+    reactor: InlineReactor | None = None,
     **what: Any,
 ) -> tuple[BucketStore, ObjectStoreEngine]:
     """A store over objects in memory, which runs, and these objects."""
     engine = engine or memory_engine()
     options = Options("s3://bucket/prefix", **what)
-    store = BucketStore(lambda: engine, InlineReactor(), options, threads, wall)
+    store = BucketStore(lambda: engine, reactor or InlineReactor(), options, threads, wall)
     store.open()
     store.start()
     return store, engine

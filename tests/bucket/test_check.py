@@ -20,6 +20,7 @@ from gostore.bucket.pointer import (
     record_key,
 )
 from gostore.bucket.records import is_free
+from gostore.bucket.unfinished import piece_key, upload_key
 from gostore.bucket.visiting import SMALL, SPAN, Bucket
 from gostore.errors import VolumeUnusable
 from gostore.statefile import dump as dump_record
@@ -223,6 +224,17 @@ class CheckTests(SynchronousTestCase):
                 {name: kind for name, (kind, _) in self.found(mend=mend).items()},
                 dict.fromkeys(names, "foreign"),
             )
+
+    def test_uploads(self) -> None:
+        """An upload in several requests is nobody's trouble, and stays."""
+        number = 10**38 + 5
+        names = [upload_key(number), piece_key(number, 0)]
+        for name in names:
+            self.engine.put(name, b"{}")
+        before = self.check().troubles
+        self.assertNotIn(names[0], {each.name for each in before})
+        self.assertEqual(self.check(mend=True).troubles, before)
+        self.assertEqual([each.key for each in self.engine.list("uploads/")], sorted(names))
 
     def test_no_store(self) -> None:
         """A place without a store is refused, and nothing is written there."""

@@ -53,8 +53,11 @@ class BucketTests(SynchronousTestCase):
         tally = self.store.tally
         tally.retries, tally.settled, tally.unknown, tally.conflicts = 1, 2, 3, 4
         tally.collected, tally.swept = 5, 6.5
+        self.store.resumable.unfinished = 7, 8
         found = read(self.sources)
         for name, value in (
+            ("unfinished_uploads", 7),
+            ("unfinished_upload_bytes", 8),
             ("engine_retries_total", 1),
             ("engine_settled_total", 2),
             ("engine_unknown_total", 3),

@@ -282,7 +282,7 @@ def test_daemon_goes_away(make_daemon: Make, open_page: Opener, tmp_path: Path) 
 
 
 def test_no_resuming(daemon: Daemon, open_page: Opener, tmp_path: Path) -> None:
-    """Without /uploads/, as over a bucket, a large file goes whole, and the page says so."""
+    """Without /uploads/ a large file goes whole, and the page says so."""
     (tmp_path / "large.bin").write_bytes(bytes(3 << 20))
     page = open_page(daemon)
     asked: list[str] = []

@@ -98,10 +98,10 @@ class CuttingProxy:
 class Trial:
     """A daemon, the proxy before it, and the files that are uploaded."""
 
-    def __init__(self, make_daemon: Make, here: Path, seed: int) -> None:
+    def __init__(self, daemon: Daemon, here: Path, seed: int) -> None:
         rng = random.Random(seed)
         self.kills = 0
-        self.daemon = make_daemon("--gc-interval", "0.5").start()
+        self.daemon = daemon.start()
         self.proxy = CuttingProxy(self.daemon, seed, 8, self.kill)
         self.files: dict[str, Path] = {}
         for number in range(UPLOADS):
@@ -132,13 +132,22 @@ class Trial:
         assert self.proxy.cuts and self.kills
 
 
+def doomed(make_daemon: Make) -> Daemon:
+    """A daemon that is to be killed."""
+    return make_daemon("--gc-interval", "0.5")
+
+
 @pytest.mark.skipif(find_spec("tusclient") is None, reason="NOT TESTED: tuspy is not installed")
 def test_tuspy(make_daemon: Make, tmp_path: Path) -> None:
     """tuspy: what it uploads in parts is whole, whatever happens on the way."""
+    upload_by_tuspy(Trial(doomed(make_daemon), tmp_path, 1))
+
+
+def upload_by_tuspy(trial: Trial) -> None:
+    """Let tuspy upload all files of a trial."""
     from tusclient.client import TusClient
     from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
-    trial = Trial(make_daemon, tmp_path, 1)
     client = TusClient(trial.proxy.url)
     for number, (location, file) in enumerate(trial.files.items()):
         metadata, size = {"location": location}, (0, 64_000, 700_000)[number % 3]
@@ -175,7 +184,11 @@ def test_tuspy(make_daemon: Make, tmp_path: Path) -> None:
 )
 def test_tus_js_client(make_daemon: Make, tmp_path: Path) -> None:
     """tus-js-client: the same, by its own rules of when to try again."""
-    trial = Trial(make_daemon, tmp_path, 2)
+    upload_by_tus_js_client(Trial(doomed(make_daemon), tmp_path, 2))
+
+
+def upload_by_tus_js_client(trial: Trial) -> None:
+    """Let tus-js-client upload all files of a trial."""
     chunks = (0, 100_000, 700_000)
     jobs = [
         {"file": str(file), "location": location, "chunk": chunks[number % 3]}

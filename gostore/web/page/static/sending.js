@@ -2,8 +2,8 @@
  * One file on its way to the daemon: by tus 1.0.0 (docs/uploads.md), or whole by POST and PUT.
  *
  * A large file goes by tus, so that it goes on where it stopped, after a pause, a reload or a crash
- * of the daemon. A small one takes one request anyway; and without /uploads/ (over a bucket) every
- * file does. XMLHttpRequest sends the bytes, since fetch tells nothing of how far it has come.
+ * of the daemon. A small one takes one request anyway; and without /uploads/ every file
+ * does. XMLHttpRequest sends the bytes, since fetch tells nothing of how far it has come.
  */
 
 import { UPLOADS, Refused, Unreachable, door, head, headersFor, textOf, url } from "./daemon.js";
