@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
 from queue import Empty, Queue
+from threading import Lock
 from typing import Any, cast
 
 import obstore
@@ -28,14 +29,23 @@ TIMEOUT = timedelta(seconds=10)
 RETRY_TIMEOUT = timedelta(seconds=6)
 RETRIES = 2
 
-PART = 5 * 1024 * 1024
+PART = 8 * 1024 * 1024
 """The size of a part of an upload, unless it would have too many."""
+
+SMALL_PART = 5 * 1024 * 1024
+"""Its size when there are many uploads; S3 allows none that is smaller."""
 
 PARTS = 9_000
 """The most parts of an upload; S3 allows 10,000."""
 
-AT_A_TIME = 3
-"""The parts of one upload that are on their way at a time."""
+AT_A_TIME = 4
+"""The most parts of one upload that are on their way at a time."""
+
+UNDER_WAY = 32
+"""The parts of all uploads that are: each upload beyond has one. Each has to be there in time."""
+
+_PIECES = 3
+"""The pieces that wait to be put into a part."""
 
 _STATUS = re.compile(r"status:\s*(\d{3})")
 #: What engines say when the bucket's quota is used up, or their disks are: Ceph, MinIO and others.
@@ -82,6 +92,9 @@ class ObjectStoreEngine:
         """``quotes`` says that its ETags are sent with their quotes. Ceph refuses those always."""
         self._store = store
         self._quotes = quotes
+        #: How many uploads are on their way.
+        self.uploads = 0
+        self._counting = Lock()
 
     def get(self, key: str, etag: str | None = None, span: tuple[int, int] | None = None) -> Found:
         """Read an object; see `Engine`."""
@@ -148,7 +161,17 @@ class ObjectStoreEngine:
         obstore asks for a piece inside its own runtime, where nobody may use it. A piece may need
         it: so it is made here, and another thread writes.
         """
-        handed: Queue[bytes | BaseException | None] = Queue(AT_A_TIME)
+        with self._counting:
+            self.uploads += 1
+            size, at_a_time = parts_of(length, self.uploads)
+        try:
+            return self._upload(key, pieces, size, at_a_time)
+        finally:
+            with self._counting:
+                self.uploads -= 1
+
+    def _upload(self, key: str, pieces: Iterable[bytes], size: int, at_a_time: int) -> str:
+        handed: Queue[bytes | BaseException | None] = Queue(_PIECES)
 
         def passed_on() -> Iterator[bytes]:
             while (piece := handed.get()) is not None:
@@ -156,7 +179,6 @@ class ObjectStoreEngine:
                     raise piece
                 yield piece
 
-        part = PART if length is None else max(PART, -(-length // PARTS))
         with ThreadPoolExecutor(1, "bucket-parts") as writer:
             writing = writer.submit(
                 obstore.put,
@@ -164,8 +186,8 @@ class ObjectStoreEngine:
                 key,
                 passed_on(),
                 use_multipart=True,
-                chunk_size=part,
-                max_concurrency=AT_A_TIME,
+                chunk_size=size,
+                max_concurrency=at_a_time,
             )
             # Nobody need wait to hand something over, once nobody takes it.
             writing.add_done_callback(lambda _: _empty(handed))
@@ -188,6 +210,16 @@ class ObjectStoreEngine:
 
     def _etag(self, text: str | None) -> str:
         return (text or "") if self._quotes else (text or "").strip('"')
+
+
+def parts_of(length: int | None, uploads: int) -> tuple[int, int]:
+    """How large the parts of an upload are, and how many are on their way, if it is one of many.
+
+    An upload has in memory one part more than that.
+    """
+    at_a_time = max(1, min(AT_A_TIME, UNDER_WAY // uploads))
+    size = PART if at_a_time == AT_A_TIME else SMALL_PART
+    return max(size, -(-(length or 0) // PARTS)), at_a_time
 
 
 def _empty(queue: Queue[Any]) -> None:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from gostore.blob import Blob, Committed
 from gostore.bucket.asking import RETRY_AFTER, Asker, Tally
 from gostore.bucket.collect import Collection
-from gostore.bucket.content import BucketContent, Check, Room
+from gostore.bucket.content import SMALL_SPAN, BucketContent, Check, Room
 from gostore.bucket.engine import Engine
 from gostore.bucket.health import Health
 from gostore.bucket.listing import Query, page
@@ -286,7 +286,8 @@ class BucketStore:
             check(start, data)
             return data
 
-        return self._threads.run(read).addErrback(self._gone, blob)
+        is_large = end - start > SMALL_SPAN
+        return self._threads.run(read, is_large=is_large).addErrback(self._gone, blob)
 
     def _gone(self, failure: Failure, blob: Stored) -> Failure:
         failure.trap(NotFound)

@@ -27,6 +27,9 @@ T = TypeVar("T")
 THREADS = 32
 """Requests that are at work at a time."""
 
+LARGE_THREADS = 8
+"""Threads for large spans: each keeps the memory of one, whether it needs it or not."""
+
 WAITING = 512
 """Requests that wait for a thread; the next one is refused."""
 
@@ -83,6 +86,7 @@ class Threads:
         self._reactor = reactor
         self._judge = judge
         self._requests = Pool(THREADS, "bucket")
+        self._large = Pool(LARGE_THREADS, "bucket-large")
         self._chores = Pool(1, "bucket-chore")
         self._most_uploads = uploads
         self._steps: ThreadPoolExecutor | None = None
@@ -96,12 +100,14 @@ class Threads:
         self._steps = ThreadPoolExecutor(2 * THREADS, "bucket-step")
         self._uploads = ThreadPoolExecutor(self._most_uploads, "bucket-upload")
         self._requests.start()
+        self._large.start()
         self._chores.start()
 
     def stop(self) -> None:
         """Stop the threads, and wait for the requests that they are at."""
         if self._steps is not None and self._uploads is not None:
             self._requests.stop()
+            self._large.stop()
             self._chores.stop()
             self._steps.shutdown(wait=False)
             self._uploads.shutdown(wait=False)
@@ -112,11 +118,12 @@ class Threads:
         over: Callable[[], None] = lambda: None,
         *,
         is_errand: bool = False,
+        is_large: bool = False,
     ) -> Deferred[T]:
         """Run a function in a thread; it is given its deadline. Fails with Busy at ours.
 
         ``over`` is called when the thread is done with it, be it after the deadline. An errand may
-        wait when a request is refused.
+        wait when a request is refused. What ``is_large`` brings many bytes into memory.
         """
         if self._asked >= THREADS + WAITING * (1 + is_errand):
             over()
@@ -152,7 +159,7 @@ class Threads:
             self.ongoing.end(None)
 
         self.ongoing.begin()
-        self._requests.call(work)
+        (self._large if is_large else self._requests).call(work)
         return answer
 
     def run_in_turn(self, location: str, function: Callable[[float], T]) -> Deferred[T]:

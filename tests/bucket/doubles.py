@@ -32,6 +32,7 @@ class InlineThreads(Threads):
         over: Callable[[], None] = lambda: None,
         *,
         is_errand: bool = False,
+        is_large: bool = False,
     ) -> Deferred[T]:
         def done(result: Any) -> Any:
             over()

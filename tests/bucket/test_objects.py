@@ -8,7 +8,16 @@ import pytest
 from obstore import exceptions
 
 from gostore.bucket.engine import EngineError, Full, Mismatch, Missing, Refused, Unsettled
-from gostore.bucket.objects import ObjectStoreEngine, meaning_of, memory_engine
+from gostore.bucket.objects import (
+    AT_A_TIME,
+    PART,
+    SMALL_PART,
+    UNDER_WAY,
+    ObjectStoreEngine,
+    meaning_of,
+    memory_engine,
+    parts_of,
+)
 from gostore.bucket.probe import probe
 
 #: Messages as obstore 0.12 gives them, cut.
@@ -136,3 +145,31 @@ def test_upload_that_fails_early() -> None:
     engine = ObjectStoreEngine(Full())
     with pytest.raises(EngineError):
         engine.upload("a", iter([b"x"] * 100), 100)
+
+
+def test_parts() -> None:
+    """Few uploads have large parts, and several under way; of many each has a small one."""
+    assert parts_of(None, 1) == parts_of(1 << 30, UNDER_WAY // AT_A_TIME) == (PART, AT_A_TIME)
+    assert parts_of(1 << 30, UNDER_WAY // AT_A_TIME + 1) == (SMALL_PART, AT_A_TIME - 1)
+    assert parts_of(1 << 30, 1000) == (SMALL_PART, 1)
+    size, _ = parts_of(1 << 40, 1)
+    assert 9_000 * size >= 1 << 40
+    bytes_under_way = sum(size * count for size, count in (parts_of(None, n) for n in range(1, 21)))
+    assert bytes_under_way <= 400 << 20
+
+
+def test_uploads_are_counted() -> None:
+    """An upload counts from its beginning to its end, whatever that is."""
+    engine = memory_engine()
+    seen: list[int] = []
+
+    def beside() -> Iterator[bytes]:
+        seen.append(engine.uploads)
+        engine.upload("b", iter([b"x"]), 1)
+        seen.append(engine.uploads)
+        yield b"x"
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError):
+        engine.upload("a", beside(), 2)
+    assert (seen, engine.uploads) == ([1, 1], 0)
