@@ -88,13 +88,14 @@ setup(
         # What an access file with users in it needs; tokens do not.
         "users": ["bcrypt>=4.0"],
         # What --store s3://... needs.
-        "s3": ["obstore>=0.11"],
+        "s3": ["botocore>=1.34", "obstore>=0.11"],
         # Progress and colours of the `gostore` command, which does without.
         "cli": ["rich>=13.0"],
         # The client: its library, its commands, and what fsspec takes it for.
         "client": ["click>=8.1", "fsspec>=2024.2", "requests>=2.31", "rich>=13.0", "treq>=24.9"],
         "test": [
             "bcrypt>=4.0",
+            "botocore>=1.34",
             "click>=8.1",
             "coverage>=7.10",
             "cryptography>=42",
