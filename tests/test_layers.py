@@ -144,6 +144,7 @@ LIBRARIES: dict[str, str] = {
     "click": "commands",
     "prometheus_client": "daemon",
     "obstore": "bucket.objects",
+    "botocore": "bucket.aws",
     "bcrypt": "access.passwords",
     "requests": "client.exchanges",
     "urllib3": "client.exchanges",

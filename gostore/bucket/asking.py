@@ -87,6 +87,8 @@ class Tally:
     unknown: int = 0
     #: Blobs that were removed.
     collected: int = 0
+    #: Uploads in parts that were given up, and whose parts were removed.
+    aborted: int = 0
     #: When the last full sweep ended, in seconds since the epoch.
     swept: float = 0.0
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 
 from attrs import define, evolve, field, frozen
 
 from gostore.blob import State
+from gostore.bucket.abandoned import Abandoned, Judged
 from gostore.bucket.asking import Seen
 from gostore.bucket.collect import Collection
-from gostore.bucket.engine import EngineError, Listed, Mismatch, Missing
+from gostore.bucket.engine import EngineError, Listed, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.ids import claims
 from gostore.bucket.pointer import (
     BLOBS,
@@ -79,6 +81,8 @@ class Checked:
     #: Blobs whose bytes were read, and have their digest.
     verified: int = 0
     troubles: list[Trouble] = field(factory=list)
+    #: Why the engine does not tell which uploads in parts have not ended; "" if it does.
+    untold: str = ""
 
 
 @define
@@ -114,6 +118,7 @@ class Check:
         self._marked: set[tuple[int, str]] = set()
         self._named: dict[int, Stored] = {}
         self._probes: list[Listed] = []
+        self._abandoned = Abandoned(bucket.ask, bucket.staging.grace)
 
     def run(self, tell: Tell = lambda *_: None, *, mend: bool = False) -> Checked:
         """Do it. Raises VolumeUnusable, or another StoreError."""
@@ -144,9 +149,23 @@ class Check:
             for each in self._probes
             if self._is_old(each.modified)
         )
+        found.troubles += self._uploads()
         if mend:
             self._mend()
         return found
+
+    def _uploads(self) -> Iterator[Trouble]:
+        """The uploads in parts that have not ended, as far as the engine tells."""
+        try:
+            judged = self._abandoned.judge()
+        except (Refused, Unsettled) as error:
+            self._found.untold = str(error)
+            return
+        for each in judged:
+            reason = each.reason or "it may go on"
+            yield Trouble(
+                "dead", _name(each), None, f"an upload in parts: {reason}", bool(each.reason)
+            )
 
     def _sort(self, listed: Listed) -> None:
         """Take an object for what its key says that it is."""
@@ -316,10 +335,13 @@ class Check:
             if self._is_old(each.modified):
                 delete = partial(self._ask.engine.delete, each.key)
                 self._ask.settle(delete, self._bucket.until())
+        self._abandoned.abort()
         left = {each.key for each in self._bucket.objects("")}
         if claims(self._bucket.staging.id_bits):
             # The records of ids that nobody has stay.
             left = {key for key in left if not key.endswith(RECORD)}
+        with suppress(Refused, Unsettled):
+            left.update(map(_name, self._abandoned.judge()))
         folders = {key.rpartition("/")[0] + "/" for key in left}
         for at, trouble in enumerate(self._found.troubles):
             if trouble.kind == "dead" and trouble.mends:
@@ -342,3 +364,8 @@ class Check:
         except EngineError:
             return False
         return True
+
+
+def _name(judged: Judged) -> str:
+    """What an upload in parts is called; its key alone would be the name of an object."""
+    return f"{judged.upload.key}?uploadId={judged.upload.name}"

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from gostore.bucket.engine import Engine
+from gostore.bucket.engine import Engine, Refused, Unsettled
 from gostore.bucket.place import Place
 from gostore.errors import VolumeUnusable
 
 
-def connect(place: Place, endpoint: str | None, region: str | None) -> Engine:
-    """Describe the engine of a bucket; nothing is asked of it. Raises VolumeUnusable."""
+def connect(
+    place: Place, endpoint: str | None, region: str | None, profile: str | None = None
+) -> Engine:
+    """Describe the engine of a bucket; nothing is asked of it. Raises VolumeUnusable.
+
+    ``profile`` has the credentials; without it AWS_PROFILE, or else the environment or a role.
+    """
     try:
-        from gostore.bucket.objects import ObjectStoreEngine, s3_store
+        from gostore.bucket.objects import s3_engine
     except ImportError:
         reason = "obstore is not installed: pip install 'gostore[s3]'"
         raise VolumeUnusable(str(place), reason) from None
-    return ObjectStoreEngine(s3_store(place.bucket, place.prefix, endpoint, region))
+    try:
+        return s3_engine(place.bucket, place.prefix, endpoint, region, profile)
+    except (Refused, Unsettled) as error:
+        raise VolumeUnusable(str(place), str(error)) from error

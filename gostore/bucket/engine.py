@@ -6,7 +6,7 @@ hold may be the effect of an earlier try of the same call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from attrs import define, frozen
@@ -71,6 +71,15 @@ class Listed:
     modified: float
 
 
+@frozen
+class Unfinished:
+    """An upload in parts that has not ended: its key, its name, and when it began; see `Found`."""
+
+    key: str
+    name: str
+    begun: float
+
+
 class Engine(Protocol):
     """The requests. Each raises an EngineError; keys are below the prefix of the store."""
 
@@ -103,3 +112,9 @@ class Engine(Protocol):
 
         When ``pieces`` raises, the parts are removed and the error is passed on.
         """
+
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """List the uploads in parts below a prefix that have not ended; some engines refuse."""
+
+    def abort(self, uploads: Sequence[Unfinished]) -> None:
+        """Remove the parts of uploads; those of one that has ended are gone already."""

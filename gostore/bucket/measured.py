@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from gostore.bucket.engine import (
@@ -15,13 +15,14 @@ from gostore.bucket.engine import (
     Mismatch,
     Missing,
     Refused,
+    Unfinished,
     Unsettled,
 )
 from gostore.store.measures import Histogram
 
 T = TypeVar("T")
 
-KINDS = ("get", "put", "create", "swap", "delete", "list", "upload")
+KINDS = ("get", "put", "create", "swap", "delete", "list", "upload", "unfinished", "abort")
 
 OUTCOMES = ("ok", "missing", "mismatch", "unsettled", "refused", "failed")
 
@@ -69,6 +70,14 @@ class MeasuredEngine:
     def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:
         """Pass it on; the time includes the client's."""
         return self._measure("upload", lambda: self._engine.upload(key, pieces, length))
+
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """Pass it on."""
+        return self._measure("unfinished", lambda: self._engine.unfinished(prefix))
+
+    def abort(self, uploads: Sequence[Unfinished]) -> None:
+        """Pass it on; some together are one request."""
+        self._measure("abort", lambda: self._engine.abort(uploads))
 
     def _measure(self, kind: str, request: Callable[[], T]) -> T:
         begun, outcome = time.monotonic(), "failed"

@@ -6,8 +6,9 @@ seconds, so even a condition that does not hold may be the effect of an earlier 
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import timedelta
@@ -19,7 +20,17 @@ import obstore
 from obstore import exceptions
 from obstore.store import MemoryStore, S3Store
 
-from gostore.bucket.engine import Found, Full, Listed, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.aside import ProfileCredentials, UploadsAside, profile_in
+from gostore.bucket.engine import (
+    Found,
+    Full,
+    Listed,
+    Mismatch,
+    Missing,
+    Refused,
+    Unfinished,
+    Unsettled,
+)
 
 #: How long a request may take: to connect, and until its answer is here.
 CONNECT_TIMEOUT = timedelta(seconds=4)
@@ -54,6 +65,9 @@ _FULL = re.compile(r"QuotaExceeded|StorageFull|InsufficientStorage|status[^:]*: 
 #: The machine's own service, which obstore asks for credentials when there are none.
 _NO_CREDENTIALS = re.compile(r"/latest/(?:api/token|meta-data/iam)")
 
+#: What is raised where obstore asks for the credentials of a profile.
+_PROFILE = re.compile(r"External AWS credential provider: (Refused|Unsettled): (.*)")
+
 #: A redirect that obstore does not follow, or not any further.
 _REDIRECT = re.compile("Received redirect without LOCATION|error following redirect")
 
@@ -63,9 +77,33 @@ _ASKED = re.compile(r"^.*?Error performing \w+ \S+ in .*? +- ")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
-def s3_store(bucket: str, prefix: str, endpoint: str | None, region: str | None) -> Any:
-    """Describe a bucket. The credentials are the environment's, a file's, or the machine's role."""
+def s3_engine(
+    bucket: str, prefix: str, endpoint: str | None, region: str | None, profile: str | None = None
+) -> ObjectStoreEngine:
+    """Describe a bucket. Raises Refused or Unsettled if its profile cannot be used."""
+    profile = profile or profile_in(os.environ)
+    folder = f"{prefix}/" if prefix else ""
+    return ObjectStoreEngine(
+        s3_store(bucket, prefix, endpoint, region, profile),
+        unfinished=UploadsAside(bucket, folder, endpoint, region, profile),
+    )
+
+
+def s3_store(
+    bucket: str, prefix: str, endpoint: str | None, region: str | None, profile: str | None = None
+) -> Any:
+    """Describe a bucket to obstore.
+
+    Without a profile it takes the credentials of the environment, of a web identity, or of the role
+    of the container or the machine, and fetches them again before they expire.
+    """
     options: dict[str, Any] = {}
+    if profile is not None:
+        credentials = ProfileCredentials(profile)
+        credentials.fetch()
+        options["credential_provider"] = credentials
+        if "AWS_REGION" not in os.environ and "AWS_DEFAULT_REGION" not in os.environ:
+            region = region or credentials.region
     if endpoint is not None:
         options["endpoint"] = endpoint
         # Engines of one's own seldom have a DNS name for each bucket.
@@ -88,13 +126,19 @@ def s3_store(bucket: str, prefix: str, endpoint: str | None, region: str | None)
 class ObjectStoreEngine:
     """The requests of an engine, by a store of obstore."""
 
-    def __init__(self, store: Any, *, quotes: bool = False) -> None:
-        """``quotes`` says that its ETags are sent with their quotes. Ceph refuses those always."""
+    def __init__(
+        self, store: Any, *, quotes: bool = False, unfinished: UploadsAside | None = None
+    ) -> None:
+        """``quotes`` says that its ETags are sent with their quotes. Ceph refuses those always.
+
+        ``unfinished`` knows the uploads in parts, which obstore does not tell.
+        """
         self._store = store
         self._quotes = quotes
         #: How many uploads are on their way.
         self.uploads = 0
         self._counting = Lock()
+        self._unfinished = unfinished
 
     def get(self, key: str, etag: str | None = None, span: tuple[int, int] | None = None) -> Found:
         """Read an object; see `Engine`."""
@@ -208,6 +252,15 @@ class ObjectStoreEngine:
             except Exception as error:
                 raise meaning_of(error) from error
 
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """List uploads in parts; see `Engine`. Objects in memory have none."""
+        return [] if self._unfinished is None else self._unfinished.list(prefix)
+
+    def abort(self, uploads: Sequence[Unfinished]) -> None:
+        """Abort uploads; see `Engine`."""
+        if self._unfinished is not None:
+            self._unfinished.abort(uploads)
+
     def _etag(self, text: str | None) -> str:
         return (text or "") if self._quotes else (text or "").strip('"')
 
@@ -236,6 +289,8 @@ def memory_engine() -> ObjectStoreEngine:
 def meaning_of(error: Exception) -> Exception:
     """Say what an exception of obstore means for a request."""
     text = str(error)
+    if (asked := _PROFILE.search(text)) is not None:
+        return (Refused if asked[1] == "Refused" else Unsettled)(asked[2])
     code = _CODE.search(text)
     if _FULL.search(text):
         return Full(code[1] if code else "it has no room")

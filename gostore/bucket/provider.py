@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gostore.blob import Blob, Committed
+from gostore.bucket.abandoned import Abandoned
 from gostore.bucket.asking import RETRY_AFTER, Asker, Tally
 from gostore.bucket.collect import Collection
 from gostore.bucket.content import SMALL_SPAN, BucketContent, Check, Room
@@ -98,6 +99,7 @@ class BucketStore:
         self._protocol: Protocol
         self._writing: Writing
         self._collection: Collection
+        self._abandoned: Abandoned
         self.engine: MeasuredEngine | None = None
         self.places = Places(options.max_uploads)
         self._room = Room()
@@ -130,6 +132,7 @@ class BucketStore:
         )
         self.resumable.open(self._protocol)
         self._collection = Collection(self._protocol, secrets.token_hex(8))
+        self._abandoned = Abandoned(self._ask, self._options.grace)
 
     def start(self) -> Summary:
         """Start the threads. Raises VolumeUnusable."""
@@ -197,7 +200,8 @@ class BucketStore:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._collection.collect_unnamed(lease.shard)
-            self._collection.next_shard(lease)
+            if not self._collection.next_shard(lease).shard:
+                self._abandoned.abort()
 
     def stop_collecting(self) -> None:
         """Leave what is dead to others, or to the next start."""

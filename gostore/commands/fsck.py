@@ -96,6 +96,8 @@ class Report:
     repaired: bool = False
     findings: list[Finding] = field(factory=list)
     uploads: list[Unfinished] = field(factory=list)
+    #: Why an engine does not tell which uploads in parts have not ended.
+    untold: str = ""
 
     @property
     def damage(self) -> list[Finding]:
@@ -119,10 +121,13 @@ class Report:
         else:
             done = ""
         damaged = len(self.damage)
+        why = escape(self.untold)
+        untold = [f"The engine does not tell its uploads in parts: {why}"] if why else []
         is_bucket = self.directory.startswith("s3://")
         unread = "whose bytes were not read" if is_bucket else "without a digest to verify"
         return [
             *map(str, self.findings),
+            *untold,
             f"{self.blobs} blobs of {self.bytes} bytes in {self.seconds:.1f} seconds: "
             f"{self.verified} verified, {self.unverified} {unread}",
             f"{damaged} damaged, {count - damaged} other findings{done}" if count else "Clean",
@@ -184,6 +189,7 @@ def fsck_bucket(
         Finding(Kind(each.kind), each.name, each.location, each.reason, each.mends)
         for each in found.troubles
     ]
+    report.untold = found.untold
     report.repaired = mend
     report.seconds = time.monotonic() - begun
     return report

@@ -159,6 +159,11 @@ def bucket_metrics(store: BucketStore) -> Iterable[Metric]:
     ):
         yield counter(f"gostore_engine_{name}", text, value)
     yield counter("gostore_collected", "Dead blobs that this daemon has removed.", tally.collected)
+    yield counter(
+        "gostore_swept_uploads",
+        "Uploads in parts that were given up, and that this daemon has aborted.",
+        tally.aborted,
+    )
     yield gauge(
         "gostore_sweep_timestamp_seconds",
         "When this daemon ended a round of the sweep; 0 if it has not since the start.",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 
+from gostore.bucket.engine import Unfinished
 from gostore.bucket.objects import ObjectStoreEngine, memory_engine
 from gostore.bucket.options import Options
 from gostore.bucket.provider import BucketStore
@@ -49,6 +50,35 @@ class InlineThreads(Threads):
 
     def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         return [call() for call in calls]
+
+
+class KnownUploads:
+    """The uploads in parts that an engine in memory tells, as aside.py would."""
+
+    def __init__(self) -> None:
+        self.there: list[Unfinished] = []
+        self.aborted: list[str] = []
+        #: What it fails with.
+        self.trouble: Exception | None = None
+        #: Whether it says that they are aborted, and keeps them.
+        self.keeps = False
+
+    def begin(self, key: str, age: float) -> None:
+        """Have one that began so many seconds ago."""
+        begun = wall_clock() / 1e9 - age
+        self.there.append(Unfinished(key, str(len(self.there)), begun))
+
+    def list(self, prefix: str) -> Sequence[Unfinished]:
+        """Those below a prefix."""
+        if self.trouble is not None:
+            raise self.trouble
+        return [each for each in self.there if each.key.startswith(prefix)]
+
+    def abort(self, uploads: Sequence[Unfinished]) -> None:
+        """Remove some."""
+        self.aborted += [each.key for each in uploads]
+        if not self.keeps:
+            self.there = [each for each in self.there if each not in uploads]
 
 
 class InlineReactor:

@@ -76,7 +76,11 @@ class FakeS3:
         self.objects: dict[str, Kept] = {}
         #: The parts of uploads that have neither been completed nor aborted.
         self.uploads: dict[str, dict[int, bytes]] = {}
+        #: The key of each upload, and when it began.
+        self.begun: dict[str, tuple[str, float]] = {}
         self.asked: list[Asked] = []
+        #: The uploads that one answer lists.
+        self.uploads_page = 1000
         #: Whether the answer to an upload has the ETag. That of Ceph has none.
         self.tells_etags = True
         self.trouble: Callable[[Asked], Answer | None] = lambda asked: None
@@ -187,8 +191,11 @@ class FakeS3:
             self._numbers += 1
             name = f"upload-{self._numbers}"
             self.uploads[name] = {}
+            self.begun[name] = asked.key, time()
             text = f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId>"
             return Answer(200, f"{text}</InitiateMultipartUploadResult>".encode())
+        if asked.method == "GET":
+            return self._list_uploads(asked.query)
         name = asked.query["uploadId"]
         parts = self.uploads.get(name)
         if parts is None:
@@ -204,6 +211,29 @@ class FakeS3:
         etag = kept.fields["ETag"] if self.tells_etags else ""
         text = f"<CompleteMultipartUploadResult><ETag>{etag}</ETag>"
         return Answer(200, f"{text}</CompleteMultipartUploadResult>".encode())
+
+    def _list_uploads(self, query: dict[str, str]) -> Answer:
+        after = query.get("key-marker", ""), query.get("upload-id-marker", "")
+        names = sorted((self.begun[name][0], name) for name in self.uploads)
+        names = [
+            (key, name)
+            for key, name in names
+            if key.startswith(query.get("prefix", "")) and (key, name) > after
+        ]
+        page = names[: self.uploads_page]
+        entries = "".join(
+            f"<Upload><Key>{escape(key)}</Key><UploadId>{name}</UploadId>"
+            f"<Initiated>{_iso(self.begun[name][1])}</Initiated></Upload>"
+            for key, name in page
+        )
+        more = len(names) > len(page)
+        if more:
+            key, name = page[-1]
+            entries += f"<NextKeyMarker>{escape(key)}</NextKeyMarker>"
+            entries += f"<NextUploadIdMarker>{name}</NextUploadIdMarker>"
+        text = f"<IsTruncated>{str(more).lower()}</IsTruncated>{entries}"
+        text = f"<ListMultipartUploadsResult>{text}</ListMultipartUploadsResult>"
+        return Answer(200, text.encode(), {"Content-Type": "application/xml"})
 
 
 def _handler(fake: FakeS3) -> type[BaseHTTPRequestHandler]:

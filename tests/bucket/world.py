@@ -22,7 +22,7 @@ from greenlet import greenlet
 
 from gostore.blob import Blob
 from gostore.bucket import asking, collect, pointer, protocol, staging
-from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Unsettled
+from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Unfinished, Unsettled
 from gostore.bucket.objects import memory_engine
 from gostore.errors import AlreadyExists, Busy, NoIds, NotFound
 from tests.linearizability import Operation, violation
@@ -495,6 +495,12 @@ class ShimEngine:
 
     def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:
         return self.put(key, b"".join(pieces))
+
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        return []
+
+    def abort(self, uploads: Sequence[Unfinished]) -> None:
+        pass
 
 
 def etag_of(data: bytes) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from attrs import evolve
 
-from gostore.bucket.objects import ObjectStoreEngine, s3_store
+from gostore.bucket.objects import ObjectStoreEngine, s3_engine
 from gostore.commands.trial_daemon import Answer
 from tests.e2e.daemon import PATIENCE, Daemon, ask
 from tests.e2e.seaweed import BUCKET, CREDENTIALS
@@ -58,7 +58,7 @@ class Bucket:
     def engine(self) -> ObjectStoreEngine:
         """The objects themselves, in this process."""
         os.environ.update(CREDENTIALS)
-        return ObjectStoreEngine(s3_store(BUCKET, self.prefix, self.keeper.endpoint, None))
+        return s3_engine(BUCKET, self.prefix, self.keeper.endpoint, None)
 
     def close(self) -> None:
         """End all daemons."""

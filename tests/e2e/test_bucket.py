@@ -6,14 +6,23 @@ import hashlib
 import json
 import random
 import re
+import signal
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from gostore.bucket.abandoned import Abandoned
+from gostore.bucket.asking import Asker
+from gostore.bucket.collect import Collection
 from gostore.bucket.pointer import data_key, parse, pointer_key
+from gostore.bucket.protocol import Protocol
+from gostore.bucket.staging import Staging
+from gostore.bucket.visiting import Bucket as VisitedBucket
+from gostore.commands.fsck import fsck_bucket
 from tests.e2e.buckets import Bucket
 from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
 from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed, start_seaweed
@@ -148,6 +157,47 @@ def test_cut_upload(bucket: Bucket) -> None:
         assert daemon.ask("GET", location).status == 404
     engine = bucket.engine()
     eventually(lambda: not list(engine.list("blobs/")), "nothing is left of either")
+
+
+def test_abandoned_parts(bucket: Bucket) -> None:
+    """What a kill -9 amid a large PUT leaves is swept; an upload that goes on is not."""
+    engine = bucket.engine()
+    piece = random.Random(1).randbytes(1 << 20)
+
+    def begin(daemon: Daemon, count: int) -> HTTPConnection:
+        connection = daemon.connect()
+        connection.putrequest("PUT", "/store/large")
+        connection.putheader("Content-Length", str(24 << 20))
+        connection.putheader("If-None-Match", "*")
+        connection.endheaders()
+        for _ in range(12):
+            connection.send(piece)
+        eventually(lambda: len(engine.unfinished("blobs/")) == count, "the engine has parts")
+        return connection
+
+    dying, daemon = bucket.make().start(), bucket.make().start()
+    begin(dying, 1)
+    dying.send(signal.SIGKILL)
+    dying.ended()
+    [left] = engine.unfinished("blobs/")
+    asker = Asker(engine)
+    staging = Staging(asker, grace=1.0)
+    collection = Collection(Protocol(asker, staging), "hurried")
+    shard = int(left.key.split("/")[1], 16)
+    eventually(lambda: collection.collect_unnamed(shard), "the record is swept")
+    connection = begin(daemon, 2)
+    lines = fsck_bucket(VisitedBucket(engine, "s3://bucket")).as_lines()
+    assert sum("an upload in parts: it may go on" in line for line in lines) == 2
+    abandoned = Abandoned(asker, 0.0)
+    eventually(abandoned.abort, "the parts are swept")
+    [other] = engine.unfinished("blobs/")
+    assert other.key != left.key
+    for _ in range(12):
+        connection.send(piece)
+    answer = connection.getresponse()
+    assert answer.status == 204, answer.read()
+    assert daemon.ask("GET", "large").body == piece * 24
+    assert not engine.unfinished("blobs/")
 
 
 def test_garbage(bucket: Bucket) -> None:
