@@ -6,6 +6,7 @@ import argparse
 
 from gostore.bucket.moving import BucketSource, BucketTarget
 from gostore.bucket.place import parse_endpoint, parse_place, parse_region
+from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import CONFLICT, DAMAGED, GOOD, SEVERAL
 from gostore.commands.terminal import add_bucket, argument, bucket_of, read_directory, verifying
 from gostore.daemon.parsers import parse_count
@@ -55,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the region of --from, if it is another one than that of --to",
     )
     parser.add_argument(
+        "--from-s3-profile",
+        metavar="NAME",
+        help="the profile of --from, if it is another one than that of --to",
+    )
+    parser.add_argument(
         "--jobs",
         metavar="N",
         type=argument(parse_count),
@@ -84,21 +90,27 @@ def _ends(parsed: argparse.Namespace) -> tuple[Source, Target]:
         parsed.command.error("say two of --dir, --from and --to")
     source: Source
     target: Target
-    endpoint, region = parsed.s3_endpoint, parsed.s3_region
     if parsed.target is None:
-        endpoint = parsed.from_s3_endpoint or endpoint
-        region = parsed.from_s3_region or region
         volume = Volume(read_directory(parsed.dir), sync=Sync.FILES)
-        return BucketSource(bucket_of(parsed.source, endpoint, region)), DirectoryTarget(volume)
-    target = BucketTarget(bucket_of(parsed.target, endpoint, region))
+        return BucketSource(_from(parsed)), DirectoryTarget(volume)
+    to = bucket_of(parsed.target, parsed.s3_endpoint, parsed.s3_region, parsed.s3_profile)
+    target = BucketTarget(to)
     if parsed.source is None:
         source = DirectorySource(Volume(read_directory(parsed.dir), make=False))
     else:
-        endpoint = parsed.from_s3_endpoint or endpoint
-        source = BucketSource(bucket_of(parsed.source, endpoint, parsed.from_s3_region or region))
+        source = BucketSource(_from(parsed))
     if source.name == target.name:
         parsed.command.error("--from and --to are the same")
     return source, target
+
+
+def _from(parsed: argparse.Namespace) -> Bucket:
+    return bucket_of(
+        parsed.source,
+        parsed.from_s3_endpoint or parsed.s3_endpoint,
+        parsed.from_s3_region or parsed.s3_region,
+        parsed.from_s3_profile or parsed.s3_profile,
+    )
 
 
 def status_of(report: Report) -> int:

@@ -81,13 +81,15 @@ def read_directory(text: str) -> str:
 
 def bucket_named(parsed: argparse.Namespace) -> Bucket:
     """The bucket that ``--store`` names. Raises VolumeUnusable if its library is missing."""
-    return bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region)
+    return bucket_of(parsed.store, parsed.s3_endpoint, parsed.s3_region, parsed.s3_profile)
 
 
-def bucket_of(place: Place, endpoint: str | None, region: str | None) -> Bucket:
-    """Describe a bucket. Raises VolumeUnusable if its library is missing."""
+def bucket_of(
+    place: Place, endpoint: str | None, region: str | None, profile: str | None
+) -> Bucket:
+    """Describe a bucket. Raises VolumeUnusable if its library or its profile is missing."""
     name = str(place) if endpoint is None else f"{place} at {endpoint}"
-    return Bucket(connect(place, endpoint, region), name)
+    return Bucket(connect(place, endpoint, region, profile), name)
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +112,11 @@ def add_bucket(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--s3-region", metavar="NAME", type=argument(parse_region), help="the bucket's region"
+    )
+    parser.add_argument(
+        "--s3-profile",
+        metavar="NAME",
+        help="the profile in ~/.aws that has the credentials, in place of the environment's",
     )
 
 

@@ -98,6 +98,13 @@ class FakeS3:
         """Its URL."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
+    def signers(self) -> set[str]:
+        """The keys that requests were signed with."""
+        found = [
+            re.search("Credential=([^/]+)/", each.head["Authorization"]) for each in self.asked
+        ]
+        return {match[1] for match in found if match is not None}
+
     def close(self) -> None:
         """Stop serving."""
         self._server.shutdown()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from attrs import evolve
 
+from gostore.bucket.objects import s3_engine
 from gostore.commands import main as cli
 from gostore.commands.migrate import lines_of, status_of
 from gostore.migration.mover import Report
+from gostore.store.interface import Details
+from tests.bucket.doubles import make_store
+from tests.bucket.fake_s3 import BUCKET, FakeS3
+from tests.store.doubles import FakeBody
 
 DONE = Report("directory /a", "s3://b", blobs=3, moved=2, bytes=10, there=1, complete=True)
 
@@ -73,6 +80,41 @@ def test_arguments(arguments: list[str], said: str, capsys: pytest.CaptureFixtur
         cli.main(["migrate", *arguments])
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the engine of one account to that of another, each by its own profile or environment."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "credentials").write_text(
+        "".join(
+            f"[{name}]\naws_access_key_id = key-{name}\naws_secret_access_key = secret\n"
+            for name in ("old", "new")
+        )
+    )
+    old, new = FakeS3(), FakeS3()
+    try:
+        make_store(s3_engine(BUCKET, "a", old.endpoint, None))[0].create(
+            "x", FakeBody(b"data"), Details()
+        )
+        old.asked.clear()
+        command = ["migrate", "--from", f"s3://{BUCKET}/a", "--from-s3-endpoint", old.endpoint]
+        command += ["--to", f"s3://{BUCKET}/b", "--s3-endpoint", new.endpoint]
+        assert cli.main([*command, "--from-s3-profile", "old"]) == 0
+        assert (old.signers(), new.signers()) == ({"key-old"}, {"ours"})
+        assert any(kept.data == b"data" for kept in new.objects.values())
+        new.asked.clear()
+        assert cli.main([*command, "--from-s3-profile", "old", "--s3-profile", "new"]) == 0
+        assert (old.signers(), new.signers()) == ({"key-old"}, {"key-new"})
+        assert cli.main([*command, "--from-s3-profile", "none"]) == 2
+    finally:
+        old.close()
+        new.close()
 
 
 def test_no_source(capsys: pytest.CaptureFixture[str], tmp_path: object) -> None:
