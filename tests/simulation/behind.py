@@ -262,7 +262,7 @@ def beside_the_applier(explorer: Explorer) -> None:
     ):
         before = ((POST, "c"), *elders, *head)
         calls = explorer.together(request, before=before, collect=True, rank=rank, lazy=True)
-        for at in range(1, len(calls) + 1):
+        for at in explorer.moments(calls):
             explorer.together(
                 request, before=before, collect=True, rank=rank, lazy=True, preempt=at
             )
@@ -286,7 +286,7 @@ def _in_hand(explorer: Explorer, *requests: Script) -> None:
         before = ((POST, "c"), *elders, *head)
         rank = (APPLIER, *rest)
         calls = explorer.together(request, before=before, collect=True, rank=rank, lazy=True)
-        for at in range(1, len(calls) + 1):
+        for at in explorer.moments(calls):
             explorer.together(
                 request, before=before, collect=True, rank=rank, lazy=True, preempt=at
             )
@@ -320,7 +320,7 @@ def overtaken_reads(explorer: Explorer) -> None:
     for head, beside, rank in explorer.some(itertools.product(heads, requests, _RANKS)):
         before = ((POST, "c"), *head)
         calls = explorer.overtaking(before, beside, rank=rank, preempt=None)
-        for at in range(1, len(calls) + 1):
+        for at in explorer.moments(calls):
             explorer.overtaking(before, beside, rank=rank, preempt=at)
 
 

@@ -95,7 +95,7 @@ def expiring_beside(explorer: Explorer) -> None:
     for made, some, rank in explorer.some(itertools.product(_MADE, requests, _RANKS)):
         before = ((POST, "c"), *made, PASS)
         calls = explorer.together(some, before=before, collect=True, rank=rank)
-        for at in range(1, len(calls) + 1):
+        for at in explorer.moments(calls):
             explorer.together(some, before=before, collect=True, rank=rank, preempt=at)
 
 

@@ -271,6 +271,7 @@ class Explorer:
         modules: SimpleNamespace = GENUINE,
         bounds: Bounds | None = None,
         share: int = 1,
+        stride: int = 1,
         sync: Sync = Sync.FILES,
         after: Sync | None = None,
         seed: int = 1,
@@ -278,13 +279,14 @@ class Explorer:
     ) -> None:
         """``sync`` is how the volume makes changes durable, ``after`` how it does after a crash.
 
-        ``share`` and ``until``, a monotonic time, are for `some`.
+        ``share`` and ``until``, a monotonic time, are for `some`, and ``stride`` is for `moments`.
         """
         self.modules = modules
         self.sync = sync
         self.after = after or sync
         self.bounds = bounds or usual_bounds(sync)
         self.share = share
+        self.stride = stride
         self.until = until
         #: For how many seconds what each location had is kept.
         self.keep = 0.0
@@ -313,6 +315,10 @@ class Explorer:
                 return
             self.figures.cases += 1
             yield case
+
+    def moments(self, calls: Sequence[object]) -> range:
+        """At which of some calls a thread is held up: at each ``stride``-th, from the first on."""
+        return range(1, len(calls) + 1, self.stride)
 
     def make_journal(self, size: int) -> None:
         """Let the disk hold a journal at first, whose files have so many bytes each."""
