@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -33,16 +34,23 @@ BUCKET = "blobs"
 _GRPC = 10_000
 
 
+#: Ports that the kernel gives to nobody who asks for any, nor those above by `_GRPC`: it begins at
+#: 32,768. Else one that is free now could be somebody's, or a connection's, by the time it is used.
+_PORTS = range(10_000, 22_000)
+
+#: What was given out: no two processes of this one's get the same.
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port that is free now, and whose gRPC twin is, too."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port + _GRPC > 65_535:
-                continue
-            with suppress(OSError):
-                second.bind(("127.0.0.1", port + _GRPC))
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + _GRPC))
+            if port not in _given:
+                _given.add(port)
                 return port
 
 
@@ -185,8 +193,9 @@ class Seaweed:
     def _describe(self, name: str, port: int, *options: str, host: str = "127.0.0.1") -> None:
         kind = "s3" if name.startswith("s3") else name.rstrip("0123456789")
         ip = [] if kind == "s3" else [f"-ip={host}"]
-        command = [str(WEED), kind, *ip, f"-ip.bind={host}", f"-port={port}", *options]
-        self._commands[name] = command, host, port
+        # Not to files in /tmp, one for each level.
+        command = [str(WEED), "-logtostderr", kind, *ip, f"-ip.bind={host}", f"-port={port}"]
+        self._commands[name] = [*command, *options], host, port
 
     def _launch(self, name: str) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
@@ -222,6 +231,9 @@ class Seaweed:
         """Kill all, the last one first."""
         for name in reversed(list(self.processes)):
             self.kill(name)
+        for _, _, port in self._commands.values():
+            for socket_ in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + _GRPC}.sock"):
+                socket_.unlink(missing_ok=True)
 
 
 def start_seaweed(directory: Path, volumes: int = 1, masters: int = 1) -> Seaweed:
