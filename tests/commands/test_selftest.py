@@ -24,6 +24,7 @@ from gostore.commands.statuses import BAD
 from gostore.commands.trial_daemon import Answer as RealAnswer
 from gostore.commands.trial_daemon import Body, NeverSaid, TrialDaemon
 from gostore.errors import VolumeUnusable
+from tests.e2e.daemon import Daemon
 from tests.e2e.mounts import tmpfs
 
 Answer = tuple[int, bytes]
@@ -89,6 +90,11 @@ class FakeDaemon(TrialDaemon):
         return 200, self.blobs[location]
 
 
+def forked(directory: Path) -> TrialDaemon:
+    """A daemon as the trial's own, which starts sooner."""
+    return Daemon(directory, "--gc-interval", "0.2")
+
+
 def tried(directory: Path, spoil: Callable[[str, str, Answer], Answer] | None = None) -> Verdict:
     """What comes of filling such a daemon, and of cutting a write short."""
     daemon = FakeDaemon(directory)
@@ -104,7 +110,7 @@ def test_good(tmp_path: Path) -> None:
     # Of its own: another test that gives room back would keep it from being full.
     with tmpfs(tmp_path / "disk", "size=512m") as disk:
         (disk / "mine").write_text("mine")
-        verdict = Trial(str(disk), seconds=20, kills=2, seed=1).run()
+        verdict = Trial(str(disk), 20, kills=2, seed=1, make_daemon=forked).run()
         left = [path.name for path in disk.iterdir()]
     assert verdict.wrong == []
     assert verdict.kills == 2
