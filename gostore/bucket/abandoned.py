@@ -4,7 +4,7 @@ The engine alone knows them: they are no objects, and take room all the same. An
 for longer than the grace, so its age proves nothing. The record of its blob does:
 
 * A daemon writes the record before it begins the upload, and keeps it young while it sends. The
-  sweep condemns a record that has grown old without a pointer, and removes it.
+  sweep condemns a record that has grown old without a pointer, and frees or removes it later.
 * A daemon publishes a blob only after it has swapped that record for one that says that all is
   here, or has seen that nobody condemned it (P3 in protocol.py). A record that is gone, a Failure,
   or that of another blob never becomes its own again: nothing that the upload may yet write can

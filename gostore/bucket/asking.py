@@ -62,6 +62,11 @@ class Seen:
         return None if self.pointer is None else self.pointer.blob
 
     @property
+    def was_touched(self) -> bool:
+        """Whether a sweep may have touched the pointer, at any time."""
+        return bool(self.damage) or (self.pointer is not None and bool(self.pointer.touched))
+
+    @property
     def hist(self) -> tuple[str, ...]:
         """The nonces of the last operations."""
         return () if self.pointer is None else self.pointer.hist
@@ -120,6 +125,7 @@ class Asker:
         self.tally = Tally()
         #: How many seconds the engine's clock is ahead of ours.
         self.ahead = 0.0
+        self._began = wall() / 1e9 - seconds()
         self._pause = pause
 
     def read(self, location: str, until: float) -> Seen:
@@ -141,9 +147,13 @@ class Asker:
         """Draw a nonce."""
         return "".join(self.rng.choices(_NONCES, k=NONCE_LENGTH))
 
+    def steady_time(self) -> float:
+        """The time by our clock as it was at the start, whoever has set it since."""
+        return self._began + self.seconds()
+
     def engine_time(self) -> float:
         """The time by the engine's clock, in seconds since the epoch."""
-        return self.wall() / 1e9 + self.ahead
+        return self.steady_time() + self.ahead
 
     def settle(self, request: Callable[[], T], until: float) -> T:
         """Make a request that may be made twice until it is answered.

@@ -19,7 +19,7 @@ from attrs import define, evolve, field, frozen
 from gostore.blob import State
 from gostore.bucket.abandoned import Abandoned, Judged
 from gostore.bucket.asking import Seen
-from gostore.bucket.collect import Collection
+from gostore.bucket.collect import REST, Collection
 from gostore.bucket.engine import EngineError, Listed, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.ids import claims
 from gostore.bucket.pointer import (
@@ -90,6 +90,7 @@ class _Objects:
     """What lies below the folder of an id."""
 
     newest: float = 0.0
+    has_record: bool = False
     #: The nonces of its bytes; more than one if the id was used again.
     nonces: set[str] = field(factory=set)
 
@@ -182,7 +183,9 @@ class Check:
                 return
             objects = self._ids.setdefault(blob_id, _Objects())
             objects.newest = max(objects.newest, listed.modified)
-            if nonce is not None:
+            if nonce is None:
+                objects.has_record = True
+            else:
                 objects.nonces.add(nonce)
         elif key.startswith(GARBAGE):
             marked = marked_in(key)
@@ -302,23 +305,29 @@ class Check:
                     reason = "left over from a blob that had this id before"
                     yield Trouble("dead", data_key(blob_id, nonce), None, reason, mends=is_old)
                 continue
-            if claims(self._bucket.staging.id_bits) and not objects.nonces:
-                continue  # its id is free, or is about to be used
+            rests = claims(self._bucket.staging.id_bits) or not self._is_old(objects.newest, REST)
+            if rests and not objects.nonces:
+                continue  # it was condemned, or its id is free, or it is on its way
             if any((blob_id, nonce) in self._marked for nonce in objects.nonces | {""}):
                 reason = "replaced or deleted"
             elif is_old:
                 reason = "no location has it"
             else:
                 reason = "no location has it, and it may be on its way"
-            yield Trouble("dead", blob_folder(blob_id), None, reason, mends=is_old)
+            if is_old and not objects.has_record:
+                # It gets a record that says so, and goes when that is old.
+                reason += ", and it has no record"
+            mends = is_old and objects.has_record
+            yield Trouble("dead", blob_folder(blob_id), None, reason, mends)
         for blob_id, nonce in sorted(self._marked):
             found = self._ids.get(blob_id)
             if found is None or (nonce and nonce not in found.nonces):
                 key = garbage_key(blob_id, nonce)
                 yield Trouble("dead", key, None, "its blob is gone", mends=True)
 
-    def _is_old(self, modified: float) -> bool:
-        return modified < self._ask.engine_time() - self._bucket.staging.grace
+    def _is_old(self, modified: float, age: float | None = None) -> bool:
+        age = self._bucket.staging.grace if age is None else age
+        return modified < self._ask.engine_time() - age
 
     # -- repair --------------------------------------------------------------------------------
 
@@ -336,10 +345,9 @@ class Check:
                 delete = partial(self._ask.engine.delete, each.key)
                 self._ask.settle(delete, self._bucket.until())
         self._abandoned.abort()
-        left = {each.key for each in self._bucket.objects("")}
-        if claims(self._bucket.staging.id_bits):
-            # The records of ids that nobody has stay.
-            left = {key for key in left if not key.endswith(RECORD)}
+        # Records may stay: that their blob is condemned, or that their id is free.
+        kept = (each.key for each in self._bucket.objects(""))
+        left = {key for key in kept if not (key.startswith(BLOBS) and key.endswith(RECORD))}
         with suppress(Refused, Unsettled):
             left.update(map(_name, self._abandoned.judge()))
         folders = {key.rpartition("/")[0] + "/" for key in left}

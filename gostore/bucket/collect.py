@@ -12,11 +12,22 @@ may still be about to be published, by a daemon that stalled. So the sweep
 1. condemns the record of the blob: swaps it for one that is a Failure;
 2. touches the pointer: swaps it for one that means the same in other bytes, or creates a
    tombstone;
-3. removes the data, then the record.
+3. removes the data.
 
 A swap of the stalled daemon that comes before the touch makes the touch see the blob, which gets
-its record back. A swap after the touch fails. Then the daemon reads the pointer, and then the
-record, and gives up. See P3 in protocol.py.
+its record back. A swap after the touch fails, if the daemon had read the pointer before it. Then
+the daemon reads the pointer, and so sees the touch, as it does if it reads it for the first time
+only now. It looks at the record, and gives up. See P3 in protocol.py.
+
+The condemned record rests for 30 days. If it were removed at once, a daemon that stalled before it
+wrote the record, or wrote it again, would make one as good as new, of data that is gone. A daemon
+gives up when its time is over, by its own clock. So only one whose clock stood still with it, as
+that of a paused virtual machine may, and for 30 days, could do harm.
+
+Data may be without a record: its daemon died, or still stands, before it wrote that. The sweep
+gives it a condemned one, with which nobody can publish it any more. Only a later sweep removes the
+data, unless a pointer names it: then somebody has lost the record. A list of pointers may lag, but
+by less than the grace. Nothing else that removes data relies on a list for what it must not lack.
 
 Ids that have to be claimed are used again, and no late request about one may ever harm the next
 blob. So the data of each blob has a key of its own, the record is only ever swapped, and step 3
@@ -69,6 +80,9 @@ SWEPT_AT_ONCE = 4
 
 #: How often a touch is tried.
 _TOUCHES = 8
+
+REST = 30 * 86_400.0
+"""For how many seconds the record of a condemned blob rests."""
 
 #: The location in the record of a blob that had none.
 _NOWHERE = "-"
@@ -171,7 +185,7 @@ class Collection(Leaseholder):
         until = self._until()
         record = self._ask.record(blob_id, until)
         if record is None:
-            return self._sweep_orphan(blob_id, nonces, None)
+            return self._condemn_orphan(blob_id)
         if is_free(record.data):
             self._remove_data(blob_id, nonces)  # they came late
             return 0
@@ -183,14 +197,18 @@ class Collection(Leaseholder):
             log.warn("The record of blob {id} is bad: {error}", id=blob_id, error=error)
             return 0
         is_dead = blob.state is State.FAILURE
+        rests = not self._staging.claims and not self._is_old(record.modified, REST)
+        if is_dead and rests and not nonces:
+            return 0
         if is_dead and len(blob.log) == 1:
-            # No blob begins as a Failure but one that `_sweep_orphan` has given its record.
-            return self._sweep_orphan(blob_id, nonces, record.etag)
+            # No blob begins as a Failure but one that `_condemn_orphan` has given its record.
+            return self._sweep_orphan(blob_id, nonces, record)
         seen = self._ask.read(blob.location, until)
         if seen.damage:
             return 0
         if seen.named is not None and seen.named.id == blob_id:
-            if seen.is_over:
+            # By the engine's clock, too: somebody may have set ours.
+            if seen.is_over and (seen.named.expires or 0) <= self._ask.engine_time():
                 self._expire(seen)
             elif is_dead:
                 self._revive(seen.named)
@@ -203,27 +221,24 @@ class Collection(Leaseholder):
         with suppress(NotFound):
             self._protocol.mark_garbage(self._protocol.expire(seen, self._until()), self._until())
 
-    def _sweep_orphan(self, blob_id: int, nonces: set[str], condemned: str | None) -> int:
-        """Remove data without a record, if no pointer at all names it.
-
-        It gets a condemned record first, so that nobody can publish it meanwhile. ``condemned`` is
-        the ETag of one that it has got.
-        """
+    def _condemn_orphan(self, blob_id: int) -> int:
+        """Give data that have no record a condemned one, so that nobody can publish them."""
         blob = Blob(blob_id, _NOWHERE)
         blob.fail(self._ask.wall(), "It had no record")
-        try:
-            if condemned is None:
-                condemned = self._engine.create(record_key(blob_id), dump_record(blob))
-        except (Mismatch, Missing, Unsettled, Refused):
-            return 0  # it has one by now, or the next run sees
+        with suppress(Mismatch, Unsettled, Refused):  # it has one by now, or the next run sees
+            self._engine.create(record_key(blob_id), dump_record(blob))
+        return 0
+
+    def _sweep_orphan(self, blob_id: int, nonces: set[str], record: Found) -> int:
+        """Remove data whose only record is one that `_condemn_orphan` made.
+
+        A pointer that names them keeps them.
+        """
         if self._is_named(blob_id):
             log.warn("Blob {id} has no record, and a location has it", id=blob_id)
             return 0
         self._remove_data(blob_id, nonces)
-        if self._staging.claims:
-            return int(self._free(blob_id, condemned))
-        self._remove_record(blob_id)
-        return 1
+        return int(self._let_go(blob_id, record, record.etag))
 
     def _is_named(self, blob_id: int) -> bool:
         """Whether any pointer names a blob."""
@@ -243,10 +258,18 @@ class Collection(Leaseholder):
         if condemned is None or not self._touch(blob.location, blob.id):
             return False
         self._remove_data(blob.id, nonces | {blob.nonce})
-        if not self._staging.claims:
-            self._remove_record(blob.id)
-            return True
-        return self._free(blob.id, condemned)
+        return self._let_go(blob.id, record, condemned)
+
+    def _let_go(self, blob_id: int, record: Found, etag: str) -> bool:
+        """Free an id that is used again; else remove the record if it has rested. Say if done.
+
+        ``record`` is as it was before it was condemned, be it anew; ``etag`` is what it has since.
+        """
+        if self._staging.claims:
+            return self._free(blob_id, etag)
+        if self._is_old(record.modified, REST):
+            self._remove_record(blob_id)
+        return True
 
     def _condemn(self, record: Found, blob: Blob) -> str | None:
         """Make a record a Failure, and young again; return its ETag, None if it has changed."""
@@ -310,8 +333,9 @@ class Collection(Leaseholder):
     def _remove_record(self, blob_id: int) -> None:
         self._ask.settle(lambda: self._engine.delete(record_key(blob_id)), self._until())
 
-    def _is_old(self, modified: float) -> bool:
-        return modified < self._ask.engine_time() - self._staging.grace
+    def _is_old(self, modified: float, age: float | None = None) -> bool:
+        """Whether something is older than an age, the grace if none is given."""
+        return modified < self._ask.engine_time() - (self._staging.grace if age is None else age)
 
     def _until(self) -> float:
         return self._ask.seconds() + self._patience

@@ -78,7 +78,7 @@ class Leaseholder:
         if written.data != data:
             return None
         # The engine has just written it, so this is the time by its clock.
-        self._ask.ahead = written.modified - self._ask.wall() / 1e9
+        self._ask.ahead = written.modified - self._ask.steady_time()
         return lease
 
     def next_shard(self, lease: Lease) -> Lease:

@@ -29,10 +29,10 @@ A pointer is one JSON object, with blanks behind it::
     {"dead": 1, "loc": "foo", "hist": "...", "generation": 7}         a tombstone: 192 bytes
 
 So a listing tells them apart by their size. ``hist`` has the nonces of the last 8 operations, the
-newest last, 8 characters each. ``detag`` is the ETag of the data. ``touched`` is the nonce of a
-sweep that changed the bytes and nothing else. A tombstone whose location is too long for it has the
-location's SHA-256 as ``of`` instead. No two pointers of a location ever have the same bytes: equal
-bytes have equal ETags, and a swap must succeed once only.
+newest last, 8 characters each. ``detag`` is the ETag of the data. ``touched`` is the nonce of the
+last sweep that changed the bytes and nothing else; it stays from then on. A tombstone whose
+location is too long for it has the location's SHA-256 as ``of`` instead. No two pointers of a
+location ever have the same bytes: equal bytes have equal ETags, and a swap must succeed once only.
 """
 
 from __future__ import annotations

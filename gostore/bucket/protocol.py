@@ -22,8 +22,9 @@ P2  Every swap adds a nonce of its operation to ``hist``. After anything but a s
     is read again. If it has the nonce, the operation happened. If it is another one without the
     nonce, that swap has not happened and never will. If ``hist`` has forgotten too much to tell,
     the outcome is unknown. Else the same swap is tried again.
-P3  A blob is published at most once, by the operation that wrote it. Before each swap but the
-    first, after the pointer was read, its record must not be condemned; see collect.py.
+P3  A blob is published at most once, by the operation that wrote it. Between the read of a pointer
+    and its swap the record is looked at, and must not be condemned; see collect.py. The first swap
+    may do without if its pointer was never touched: a touch stays in it for good.
 P4  A marker is put only for what a swap has replaced, once that swap is known to have happened.
 P5  Data is only believed with the ETag and the size that the pointer says.
 """
@@ -176,8 +177,7 @@ class Protocol:
                 draft.detag,
                 blob.nonce,
             )
-            hist = (nonce,) if last is None else last.followed_by(nonce)
-            return Pointer(blob.location, generation, hist, stored)
+            return _after(last, blob.location, generation, nonce, stored)
 
         pointer, replaced = self._publish(seen, change, until, draft)
         assert pointer.blob is not None
@@ -196,7 +196,7 @@ class Protocol:
                 raise AlreadyExists(location, is_damaged=bool(seen.damage))
             kept = asdict(moved, recurse=False)
             blob = Stored(**kept, detag=draft.detag, nonce=draft.blob.nonce)
-            return Pointer(location, blob.generation, (nonce,), blob)
+            return _after(seen.pointer, location, blob.generation, nonce, blob)
 
         self._publish(Seen(location), change, until, draft)
 
@@ -206,9 +206,8 @@ class Protocol:
         def change(seen: Seen, nonce: str) -> Pointer:
             demand.check(seen)
             now, last, location = self.ask.wall(), seen.pointer, demand.location
-            if last is None:
-                return Pointer(location, now, (nonce,))
-            return Pointer(location, max(now, last.generation + 1), last.followed_by(nonce))
+            generation = now if last is None else max(now, last.generation + 1)
+            return _after(last, location, generation, nonce)
 
         return self._swap(self.ask.read(demand.location, until), change, until, None)[1]
 
@@ -222,7 +221,7 @@ class Protocol:
             if not seen.is_over or seen.pointer is None:
                 raise NotFound(seen.location)
             last = seen.pointer
-            return Pointer(seen.location, last.generation + 1, last.followed_by(nonce))
+            return _after(last, seen.location, last.generation + 1, nonce)
 
         return self._swap(seen, change, until, None)[1]
 
@@ -256,6 +255,10 @@ class Protocol:
         """Swap a pointer for what ``change`` makes of it; return that, and what it replaced."""
         nonce = (draft.operation if draft is not None else "") or self.ask.nonce()
         pointer, tried, pauses = change(seen, nonce), False, 0
+        if draft is not None and seen.was_touched and not self.staging.is_alive(draft, until):
+            raise collected_early()
+        if self.ask.seconds() >= until:
+            raise gave_up("it took too long to begin")
         while True:
             try:
                 self._put(pointer, seen.etag)
@@ -302,6 +305,15 @@ class Protocol:
 
 def _unknown() -> OutcomeUnknown:
     return OutcomeUnknown("The bucket does not tell whether this happened; look", RETRY_AFTER)
+
+
+def _after(
+    last: Pointer | None, location: str, generation: int, nonce: str, blob: Stored | None = None
+) -> Pointer:
+    """The pointer that follows another one, or none, by an operation."""
+    if last is None:
+        return Pointer(location, generation, (nonce,), blob)
+    return Pointer(location, generation, last.followed_by(nonce), blob, last.touched)
 
 
 def _last_time(last: Pointer) -> int:

@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "there is no grace",
         "bucket.collect",
-        "return modified < self._ask.engine_time() - self._staging.grace",
+        "return modified < self._ask.engine_time() - (self._staging.grace if age is None else age)",
         "return True",
         trials.slow_reader,
     ),
@@ -208,5 +208,49 @@ MUTANTS = (
         "        if condemned and self._staging.claims:\n"
         "            return self._free(blob.id, condemned)\n",
         trials.stalled_anywhere,
+    ),
+    Mutant(
+        "the first swap comes without a look at the record, though its pointer was touched",
+        "bucket.protocol",
+        "if draft is not None and seen.was_touched and not",
+        "if draft is not None and False and not",
+        trials.stalled_anywhere,
+    ),
+    Mutant(
+        "a touch is forgotten by the next operation",
+        "bucket.protocol",
+        "last.followed_by(nonce), blob, last.touched)",
+        "last.followed_by(nonce), blob)",
+        trials.touched_and_written,
+    ),
+    Mutant(
+        "the record of a condemned blob does not rest",
+        "bucket.collect",
+        "        if self._is_old(record.modified, REST):\n            self._remove_record",
+        "        if True:\n            self._remove_record",
+        trials.stalled_anywhere,
+    ),
+    Mutant(
+        "data without a record goes at once",
+        "bucket.collect",
+        "            return self._condemn_orphan(blob_id)\n",
+        "            self._condemn_orphan(blob_id)\n"
+        "            record = self._ask.record(blob_id, until)\n"
+        "            return 0 if record is None else self._sweep_orphan(blob_id, nonces, record)\n",
+        trials.lost_record,
+    ),
+    Mutant(
+        "ages go by a clock that can be set",
+        "bucket.asking",
+        "return self._began + self.seconds()",
+        "return self.wall() / 1e9",
+        trials.clock_set,
+    ),
+    Mutant(
+        "what is over goes by a clock that can be set",
+        "bucket.collect",
+        "if seen.is_over and (seen.named.expires or 0) <= self._ask.engine_time():",
+        "if seen.is_over:",
+        trials.clock_set,
     ),
 )

@@ -69,6 +69,9 @@ def test_no_faults() -> None:
         trials.stale_marker,
         trials.claimed_too_early,
         trials.stalled_anywhere,
+        trials.touched_and_written,
+        trials.lost_record,
+        trials.clock_set,
     ],
 )
 def test_script(trial: trials.Trial) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 
 from attrs import evolve
 
+from gostore.bucket import collect
 from gostore.bucket.engine import Full, Mismatch, Missing, Unsettled
 from gostore.errors import NoSpace
+from gostore.store.interface import Details, Lifetime
 from tests.bucket.world import GENUINE, Setting, ShimEngine, Violation, World, draft
 
 #: No two daemons may draw the same nonces.
@@ -42,7 +44,7 @@ def faults(seeds: Iterable[int], **what: Any) -> list[Setting]:
 
 def stalls(seeds: Iterable[int], **what: Any) -> list[Setting]:
     """Runs with faults in which daemons also stand still for longer than the grace."""
-    return [Setting(seed, faults=0.1, stalls=0.03, **what) for seed in seeds]
+    return [Setting(seed, faults=0.1, stalls=0.03, frozen=seed % 2 == 1, **what) for seed in seeds]
 
 
 def lagging(seeds: Iterable[int], **what: Any) -> list[Setting]:
@@ -114,6 +116,8 @@ class Script:
                 self.expect(self.verb("GET", location), (200, value), f"what {location} has")
             self.age()
             self.world.collect(1)
+        self.world.now += collect.REST
+        self.world.collect(1)
         self.world.look_for_leaks()
 
     def expect(self, found: object, wanted: object, what: str) -> None:
@@ -403,7 +407,12 @@ def marked_by_mistake(modules: SimpleNamespace) -> None:
 
 def late_about_an_id(modules: SimpleNamespace) -> None:
     """Each request that a dead blob was written and removed by arrives again, about the next."""
-    script = Script(modules, id_bits=16)
+    for id_bits in (16, 128):
+        _late(modules, id_bits)
+
+
+def _late(modules: SimpleNamespace, id_bits: int) -> None:
+    script = Script(modules, id_bits=id_bits)
     world = script.world
     writer, collector = script.writer([7, 8, 7, 9, 7, 9]), world.collector(1)
     sent = Echo(world)
@@ -415,7 +424,8 @@ def late_about_an_id(modules: SimpleNamespace) -> None:
     collector.collect_marked()
     late, sent.late = sent.late, []
     script.verb("POST", "b", "other", writer)
-    script.expect(script.id_of("b"), 7, "the id of the next blob")
+    if id_bits == 16:
+        script.expect(script.id_of("b"), 7, "the id of the next blob")
     for act in late:
         with suppress(Mismatch, Missing):
             act()
@@ -482,7 +492,7 @@ def stalled_anywhere(modules: SimpleNamespace) -> None:
 
     Meanwhile others collect, and use its id again. Its own clock stands still, too.
     """
-    for id_bits in (16,):
+    for id_bits in (16, 128):
         for order in permutations(range(3)) if id_bits == 128 else [(0, 1, 2)]:
             _at_each_step(partial(_stalled_write, modules, id_bits, order))
         for sweeps in (False, True):
@@ -555,6 +565,71 @@ def _stalled_sweep(modules: SimpleNamespace, id_bits: int, sweeps: bool, at: int
         script.expect(script.id_of("b"), 7, "the id of the next blob")
     script.clean({"a": "second", "b": "thief"})
     return True
+
+
+def touched_and_written(modules: SimpleNamespace) -> None:
+    """A write reads its pointer after its blob was condemned, and after another write."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    writer = world.daemon(0)
+    writer.ask.seconds = lambda: 0.0
+
+    def staged_first(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        data, record = calls[1](), calls[2]()
+        for _ in range(2):
+            script.age()
+            world.collect(1)
+        script.verb("PUT", "a", "second")
+        return [calls[0](), data, record]
+
+    writer.ask.together = staged_first
+    script.expect(script.verb("PUT", "a", "slow", writer)[0], None, "the answer")
+    script.clean({"a": "second"})
+
+
+def lost_record(modules: SimpleNamespace) -> None:
+    """Somebody removes the record of a blob whose pointer no list shows yet; its data stays."""
+    script = Script(modules)
+    world = script.world
+    before = world.listing()
+    script.verb("POST", "a", "kept")
+    blob = world.daemon(0).get("a", world.now + 10)
+    world.engine.delete(modules.pointer.record_key(blob.id))
+    script.age()
+    listing = world.listing
+    shown = [*before, *(each for each in listing() if each.key.startswith("blobs/"))]
+    world.listing = lambda: shown  # type: ignore[method-assign]
+    world.collector(1).collect_unnamed(blob.id & 0xFF)
+    world.listing = listing  # type: ignore[method-assign]
+    for _ in range(3):
+        script.age()
+        world.collector(1).collect_unnamed(blob.id & 0xFF)
+    script.expect(script.verb("GET", "a"), (200, "kept"), "what is there then")
+
+
+def clock_set(modules: SimpleNamespace) -> None:
+    """Somebody sets the clock of a daemon that collects by hours; nothing goes before its time."""
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    reader = world.daemon(0)
+    blob = reader.get("a", world.now + 10)
+    script.verb("PUT", "a", "second")
+    lasting = draft(modules.staging, "b", b"lasting", int(world.now * 1e9), True)
+    details = Details(lifetime=Lifetime(int(3 * world.setting.grace)))
+    demand = modules.protocol.Demand("b", False, None, details)
+    reader.write(lasting, b"lasting", demand, world.now + 10)
+    world.now += world.setting.grace / 2
+    collector = world.collector(1)
+    collector._ask.wall = lambda: int((world.now + 3 * world.setting.grace) * 1e9)
+    collector.collect_marked()
+    data = reader.data(blob, (0, blob.size), world.now + 10)
+    script.expect(data, b"first", "what the reader gets")
+    script.age()
+    for shard in range(256):
+        collector.collect_unnamed(shard)
+    script.expect(script.verb("GET", "b"), (200, "lasting"), "what is not over")
 
 
 class Numbers:

@@ -34,6 +34,9 @@ GENUINE = SimpleNamespace(
 
 FAULTS = ("drop before", "drop after", "slow down", "twice", "late", "crash")
 
+FIRST_COLLECTOR = 1000
+"""The number of the first daemon that collects."""
+
 PATIENCE = 20.0
 """Seconds that a verb may take."""
 
@@ -66,6 +69,9 @@ class Setting:
     collects: bool = True
     #: A listing shows what was there up to so many seconds ago.
     lag: float = 0.0
+    #: The clocks of daemons stand still, so that they never give up, however long they stall.
+    frozen: bool = False
+    collectors: int = 2
 
 
 @define(eq=False)
@@ -258,7 +264,7 @@ class World:
         modules, setting = self.modules, self.setting
         ask = modules.asking.Asker(
             ShimEngine(self, number),
-            seconds=lambda: self.now,
+            seconds=lambda: 0.0 if setting.frozen and number < FIRST_COLLECTOR else self.now,
             pause=self.pause,
             wall=lambda: int(self.now * 1e9),
             rng=self.rng,
@@ -274,7 +280,8 @@ class World:
     def play(self) -> None:
         """Let all clients do what they do, then look whether it was right. Raises Violation."""
         clients = [self.spawn(self._client) for _ in range(self.setting.clients)]
-        collecting = [self.spawn(self._collect)] if self.setting.collects else []
+        count = self.setting.collectors if self.setting.collects else 0
+        collecting = [self.spawn(self._collect) for _ in range(count)]
         self.run(lambda: all(task.done for task in clients))
         self.tasks = [task for task in self.tasks if task in collecting or task.daemon >= 0]
         for task in clients:
@@ -295,7 +302,7 @@ class World:
     def _collect(self) -> None:
         while True:
             self.pause(self.rng.uniform(0.0, max(1.0, self.setting.grace / 4)))
-            task = self.spawn(self._collect_once, daemon=1000 + self.steps)
+            task = self.spawn(self._collect_once, daemon=FIRST_COLLECTOR + self.steps)
             self.wait_for(task)
             if task.error is not None:
                 raise task.error
@@ -398,6 +405,8 @@ class World:
         for _ in range(3):
             self.collect(-1)
             self.now += 2 * self.setting.grace
+        self.now += collect.REST
+        self.collect(-1)
         self.look_for_leaks()
 
     def live(self) -> set[str]:

@@ -19,12 +19,14 @@ from pathlib import Path
 import pytest
 from attrs import define, field, frozen
 
+from gostore.blob import State
 from gostore.bucket.asking import Asker
 from gostore.bucket.collect import Collection
 from gostore.bucket.objects import ObjectStoreEngine, s3_store
-from gostore.bucket.pointer import parse, pointer_key
+from gostore.bucket.pointer import MAX_ID, RECORD, parse, pointer_key
 from gostore.bucket.protocol import Protocol
 from gostore.bucket.staging import Staging
+from gostore.statefile import parse as parse_record
 from tests.bucket.fake_s3 import BUCKET as FAKE
 from tests.bucket.fake_s3 import Answer, Asked, FakeS3, error, keys_in
 from tests.e2e.buckets import Bucket
@@ -153,6 +155,13 @@ def relayed(seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Itera
         relay.close()
 
 
+def rests(engine: ObjectStoreEngine, key: str) -> bool:
+    """Whether an object is the record of a blob that was condemned, which stays for 30 days."""
+    if not key.endswith(RECORD):
+        return False
+    return parse_record(engine.get(key).data, max_id=MAX_ID).state is State.FAILURE
+
+
 def left_behind(engine: ObjectStoreEngine, grace: float) -> set[str]:
     """Collect all that is older than the grace; return what is left that no pointer names."""
     ask = Asker(engine)
@@ -166,7 +175,11 @@ def left_behind(engine: ObjectStoreEngine, grace: float) -> set[str]:
     for listed in engine.list("locations/"):
         if (blob := parse(engine.get(listed.key).data).blob) is not None:
             named.add(str(blob.id))
-    left = {each.key for each in engine.list("blobs/") if each.key.split("/")[2] not in named}
+    left = {
+        each.key
+        for each in engine.list("blobs/")
+        if each.key.split("/")[2] not in named and not rests(engine, each.key)
+    }
     return left | {each.key for each in engine.list("garbage/")}
 
 
