@@ -11,8 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import itemgetter
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
@@ -89,7 +91,7 @@ class Threads:
         self._large = Pool(LARGE_THREADS, "bucket-large")
         self._chores = Pool(1, "bucket-chore")
         self._most_uploads = uploads
-        self._steps: ThreadPoolExecutor | None = None
+        self._steps = Pool(2 * THREADS, "bucket-step")
         self._uploads: ThreadPoolExecutor | None = None
         self._asked = 0
         self._turns: dict[str, deque[Deferred[None]]] = {}
@@ -97,19 +99,19 @@ class Threads:
 
     def start(self) -> None:
         """Start the threads. Raises RuntimeError if there is no room for them."""
-        self._steps = ThreadPoolExecutor(2 * THREADS, "bucket-step")
         self._uploads = ThreadPoolExecutor(self._most_uploads, "bucket-upload")
+        self._steps.start()
         self._requests.start()
         self._large.start()
         self._chores.start()
 
     def stop(self) -> None:
         """Stop the threads, and wait for the requests that they are at."""
-        if self._steps is not None and self._uploads is not None:
+        if self._uploads is not None:
             self._requests.stop()
             self._large.stop()
             self._chores.stop()
-            self._steps.shutdown(wait=False)
+            self._steps.stop()
             self._uploads.shutdown(wait=False)
 
     def run(
@@ -215,14 +217,23 @@ class Threads:
 
     def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Make calls at the same time: one here, the others in threads for steps."""
-        assert self._steps is not None
-        others = [self._steps.submit(call) for call in calls[1:]]
-        try:
-            first = calls[0]()
-        finally:
-            # None is left behind if one fails.
-            errors = [other.exception() for other in others]
-        for error in errors:
+        # Futures need several times as long.
+        done: SimpleQueue[tuple[int, T | None, BaseException | None]] = SimpleQueue()
+
+        def make(number: int) -> None:
+            try:
+                result = calls[number]()
+            except BaseException as error:
+                done.put((number, None, error))
+            else:
+                done.put((number, result, None))
+
+        for number in range(1, len(calls)):
+            self._steps.call(partial(make, number))
+        make(0)
+        # None is left behind if one fails.
+        made = sorted((done.get() for _ in calls), key=itemgetter(0))
+        for _, _, error in made:
             if error is not None:
                 raise error
-        return [first, *(other.result() for other in others)]
+        return [cast("T", result) for _, result, _ in made]

@@ -119,7 +119,8 @@ class Writing:
 
     def clean_up(self, replaced: Seen) -> None:
         """Tell the collector what a swap has replaced, after the answer."""
-        self._errand(partial(self._protocol.mark_garbage, replaced))
+        if replaced.named is not None:
+            self._errand(partial(self._protocol.mark_garbage, replaced))
 
     def _errand(self, function: Callable[[float], object]) -> None:
         # What fails, the sweep finds.
