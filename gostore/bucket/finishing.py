@@ -29,7 +29,7 @@ from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.pieces import Changed, Come, Kept, Pieces
 from gostore.bucket.pointer import Pointer, dump, pointer_key
 from gostore.bucket.protocol import Demand, OutcomeUnknown, Protocol
-from gostore.bucket.staging import Draft, describe, new_blob
+from gostore.bucket.staging import Draft, collected_early, describe, new_blob
 from gostore.bucket.unfinished import Begun
 from gostore.errors import (
     AlreadyExists,
@@ -144,6 +144,9 @@ class Finishing:
                 return self._done(number)
             if begun.base is not None and has_forgotten(seen, begun.base):
                 raise UploadOver("nobody knows whether it became a blob, which others replaced")
+            # The copy is older than this look at the pointer: see P3 in protocol.py.
+            if not self._staging.is_alive(draft, self._until()):
+                raise collected_early()
             base = seen.hist[-1] if seen.hist else ""
             try:
                 promised = evolve(begun, base=base, sha256=draft.blob.sha256)

@@ -341,6 +341,27 @@ class FinishTests(BucketCase, contract.FinishContract):
         self.fails(self.uploads.stand(address), UploadOver)
         self.assertEqual(self.read("a"), b"other")
 
+    def test_collected_while_copied(self) -> None:
+        """A copy that was collected because its daemon stood still is not published."""
+        address = self.complete()
+        get, done = self.engine.get, []
+
+        def meanwhile(key: str, *more: Any) -> Any:
+            copied = [each for each in self.keys("blobs/") if each.endswith("data.raw")]
+            if key == upload_key(address.number) and copied and not done:
+                done.append(key)
+                self.ahead += 2 * HOUR
+                for shard in range(256):
+                    self.store._collection.collect_unnamed(shard)
+                self.ahead -= 2 * HOUR
+            return get(key, *more)
+
+        self.engine.get = meanwhile
+        self.fails(self.uploads.finish(address, PLAIN), Busy)
+        self.fails(self.store.get("a"), NotFound)
+        self.finish(address)
+        self.assertEqual(self.read("a"), b"new")
+
     def test_died_after_the_swap(self) -> None:
         """After a daemon that died behind the swap the next one sees that it is a blob."""
         address = self.complete()
