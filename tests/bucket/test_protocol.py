@@ -45,6 +45,14 @@ def test_ids_used_again() -> None:
     trials.play(trials.reused(range(2000, 2000 + RUNS)))
 
 
+def test_all_ids_taken() -> None:
+    """Runs with more locations than ids are right; writes are refused while all are taken."""
+    worlds = trials.play(trials.crowded(range(4000, 4000 + RUNS // 2)))
+    answers = [each for world in worlds for history in world.history.values() for each in history]
+    assert any(each.status == 507 for each in answers)
+    assert sum(each.status == 507 for each in answers) < len(answers) / 2
+
+
 def test_no_faults() -> None:
     """Without faults nobody is refused, however many write to one location."""
     settings = [Setting(seed, faults=0.0, locations=1, clients=8) for seed in range(RUNS // 4)]

@@ -60,6 +60,11 @@ def reused(seeds: Iterable[int], **what: Any) -> list[Setting]:
     ]
 
 
+def crowded(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with more locations than ids: again and again all are taken."""
+    return [evolve(each, id_bits=3, locations=8) for each in reused(seeds, **what)]
+
+
 # -- trials for mutants ---------------------------------------------------------------------------
 
 
@@ -155,11 +160,11 @@ class Stalling(ShimEngine):
         self.count = 0
         self.meanwhile = meanwhile
 
-    def carry_out(self, act: Callable[[], Any]) -> Any:
+    def carry_out(self, act: Callable[[], Any], what: str) -> Any:
         self.count += 1
         if self.count == self.at + 1:
             self.meanwhile()
-        return super().carry_out(act)
+        return super().carry_out(act, what)
 
 
 class Echo(ShimEngine):
@@ -169,9 +174,9 @@ class Echo(ShimEngine):
         super().__init__(world, 0)
         self.late: list[Callable[[], Any]] = []
 
-    def carry_out(self, act: Callable[[], Any]) -> Any:
+    def carry_out(self, act: Callable[[], Any], what: str) -> Any:
         self.late.append(act)
-        return super().carry_out(act)
+        return super().carry_out(act, what)
 
 
 def stalled_before_its_swap(modules: SimpleNamespace) -> None:

@@ -22,7 +22,15 @@ from greenlet import greenlet
 
 from gostore.blob import Blob
 from gostore.bucket import asking, collect, pointer, protocol, staging
-from gostore.bucket.engine import Found, Listed, Mismatch, Missing, Unfinished, Unsettled
+from gostore.bucket.engine import (
+    EngineError,
+    Found,
+    Listed,
+    Mismatch,
+    Missing,
+    Unfinished,
+    Unsettled,
+)
 from gostore.bucket.objects import memory_engine
 from gostore.errors import AlreadyExists, Busy, NoIds, NotFound
 from tests.linearizability import Operation, violation
@@ -36,6 +44,9 @@ FAULTS = ("drop before", "drop after", "slow down", "twice", "late", "crash")
 
 FIRST_COLLECTOR = 1000
 """The number of the first daemon that collects."""
+
+BEGIN = 1_800_000_000.0
+"""When a run begins, in seconds since the epoch."""
 
 PATIENCE = 20.0
 """Seconds that a verb may take."""
@@ -95,7 +106,7 @@ class World:
 
     setting: Setting
     modules: SimpleNamespace = GENUINE
-    now: float = 1_800_000_000.0
+    now: float = BEGIN
     history: dict[str, list[Operation]] = Factory(dict)
     #: How many steps there were, and faults by kind.
     steps: int = 0
@@ -104,6 +115,8 @@ class World:
     late: list[tuple[float, Callable[[], object]]] = Factory(list)
     #: How many verbs were refused, and how many have an unknown outcome.
     busy: int = 0
+    #: What was asked of the engine, if it is wanted.
+    trace: list[str] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.rng = random.Random(self.setting.seed)
@@ -208,8 +221,30 @@ class World:
 
     # -- the engine ---------------------------------------------------------------------------
 
-    def request(self, daemon: int, act: Callable[[], Any]) -> Any:
+    def request(self, daemon: int, act: Callable[[], Any], what: str) -> Any:
         """Carry out a request, or let it meet a fault."""
+        if self.trace is None:
+            return self._request(daemon, act)
+        self._note(daemon, what)
+        try:
+            result = self._request(daemon, lambda: self._traced(daemon, act, what))
+        except EngineError as error:
+            self._note(daemon, f"{what}: {error!r}")
+            raise
+        self._note(daemon, f"{what}: answered")
+        return result
+
+    def _note(self, daemon: int, what: str) -> None:
+        assert self.trace is not None
+        self.trace.append(f"{self.now - BEGIN:12.2f} {daemon:5d} {what}")
+
+    def _traced(self, daemon: int, act: Callable[[], Any], what: str) -> Any:
+        result = act()
+        shown = result.data if isinstance(result, Found) else result
+        self._note(daemon, f"{what}: carried out: {str(shown)[:400]}")
+        return result
+
+    def _request(self, daemon: int, act: Callable[[], Any]) -> Any:
         setting, rng = self.setting, self.rng
         if not self.quiet and rng.random() < setting.stalls:
             self.met["stall"] += 1
@@ -449,8 +484,8 @@ class ShimEngine:
     world: World
     daemon: int
 
-    def carry_out(self, act: Callable[[], Any]) -> Any:
-        return self.world.request(self.daemon, act)
+    def carry_out(self, act: Callable[[], Any], what: str) -> Any:
+        return self.world.request(self.daemon, act, what)
 
     def get(self, key: str, etag: str | None = None, span: tuple[int, int] | None = None) -> Found:
         def act() -> Found:
@@ -461,7 +496,7 @@ class ShimEngine:
             data = whole.data if span is None else whole.data[span[0] : span[1]]
             return Found(data, tag, whole.size, self.world.time_of(key))
 
-        found: Found = self.carry_out(act)
+        found: Found = self.carry_out(act, f"get {key}")
         return found
 
     def put(self, key: str, data: bytes) -> str:
@@ -470,7 +505,7 @@ class ShimEngine:
             self.world.times[key] = self.world.now
             return etag_of(data)
 
-        return str(self.carry_out(act))
+        return str(self.carry_out(act, f"put {key}"))
 
     def create(self, key: str, data: bytes) -> str:
         def act() -> str:
@@ -478,7 +513,7 @@ class ShimEngine:
             self.world.times[key] = self.world.now
             return etag_of(data)
 
-        return str(self.carry_out(act))
+        return str(self.carry_out(act, f"create {key}"))
 
     def swap(self, key: str, data: bytes, etag: str) -> str:
         def act() -> str:
@@ -489,17 +524,17 @@ class ShimEngine:
             self.world.times[key] = self.world.now
             return etag_of(data)
 
-        return str(self.carry_out(act))
+        return str(self.carry_out(act, f"swap {key}"))
 
     def delete(self, key: str) -> None:
-        self.carry_out(lambda: self.world.engine.delete(key))
+        self.carry_out(lambda: self.world.engine.delete(key), f"delete {key}")
 
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         def act() -> list[Listed]:
             there = self.world.listing()
             return [each for each in there if each.key.startswith(prefix) and each.key > after]
 
-        found: list[Listed] = self.carry_out(act)
+        found: list[Listed] = self.carry_out(act, f"list {prefix}")
         return iter(found)
 
     def upload(self, key: str, pieces: Iterable[bytes], length: int | None) -> str:
