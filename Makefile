@@ -66,6 +66,7 @@ soak-e2e: $(VENV)/.test
 
 soak-bucket: $(VENV)/.test
 	GOSTORE_SOAK=1 timeout 7200 $(BIN)/python -m pytest -s tests/bucket tests/e2e/test_bucket*.py
+	timeout 14400 $(BIN)/python -m tests.bucket --seeds 20000
 
 soak-rooms: $(VENV)/.soak
 	GOSTORE_SOAK=1 timeout 3600 $(BIN)/python -m pytest $(ROOMS)
