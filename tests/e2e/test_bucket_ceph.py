@@ -51,6 +51,7 @@ def bucket(ceph: Ceph, tmp_path: Path) -> Iterator[Bucket]:
         test_bucket.test_locations,
         test_bucket.test_large,
         test_bucket.test_cut_upload,
+        test_bucket.test_abandoned_parts,
         test_bucket.test_garbage,
         partial(test_bucket.test_id_bits, bits=16),
     ],

@@ -64,8 +64,8 @@ def lasting(seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Itera
     bucket = Bucket(seaweed, directory, directory.name)
     config = (ROOT / "examples" / "proxies" / "haproxy-scale.cfg").read_text()
     front = Front(free_port())
-    config = config.replace("127.0.0.1:8080", f"127.0.0.1:{front.port}")
-    for number in ("7777", "7778", "7779"):
+    config = config.replace("127.0.0.1:7777", f"127.0.0.1:{front.port}")
+    for number in ("7771", "7772", "7773"):
         port = free_port()
         bucket.make("-s", f"tcp:{port}:interface=127.0.0.1").launch()
         config, count = re.subn(rf"^( .*127.0.0.1:){number}$", rf"\g<1>{port}", config, flags=re.M)

@@ -6,15 +6,17 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gostore.commands.trial_daemon import TWISTD, environment
-from tests.e2e.daemon import eventually
+from tests.e2e.daemon import PATIENCE, eventually
 from tests.e2e.seaweed import WEED, free_port, status_of
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "scale.md").read_text(encoding="utf-8")
@@ -44,7 +46,7 @@ def running() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def test_commands(tmp_path: Path, running: list[subprocess.Popen[bytes]]) -> None:
     """One command starts SeaweedFS, two daemons run over it, and what one stores the other has."""
-    install, identity, server, bucket, daemons, requests = blocks()
+    install, _, identity, server, bucket, daemons, requests = blocks()
     assert install.startswith("pip install")
     ports = {number: free_port() for number in ("8333", "8888", "7777", "7778")}
     extra = [f"-{name}.port={free_port()}" for name in ("master", "volume")]
@@ -99,3 +101,50 @@ def test_commands(tmp_path: Path, running: list[subprocess.Popen[bytes]]) -> Non
             check=True,
         )
         assert done.stdout == said
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy")
+def test_one_command(tmp_path: Path) -> None:
+    """One command starts it all; curl reaches any daemon through HAProxy; Ctrl-C ends it."""
+    assert "\n    sh examples/scale.sh\n" in PAGE
+    front, *daemons = ports = [free_port() for _ in range(8)]
+    weed = [f"-{name}.port={ports.pop()}" for name in ("master", "volume")]
+    weed += [f"-{name}.localSocket={tmp_path}/{name}.sock" for name in ("filer", "s3")]
+    twistd = tmp_path / "twistd"
+    twistd.write_text(f'#!/bin/sh\nexec {shlex.join(TWISTD)} "$@"\n')
+    twistd.chmod(0o700)
+    env = environment(
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        TWISTD=str(twistd),
+        PORT=str(front),
+        DAEMONS=" ".join(map(str, daemons[:3])),
+        S3_PORT=str(daemons[3]),
+        FILER_PORT=str(daemons[4]),
+        ENGINE_OPTIONS=" ".join([*weed, "-s3.port.iceberg=0", "-s3.port.lance=0"]),
+    )
+    script = Path(__file__).parent.parent.parent / "examples" / "scale.sh"
+    # In the background of a shell it would inherit that SIGINT is ignored.
+    running = subprocess.Popen(
+        ["sh", script],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert running.stdout is not None
+        said = running.stdout.readline()
+        assert said.startswith(f"Ready at http://localhost:{front}, with daemons at {daemons[0]}")
+        url = f"http://127.0.0.1:{front}/store/hello"
+        curl = ["curl", "--silent", "--fail", "--show-error"]
+        subprocess.run([*curl, "--request", "POST", url, "--data", "Hello!"], env=env, check=True)
+        for port in daemons[:3]:
+            assert status_of(port, "/store/hello") == (200, b"Hello!")
+        assert subprocess.run([*curl, url], env=env, capture_output=True).stdout == b"Hello!"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(PATIENCE) == 130
+        assert all(status_of(port, "/healthz")[0] == 0 for port in (front, *daemons[:5]))
+    finally:
+        running.terminate()
+        running.wait()
