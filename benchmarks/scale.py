@@ -25,6 +25,7 @@ from attrs import evolve, frozen
 
 from benchmarks import loads, measures, report, servers
 from benchmarks.installed import Installed
+from benchmarks.line import line
 from benchmarks.loads import KIB, Load, Timed
 from benchmarks.servers import Running, Server
 from benchmarks.upkeep import Bucket, Sizes, Upkeep
@@ -52,6 +53,9 @@ COUNTED = 20
 
 LARGE_ENOUGH = 1 << 20
 """Bytes of a blob that counts as large."""
+
+LINE = 64 * KIB**2
+"""Bytes a second of the line to the engine, where that is the limit and not the processors."""
 
 DELAY = 0.2
 """Seconds that each request takes in the simulation."""
@@ -140,6 +144,8 @@ class Measurement:
                             self.into.asked.extend(count_all(here[0]))
                 store = s3_store(BUCKET, f"alone-{number}", seaweed.endpoint, None)
                 self._ask_alone(store, number)
+                if self.large:
+                    self._through_a_line(seaweed.s3, number)
             store = s3_store(BUCKET, "upkeep", seaweed.endpoint, None)
             found, sizes = Bucket(ObjectStoreEngine(store)).measure()
             self.into.upkeep.extend(found)
@@ -174,10 +180,28 @@ class Measurement:
                     self._note(self._small(load, clients, here, number))
         if len(here) == 1 and self.large:
             for load in loads.large(self.large * KIB**2):
-                sample = loads.run(load, here[0], number, self.seconds, self.scratch)
-                times = sample.per_second, sample.p50_ms, sample.p99_ms, sample.cpu_us
-                peak = measures.peak_kib(here[0].pid)
-                self._note(Scaled(1, load.name, 1, number, *times, peak, sample.errors))
+                self._large(load, here[0], number)
+
+    def _large(self, load: Load, here: Running, number: int) -> None:
+        sample = loads.run(load, here, number, self.seconds, self.scratch)
+        times = sample.per_second, sample.p50_ms, sample.p99_ms, sample.cpu_us
+        peak = measures.peak_kib(here.pid)
+        self._note(Scaled(1, load.name, 1, number, *times, peak, sample.errors))
+
+    def _through_a_line(self, port: int, number: int) -> None:
+        """Move half as many bytes, for both, where the engine might be another machine."""
+        with line(port, LINE) as near:
+            endpoint = f"http://127.0.0.1:{near}"
+            store = s3_store(BUCKET, f"far-{number}", endpoint, None)
+            with self._daemons(endpoint, 1, f"far-{number}") as here:
+                for load in loads.large(self.large // 2 * KIB**2):
+                    there = evolve(load, name=f"{LINE // KIB**2} MiB/s to the engine, {load.name}")
+                    self._large(there, here[0], number)
+                    self._transfer(there, store, number)
+
+    def _transfer(self, load: Load, store: Any, number: int) -> None:
+        act = partial(upload if load.writes else download, store, load.size)
+        self._note(transferred(load.name, act, number))
 
     def _small(self, load: Load, clients: int, here: Sequence[Running], number: int) -> Scaled:
         def put(each: int) -> Timed:
@@ -215,8 +239,7 @@ class Measurement:
                 self._note(timed(load.name, step, clients, number, self.seconds))
         if self.large:
             for load in loads.large(self.large * KIB**2):
-                act = partial(upload if load.writes else download, store, load.size)
-                self._note(transferred(load.name, act, number))
+                self._transfer(load, store, number)
 
     def _simulate(self) -> None:
         for number in range(self.rounds):
@@ -244,7 +267,8 @@ class Alone:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._together = ThreadPoolExecutor(2 * max(CLIENTS)).map
+        self._pool = ThreadPoolExecutor(4 * max(CLIENTS))
+        self._together = self._pool.map
         self._etags: dict[str, str] = {}
 
     def prepared(self, load: Load) -> Callable[[str], None]:
@@ -286,6 +310,8 @@ class Alone:
         self._stage(key, f"PUT-{name}")
         data = name.encode().ljust(POINTER)
         self._etags[key] = self._engine.swap(f"locations/{key}", data, self._etags[key])
+        # Nobody waits for the marker.
+        self._pool.submit(self._engine.put, f"garbage/{name}", key.encode())
 
 
 _OWN = loads.PUT.keys - loads.PUT.keys % max(CLIENTS)
