@@ -69,6 +69,9 @@ def begin(
     unfit, unless those of this ``source``.
     """
     try:
+        with suppress(Missing):
+            # SeaweedFS makes a bucket that is missing as soon as an administrator writes there.
+            engine.get(STORE)
         ahead = probe(engine, wall)
         description = _join(engine, id_bits, wall)
     except (Refused, Unsettled) as error:

@@ -117,3 +117,12 @@ def test_lost_store() -> None:
     engine.create = create  # type: ignore[method-assign]
     with pytest.raises(Unfit, match="it does not give back"):
         begin(engine, None, wall_clock)
+
+
+def test_missing_bucket() -> None:
+    """Nothing is written where the bucket is missing: some engines would make it."""
+    engine = memory_engine()
+    engine.get = raising(Refused("NoSuchBucket"))  # type: ignore[method-assign]
+    engine.create = raising(AssertionError("it writes"))  # type: ignore[method-assign]
+    with pytest.raises(Unfit, match="NoSuchBucket"):
+        begin(engine, None, wall_clock)

@@ -95,18 +95,30 @@ class Ceph:
             self._do("ceph", "osd", "new", osd)
             self._do("ceph-osd", "--mkfs", "-i", str(number), "--osd-uuid", osd)
             self._run(f"osd{number}", "ceph-osd", "-f", "-i", str(number))
-        eventually(lambda: self._up() == self.osds, "all OSDs are up")
-        user = ("--uid=tests", "--display-name=tests", f"--access-key={KEY}", f"--secret={SECRET}")
-        self._do("radosgw-admin", "user", "create", *user)
+        eventually(lambda: self.up() == self.osds, "all OSDs are up")
+        self.make_user("tests", KEY)
         self._run("rgw", "radosgw", "-f", "-n", "client.rgw")
         eventually(lambda: status_of(self.rgw, "/")[0] == 200, "RGW answers")
-        command = ["curl", "-sS", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "-X", "PUT"]
-        command += ["--user", f"{KEY}:{SECRET}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
-        command += [f"{self.endpoint}/{BUCKET}"]
-        subprocess.run(command, check=True, timeout=PATIENCE)
+        self.make_bucket(BUCKET, KEY)
         return self
 
-    def _up(self) -> int:
+    def make_user(self, name: str, key: str) -> None:
+        """Make an account."""
+        user = (f"--uid={name}", f"--display-name={name}", f"--access-key={key}")
+        self.administer("user", "create", *user, f"--secret={SECRET}")
+
+    def make_bucket(self, name: str, key: str) -> None:
+        """Make a bucket that belongs to the account with this key."""
+        command = ["curl", "-sS", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "-X", "PUT"]
+        command += ["--user", f"{key}:{SECRET}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
+        subprocess.run([*command, f"{self.endpoint}/{name}"], check=True, timeout=PATIENCE)
+
+    def administer(self, *arguments: str) -> None:
+        """Run a command about accounts."""
+        self._do("radosgw-admin", *arguments)
+
+    def up(self) -> int:
+        """How many OSDs are up."""
         return int(json.loads(self._do("ceph", "osd", "stat", "--format=json"))["num_up_osds"])
 
     def _do(self, program: str, *arguments: str) -> bytes:

@@ -21,6 +21,9 @@ WEED = Path(sys.executable).with_name("weed")
 
 KEY, SECRET = "gostore-tests", "not-a-secret"
 
+STRANGER = "stranger"
+"""The key of somebody who may only use the bucket `strangers`."""
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": KEY,
     "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -133,16 +136,24 @@ class Seaweed:
                             "name": "tests",
                             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
                             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-                        }
+                        },
+                        {
+                            "name": "stranger",
+                            "credentials": [{"accessKey": STRANGER, "secretKey": SECRET}],
+                            "actions": ["Read:strangers", "Write:strangers", "List:strangers"],
+                        },
                     ]
                 }
             )
         )
         self.s3 = self.gateway("127.0.0.1")
-        eventually(
-            lambda: status_of(filer, f"/buckets/{BUCKET}/", "POST")[0] in (200, 201),
-            "the bucket is made",
-        )
+        for bucket in (BUCKET, "strangers"):
+            eventually(
+                lambda bucket=bucket: (  # type: ignore[misc]
+                    status_of(filer, f"/buckets/{bucket}/", "POST")[0] in (200, 201)
+                ),
+                "the bucket is made",
+            )
         return self
 
     def gateway(self, host: str) -> int:

