@@ -189,8 +189,6 @@ def contradiction(settings: Settings) -> str:
             return f"id-bits: a directory has no ids of {settings.id_bits} bits"
     elif settings.id_bits == 32:
         return "id-bits: a bucket has ids of 16, 64 or 128 bits"
-    elif settings.keep != Settings().keep:
-        return "keep: a bucket keeps no history"
     return ""
 
 

@@ -114,7 +114,6 @@ class OptionsTests(SynchronousTestCase):
             self.assertEqual(parse("--store=s3://blobs", f"--id-bits={bits}").id_bits, bits)
         self.assertIn("16, 64 or 128", self.refused("--store=s3://blobs", "--id-bits=32"))
         self.assertIn("of 64 bits", self.refused("--id-bits=64"))
-        self.assertIn("no history", self.refused("--store=s3://blobs", "--keep=7d"))
 
     def test_remote_user(self) -> None:
         """A field that names users counts for nothing without a proxy, and without users."""

@@ -25,6 +25,7 @@ from gostore.bucket.ids import claims
 from gostore.bucket.pointer import (
     BLOBS,
     GARBAGE,
+    HISTORY,
     LEASE,
     LOCATIONS,
     MAX_ID,
@@ -35,10 +36,12 @@ from gostore.bucket.pointer import (
     blob_folder,
     data_key,
     garbage_key,
+    history_key,
     id_in,
     location_of,
     marked_in,
     nonce_in,
+    parse_ended,
     pointer_key,
     record_key,
 )
@@ -102,6 +105,8 @@ class _Judged:
     blob: Stored | None = None
     troubles: tuple[Trouble, ...] = ()
     verified: bool = False
+    #: In place of a blob, a version that is kept.
+    kept: Stored | None = None
 
 
 class Check:
@@ -118,6 +123,7 @@ class Check:
         self._ids: dict[int, _Objects] = {}
         self._marked: set[tuple[int, str]] = set()
         self._named: dict[int, Stored] = {}
+        self._kept: set[int] = set()
         self._probes: list[Listed] = []
         self._abandoned = Abandoned(bucket.ask, bucket.staging.grace)
 
@@ -171,7 +177,7 @@ class Check:
     def _sort(self, listed: Listed) -> None:
         """Take an object for what its key says that it is."""
         key = listed.key
-        if key.startswith(LOCATIONS):
+        if key.startswith((LOCATIONS, HISTORY)):
             self._pointers.append(key)
         elif key.startswith(BLOBS):
             folder, _, name = key.rpartition("/")
@@ -206,6 +212,9 @@ class Check:
     def _take(self, judged: _Judged) -> None:
         found, blob = self._found, judged.blob
         found.troubles += judged.troubles
+        if judged.kept is not None:
+            self._kept.add(judged.kept.id)
+            found.verified += judged.verified
         if blob is None:
             return
         found.verified += judged.verified
@@ -221,6 +230,8 @@ class Check:
 
     def _judge(self, key: str) -> _Judged:
         """Look at a pointer, and what it names; twice, if it has changed meanwhile."""
+        if key.startswith(HISTORY):
+            return self._judge_version(key)
         name = key.rpartition("/")[2]
         location = location_of(name)
         if location is None:
@@ -236,6 +247,25 @@ class Check:
             if self._ask.read(location, self._bucket.until()).etag == seen.etag:
                 break
         return judged
+
+    def _judge_version(self, key: str) -> _Judged:
+        """Look at a version that is kept; it may be collected meanwhile."""
+        try:
+            found = self._ask.settle(lambda: self._ask.engine.get(key), self._bucket.until())
+            blob = parse_ended(found.data).blob
+            if history_key(blob) != key:
+                raise BadRecord("it is of another version")
+        except Missing:
+            return _Judged()
+        except BadRecord as error:
+            return _Judged(troubles=(Trouble("damaged", key, None, error.reason),))
+        reason = self._why_wrong(blob)
+        if not reason:
+            return _Judged(kept=blob, verified=self._digests)
+        if self._bucket.protocol.markers.read(key, self._bucket.until()) is None:
+            return _Judged()
+        name, what = data_key(blob.id, blob.nonce), f"{reason} (version {blob.generation})"
+        return _Judged(kept=blob, troubles=(Trouble("damaged", name, blob.location, what),))
 
     def _judge_nameless(self, key: str) -> _Judged:
         """A pointer whose name is cut tells its location itself; others of such names are none."""
@@ -305,6 +335,8 @@ class Check:
                     reason = "left over from a blob that had this id before"
                     yield Trouble("dead", data_key(blob_id, nonce), None, reason, mends=is_old)
                 continue
+            if blob_id in self._kept:
+                continue  # it is history
             rests = claims(self._bucket.staging.id_bits) or not self._is_old(objects.newest, REST)
             if rests and not objects.nonces:
                 continue  # it was condemned, or its id is free, or it is on its way
@@ -321,6 +353,8 @@ class Check:
             yield Trouble("dead", blob_folder(blob_id), None, reason, mends)
         for blob_id, nonce in sorted(self._marked):
             found = self._ids.get(blob_id)
+            if blob_id in self._kept:
+                continue
             if found is None or (nonce and nonce not in found.nonces):
                 key = garbage_key(blob_id, nonce)
                 yield Trouble("dead", key, None, "its blob is gone", mends=True)

@@ -3,8 +3,9 @@
 Nothing here is needed for a right answer, and any number of daemons may do it at once; see
 lease.py.
 
-The marker pass goes by the markers that are older than the grace. Their blobs were published once,
-so no pointer will ever name them again.
+The marker pass goes by the markers that are older than the grace, and than the time for which the
+location keeps what it had. Their blobs were published once, so no pointer will ever name them
+again.
 
 The sweep goes by the blobs that are older than the grace, and that no pointer names. One of those
 may still be about to be published, by a daemon that stalled. So the sweep
@@ -29,6 +30,10 @@ gives it a condemned one, with which nobody can publish it any more. Only a late
 data, unless a pointer names it: then somebody has lost the record. A list of pointers may lag, but
 by less than the grace. Nothing else that removes data relies on a list for what it must not lack.
 
+A version that is kept was published once, too. The sweep leaves it, and gives it its marker if a
+daemon died that had still to do so: the pointer of the location says what it was, or else it is
+marked. Both are looked at before the condemnation, and again with each look of the touch.
+
 Ids that have to be claimed are used again, and no late request about one may ever harm the next
 blob. So the data of each blob has a key of its own, the record is only ever swapped, and step 3
 ends with a record that says that the id is free. Only that can be claimed. Until then no other
@@ -44,18 +49,22 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from gostore.blob import Blob, State
 from gostore.bucket.asking import Seen
 from gostore.bucket.engine import EngineError, Found, Listed, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.lease import Leaseholder
+from gostore.bucket.markers import marked
 from gostore.bucket.pointer import (
     BLOBS,
     DEAD_SIZE,
     GARBAGE,
+    HISTORY,
     LOCATIONS,
     MAX_ID,
+    Ended,
     Pointer,
     Stored,
     data_key,
@@ -77,6 +86,10 @@ MARKED_AT_ONCE = 16
 
 SWEPT_AT_ONCE = 4
 """Blobs that the sweep looks at at a time: it has a day for them, and readers come first."""
+
+#: How many markers are remembered, and for how many seconds, that are kept.
+_MOST_REMEMBERED = 200_000
+_ASKED_EVERY = 3600.0
 
 #: How often a touch is tried.
 _TOUCHES = 8
@@ -101,6 +114,8 @@ class Collection(Leaseholder):
         self._protocol = protocol
         self._staging = protocol.staging
         self._patience = patience
+        #: Markers of versions that are kept, and until when they need no look.
+        self._kept: dict[str, float] = {}
 
     def _batches(self, things: Iterable[T], size: int) -> Iterator[list[T]]:
         """A few at a time, for as long as the run goes on."""
@@ -114,7 +129,7 @@ class Collection(Leaseholder):
         """Remove the blobs whose markers are old enough; return how many there were."""
         removed = 0
         try:
-            markers = (each for each in self._engine.list(GARBAGE) if self._is_old(each.modified))
+            markers = filter(self._is_due, self._engine.list(GARBAGE))
             for some in self._batches(markers, MARKED_AT_ONCE):
                 calls = [partial(self._collect_marked, marker) for marker in some]
                 removed += sum(self._ask.together(calls))
@@ -123,23 +138,52 @@ class Collection(Leaseholder):
         return removed
 
     def _collect_marked(self, marker: Listed) -> int:
-        marked, until = marked_in(marker.key), self._until()
-        if marked is None:
+        names, until = marked_in(marker.key), self._until()
+        if names is None:
             return 0
         try:
-            location = self._engine.get(marker.key).data.decode("utf-8", "replace")
+            found = marked(self._engine.get(marker.key).data)
         except Missing:
             return 0  # somebody else was here
+        except BadRecord as error:
+            log.warn("{key} cannot be read: {error}", key=marker.key, error=error)
+            return 0
+        ended = found if isinstance(found, Ended) else None
+        location = found.blob.location if isinstance(found, Ended) else found
+        if ended is not None and not self._has_had_its_time(marker, location):
+            return 0
         seen = self._ask.read(location, until)
         if seen.damage:
             return 0
         removed = 0
-        if seen.named is None or (seen.named.id, seen.named.nonce) != marked:
-            if not self._remove_marked(Blob(marked[0], location, nonce=marked[1])):
+        if seen.named is None or (seen.named.id, seen.named.nonce) != names:
+            if not self._remove_marked(Blob(names[0], location, nonce=names[1])):
                 return 0
             removed = 1
-        self._ask.settle(lambda: self._engine.delete(marker.key), until)
+        if seen.pointer is not None and seen.pointer.was == ended:
+            self._protocol.slim(seen.pointer, seen.etag)
+        self._protocol.markers.remove(marker.key, ended, until)
         return removed
+
+    def _is_due(self, marker: Listed) -> bool:
+        """Whether a marker is worth a look."""
+        return self._is_old(marker.modified) and not (
+            self._kept.get(marker.key, 0.0) > self._ask.engine_time()
+        )
+
+    def _has_had_its_time(self, marker: Listed, location: str) -> bool:
+        """Whether a version was kept for as long as its location says; else not to be asked soon.
+
+        It is asked again within the hour: it may be kept for less time by then.
+        """
+        due = marker.modified + self._protocol.markers.keep.of(location)
+        now = self._ask.engine_time()
+        if due < now:
+            return True
+        if len(self._kept) >= _MOST_REMEMBERED:
+            self._kept.clear()
+        self._kept[marker.key] = min(due, now + _ASKED_EVERY)
+        return False
 
     def _remove_marked(self, blob: Blob) -> bool:
         """Remove a blob that was published once; say if that is done."""
@@ -176,9 +220,26 @@ class Collection(Leaseholder):
             for some in self._batches(old, SWEPT_AT_ONCE):
                 calls = [partial(self._sweep_one, each, nonces.get(each, set())) for each in some]
                 removed += sum(self._ask.together(calls))
+            for keys in self._batches(self._left_over(shard), SWEPT_AT_ONCE):
+                self._ask.together([partial(self._sweep_version, each) for each in keys])
         except (EngineError, StoreError) as error:
             log.info("The sweep was left off: {error}", error=error)
         return removed
+
+    def _left_over(self, shard: int) -> Iterator[str]:
+        """The keys of versions of a shard that are older than any is kept."""
+        longest = self._staging.grace + max(self._protocol.markers.keep.values)
+        for listed in self._engine.list(f"{HISTORY}{shard:02x}/"):
+            if listed.modified < self._ask.engine_time() - longest:
+                yield listed.key
+
+    def _sweep_version(self, key: str) -> None:
+        """Remove a version without a marker: a daemon stalled until its blob was collected."""
+        until, markers = self._until(), self._protocol.markers
+        ended = markers.read(key, until)
+        with suppress(BadRecord):
+            if ended is not None and markers.find(ended.blob.id, ended.blob.nonce, until) is None:
+                self._ask.settle(lambda: self._engine.delete(key), until)
 
     def _sweep_one(self, blob_id: int, nonces: set[str]) -> int:
         """Look at a blob; ``nonces`` are those of the bytes that a list has shown before."""
@@ -214,7 +275,33 @@ class Collection(Leaseholder):
                 self._revive(seen.named)
             self._remove_data(blob_id, nonces - {seen.named.nonce})
             return 0
+        if self._is_past(blob, seen):
+            return 0
         return int(self._remove(record, blob, nonces))
+
+    def _is_past(self, blob: Blob, seen: Seen) -> bool:
+        """Say whether a blob is a version that is kept: the pointer or its marker says so.
+
+        ``seen`` was read before. If the blob's own pointer was gone by then, the one there says
+        what was, or that was marked before. A condemned record is written anew.
+        """
+        until, pointer = self._until(), seen.pointer
+        was = None if pointer is None else pointer.was
+        if pointer is not None and was is not None and _is_that(blob, was.blob):
+            self._protocol.markers.mark_once(was, seen.etag, until)
+            self._protocol.slim(pointer, seen.etag)
+            found: Ended | str | None = was
+        else:
+            try:
+                found = self._protocol.markers.find(blob.id, blob.nonce, until)
+            except BadRecord as error:
+                log.warn("The marker of blob {id} is bad: {error}", id=blob.id, error=error)
+                return True
+        if not isinstance(found, Ended):
+            return False
+        if blob.state is State.FAILURE:
+            self._revive(found.blob)
+        return True
 
     def _expire(self, seen: Seen) -> None:
         """Delete a blob whose time is over. It is collected like any other, after the grace."""
@@ -234,6 +321,10 @@ class Collection(Leaseholder):
 
         A pointer that names them keeps them.
         """
+        blob = Blob(blob_id, _NOWHERE)
+        blob.fail(self._ask.wall(), "It had no record")
+        if any(self._is_past(evolve(blob, nonce=each), Seen(_NOWHERE)) for each in nonces):
+            return 0
         if self._is_named(blob_id):
             log.warn("Blob {id} has no record, and a location has it", id=blob_id)
             return 0
@@ -255,7 +346,7 @@ class Collection(Leaseholder):
     def _remove(self, record: Found, blob: Blob, nonces: set[str]) -> bool:
         """Condemn a blob, touch its pointer, and remove it; say if that is done."""
         condemned = self._condemn(record, blob)
-        if condemned is None or not self._touch(blob.location, blob.id):
+        if condemned is None or not self._touch(blob):
             return False
         self._remove_data(blob.id, nonces | {blob.nonce})
         return self._let_go(blob.id, record, condemned)
@@ -291,15 +382,17 @@ class Collection(Leaseholder):
             pass  # somebody else has done it
         return True
 
-    def _touch(self, location: str, blob_id: int) -> bool:
+    def _touch(self, blob: Blob) -> bool:
         """Change the bytes of a pointer, unless it names the blob, which is then revived."""
-        nonce = self._ask.nonce()
+        nonce, location = self._ask.nonce(), blob.location
         for _ in range(_TOUCHES):
             seen = self._ask.read(location, self._until())
             if seen.damage:
                 return False
-            if seen.named is not None and seen.named.id == blob_id:
+            if seen.named is not None and seen.named.id == blob.id:
                 self._revive(seen.named)
+                return False
+            if self._is_past(blob, seen):
                 return False
             pointer = seen.pointer or Pointer(location, 0, ())
             if pointer.touched == nonce:
@@ -339,6 +432,10 @@ class Collection(Leaseholder):
 
     def _until(self) -> float:
         return self._ask.seconds() + self._patience
+
+
+def _is_that(blob: Blob, stored: Stored) -> bool:
+    return (blob.id, blob.nonce) == (stored.id, stored.nonce)
 
 
 def _parsed(record: Found, blob_id: int) -> Blob | None:

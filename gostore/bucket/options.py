@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import Factory, define
+
+from gostore.prefixes import ByPrefix
 
 
 @define(eq=False)
@@ -14,3 +16,4 @@ class Options:
     max_blob_size: int | None = None
     max_uploads: int = 256
     grace: float = 3600.0
+    keep: ByPrefix[float] = Factory(lambda: ByPrefix(0.0))

@@ -1,4 +1,4 @@
-"""What a bucket knows of its past, the version that each location has; and copies of it.
+"""What a bucket knows of its past: the versions of its locations, and copies of them.
 
 A copy is a write like any other. Its bytes are read, compared with their digest, and written under
 an id of their own, so no two pointers ever name one blob.
@@ -6,16 +6,25 @@ an id of their own, so no two pointers ever name one blob.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from gostore.blob import Blob, Committed
-from gostore.errors import BodyFailed, Busy, NotFound, NoVersion, as_store_error
-from gostore.store.interface import Content, Details, Precondition, Seek, Sink, Store
+from gostore.blob import Committed
+from gostore.bucket.content import BucketContent, Check, Room
+from gostore.bucket.listing import Query
+from gostore.bucket.pointer import Stored
+from gostore.bucket.versions import Versions
+from gostore.errors import BodyFailed, Busy, Damaged, NotFound, VersionDamaged, as_store_error
+from gostore.store.content import SmallContent
+from gostore.store.interface import SMALL_BLOB, Content, Details, Precondition, Seek, Sink, Store
 from gostore.store.versions import DeletedPage, Restore, Version
+
+T = TypeVar("T")
 
 #: How often a copy starts over because its source has been replaced and collected.
 _ATTEMPTS = 3
@@ -24,51 +33,62 @@ _ATTEMPTS = 3
 _PIECE = 256 * 1024
 
 
-class Recorded(Store, Protocol):
-    """A store that can read the record of a blob."""
+class Kept(Store, Protocol):
+    """A store that has versions, and threads to ask for them."""
 
-    def record(self, blob: Committed) -> Deferred[Blob]:
-        """Read it, or make one of what is known."""
+    versions: Versions
+    room: Room
+
+    def ask(self, function: Callable[[float], T]) -> Deferred[T]:
+        """Run what asks the bucket in a thread."""
 
 
 class BucketPast:
-    """Implements `Past`, for a store that keeps no history."""
+    """Implements `Past`."""
 
-    def __init__(self, store: Recorded) -> None:
+    def __init__(self, store: Kept) -> None:
         self._store = store
 
     def history(
         self, location: str, before: int | None = None, limit: int = 1000
     ) -> Deferred[list[Version]]:
-        """The version that a location has; see `Past.history`."""
-        return Deferred.fromCoroutine(self._history(location, before))
-
-    async def _history(self, location: str, before: int | None) -> list[Version]:
-        blob = await self._store.get(location)
-        if before is not None and blob.generation >= before:
-            return []
-        return [Version(blob, (await self._store.record(blob)).origin)]
+        """The versions of a location; see `Past.history`."""
+        read = partial(self._store.versions.history, location, before, limit)
+        return self._store.ask(read)
 
     def version(self, location: str, generation: int) -> Deferred[tuple[Committed, Content]]:
-        """Open the version that a location has, if it is this one; see `Past.version`."""
+        """Open a version; see `Past.version`."""
         return Deferred.fromCoroutine(self._version(location, generation))
 
     async def _version(self, location: str, generation: int | None) -> tuple[Committed, Content]:
-        try:
-            blob = await self._store.get(location)
-        except NotFound:
-            if generation is None:
-                raise
-            raise NoVersion(location, generation) from None
-        if generation is not None and blob.generation != generation:
-            raise NoVersion(location, generation)
-        return blob, await self._store.content(blob)
+        if generation is None:
+            current = await self._store.get(location)
+            return current, await self._store.content(current)
+        versions = self._store.versions
+        blob, is_current = await self._store.ask(partial(versions.find, location, generation))
+        if is_current:
+            return blob, await self._store.content(blob)
+        if blob.size > SMALL_BLOB:
+            return blob, BucketContent(blob, self._read_span, self._store.room)
+        return blob, SmallContent(await self._store.ask(partial(versions.data, blob, None)))
+
+    def _read_span(self, blob: Stored, start: int, end: int, check: Check) -> Deferred[bytes]:
+        def read(until: float) -> bytes:
+            data = self._store.versions.data(blob, (start, end), until)
+            try:
+                check(start, data)
+            except Damaged:
+                raise VersionDamaged(blob.location) from None
+            return data
+
+        return self._store.ask(read)
 
     def deleted(
         self, prefix: str = "", after: str = "", limit: int = 1000, seek: Seek | None = None
     ) -> Deferred[DeletedPage]:
-        """Nothing deleted can be restored; see `Past.deleted`."""
-        return succeed(DeletedPage([], None))
+        """List what can be restored; see `Past.deleted`."""
+        query = Query(prefix, "", after, limit, seek)
+        return self._store.ask(partial(self._store.versions.deleted, query))
 
     def restore(
         self, location: str, restore: Restore, precondition: Precondition | None = None

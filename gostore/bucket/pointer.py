@@ -6,7 +6,9 @@ The objects of a store, below its prefix in the bucket::
     locations/<2 hex>/<name>              a pointer: what the location has, and its last operations
     blobs/<2 hex>/<id>/data.raw           the bytes of a blob, written once
     blobs/<2 hex>/<id>/blob_state.base64.json   its record, as in a data directory
-    garbage/<id>                          a hint that the blob was replaced or deleted; its location
+    garbage/<id>                          a marker: the blob was replaced or deleted; its location,
+                                          or all of a version that is kept
+    history/<2 hex>/<name>/<number>-<id>  a version of a location that is kept; the same text
     gc/lease                              who collects, and until when
 
 The two hex digits of a location are the first of its SHA-256, those of a blob the last of its id in
@@ -27,12 +29,21 @@ A pointer is one JSON object, with blanks behind it::
      "type": "text/plain", "metadata": {"x-gostore-meta-a": "b"},
      "expires": 1800000000}                                           a blob: 193 bytes and more
     {"dead": 1, "loc": "foo", "hist": "...", "generation": 7}         a tombstone: 192 bytes
+    {..., "was": {"id": 41, "generation": 6, ..., "ended": "2026-11-23T11:01:42.19904024Z",
+     "by": "replaced", "origin": "alice, 7f", "successor": 42}}       either, after a version that
+                                                                      is kept: 193 bytes and more
 
 So a listing tells them apart by their size. ``hist`` has the nonces of the last 8 operations, the
 newest last, 8 characters each. ``detag`` is the ETag of the data. ``touched`` is the nonce of the
 last sweep that changed the bytes and nothing else; it stays from then on. A tombstone whose
 location is too long for it has the location's SHA-256 as ``of`` instead. No two pointers of a
 location ever have the same bytes: equal bytes have equal ETags, and a swap must succeed once only.
+
+``was`` is the version that the last operation ended: what its own pointer said of it, and how it
+ended. Once that is marked, a tombstone is written again without it, and has 192 bytes like others.
+A version in ``garbage/`` or ``history/`` is the same text with ``loc``, and a newline behind it,
+which no location has. Its number there is 9999999999999999999 less the generation, in 19 digits: so
+a listing has the newest first.
 """
 
 from __future__ import annotations
@@ -40,12 +51,14 @@ from __future__ import annotations
 import json
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from hashlib import sha256
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from attrs import evolve, frozen
 
-from gostore.blob import Committed, check_location
+from gostore.blob import Committed, EndedBy, Ending, check_location
 from gostore.errors import BadRecord
 from gostore.statefile import parse_time
 from gostore.text import format_time
@@ -54,6 +67,7 @@ STORE = "store.json"
 LOCATIONS = "locations/"
 BLOBS = "blobs/"
 GARBAGE = "garbage/"
+HISTORY = "history/"
 LEASE = "gc/lease"
 
 SHARDS = 256
@@ -73,12 +87,13 @@ MOST_NONCES = 8
 NONCE_LENGTH = 8
 """Characters of a nonce: 48 random bits."""
 
-MAX_POINTER = 65536
-"""The largest pointer that is believed: metadata may have 8 KiB, and their escapes."""
+MAX_POINTER = 131_072
+"""The largest pointer that is believed: two versions have 8 KiB of metadata each, and escapes."""
 
 FORMAT = 1
 """The format of these objects; a pointer names it only if it is another."""
 
+_LAST_NUMBER = 10**19 - 1
 _MOST_NAME = 200
 _CUT_NAME = 150
 _ID = re.compile("0|[1-9][0-9]{0,38}", re.ASCII)
@@ -86,6 +101,8 @@ _NONCE = re.compile("[A-Za-z0-9_-]{8}", re.ASCII)
 _MOST = 2**63 - 1
 MAX_ID = 2**128 - 1
 """The largest id that a blob of a bucket has."""
+
+T = TypeVar("T")
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -99,10 +116,19 @@ class Stored(Committed):
 
 
 @frozen
+class Ended:
+    """A version that a location had: what its pointer said of it, and how it ended."""
+
+    blob: Stored
+    ending: Ending
+
+
+@frozen
 class Pointer:
     """What a location has: a blob, or None if it was deleted; and the operations that led to it.
 
-    ``hist`` has their nonces, the newest last.
+    ``hist`` has their nonces, the newest last. ``was`` is what the last of them has ended, if that
+    is kept.
     """
 
     location: str
@@ -110,6 +136,7 @@ class Pointer:
     hist: tuple[str, ...]
     blob: Stored | None = None
     touched: str = ""
+    was: Ended | None = None
 
     def followed_by(self, nonce: str) -> tuple[str, ...]:
         """The history with one more operation."""
@@ -191,6 +218,21 @@ def marked_in(key: str) -> tuple[int, str] | None:
     return blob_id, nonce
 
 
+def history_folder(location: str) -> str:
+    """What the keys of the versions of a location begin with."""
+    return f"{HISTORY}{sha256(location.encode()).hexdigest()[:2]}/{name_of(location)}/"
+
+
+def history_key(blob: Stored) -> str:
+    """The key of a version that is kept."""
+    return f"{history_folder(blob.location)}{history_number(blob.generation)}-{blob.id}"
+
+
+def history_number(generation: int) -> str:
+    """What stands for a generation in the key of a version; the newest is the first."""
+    return f"{_LAST_NUMBER - generation:019}"
+
+
 def id_in(text: str) -> int | None:
     """The id that a part of a key is; None if it is none."""
     return int(text) if _ID.fullmatch(text) and int(text) <= MAX_ID else None
@@ -208,15 +250,28 @@ def dump(pointer: Pointer) -> bytes:
     }
     if pointer.touched:
         members["touched"] = pointer.touched
-    blob = pointer.blob
-    if blob is None:
-        data = _to_json({"dead": 1, **members}).encode()
-        if len(data) > DEAD_SIZE:
-            del members["loc"]
-            data = _to_json({"dead": 1, "of": _digest_of(pointer.location), **members}).encode()
-        return data.ljust(DEAD_SIZE)
+    was = {} if pointer.was is None else {"was": _members_of_ended(pointer.was)}
+    if pointer.blob is not None:
+        members |= _members_of(pointer.blob)
+    else:
+        members = {"dead": 1, **members}
+    data = _to_json({**members, **was}).encode()
+    if pointer.blob is not None or was:
+        return data.ljust(DEAD_SIZE + 1)
+    if len(data) > DEAD_SIZE:
+        del members["loc"]
+        data = _to_json({**members, "of": _digest_of(pointer.location)}).encode()
+    return data.ljust(DEAD_SIZE)
+
+
+def dump_ended(ended: Ended) -> bytes:
+    """Write a version."""
+    return _to_json({"loc": ended.blob.location, **_members_of_ended(ended)}).encode() + b"\n"
+
+
+def _members_of(blob: Stored) -> dict[str, object]:
     assert blob.sha256 is not None  # it was made here
-    members |= {
+    members: dict[str, object] = {
         "id": blob.id,
         "size": blob.size,
         "detag": blob.detag,
@@ -231,38 +286,85 @@ def dump(pointer: Pointer) -> bytes:
         members["metadata"] = dict(blob.metadata)
     if blob.expires is not None:
         members["expires"] = blob.expires
-    return _to_json(members).encode().ljust(DEAD_SIZE + 1)
+    return members
+
+
+def _members_of_ended(ended: Ended) -> dict[str, object]:
+    ending, members = ended.ending, _members_of(ended.blob)
+    members |= {
+        "generation": ended.blob.generation,
+        "ended": format_time(ending.when),
+        "by": ending.by.value,
+        "origin": ending.origin,
+    }
+    if ending.successor is not None:
+        members["successor"] = ending.successor
+    return members
 
 
 def parse(data: bytes, location: str | None = None) -> Pointer:
     """Read a pointer, of this location if one is given. Raises BadRecord."""
+    return _parsed(data, "pointer", lambda found: _pointer(found, location))
+
+
+def parse_ended(data: bytes) -> Ended:
+    """Read a version. Raises BadRecord."""
+    return _parsed(data, "version", lambda found: _ended(found, _location(found, None)))
+
+
+def _parsed(data: bytes, what: str, make: Callable[[dict[str, object]], T]) -> T:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
-        raise BadRecord("the pointer is not JSON") from None
+        raise BadRecord(f"the {what} is not JSON") from None
     if type(found) is not dict:
-        raise BadRecord("the pointer is not an object")
+        raise BadRecord(f"the {what} is not an object")
     if found.get("format", FORMAT) != FORMAT:
-        raise BadRecord("the pointer has a format of a later gostore")
+        raise BadRecord(f"the {what} has a format of a later gostore")
     try:
-        return _pointer(found, location)
+        return make(found)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadRecord(f"the pointer is wrong: {type(error).__name__} {error}") from None
+        raise BadRecord(f"the {what} is wrong: {type(error).__name__} {error}") from None
 
 
 def _pointer(found: dict[str, object], location: str | None) -> Pointer:
-    name = found.get("loc", location)
-    if not isinstance(name, str):
-        raise ValueError("it does not tell its location")
-    check_location(name)
+    name = _location(found, location)
     if location is not None and (
         name != location or found.get("of", _digest_of(location)) != _digest_of(location)
     ):
         raise ValueError("it is of another location")
-    generation, touched = _number(found, "generation"), _text(found, "touched")
-    pointer = Pointer(name, generation, _hist(found), None, touched)
-    if "dead" in found:
-        return pointer
+    generation, was = _number(found, "generation"), found.get("was")
+    if was is not None and type(was) is not dict:
+        raise ValueError("its was")
+    return Pointer(
+        name,
+        generation,
+        _hist(found),
+        None if "dead" in found else _stored(found, name, generation),
+        _text(found, "touched"),
+        None if was is None else _ended(was, name),
+    )
+
+
+def _location(found: dict[str, object], otherwise: str | None) -> str:
+    name = found.get("loc", otherwise)
+    if not isinstance(name, str):
+        raise ValueError("it does not tell its location")
+    check_location(name)
+    return name
+
+
+def _ended(found: dict[str, object], location: str) -> Ended:
+    ending = Ending(
+        parse_time(found["ended"]),
+        EndedBy(found["by"]),
+        _text(found, "origin"),
+        _number(found, "successor", MAX_ID) if "successor" in found else None,
+    )
+    return Ended(_stored(found, location, _number(found, "generation")), ending)
+
+
+def _stored(found: dict[str, object], location: str, generation: int) -> Stored:
     metadata = found.get("metadata")
     if metadata is not None and not (
         type(metadata) is dict and all(type(each) is str for each in metadata.values())
@@ -278,10 +380,10 @@ def _pointer(found: dict[str, object], location: str | None) -> Pointer:
     nonce = _text(found, "nonce")
     if nonce and not _NONCE.fullmatch(nonce):
         raise ValueError("its nonce")
-    blob = Stored(
+    return Stored(
         _number(found, "id", MAX_ID),
-        name,
-        pointer.generation,
+        location,
+        generation,
         _number(found, "size"),
         bytes.fromhex(digest),
         parse_time(found["created"]),
@@ -291,7 +393,6 @@ def _pointer(found: dict[str, object], location: str | None) -> Pointer:
         etag,
         nonce,
     )
-    return evolve(pointer, blob=blob)
 
 
 def _number(found: dict[str, object], key: str, most: int = _MOST) -> int:

@@ -11,6 +11,9 @@ create (GET pointer, PUT data, PUT record); PUT pointer                    2
 large  GET pointer; PUT record; upload data; PUT record; PUT pointer       4 and the upload
 put    the same; PUT garbage marker, after the answer                      the same
 delete GET pointer; PUT pointer, a tombstone; marker, after the answer     2
+kept   with a history: before the swap (PUT markers of what the pointer    1 more
+       says was), unless this daemon knows that they are there
+       a delete answers after its markers                                  1 more
 get    GET pointer; GET data, if it has the ETag that the pointer says     2
 ====== =================================================================== ===================
 
@@ -27,19 +30,22 @@ P3  A blob is published at most once, by the operation that wrote it. Between th
     may do without if its pointer was never touched: a touch stays in it for good.
 P4  A marker is put only for what a swap has replaced, once that swap is known to have happened.
 P5  Data is only believed with the ETag and the size that the pointer says.
+P6  A pointer that says what it ended (``was``) is only swapped once that is marked; see markers.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from attrs import Factory, asdict, evolve, frozen
 
-from gostore.blob import Blob
+from gostore.blob import MESSAGE_LENGTH, Blob, EndedBy, Ending
 from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, gave_up, refusal
-from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
-from gostore.bucket.pointer import Pointer, Stored, data_key, dump, garbage_key, pointer_key
+from gostore.bucket.engine import EngineError, Mismatch, Missing, Refused, Unsettled
+from gostore.bucket.markers import Markers
+from gostore.bucket.pointer import Ended, Pointer, Stored, data_key, dump, pointer_key
 from gostore.bucket.staging import Draft, Staging, collected_early
 from gostore.errors import (
     AlreadyExists,
@@ -50,7 +56,7 @@ from gostore.errors import (
     NotFound,
     StoreError,
 )
-from gostore.store.dates import time_after
+from gostore.store.dates import SECOND, time_after
 from gostore.store.interface import Details, Precondition
 
 
@@ -69,6 +75,8 @@ class Demand:
     exists: bool | None
     precondition: Precondition | None = None
     details: Details = Factory(Details)
+    #: Who asks for it, if nobody else tells.
+    origin: str = ""
 
     def check(self, seen: Seen) -> None:
         """Raise ConditionFailed, NotFound or AlreadyExists unless the location allows it."""
@@ -81,12 +89,25 @@ class Demand:
             raise AlreadyExists(self.location, is_damaged=bool(seen.damage))
 
 
+@frozen
+class Replaced(Seen):
+    """A pointer that was swapped for another: what that has ended, if it is kept.
+
+    ``then`` and ``etag_then`` are the other pointer, None if it has been swapped in turn.
+    """
+
+    ended: Ended | None = None
+    then: Pointer | None = None
+    etag_then: str | None = None
+
+
 class Protocol:
     """The verbs. Each blocks, and has to be over ``until`` a time by the clock of ``ask``."""
 
-    def __init__(self, ask: Asker, staging: Staging) -> None:
+    def __init__(self, ask: Asker, staging: Staging, markers: Markers | None = None) -> None:
         self.ask = ask
         self.staging = staging
+        self.markers = Markers(ask) if markers is None else markers
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -177,7 +198,8 @@ class Protocol:
                 draft.detag,
                 blob.nonce,
             )
-            return _after(last, blob.location, generation, nonce, stored)
+            was = self._ended(seen, EndedBy.REPLACED, blob.origin, blob.id)
+            return evolve(_after(last, blob.location, generation, nonce, stored), was=was)
 
         pointer, replaced = self._publish(seen, change, until, draft)
         assert pointer.blob is not None
@@ -207,9 +229,13 @@ class Protocol:
             demand.check(seen)
             now, last, location = self.ask.wall(), seen.pointer, demand.location
             generation = now if last is None else max(now, last.generation + 1)
-            return _after(last, location, generation, nonce)
+            was = self._ended(seen, EndedBy.DELETED, demand.origin)
+            return evolve(_after(last, location, generation, nonce), was=was)
 
-        return self._swap(self.ask.read(demand.location, until), change, until, None)[1]
+        replaced = self._swap(self.ask.read(demand.location, until), change, until, None)[1]
+        with suppress(StoreError):  # the pointer says what was: a list lacks it, but no history
+            self._mark(replaced, until)
+        return replaced
 
     def expire(self, seen: Seen, until: float) -> Seen:
         """Let a location have nothing whose blob's time is over; return what it had.
@@ -221,21 +247,53 @@ class Protocol:
             if not seen.is_over or seen.pointer is None:
                 raise NotFound(seen.location)
             last = seen.pointer
-            return _after(last, seen.location, last.generation + 1, nonce)
+            was = self._ended(seen, EndedBy.EXPIRED)
+            return evolve(_after(last, seen.location, last.generation + 1, nonce), was=was)
 
         return self._swap(seen, change, until, None)[1]
 
+    def _ended(
+        self, seen: Seen, by: EndedBy, origin: str = "", successor: int | None = None
+    ) -> Ended | None:
+        """What a swap ends, if that is kept."""
+        if seen.named is None or not self.markers.keeps(seen.location):
+            return None
+        origin = origin[:MESSAGE_LENGTH].encode("utf-8", "replace").decode()
+        # Whichever clock may be wrong: what is kept for too long does no harm.
+        when = max(self.ask.wall(), int(self.ask.engine_time() * SECOND), seen.named.modified)
+        return Ended(seen.named, Ending(when, by, origin, successor))
+
+    # -- what was there -----------------------------------------------------------------------
+
     def mark_garbage(self, replaced: Seen, until: float) -> None:
-        """Leave a hint that a blob was replaced or deleted, for the collector."""
-        if (blob := replaced.named) is not None:
-            key, location = garbage_key(blob.id, blob.nonce), blob.location.encode()
-            self.ask.settle(lambda: self.ask.engine.put(key, location), until)
+        """Leave a marker that a blob was replaced or deleted, for the collector."""
+        if isinstance(replaced, Replaced) and replaced.ended is not None:
+            self._mark(replaced, until)
+            if replaced.then is not None:
+                self.slim(replaced.then, replaced.etag_then)
+        elif (blob := replaced.named) is not None:
+            self.markers.hint(blob, until)
+
+    def _mark(self, replaced: Replaced, until: float) -> None:
+        """Mark what a swap has ended, if that is kept and not marked yet."""
+        if replaced.ended is not None:
+            self.markers.mark_once(replaced.ended, replaced.etag_then, until)
+
+    def slim(self, pointer: Pointer, etag: str | None) -> None:
+        """Write a tombstone without what was: a listing then knows it by its size again.
+
+        What it says was must be marked. If it has another ETag by now, it stays as it is: the
+        bytes must be those of this ETag, without what was, since no others are new.
+        """
+        if pointer.blob is None and pointer.was is not None and etag:
+            with suppress(EngineError):
+                self._put(evolve(pointer, was=None), etag)
 
     # -- the swap -----------------------------------------------------------------------------
 
     def _publish(
         self, seen: Seen, change: Callable[[Seen, str], Pointer], until: float, draft: Draft
-    ) -> tuple[Pointer, Seen]:
+    ) -> tuple[Pointer, Replaced]:
         """As `_swap`; discard a staged blob that will certainly not be published."""
         try:
             return self._swap(seen, change, until, draft)
@@ -251,18 +309,19 @@ class Protocol:
         change: Callable[[Seen, str], Pointer],
         until: float,
         draft: Draft | None,
-    ) -> tuple[Pointer, Seen]:
+    ) -> tuple[Pointer, Replaced]:
         """Swap a pointer for what ``change`` makes of it; return that, and what it replaced."""
         nonce = (draft.operation if draft is not None else "") or self.ask.nonce()
         pointer, tried, pauses = change(seen, nonce), False, 0
+        self.markers.catch_up(seen, until)
         if draft is not None and seen.was_touched and not self.staging.is_alive(draft, until):
             raise collected_early()
         if self.ask.seconds() >= until:
             raise gave_up("it took too long to begin")
         while True:
             try:
-                self._put(pointer, seen.etag)
-                return pointer, seen
+                etag = self._put(pointer, seen.etag)
+                return pointer, _replaced(seen, pointer.was, pointer, etag)
             except (Unsettled, Mismatch, Missing):
                 # Even a mismatch may be the effect of this very swap, made twice below.
                 tried = True
@@ -274,7 +333,9 @@ class Protocol:
                 raise self._unknown() from error
             if nonce in again.hist:
                 self.ask.tally.settled += 1
-                return pointer, seen
+                if again.pointer is not None and again.hist[-1] == nonce:
+                    return pointer, _replaced(seen, pointer.was, again.pointer, again.etag)
+                return pointer, _replaced(seen, pointer.was)
             if again.etag != seen.etag:
                 if again.has_forgotten(seen):
                     raise self._unknown()
@@ -284,6 +345,7 @@ class Protocol:
                 pointer = change(seen, nonce)
                 if draft is not None and not self.staging.is_alive(draft, until):
                     raise collected_early()
+                self.markers.catch_up(seen, until)
                 if self.ask.seconds() >= until:
                     raise gave_up("others were always first")
             elif self.ask.seconds() >= until:
@@ -301,6 +363,13 @@ class Protocol:
     def _unknown(self) -> OutcomeUnknown:
         self.ask.tally.unknown += 1
         return _unknown()
+
+
+def _replaced(
+    seen: Seen, ended: Ended | None, then: Pointer | None = None, etag: str | None = None
+) -> Replaced:
+    parts = seen.location, seen.pointer, seen.etag, seen.damage, seen.is_over
+    return Replaced(*parts, ended, then, etag)
 
 
 def _unknown() -> OutcomeUnknown:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gostore.blob import Blob, Committed
+from gostore.blob import Committed
 from gostore.bucket.abandoned import Abandoned
 from gostore.bucket.asking import RETRY_AFTER, Asker, Tally
 from gostore.bucket.collect import Collection
@@ -24,15 +24,16 @@ from gostore.bucket.content import SMALL_SPAN, BucketContent, Check, Room
 from gostore.bucket.engine import Engine
 from gostore.bucket.health import Health
 from gostore.bucket.listing import Query, page
+from gostore.bucket.markers import Markers
 from gostore.bucket.measured import MeasuredEngine
 from gostore.bucket.options import Options
 from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Unfit, begin
 from gostore.bucket.protocol import Demand, Protocol
-from gostore.bucket.records import record_of
 from gostore.bucket.staging import Staging
 from gostore.bucket.threads import Threads
 from gostore.bucket.uploads import BucketUploads
+from gostore.bucket.versions import Versions
 from gostore.bucket.writing import Writing
 from gostore.errors import (
     Busy,
@@ -46,6 +47,7 @@ from gostore.errors import (
     VolumeUnusable,
 )
 from gostore.places import Places
+from gostore.prefixes import ByPrefix
 from gostore.store.content import SmallContent
 from gostore.store.interface import (
     SMALL_BLOB,
@@ -97,12 +99,13 @@ class BucketStore:
         self._threads = threads(reactor, self._health.judge, options.max_uploads)
         self._ask: Asker
         self._protocol: Protocol
+        self.versions: Versions
         self._writing: Writing
         self._collection: Collection
         self._abandoned: Abandoned
         self.engine: MeasuredEngine | None = None
         self.places = Places(options.max_uploads)
-        self._room = Room()
+        self.room = Room()
         self.resumable = BucketUploads(reactor, self._threads, options, self.places)
         self._uploads = 0
         self._stopping = False
@@ -126,7 +129,9 @@ class BucketStore:
         self._ask = Asker(self.engine, wall=self._wall, together=self._threads.together)
         self._ask.ahead = identity.ahead
         staging = Staging(self._ask, identity.id_bits, self._options.grace)
-        self._protocol = Protocol(self._ask, staging)
+        markers = Markers(self._ask, self._options.keep)
+        self._protocol = Protocol(self._ask, staging, markers)
+        self.versions = Versions(self._protocol)
         self._writing = Writing(
             self._reactor, self._threads, self._protocol, self._options, self.places
         )
@@ -151,10 +156,11 @@ class BucketStore:
         """Stop the threads."""
         self._threads.stop()
 
-    def tune(self, max_blob_size: int | None, max_uploads: int) -> None:
+    def tune(self, max_blob_size: int | None, max_uploads: int, keep: ByPrefix[float]) -> None:
         """Go by other settings from now on."""
         self._options.max_blob_size = max_blob_size
         self.places.count = max_uploads
+        self.versions.markers.keep = keep
 
     def collect(self) -> Deferred[None]:
         """See whether the bucket answers; now and then begin to collect what is dead.
@@ -240,6 +246,10 @@ class BucketStore:
 
     # -- reading ------------------------------------------------------------------------------
 
+    def ask(self, function: Callable[[float], T]) -> Deferred[T]:
+        """Run what asks the bucket in a thread; it is given its deadline."""
+        return self._threads.run(function)
+
     def get(self, location: str) -> Deferred[Committed]:
         """Find the blob of a location: one request to the bucket."""
         return self._threads.run(partial(self._protocol.get, location))
@@ -252,7 +262,7 @@ class BucketStore:
         for _ in range(FETCHES):
             blob = self._protocol.get(location, until)
             if blob.size > SMALL_BLOB:
-                return blob, BucketContent(blob, self._read_span, self._room)
+                return blob, BucketContent(blob, self._read_span, self.room)
             try:
                 return blob, self._small(blob, until)
             except NotFound:
@@ -265,18 +275,8 @@ class BucketStore:
         if blob.expires is not None and blob.expires <= self._wall() // 1_000_000_000:
             return fail(NotFound(blob.location))
         if blob.size > SMALL_BLOB:
-            return succeed(BucketContent(blob, self._read_span, self._room))
+            return succeed(BucketContent(blob, self._read_span, self.room))
         return self._threads.run(partial(self._small, blob))
-
-    def record(self, blob: Committed) -> Deferred[Blob]:
-        """Read the record of a blob, or make one of its pointer."""
-        assert isinstance(blob, Stored)
-
-        def read(until: float) -> Blob:
-            found = self._ask.record(blob.id, until)
-            return record_of(blob, None if found is None else found.data)
-
-        return self._threads.run(read)
 
     def _small(self, blob: Stored, until: float) -> Content:
         data = self._protocol.data(blob, None, until)
@@ -347,7 +347,7 @@ class BucketStore:
         """Delete the blob of a location."""
         if self._stopping:
             return fail(Stopping())
-        demand = Demand(location, exists=True, precondition=precondition)
+        demand = Demand(location, exists=True, precondition=precondition, origin=origin)
         deleted = self._threads.run_in_turn(location, partial(self._protocol.delete, demand))
         return deleted.addCallback(self._writing.clean_up)
 

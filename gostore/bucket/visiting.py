@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 
 from gostore.bucket.asking import Asker
 from gostore.bucket.engine import Engine, Listed, Missing, Refused, Unsettled
 from gostore.bucket.listing import located
+from gostore.bucket.markers import Markers
 from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Description, Unfit, description_in
 from gostore.bucket.protocol import Protocol
 from gostore.bucket.staging import Staging
 from gostore.errors import DiskFailed, VolumeUnusable
+from gostore.prefixes import ByPrefix
 from gostore.text import wall_clock
 
 #: What is written and read by one request.
@@ -33,7 +36,8 @@ class Bucket:
         self.wall = wall
         self.ask = Asker(engine, wall=wall)
         self.staging = Staging(self.ask)
-        self.protocol = Protocol(self.ask, self.staging)
+        # Only daemons know for how long history is kept: nothing of it is over here.
+        self.protocol = Protocol(self.ask, self.staging, Markers(self.ask, ByPrefix(inf)))
 
     def until(self) -> float:
         """When to give up what begins now."""

@@ -130,14 +130,18 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
 
     connection = partial(connect, place, settings.s3_endpoint, settings.s3_region)
     options = Options(
-        str(place), settings.id_bits, settings.max_blob_size or None, settings.max_uploads
+        str(place),
+        settings.id_bits,
+        settings.max_blob_size or None,
+        settings.max_uploads,
+        keep=settings.keep,
     )
     store = BucketStore(connection, reactor, options)
     store.resumable.expires = settings.upload_expires
 
     def tune(new: Settings) -> None:
         store.resumable.expires = new.upload_expires
-        store.tune(new.max_blob_size or None, new.max_uploads)
+        store.tune(new.max_blob_size or None, new.max_uploads, new.keep)
 
     def status() -> str:
         return f"{place}: {store.trouble or 'ok'}; {store.uploads} uploads"

@@ -15,8 +15,10 @@ _MODULES = (
     "bucket.pointer",
     "bucket.asking",
     "bucket.staging",
+    "bucket.markers",
     "bucket.protocol",
     "bucket.collect",
+    "bucket.versions",
 )
 
 
@@ -61,15 +63,14 @@ MUTANTS = (
     Mutant(
         "all tombstones have the same bytes",
         "bucket.pointer",
-        '        data = _to_json({"dead": 1, **members}).encode()\n',
-        '        members |= {"hist": "", "generation": 1}\n'
-        '        data = _to_json({"dead": 1, **members}).encode()\n',
+        '        members = {"dead": 1, **members}\n',
+        '        members = {"dead": 1, **members, "hist": "", "generation": 1}\n',
         trials.late_swap,
     ),
     Mutant(
         "the sweep does not touch",
         "bucket.collect",
-        "if condemned is None or not self._touch(blob.location, blob.id):",
+        "if condemned is None or not self._touch(blob):",
         "if condemned is None:",
         trials.stalled_before_its_swap,
     ),
@@ -89,10 +90,9 @@ MUTANTS = (
         trials.replaced_and_collected,
         (
             (
-                "        if (blob := replaced.named) is not None:\n            key,",
+                "        elif (blob := replaced.named) is not None:\n",
                 "        blob = replaced.blob\n"
-                "        if blob and self.ask.read(blob.location, until).blob == blob:\n"
-                "            key,",
+                "        if blob and self.ask.read(blob.location, until).blob == blob:\n",
             ),
         ),
     ),
@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant(
         "a marked blob is removed though its location has it",
         "bucket.collect",
-        "if seen.named is None or (seen.named.id, seen.named.nonce) != marked:",
+        "if seen.named is None or (seen.named.id, seen.named.nonce) != names:",
         "if True:",
         trials.marked_by_mistake,
     ),
@@ -252,5 +252,76 @@ MUTANTS = (
         "if seen.is_over and (seen.named.expires or 0) <= self._ask.engine_time():",
         "if seen.is_over:",
         trials.clock_set,
+    ),
+    Mutant(
+        "a pointer does not say what it has ended",
+        "bucket.protocol",
+        "        return Ended(seen.named, Ending(when, by, origin, successor))\n",
+        "        return None\n",
+        trials.kept_under_faults,
+    ),
+    Mutant(
+        "a pointer is swapped before what it says was is marked",
+        "bucket.protocol",
+        "        self.markers.catch_up(seen, until)\n        if",
+        "        if",
+        trials.died_after_its_swap,
+    ),
+    Mutant(
+        "a pointer is swapped, after another was first, before what it says was is marked",
+        "bucket.protocol",
+        "                self.markers.catch_up(seen, until)\n                if",
+        "                if",
+        trials.kept_under_faults,
+    ),
+    Mutant(
+        "a delete is answered before it is marked",
+        "bucket.protocol",
+        "            self._mark(replaced, until)\n        return replaced\n",
+        "            pass\n        return replaced\n",
+        trials.died_after_its_swap,
+    ),
+    Mutant(
+        "a marker pass removes what is kept",
+        "bucket.collect",
+        "if ended is not None and not self._has_had_its_time(marker, location):",
+        "if False:",
+        trials.kept_for_its_time,
+    ),
+    Mutant(
+        "a sweep removes what is kept",
+        "bucket.collect",
+        "        if self._is_past(blob, seen):\n            return 0\n",
+        "",
+        trials.kept_for_its_time,
+        (("            if self._is_past(blob, seen):\n                return False\n", ""),),
+    ),
+    Mutant(
+        "a sweep does not look again whether a blob has become a version",
+        "bucket.collect",
+        "            if self._is_past(blob, seen):\n                return False\n",
+        "",
+        trials.replaced_during_a_sweep,
+    ),
+    Mutant(
+        "a sweep does not mark what a pointer says was",
+        "bucket.collect",
+        "            self._protocol.markers.mark_once(was, seen.etag, until)\n",
+        "",
+        trials.died_after_its_swap,
+    ),
+    Mutant(
+        "a second marker takes the place of the first",
+        "bucket.markers",
+        "self.ask.engine.create(key, text)",
+        "self.ask.engine.put(key, text)",
+        trials.marked_again,
+    ),
+    Mutant(
+        "a slim tombstone has the bytes of an earlier one",
+        "bucket.protocol",
+        "_replaced(seen, pointer.was, again.pointer, again.etag)",
+        "_replaced(seen, pointer.was, pointer, again.etag)",
+        trials.slimmed_meanwhile,
     ),
 )

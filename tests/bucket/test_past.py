@@ -1,4 +1,4 @@
-"""What a bucket answers about versions, and copies within it."""
+"""What a bucket that keeps no history answers about versions, and copies within it."""
 
 from __future__ import annotations
 

@@ -10,14 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gostore.blob import check_location
+from gostore.blob import EndedBy, Ending, check_location
 from gostore.bucket.pointer import (
     DEAD_SIZE,
+    Ended,
     Pointer,
     Stored,
     data_key,
     dump,
+    dump_ended,
     garbage_key,
+    history_folder,
+    history_key,
+    history_number,
     id_in,
     location_of,
     marked_in,
@@ -25,6 +30,7 @@ from gostore.bucket.pointer import (
     name_start,
     nonce_in,
     parse,
+    parse_ended,
     pointer_key,
     record_key,
 )
@@ -137,6 +143,64 @@ def test_blobs(location: str, metadata: dict[str, str]) -> None:
         data = dump(pointer)
         assert len(data) > DEAD_SIZE
         assert parse(data, location) == parse(data) == pointer
+
+
+def ended(location: str = "foo", **what: Any) -> Ended:
+    """A version that was replaced."""
+    blob = stored(location, content_type="text/plain", metadata={"a": "é"}, expires=5, **what)
+    return Ended(blob, Ending(1_700_000_001_000_000_000, EndedBy.REPLACED, "bob, 8", 1 << 99))
+
+
+@given(locations, st.sampled_from(["", "nonce999"]))
+def test_was(location: str, touched: str) -> None:
+    """A pointer that says what it ended is larger than a tombstone, and comes back as it was."""
+    for blob in (None, stored(location)):
+        pointer = Pointer(location, 7, HIST, blob, touched, ended(location, nonce="nonce999"))
+        data = dump(pointer)
+        assert len(data) > DEAD_SIZE
+        assert parse(data, location) == parse(data) == pointer
+
+
+@given(locations)
+def test_versions(location: str) -> None:
+    """A version comes back as it was, from a text that no location is."""
+    for version in (ended(location), Ended(stored(location), Ending(5, EndedBy.EXPIRED))):
+        data = dump_ended(version)
+        assert data.endswith(b"\n")
+        assert parse_ended(data) == version
+
+
+def test_order_of_versions() -> None:
+    """A list has the newest version first, and all of a location below one folder."""
+    generations = (0, 1, 9, 10, 1_700_000_000_000_000_000, 2**63 - 1)
+    keys = [history_key(stored("a/b", generation=each)) for each in generations]
+    assert sorted(keys, reverse=True) == keys
+    assert all(key.startswith(history_folder("a/b")) for key in keys)
+    assert {len(history_number(each)) for each in generations} == {19}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"by": "nobody"},
+        {"by": 1},
+        {"ended": "yesterday"},
+        {"origin": 1},
+        {"successor": -1},
+        {"generation": "7"},
+        {"detag": ""},
+    ],
+)
+def test_wrong_versions(change: dict[str, Any]) -> None:
+    """A version with one thing wrong is not believed, nor is a pointer that says it was."""
+    good = json.loads(dump_ended(ended()))
+    parse_ended(json.dumps(good).encode())
+    for data in ({**good, **change}, {**good, "loc": "a//b"}, {**good, "format": 2}):
+        with pytest.raises(BadRecord):
+            parse_ended(json.dumps(data).encode())
+    for was in ({**good, **change}, [], 1, "a"):
+        with pytest.raises(BadRecord):
+            parse(json.dumps({**GOOD, "was": was}).encode(), "foo")
 
 
 def test_every_change_changes_the_bytes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.bucket import trials
@@ -53,6 +55,32 @@ def test_all_ids_taken() -> None:
     assert sum(each.status == 507 for each in answers) < len(answers) / 2
 
 
+def test_kept() -> None:
+    """Runs under faults are right, and each version is in the history from its answer on."""
+    looked_at(trials.play(trials.kept(range(4000, 4000 + RUNS // 2))))
+
+
+def test_kept_in_stalls() -> None:
+    """So are runs in which daemons stand still, and versions are kept for some hours only."""
+    looked_at(trials.play(trials.kept_in_stalls(range(5000, 5000 + RUNS // 2))))
+
+
+def test_kept_while_lists_lag() -> None:
+    """A list that lags behind by hours makes nobody remove what is kept."""
+    looked_at(trials.play(trials.kept_while_lists_lag(range(6000, 6000 + RUNS // 4))))
+
+
+def test_kept_ids_used_again() -> None:
+    """An id is used again only when what is kept of its blob is gone."""
+    looked_at(trials.play(trials.kept_and_reused(range(7000, 7000 + RUNS // 4))))
+
+
+def looked_at(worlds: list[World]) -> None:
+    """See that clients looked at histories that had something."""
+    looks: Counter[str] = sum((world.looks for world in worlds), Counter())
+    assert looks["versions"] > looks["history"] / 2 > 0
+
+
 def test_no_faults() -> None:
     """Without faults nobody is refused, however many write to one location."""
     settings = [Setting(seed, faults=0.0, locations=1, clients=8) for seed in range(RUNS // 4)]
@@ -80,6 +108,11 @@ def test_no_faults() -> None:
         trials.touched_and_written,
         trials.lost_record,
         trials.clock_set,
+        trials.kept_for_its_time,
+        trials.died_after_its_swap,
+        trials.replaced_during_a_sweep,
+        trials.marked_again,
+        trials.slimmed_meanwhile,
     ],
 )
 def test_script(trial: trials.Trial) -> None:

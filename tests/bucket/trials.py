@@ -17,7 +17,8 @@ from attrs import evolve
 
 from gostore.bucket import collect
 from gostore.bucket.engine import Full, Mismatch, Missing, Unsettled
-from gostore.errors import NoSpace
+from gostore.bucket.listing import Query
+from gostore.errors import NoSpace, NotFound
 from gostore.store.interface import Details, Lifetime
 from tests.bucket.world import GENUINE, Setting, ShimEngine, Violation, World, draft
 
@@ -63,6 +64,29 @@ def reused(seeds: Iterable[int], **what: Any) -> list[Setting]:
 def crowded(seeds: Iterable[int], **what: Any) -> list[Setting]:
     """Runs with more locations than ids: again and again all are taken."""
     return [evolve(each, id_bits=3, locations=8) for each in reused(seeds, **what)]
+
+
+DAY = 86_400.0
+
+
+def kept(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with faults in which all that a location had is kept, until the end and longer."""
+    return [evolve(each, keep=400 * DAY) for each in faults(seeds, **what)]
+
+
+def kept_in_stalls(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with stalls in which a version is kept for a few times the grace."""
+    return [evolve(each, keep=4 * each.grace, pace=400.0) for each in stalls(seeds, **what)]
+
+
+def kept_and_reused(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs in which ids are used again once what is kept is collected."""
+    return [evolve(each, keep=2 * each.grace, id_bits=6) for each in reused(seeds, **what)]
+
+
+def kept_while_lists_lag(seeds: Iterable[int], **what: Any) -> list[Setting]:
+    """Runs with stalls in which the collectors go by lists that lag behind."""
+    return [evolve(each, keep=400 * DAY) for each in lagging(seeds, **what)]
 
 
 # -- trials for mutants ---------------------------------------------------------------------------
@@ -122,6 +146,42 @@ class Script:
             self.age()
             self.world.collect(1)
         self.world.now += collect.REST
+        self.world.collect(1)
+        self.world.look_for_leaks()
+
+    def write(self, method: str, location: str, value: str, daemon: Any = None) -> Any:
+        """Let a daemon write, and die before it marks what it has replaced; what that was."""
+        world, modules = self.world, self.modules
+        daemon = daemon or world.daemon(0)
+        world.now += 1.0
+        creates = method == "POST"
+        blob = draft(modules.staging, location, value.encode(), int(world.now * 1e9), creates)
+        demand = modules.protocol.Demand(location, not creates)
+        return daemon.write(blob, value.encode(), demand, world.now + 10)[1]
+
+    def values(self, location: str) -> list[str]:
+        """What the versions of a location have, the newest first."""
+        daemon, until = self.world.daemon(0), self.world.now + 10
+        there = self.world.versions(daemon)
+        try:
+            listed = there.history(location, None, 100, until)
+        except NotFound:
+            return []
+        reads = [daemon.data if each.ending is None else there.data for each in listed]
+        found = zip(reads, listed, strict=True)
+        return [read(each.blob, None, until).decode() for read, each in found]
+
+    def deleted(self) -> list[str]:
+        """The locations that are listed as deleted."""
+        page = self.world.versions(self.world.daemon(0)).deleted(Query(), self.world.now + 10)
+        return [each.blob.location for each in page.versions]
+
+    def expire(self) -> None:
+        """Let the time of all that is kept go by, and see that nothing of it is left."""
+        for _ in range(3):
+            self.world.now += self.world.setting.keep + 2 * self.world.setting.grace
+            self.world.collect(1)
+        self.world.now += self.modules.collect.REST
         self.world.collect(1)
         self.world.look_for_leaks()
 
@@ -604,7 +664,7 @@ def lost_record(modules: SimpleNamespace) -> None:
     script.age()
     listing = world.listing
     shown = [*before, *(each for each in listing() if each.key.startswith("blobs/"))]
-    world.listing = lambda: shown  # type: ignore[method-assign]
+    world.listing = lambda prefix="": shown  # type: ignore[method-assign]
     world.collector(1).collect_unnamed(blob.id & 0xFF)
     world.listing = listing  # type: ignore[method-assign]
     for _ in range(3):
@@ -649,3 +709,156 @@ class Numbers:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._random, name)
+
+
+KEEP = 10 * 3600.0
+
+
+def kept_for_its_time(modules: SimpleNamespace) -> None:
+    """What was replaced or deleted is there for as long as it is kept; then nothing is left."""
+    script = Script(modules, keep=KEEP)
+    script.verb("POST", "a", "first")
+    script.verb("PUT", "a", "second")
+    script.verb("DELETE", "a")
+    for _ in range(3):
+        script.world.now += 2 * script.world.setting.grace
+        script.world.collect(1)
+        script.expect(script.values("a"), ["second", "first"], "what is kept")
+        script.expect(script.deleted(), ["a"], "what can be restored")
+    script.expire()
+    script.expect(script.values("a"), [], "what is kept no more")
+
+
+def died_after_its_swap(modules: SimpleNamespace) -> None:
+    """Daemons die after each swap: the pointer, or a marker of the next one, has what was."""
+    script = Script(modules, keep=KEEP)
+    world = script.world
+    script.write("POST", "a", "first")
+    script.write("PUT", "a", "second")
+    script.expect(script.values("a"), ["second", "first"], "after one of them")
+    script.write("PUT", "a", "third")
+    script.expect(script.values("a"), ["third", "second", "first"], "after two of them")
+    script.write("POST", "c", "only")
+    for location in ("a", "c"):
+        world.daemon(0).delete(modules.protocol.Demand(location, True), world.now + 10)
+    script.expect(script.deleted(), ["a", "c"], "what can be restored after the answer")
+    script.write("POST", "b", "other")
+    script.write("PUT", "b", "another")
+    for _ in range(3):
+        world.now += 2 * world.setting.grace
+        world.collect(1)
+        script.expect(script.values("a"), ["third", "second", "first"], "after a sweep")
+        script.expect(script.values("b"), ["another", "other"], "after a sweep")
+    script.expire()
+    script.expect(script.values("b"), ["another"], "what is kept no more")
+
+
+class Relay(ShimEngine):
+    """A way to the bucket on which a test replaces one swap, or create, by its own doing."""
+
+    def __init__(self, world: World, start: str, instead: Callable[[Any], str]) -> None:
+        super().__init__(world, 0)
+        self.start, self.instead = start, instead
+        self.done = False
+
+    def _act(self, act: Callable[[], str], key: str) -> str:
+        if self.done or not key.startswith(self.start):
+            return act()
+        self.done = True
+        return self.instead(act)
+
+    def create(self, key: str, data: bytes) -> str:
+        return self._act(lambda: ShimEngine.create(self, key, data), key)
+
+    def swap(self, key: str, data: bytes, etag: str) -> str:
+        return self._act(lambda: ShimEngine.swap(self, key, data, etag), key)
+
+
+def replaced_during_a_sweep(modules: SimpleNamespace) -> None:
+    """A stalled blob is published and replaced after the sweep has judged it: it is kept."""
+    script = Script(modules, keep=KEEP)
+    world = script.world
+    script.write("POST", "a", "first")
+    stalled, collector = world.daemon(0), world.collector(1)
+
+    def sweep(swap: Callable[[], str]) -> str:
+        def condemn(act: Callable[[], str]) -> str:
+            swap()
+            script.write("PUT", "a", "third", world.daemon(2))
+            return act()
+
+        world.now += 2 * world.setting.grace
+        collector._engine = Relay(world, "blobs/", condemn)
+        for shard in range(256):
+            collector.collect_unnamed(shard)
+        raise Unsettled("the answer is lost")
+
+    stalled.ask.engine = Relay(world, "locations/", sweep)
+    script.write("PUT", "a", "second", stalled)
+    wanted = ["third", "second", "first"]
+    script.expect(script.values("a"), wanted, "what a sweep leaves")
+    world.now += 2 * world.setting.grace
+    world.collect(1)
+    script.expect(script.values("a"), wanted, "what the next sweep leaves")
+
+
+def marked_again(modules: SimpleNamespace) -> None:
+    """A version that is marked by two daemons is kept for no longer than by one."""
+    script = Script(modules, keep=KEEP)
+    world = script.world
+    script.verb("POST", "a", "first")
+    first = world.daemon(0).get("a", world.now + 10)
+    script.verb("PUT", "a", "second")
+    world.now += KEEP / 2
+    script.verb("PUT", "a", "third")
+    world.now += KEEP / 2 + 10
+    world.collector(1).collect_marked()
+    script.expect(script.values("a"), ["third", "second"], "what is kept")
+    left = modules.pointer.data_key(first.id, first.nonce) in world.keys("blobs/")
+    script.expect(left, False, "whether its bytes are left")
+
+
+def slimmed_meanwhile(modules: SimpleNamespace) -> None:
+    """The answer to a delete is lost until its tombstone is slim, and touched: it stays so."""
+    script = Script(modules, keep=KEEP)
+    world = script.world
+    grace = world.setting.grace
+    script.write("POST", "a", "first")
+    deleting, late = world.daemon(0), world.daemon(2)
+    until = world.now + 10 * grace
+    swaps: list[Callable[[], str]] = []
+
+    def lose(swap: Callable[[], str]) -> str:
+        def stall(act: Callable[[], str]) -> str:
+            swaps.append(act)
+            world.now += 2.0
+            raise Unsettled("it stalls")
+
+        swap()
+        world.now += 2 * grace
+        world.collect(1)  # it slims the tombstone
+        late.ask.engine = Relay(world, "locations/", stall)
+        with suppress(modules.protocol.Busy):
+            demand = modules.protocol.Demand("a", False)
+            blob = draft(modules.staging, "a", b"late", int(world.now * 1e9), True)
+            late.write(blob, b"late", demand, world.now + 1)
+        world.now += 2 * grace
+        world.collect(1)  # it touches the tombstone, and removes the late blob
+        raise Unsettled("the answer is lost")
+
+    deleting.ask.engine = Relay(world, "locations/", lose)
+    replaced = deleting.delete(modules.protocol.Demand("a", True), until)
+    deleting.mark_garbage(replaced, until)
+    with suppress(Mismatch, Missing):
+        swaps[0]()
+    script.expect(script.values("a"), ["first"], "what is kept")
+    script.expect(script.verb("GET", "a"), (404, None), "what a late swap brings back")
+    world.now += 2 * grace
+    world.collect(1)
+    script.expect(script.values("a"), ["first"], "what is kept")
+    script.expire()
+
+
+def kept_under_faults(modules: SimpleNamespace) -> None:
+    """Many short runs under all faults, with a history."""
+    play(kept(range(40)), modules)

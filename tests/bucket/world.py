@@ -21,7 +21,7 @@ from attrs import Factory, define, frozen
 from greenlet import greenlet
 
 from gostore.blob import Blob
-from gostore.bucket import asking, collect, pointer, protocol, staging
+from gostore.bucket import asking, collect, markers, pointer, protocol, staging, versions
 from gostore.bucket.engine import (
     EngineError,
     Found,
@@ -31,12 +31,20 @@ from gostore.bucket.engine import (
     Unfinished,
     Unsettled,
 )
+from gostore.bucket.listing import Query
 from gostore.bucket.objects import memory_engine
 from gostore.errors import AlreadyExists, Busy, NoIds, NotFound
+from gostore.prefixes import ByPrefix
 from tests.linearizability import Operation, violation
 
 GENUINE = SimpleNamespace(
-    pointer=pointer, asking=asking, staging=staging, protocol=protocol, collect=collect
+    pointer=pointer,
+    asking=asking,
+    staging=staging,
+    markers=markers,
+    protocol=protocol,
+    collect=collect,
+    versions=versions,
 )
 """The modules that a mutant replaces."""
 
@@ -83,6 +91,8 @@ class Setting:
     #: The clocks of daemons stand still, so that they never give up, however long they stall.
     frozen: bool = False
     collectors: int = 2
+    #: For how many seconds what a location had is kept; then clients ask for that, too.
+    keep: float = 0.0
 
 
 @define(eq=False)
@@ -96,8 +106,21 @@ class Task:
     error: BaseException | None = None
     done: bool = False
     dead: bool = False
+    #: The version that it has written, and the bytes that it restores.
+    generation: int | None = None
+    value: str | None = None
     #: Who waits for it.
     waiting: list[Task] = Factory(list)
+
+
+@frozen
+class Written:
+    """A write that was acknowledged: what it wrote, when its client began, and when it knew."""
+
+    generation: int
+    value: str
+    begun: float
+    ended: float
 
 
 @define(eq=False, slots=False)
@@ -113,6 +136,10 @@ class World:
     met: Counter[str] = Factory(Counter)
     tasks: list[Task] = Factory(list)
     late: list[tuple[float, Callable[[], object]]] = Factory(list)
+    #: What is acknowledged, by location.
+    written: dict[str, list[Written]] = Factory(dict)
+    #: How often a history was looked at, and how many versions it had.
+    looks: Counter[str] = Factory(Counter)
     #: How many verbs were refused, and how many have an unknown outcome.
     busy: int = 0
     #: What was asked of the engine, if it is wanted.
@@ -279,10 +306,12 @@ class World:
         """When an object was written, as S3 has it."""
         return float(int(self.times[key]))
 
-    def listing(self) -> list[Listed]:
-        """All objects as a listing shows them, which may lag behind."""
-        there = [Listed(e.key, e.size, self.time_of(e.key)) for e in self.engine.list("")]
-        if self.quiet or not self.setting.lag:
+    def listing(self, prefix: str = "") -> list[Listed]:
+        """The objects below a prefix, or all, as a listing shows them, which may lag behind."""
+        lags = self.setting.lag and not self.quiet
+        listed = self.engine.list("" if lags else prefix)
+        there = [Listed(each.key, each.size, self.time_of(each.key)) for each in listed]
+        if not lags:
             return there
         self._listings.append((self.now, there))
         self._listings = [e for e in self._listings if e[0] >= self.now - self.setting.lag]
@@ -306,7 +335,12 @@ class World:
             together=self.together,
         )
         staging = modules.staging.Staging(ask, setting.id_bits, setting.grace)
-        return modules.protocol.Protocol(ask, staging)
+        keep = modules.markers.Markers(ask, ByPrefix(setting.keep))
+        return modules.protocol.Protocol(ask, staging, keep)
+
+    def versions(self, daemon: Any) -> Any:
+        """What a daemon knows of the versions of locations."""
+        return self.modules.versions.Versions(daemon)
 
     def collector(self, number: int) -> Any:
         """The collection of one daemon."""
@@ -331,7 +365,12 @@ class World:
         for _ in range(self.setting.operations):
             location = f"location {self.rng.randrange(self.setting.locations)}"
             method = self.rng.choice(("POST", "PUT", "PUT", "DELETE", "GET", "GET"))
-            self.ask(method, location)
+            if self.setting.keep and self.rng.random() < 0.3:
+                method = self.rng.choice(("HISTORY", "RESTORE", "VERSION"))
+            if method in ("HISTORY", "VERSION"):
+                self.ask_history(location, method == "VERSION")
+            else:
+                self.ask(method, location)
             self.pause(self.rng.expovariate(1 / self.setting.pace))
 
     def _collect(self) -> None:
@@ -349,7 +388,8 @@ class World:
         """Let a daemon collect what is marked, and sweep all shards."""
         collection = self.collector(daemon)
         collection.collect_marked()
-        for shard in sorted({int(key.split("/")[1], 16) for key in self.keys("blobs/")}):
+        keys = self.keys("blobs/") + self.keys("history/")
+        for shard in sorted({int(key.split("/")[1], 16) for key in keys}):
             collection.collect_unnamed(shard)
 
     def ask(self, method: str, location: str, daemon: int | None = None) -> Operation:
@@ -360,15 +400,21 @@ class World:
         begun = self.now
         task = self.spawn(lambda: self._verb(self.daemon(daemon), method, location, value), daemon)
         self.wait_for(task)
-        status, got = None, value
+        status, got = None, value or task.value
         if task.error is not None:
             raise task.error
         if task.done:
-            status, got = task.result
+            status, got = task.result[0], task.result[1] or task.value
+            if status in (200, 204) and method in ("POST", "PUT", "RESTORE"):
+                assert task.generation is not None and got is not None
+                done = Written(task.generation, got, begun, self.now)
+                self.written.setdefault(location, []).append(done)
         # What nobody was told of may still come, with the last of the requests that are late.
         late = [when for when, _ in self.late] if status is None else []
         ended = max([self.now, *late])
         operation = Operation(method, got, status, begun, ended)
+        if method == "RESTORE" and got is None and status is None:
+            return operation  # it had not begun to write
         self.history.setdefault(location, []).append(operation)
         return operation
 
@@ -381,6 +427,8 @@ class World:
             match method:
                 case "GET":
                     return self._get(daemon, location, until)
+                case "RESTORE":
+                    return self._restore(daemon, location, until)
                 case "DELETE":
                     replaced = daemon.delete(protocol.Demand(location, True), until)
                     self._mark(daemon, replaced)
@@ -392,7 +440,8 @@ class World:
                     blob = draft(
                         self.modules.staging, location, value.encode(), int(self.now * 1e9), creates
                     )
-                    _, replaced = daemon.write(blob, value.encode(), demand, until)
+                    stored, replaced = daemon.write(blob, value.encode(), demand, until)
+                    self._note(stored)
                     self._mark(daemon, replaced)
                     return 204 if creates else 200, value
         except NotFound:
@@ -417,9 +466,128 @@ class World:
             return 200, data.decode()
         raise Busy("it changes too often", 1)
 
+    def _restore(self, daemon: Any, location: str, until: float) -> tuple[int, str | None]:
+        """Make some version current again."""
+        there = self.versions(daemon)
+        listed = there.history(location, None, 100, until)
+        if not listed:
+            return 404, None
+        generation = self.rng.choice(listed).blob.generation
+        found, is_current = there.find(location, generation, until)
+        data = daemon.data(found, None, until) if is_current else there.data(found, None, until)
+        now = int(self.now * 1e9)
+        self._current().value = data.decode()
+        blob = draft(self.modules.staging, location, data, now, creates=True)
+        demand = self.modules.protocol.Demand(location, None)
+        stored, replaced = daemon.write(blob, data, demand, until)
+        self._note(stored)
+        self._mark(daemon, replaced)
+        return 204 if replaced.blob is None else 200, data.decode()
+
+    def _note(self, stored: Any) -> None:
+        if greenlet.getcurrent() is not self._hub:
+            self._current().generation = stored.generation
+
     def _mark(self, daemon: Any, replaced: Any) -> None:
-        with suppress(Busy):
-            daemon.mark_garbage(replaced, self.now + PATIENCE)
+        def mark() -> None:
+            with suppress(Busy):
+                daemon.mark_garbage(replaced, self.now + PATIENCE)
+
+        if not self.setting.keep or greenlet.getcurrent() is self._hub:
+            mark()
+        elif self.rng.random() < 0.7:
+            # It comes after the answer, and not at all if the daemon dies.
+            self.spawn(mark, self._current().daemon)
+
+    # -- histories ----------------------------------------------------------------------------
+
+    def ask_history(self, location: str, reads: bool) -> None:
+        """Let a client look at a history, and read a version of it. Raises Violation."""
+        number, begun = self.rng.randrange(self.setting.daemons), self.now
+
+        def look() -> tuple[list[Any], Any, bytes | None]:
+            until = self.now + PATIENCE
+            daemon = self.daemon(number)
+            there = self.versions(daemon)
+            try:
+                listed = there.history(location, None, 100, until)
+            except NotFound:
+                return [], None, None
+            found = self.rng.choice(listed) if reads else None
+            if found is None or found.ending is None:
+                return listed, None, None
+            try:
+                return listed, found, there.data(found.blob, None, until)
+            except NotFound:
+                return listed, None, None
+
+        task = self.spawn(look, number)
+        self.wait_for(task)
+        if isinstance(task.error, Busy) or not (task.done or task.error):
+            return
+        if task.error is not None:
+            raise task.error
+        listed, read, data = task.result
+        self.looks["history"] += 1
+        self.looks["versions"] += len(listed)
+        self._judge_history(location, listed, begun)
+        if read is not None and sha256(data).digest() != read.blob.sha256:
+            raise Violation(f"seed {self.setting.seed}, {location}: {read} has the bytes {data!r}")
+
+    def _judge_history(self, location: str, listed: list[Any], begun: float) -> None:
+        """See that a history that was asked for has what it must have. Raises Violation."""
+        generations = [each.blob.generation for each in listed]
+        where = f"seed {self.setting.seed}, {location}: "
+        if generations != sorted(set(generations), reverse=True):
+            raise Violation(f"{where}the order of {generations}")
+        if any(each.ending is None for each in listed[1:]):
+            raise Violation(f"{where}more than one version is current")
+        if self.setting.lag and not self.quiet:
+            return
+        for each in self.written.get(location, []):
+            # It may have been ended as soon as it was asked for.
+            kept = each.ended < begun and each.begun + self.setting.keep > self.now + 1
+            if kept and each.generation not in generations:
+                raise Violation(f"{where}{each} is not in the history: {generations}")
+
+    def _look_at_histories(self) -> None:
+        """See that the histories have what was acknowledged, and nothing that was refused."""
+        for location, operations in self.history.items():
+            there = self.versions(self.daemon(-1))
+            where = f"seed {self.setting.seed}, {location}: "
+            try:
+                listed = there.history(location, None, 1000, self.now + PATIENCE)
+            except NotFound:
+                listed = []
+            self._judge_history(location, listed, self.now)
+            may_be = {o.value for o in operations if o.status in (200, 204, None)}
+            known = {each.generation: each.value for each in self.written.get(location, [])}
+            following = None
+            for each in listed:
+                until = self.now + PATIENCE
+                current = each.ending is None
+                data = (self.daemon(-1) if current else there).data(each.blob, None, until)
+                value = data.decode()
+                if value not in may_be or value != known.get(each.blob.generation, value):
+                    raise Violation(f"{where}the version {each} has {value!r}")
+                successor = None if each.ending is None else each.ending.successor
+                if None not in (successor, following) and successor != following:
+                    raise Violation(f"{where}blob {following} does not follow {each}")
+                following = each.blob.id
+
+    def _look_at_deleted(self) -> None:
+        """See that the list of what was deleted has each location with nothing but a history."""
+        there = self.versions(self.daemon(-1))
+        page = there.deleted(Query(limit=100), self.now + PATIENCE)
+        listed = [each.blob.location for each in page.versions]
+        wanted = []
+        for location in sorted(self.history):
+            with suppress(NotFound):
+                newest, *_ = there.history(location, None, 1, self.now + PATIENCE)
+                if newest.ending is not None:
+                    wanted.append(location)
+        if listed != wanted:
+            raise Violation(f"seed {self.setting.seed}: deleted: {listed}, not {wanted}")
 
     # -- the verdict --------------------------------------------------------------------------
 
@@ -437,9 +605,15 @@ class World:
             self.history[location].append(end)
             if found := violation(self.history[location]):
                 raise Violation(f"seed {self.setting.seed}, {location}: {found}")
+        if self.setting.keep:
+            self._look_at_histories()
+            self.collect(-1)
+            self._look_at_histories()
+            self._look_at_deleted()
+            self.now += self.setting.keep
         for _ in range(3):
             self.collect(-1)
-            self.now += 2 * self.setting.grace
+            self.now += self.setting.keep + 2 * self.setting.grace
         self.now += collect.REST
         self.collect(-1)
         self.look_for_leaks()
@@ -466,8 +640,12 @@ class World:
             raise Violation(f"seed {self.setting.seed}: lost {sorted(named - there)}")
         if there - named:
             raise Violation(f"seed {self.setting.seed}: left behind {sorted(there - named)}")
-        if self.keys("garbage/"):
+        if self.keys("garbage/") or self.keys("history/"):
             raise Violation(f"seed {self.setting.seed}: markers are left")
+        for each in self.engine.list(pointer.LOCATIONS):
+            dead = pointer.parse(self.engine.get(each.key).data).blob is None
+            if dead is not (each.size == pointer.DEAD_SIZE):
+                raise Violation(f"seed {self.setting.seed}: {each} has the wrong size")
 
 
 def draft(staging: Any, location: str, data: bytes, now: int, creates: bool) -> Blob:
@@ -531,7 +709,7 @@ class ShimEngine:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         def act() -> list[Listed]:
-            there = self.world.listing()
+            there = self.world.listing(prefix)
             return [each for each in there if each.key.startswith(prefix) and each.key > after]
 
         found: list[Listed] = self.carry_out(act, f"list {prefix}")
