@@ -190,7 +190,7 @@ class Collection(Leaseholder):
         record = self._ask.record(blob.id, self._until())
         known = None if record is None else _parsed(record, blob.id)
         is_its = known is not None and known.nonce == blob.nonce
-        if known is not None and is_its and known.location != blob.location:
+        if known is not None and is_its and known.location not in (blob.location, _NOWHERE):
             return False  # the marker is wrong
         if self._staging.claims:
             self._remove_data(blob.id, {blob.nonce})

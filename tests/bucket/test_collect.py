@@ -97,6 +97,26 @@ def test_orphans() -> None:
     assert data_key(77) not in world.keys("blobs/")
 
 
+def test_marker_after_its_blob() -> None:
+    """A marker goes after its blob, even if a sweep by an old list has given that a record anew."""
+    world = quiet()
+    daemon = world.daemon(0)
+    world._verb(daemon, "POST", "a", "x")
+    blob = daemon.get("a", world.now + 10)
+    world._verb(daemon, "DELETE", "a", None)
+    listing = world.listing
+    before = listing()
+    world.engine.delete(data_key(blob.id))
+    world.engine.delete(record_key(blob.id))
+    world.now += 2 * world.setting.grace
+    world.listing = lambda: before  # type: ignore[method-assign]
+    world.collector(1).collect_unnamed(blob.id & 0xFF)
+    assert world.keys("blobs/") == [record_key(blob.id)]
+    world.listing = listing  # type: ignore[method-assign]
+    world.collector(1).collect_marked()
+    assert not world.keys("blobs/") and not world.keys("garbage/")
+
+
 def test_damaged_pointer() -> None:
     """Nothing is removed that a pointer may name which cannot be read."""
     world = quiet()
