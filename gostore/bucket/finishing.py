@@ -29,7 +29,7 @@ from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.pieces import Changed, Come, Kept, Pieces
 from gostore.bucket.pointer import Pointer, dump, pointer_key
 from gostore.bucket.protocol import Demand, OutcomeUnknown, Protocol
-from gostore.bucket.staging import Draft, collected_early, describe, new_blob
+from gostore.bucket.staging import Draft, describe, new_blob
 from gostore.bucket.unfinished import Begun
 from gostore.errors import (
     AlreadyExists,
@@ -73,9 +73,9 @@ class Finishing:
         UploadOver, what ``demand`` raises, or what a write does.
         """
         for _ in range(_TRIES):
-            kept = self._pieces.find(number, self._until())
+            kept, come = self._pieces.look(number, self._until())
             try:
-                return self._finish(kept, demand, check)
+                return self._finish(kept, come, demand, check)
             except FINAL as error:
                 # Somebody else may be faster with it, or have noted that he is about to be.
                 now = self._pieces.find(number, self._until())
@@ -95,7 +95,7 @@ class Finishing:
         raise Busy("Others were always first with this upload", RETRY_AFTER)
 
     def _finish(
-        self, kept: Kept, demand: Demand, check: Callable[[], object]
+        self, kept: Kept, come: Come, demand: Demand, check: Callable[[], object]
     ) -> tuple[Begun, Seen | None]:
         begun = kept.begun
         if begun.is_over:
@@ -105,7 +105,6 @@ class Finishing:
             return self._done(kept.number), None
         demand.check(seen)
         demand.details.labels(seen.blob)
-        come = self._pieces.come(kept.number, self._until())
         if come.offset != begun.length:
             raise WrongOffset(come.offset)
         draft = self._copy(kept, come, demand, check)
@@ -144,9 +143,6 @@ class Finishing:
                 return self._done(number)
             if begun.base is not None and has_forgotten(seen, begun.base):
                 raise UploadOver("nobody knows whether it became a blob, which others replaced")
-            # The copy is older than this look at the pointer: see P3 in protocol.py.
-            if not self._staging.is_alive(draft, self._until()):
-                raise collected_early()
             base = seen.hist[-1] if seen.hist else ""
             try:
                 promised = evolve(begun, base=base, sha256=draft.blob.sha256)

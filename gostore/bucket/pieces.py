@@ -162,6 +162,16 @@ class Pieces:
 
     # -- its bytes ------------------------------------------------------------------------------
 
+    def look(self, number: int, until: float) -> tuple[Kept, Come]:
+        """Look how an upload stands. Raises NoUpload or UploadOver.
+
+        In this order: if its bytes were removed before they were looked at, it is over by then.
+        """
+        if not is_number(number):
+            raise NoUpload()
+        come = self.come(number, until)
+        return self.find(number, until), come
+
     def come(self, number: int, until: float) -> Come:
         """Look how far an upload is."""
         listed = self.ask.settle(partial(self._list, number), until)

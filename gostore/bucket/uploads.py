@@ -334,18 +334,12 @@ class BucketUploads:
     def _look(self, address: Address, until: float) -> tuple[Kept, Come] | Standing:
         """How an upload stands. Raises NoUpload, or UploadOver if it became no blob."""
         try:
-            kept = self._find(address, until)
+            kept, come = self._pieces.look(address.number, until)
         except NoUpload:
             return self._look_for_blob(address, until)
-        if kept.begun.is_over:
-            return _done(outcome(kept.begun))
-        return kept, self._pieces.come(address.number, until)
-
-    def _find(self, address: Address, until: float) -> Kept:
-        kept = self._pieces.find(address.number, until)
         if (kept.begun.location, kept.begun.owner) != (address.location, address.owner):
             raise NoUpload()
-        return kept
+        return _done(outcome(kept.begun)) if kept.begun.is_over else (kept, come)
 
     def _look_for_blob(self, address: Address, until: float) -> Standing:
         """Look whether an upload that is forgotten has become the blob at its location."""

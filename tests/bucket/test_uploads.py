@@ -270,6 +270,28 @@ class TurnTests(BucketCase, contract.TurnContract):
         self.assertEqual(self.read("a"), b"other")
         self.assertEqual(self.commits(), 2)
 
+    def test_finished_while_looked_at(self) -> None:
+        """Who asks while another daemon finishes it is never told of fewer bytes."""
+        for ask in (self.uploads.stand, lambda address: self.uploads.finish(address, PLAIN)):
+            address = self.begin(3, location=str(ask))
+            self.add(address, 0, b"abc")
+            other = self.other()
+            get, asked = self.engine.get, []
+
+            def meanwhile(
+                key: str, *more: Any, get: Any = get, seen: Any = asked, to: Any = (other, address)
+            ) -> Any:
+                found = get(key, *more)
+                if not seen:
+                    seen.append(key)
+                    self.wait(to[0].finish(to[1], PLAIN))
+                return found
+
+            self.engine.get = meanwhile
+            standing = self.wait(ask(address))
+            self.engine.get = get
+            self.assertEqual((standing.offset, len(asked)), (3, 1))
+
     def test_terminated_while_published(self) -> None:
         """One that is terminated as its pointer is about to be swapped becomes no blob."""
         self.at_the_swap(lambda other, address: self.wait(other.terminate(address)))
@@ -350,10 +372,10 @@ class FinishTests(BucketCase, contract.FinishContract):
             copied = [each for each in self.keys("blobs/") if each.endswith("data.raw")]
             if key == upload_key(address.number) and copied and not done:
                 done.append(key)
-                self.ahead += 2 * HOUR
+                self.pass_by(2 * HOUR)
                 for shard in range(256):
                     self.store._collection.collect_unnamed(shard)
-                self.ahead -= 2 * HOUR
+                self.pass_by(-2 * HOUR)
             return get(key, *more)
 
         self.engine.get = meanwhile
