@@ -149,8 +149,12 @@ class Protocol:
             # Nobody may write data under an id that is not claimed.
             seen = self.ask.read(location, until)
             demand.check(seen)
-            staged = self.staging.begin(draft, until)
-            staged = self.staging.stage_data(staged, data, until)
+            claimed = self.staging.begin(draft, until)
+            try:
+                staged = self.staging.stage_data(claimed, data, until)
+            except StoreError:
+                self.staging.discard(claimed, until)
+                raise
         else:
             draft.id = self.staging.draw()
             steps: list[Callable[[], Seen | Draft]] = [
@@ -172,7 +176,8 @@ class Protocol:
     ) -> tuple[Stored, Seen]:
         """Let a location have a staged blob: return it, and what it replaced.
 
-        ``seen`` is what the location had, at any time. Raises what ``demand`` raises.
+        ``seen`` is what the location had, at any time: a touch tells if that was after a sweep had
+        condemned the blob. Raises what ``demand`` raises.
         """
         assert draft.blob.size is not None and draft.blob.sha256 is not None
 

@@ -247,6 +247,27 @@ MUTANTS = (
         trials.clock_set,
     ),
     Mutant(
+        "what cannot be touched is removed",
+        "bucket.collect",
+        "                return False\n            if seen.named is not None",
+        "                return True\n            if seen.named is not None",
+        trials.damaged_before_its_touch,
+    ),
+    Mutant(
+        "a sweep does not touch, and is hasty",
+        "bucket.collect",
+        "if condemned is None or not self._touch(blob):",
+        "if condemned is None:",
+        trials.swept_anywhere,
+    ),
+    Mutant(
+        "an id is kept though there was no room for its data",
+        "bucket.protocol",
+        "                self.staging.discard(claimed, until)\n                raise\n",
+        "                raise\n",
+        trials.no_room_for_its_data,
+    ),
+    Mutant(
         "what is over goes by a clock that can be set",
         "bucket.collect",
         "if seen.is_over and (seen.named.expires or 0) <= self._ask.engine_time():",

@@ -123,6 +123,17 @@ class Script:
         """Let all that is there be old enough to be collected."""
         self.world.now += 2 * self.world.setting.grace
 
+    def sweep(self, *, hasty: bool) -> None:
+        """Let a daemon collect all that is old, or for which all is old."""
+        if not hasty:
+            self.age()
+        collection = self.world.collector(1)
+        if hasty:
+            collection._staging.grace = -60.0
+        collection.collect_marked()
+        for shard in sorted({int(key.split("/")[1], 16) for key in self.world.keys("blobs/")}):
+            collection.collect_unnamed(shard)
+
     def writer(self, ids: Iterable[int]) -> Any:
         """A daemon that draws these ids, if it does not draw wide ones."""
         writer = self.world.daemon(0)
@@ -366,6 +377,92 @@ def used_again(modules: SimpleNamespace) -> None:
     script.expect(data, "NotFound", "what a reader of a collected blob gets")
 
 
+class Doubling(ShimEngine):
+    """A way to the bucket on which each request is carried out twice; the second is answered."""
+
+    def carry_out(self, act: Callable[[], Any], what: str) -> Any:
+        with suppress(Mismatch, Missing):
+            act()
+        return super().carry_out(act, what)
+
+
+def all_twice(modules: SimpleNamespace) -> None:
+    """Each request of all daemons is carried out twice."""
+    for id_bits in (16, 128):
+        script = Script(modules, id_bits=id_bits)
+        world = script.world
+        daemon, collector = world.daemon(0), world.collector(1)
+        for each in (daemon.ask, collector._ask, collector):
+            setattr(each, "_engine" if each is collector else "engine", Doubling(world, 0))
+        for value in ("first", "second"):
+            script.expect(script.verb("POST", "a", value, daemon), (204, value), "a POST")
+            script.expect(script.verb("POST", "a", "x", daemon)[0], 409, "another POST")
+            script.expect(script.verb("PUT", "a", "then", daemon), (200, "then"), "a PUT")
+            script.expect(script.verb("DELETE", "a", None, daemon), (200, None), "a DELETE")
+            script.expect(script.verb("DELETE", "a", None, daemon)[0], 404, "another DELETE")
+        script.verb("POST", "a", "last", daemon)
+        for _ in range(3):
+            script.age()
+            collector.collect_marked()
+            for shard in range(256):
+                collector.collect_unnamed(shard)
+        script.clean({"a": "last"})
+
+
+def damaged_before_its_touch(modules: SimpleNamespace) -> None:
+    """A pointer cannot be read when a sweep comes to touch it: what was condemned stays.
+
+    Somebody puts the right pointer back, and so a stalled daemon still publishes.
+    """
+    script = Script(modules)
+    world = script.world
+    script.verb("POST", "a", "first")
+    writer = world.daemon(0)
+    done: list[bool] = []
+
+    def meanwhile(key: str) -> None:
+        if key.startswith("locations/") and not done:
+            done.append(True)
+            script.age()
+            pointer = world.engine.get(key).data
+            collector = world.collector(1)
+            touch = collector._touch
+
+            def damage(*what: Any) -> Any:
+                world.engine.put(key, b"garbage")
+                result = touch(*what)
+                world.engine.put(key, pointer)
+                return result
+
+            collector._touch = damage
+            for shard in range(256):
+                collector.collect_unnamed(shard)
+
+    writer.ask.engine = Intercepted(world, meanwhile)
+    writer.ask.seconds = lambda: 0.0
+    script.expect(script.verb("PUT", "a", "slow", writer), (200, "slow"), "the answer")
+    script.clean({"a": "slow"})
+
+
+def no_room_for_its_data(modules: SimpleNamespace) -> None:
+    """The engine has no room for the data of a blob: nothing is left of it, and its id is free."""
+    for id_bits in (16, 128):
+        script = Script(modules, id_bits=id_bits)
+        world = script.world
+        writer = script.writer([7, 7])
+
+        def refuse(key: str) -> None:
+            if key.endswith(".raw"):
+                raise Full("QuotaExceeded")
+
+        writer.ask.engine = Intercepted(world, refuse)
+        with suppress(NoSpace):
+            script.verb("POST", "a", "x", writer)
+        world.look_for_leaks()
+        writer.ask.engine = ShimEngine(world, 0)
+        script.expect(script.verb("POST", "a", "first", writer), (204, "first"), "the next POST")
+
+
 def written_over(modules: SimpleNamespace) -> None:
     """Somebody writes other bytes over those of a blob; they are never taken for its own."""
     script = Script(modules)
@@ -564,13 +661,22 @@ def stalled_anywhere(modules: SimpleNamespace) -> None:
             _at_each_step(partial(_stalled_sweep, modules, id_bits, sweeps))
 
 
+def swept_anywhere(modules: SimpleNamespace) -> None:
+    """A daemon for which all is old sweeps before each request of a write."""
+    for id_bits in (16, 128):
+        for order in permutations(range(3)) if id_bits == 128 else [(0, 1, 2)]:
+            _at_each_step(partial(_stalled_write, modules, id_bits, order, hasty=True))
+
+
 def _at_each_step(play: Callable[[int], bool]) -> None:
     at = 0
     while play(at):
         at += 1
 
 
-def _stalled_write(modules: SimpleNamespace, id_bits: int, order: Sequence[int], at: int) -> bool:
+def _stalled_write(
+    modules: SimpleNamespace, id_bits: int, order: Sequence[int], at: int, *, hasty: bool = False
+) -> bool:
     """Stall a write before the request ``at``; False if it has none."""
     reached = False
     for method in ("POST", "PUT"):
@@ -582,11 +688,9 @@ def _stalled_write(modules: SimpleNamespace, id_bits: int, order: Sequence[int],
 
         def meanwhile(script: Script = script, thief: Any = thief) -> None:
             for _ in range(2):
-                script.age()
-                script.world.collect(1)
+                script.sweep(hasty=hasty)
             script.verb("POST", "b", "thief", thief)
-            script.age()
-            script.world.collect(1)
+            script.sweep(hasty=hasty)
 
         def in_order(calls: Sequence[Callable[[], Any]]) -> list[Any]:
             answers = {number: calls[number]() for number in order}
