@@ -94,6 +94,8 @@ class Tally:
     collected: int = 0
     #: Uploads in parts that were given up, and whose parts were removed.
     aborted: int = 0
+    #: Markers that the last pass has seen: what is dead and not removed yet.
+    marked: int = 0
     #: When the last full sweep ended, in seconds since the epoch.
     swept: float = 0.0
 

@@ -46,7 +46,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 from attrs import evolve
@@ -127,12 +127,13 @@ class Collection(Leaseholder):
 
     def collect_marked(self) -> int:
         """Remove the blobs whose markers are old enough; return how many there were."""
-        removed = 0
+        removed, seen = 0, count()
         try:
-            markers = filter(self._is_due, self._engine.list(GARBAGE))
-            for some in self._batches(markers, MARKED_AT_ONCE):
+            markers = (each for each in self._engine.list(GARBAGE) if next(seen) >= 0)
+            for some in self._batches(filter(self._is_due, markers), MARKED_AT_ONCE):
                 calls = [partial(self._collect_marked, marker) for marker in some]
                 removed += sum(self._ask.together(calls))
+            self._ask.tally.marked = next(seen) - removed
         except (EngineError, StoreError) as error:
             log.info("The collection was left off: {error}", error=error)
         return removed

@@ -165,6 +165,11 @@ def bucket_metrics(store: BucketStore) -> Iterable[Metric]:
         tally.aborted,
     )
     yield gauge(
+        "gostore_history_blobs",
+        "Blobs that were replaced or deleted and are not removed, when this daemon looked last.",
+        tally.marked,
+    )
+    yield gauge(
         "gostore_sweep_timestamp_seconds",
         "When this daemon ended a round of the sweep; 0 if it has not since the start.",
         tally.swept,

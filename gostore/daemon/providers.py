@@ -149,9 +149,19 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
     def nothing(prefix: str, location: str, most: int) -> list[tuple[str, int]]:
         return []  # there are no quotas
 
-    measure = partial(bucket_metrics, store)
-    past = BucketPast(store)
-    give_up = store.stop_collecting
+    def history() -> str:
+        if not store.versions.markers.is_kept:
+            return ""
+        return f"{store.tally.marked} versions were there when this daemon looked last"
+
     return Provider(
-        store, measure, tune, nothing, status, give_up=give_up, past=past, uploads=store.resumable
+        store,
+        partial(bucket_metrics, store),
+        tune,
+        nothing,
+        status,
+        give_up=store.stop_collecting,
+        past=BucketPast(store),
+        uploads=store.resumable,
+        history=history,
     )

