@@ -1,13 +1,22 @@
-"""A value for each location: by the longest prefix that has one. Pure."""
+"""A value for each location: by the longest prefix that has one. Pure.
+
+Times are noted in JSON, in seconds::
+
+    {"keep": 604800.0, "prefixes": {"scratch/": 0.0, "photos/": "forever"}}
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from attrs import Factory, field, frozen
 
 T = TypeVar("T")
+
+_FOREVER = "forever"
 
 
 @frozen
@@ -45,3 +54,30 @@ class ByPrefix(Generic[T]):
     def values(self) -> list[T]:
         """Every value that some location may have."""
         return [self.default, *self.prefixes.values()]
+
+
+def dump_times(keep: ByPrefix[float]) -> str:
+    """Note times."""
+    prefixes = {prefix: _shown(value) for prefix, value in keep.prefixes.items()}
+    return json.dumps({"keep": _shown(keep.default), "prefixes": prefixes}) + "\n"
+
+
+def parse_times(text: bytes) -> ByPrefix[float] | None:
+    """Read what was noted; None if it makes no sense."""
+    try:
+        found = json.loads(text)
+        prefixes = {str(prefix): _read(value) for prefix, value in found["prefixes"].items()}
+        return ByPrefix(_read(found["keep"]), prefixes)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _read(value: object) -> float:
+    seconds = math.inf if value == _FOREVER else float(value)  # type: ignore[arg-type]
+    if not seconds >= 0:
+        raise ValueError("no time")
+    return seconds
+
+
+def _shown(seconds: float) -> float | str:
+    return _FOREVER if math.isinf(seconds) else seconds

@@ -29,6 +29,7 @@ from gostore.bucket.pointer import (
     LEASE,
     LOCATIONS,
     MAX_ID,
+    PROMISE,
     RECORD,
     SHARDS,
     STORE,
@@ -203,7 +204,7 @@ class Check:
             self._probes.append(listed)
         elif number_in(key) is not None:
             pass  # an upload in several requests, which daemons remove when its time is over
-        elif key not in (STORE, LEASE):
+        elif key not in (STORE, LEASE, PROMISE):
             self._foreign(key)
 
     def _foreign(self, key: str) -> None:

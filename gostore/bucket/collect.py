@@ -116,6 +116,8 @@ class Collection(Leaseholder):
         self._patience = patience
         #: Markers of versions that are kept, and until when they need no look.
         self._kept: dict[str, float] = {}
+        #: For how many seconds history is kept; see promise.py.
+        self.keep = protocol.markers.keep
 
     def _batches(self, things: Iterable[T], size: int) -> Iterator[list[T]]:
         """A few at a time, for as long as the run goes on."""
@@ -168,16 +170,15 @@ class Collection(Leaseholder):
 
     def _is_due(self, marker: Listed) -> bool:
         """Whether a marker is worth a look."""
-        return self._is_old(marker.modified) and not (
-            self._kept.get(marker.key, 0.0) > self._ask.engine_time()
-        )
+        now = self._ask.engine_time()
+        return self._is_old(marker.modified) and self._kept.get(marker.key, 0.0) <= now
 
     def _has_had_its_time(self, marker: Listed, location: str) -> bool:
         """Whether a version was kept for as long as its location says; else not to be asked soon.
 
         It is asked again within the hour: it may be kept for less time by then.
         """
-        due = marker.modified + self._protocol.markers.keep.of(location)
+        due = marker.modified + self.keep.of(location)
         now = self._ask.engine_time()
         if due < now:
             return True
@@ -229,7 +230,7 @@ class Collection(Leaseholder):
 
     def _left_over(self, shard: int) -> Iterator[str]:
         """The keys of versions of a shard that are older than any is kept."""
-        longest = self._staging.grace + max(self._protocol.markers.keep.values)
+        longest = self._staging.grace + max(self.keep.values)
         for listed in self._engine.list(f"{HISTORY}{shard:02x}/"):
             if listed.modified < self._ask.engine_time() - longest:
                 yield listed.key

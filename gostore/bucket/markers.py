@@ -31,6 +31,8 @@ from gostore.errors import BadRecord
 from gostore.prefixes import ByPrefix
 from gostore.store.dates import SECOND
 
+_DAY = 86_400.0
+
 #: How many locations are remembered whose pointers say what is marked already.
 _MOST_NOTED = 10_000
 
@@ -62,11 +64,14 @@ class Markers:
         keep = self.keep.of(ended.blob.location)
         return None if isinf(keep) else ended.ending.when + int(keep * SECOND)
 
-    def is_over(self, ended: Ended) -> bool:
-        """Say whether the time of a version is over, by our clock and by the engine's."""
+    def is_over(self, ended: Ended, at_least: float = 0.0) -> bool:
+        """Say whether the time of a version is over, by our clock and by the engine's.
+
+        It ended ``at_least`` so many seconds ago, too.
+        """
         until = self.until(ended)
         now = min(self.ask.wall(), int(self.ask.engine_time() * SECOND))
-        return until is not None and until <= now
+        return until is not None and max(until, ended.ending.when + int(at_least * SECOND)) <= now
 
     # -- marking ------------------------------------------------------------------------------
 
@@ -91,7 +96,8 @@ class Markers:
     def catch_up(self, seen: Seen, until: float) -> None:
         """Mark what a pointer says was, unless that is done: whoever swaps it does this first."""
         was = None if seen.pointer is None else seen.pointer.was
-        if was is not None and not self.is_over(was):
+        # Another daemon may keep it for longer; what ended long ago was marked, and is gone.
+        if was is not None and not self.is_over(was, at_least=_DAY):
             self.mark_once(was, seen.etag, until)
 
     def mark_once(self, ended: Ended, etag: str | None, until: float) -> None:

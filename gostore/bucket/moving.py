@@ -18,6 +18,7 @@ from gostore.blob import Blob, Committed
 from gostore.bucket.engine import Listed, Mismatch, Missing
 from gostore.bucket.pointer import (
     DEAD_SIZE,
+    HISTORY,
     LOCATIONS,
     STORE,
     Stored,
@@ -42,11 +43,10 @@ from gostore.errors import (
 class BucketSource:
     """The blobs of a bucket. No daemon should write to it; it is noticed if one does."""
 
-    kept = 0
-
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self.name = bucket.name
+        self.kept = 0
         self.left: Mapping[str, int] = {}
         self.damaged: Mapping[str, str] = {}
         self._locations: list[str] = []
@@ -59,6 +59,8 @@ class BucketSource:
             raise VolumeUnusable(self.name, f"it has no {STORE}, and so is no store")
         if description.migrating:
             raise VolumeUnusable(self.name, str(lacks(description)))
+        self.kept = len(self._bucket.objects(HISTORY))
+        self.left = {"kept version": self.kept}
         pointers = self._bucket.objects(LOCATIONS)
         self._seen = _fingerprint(pointers)
         damaged: dict[str, str] = {}

@@ -10,6 +10,7 @@ The objects of a store, below its prefix in the bucket::
                                           or all of a version that is kept
     history/<2 hex>/<name>/<number>-<id>  a version of a location that is kept; the same text
     gc/lease                              who collects, and until when
+    gc/keep.json                          for how long they keep history; see promise.py
 
 The two hex digits of a location are the first of its SHA-256, those of a blob the last of its id in
 hex. The name of a pointer is its location with all but letters, digits, ``-``, ``_`` and ``~``
@@ -69,6 +70,7 @@ BLOBS = "blobs/"
 GARBAGE = "garbage/"
 HISTORY = "history/"
 LEASE = "gc/lease"
+PROMISE = "gc/keep.json"
 
 SHARDS = 256
 """The folders of blobs, and those of pointers."""

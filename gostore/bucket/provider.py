@@ -29,6 +29,7 @@ from gostore.bucket.measured import MeasuredEngine
 from gostore.bucket.options import Options
 from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Unfit, begin
+from gostore.bucket.promise import Promise
 from gostore.bucket.protocol import Demand, Protocol
 from gostore.bucket.staging import Staging
 from gostore.bucket.threads import Threads
@@ -101,6 +102,7 @@ class BucketStore:
         self._protocol: Protocol
         self.versions: Versions
         self._writing: Writing
+        self._promise: Promise
         self._collection: Collection
         self._abandoned: Abandoned
         self.engine: MeasuredEngine | None = None
@@ -136,6 +138,7 @@ class BucketStore:
             self._reactor, self._threads, self._protocol, self._options, self.places
         )
         self.resumable.open(self._protocol)
+        self._promise = Promise(self._ask)
         self._collection = Collection(self._protocol, secrets.token_hex(8))
         self._abandoned = Abandoned(self._ask, self._options.grace)
 
@@ -198,6 +201,7 @@ class BucketStore:
         lease = self._collection.take_lease()
         if lease is None or self._collection.stopped:
             return
+        self._collection.keep = self._promise.settle(self.versions.markers.keep)
         self._collection.collect_marked()
         now = time.monotonic()
         if now >= self._expire_at:

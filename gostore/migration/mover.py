@@ -186,7 +186,7 @@ def migrate(
         if source.kept and not options.without_history:
             reason = (
                 f"it keeps {source.kept} versions that were replaced or deleted (its history), and"
-                f" {target.name} keeps none; to leave them behind, say --without-history"
+                " they do not come along; to leave them behind, say --without-history"
             )
             raise VolumeUnusable(source.name, reason)
         target.open(source.name, dry=options.dry)

@@ -1,18 +1,14 @@
-"""For how long history is kept, as a note in the data directory: `.keep`, in JSON.
+"""For how long history is kept, as a note in the data directory: `.keep`; see prefixes.py.
 
-    {"keep": 604800.0, "prefixes": {"scratch/": 0.0, "photos/": "forever"}}
-
-Times are seconds. A start compares it with its settings: by them alone nobody could tell history
+A start compares it with its settings: by them alone nobody could tell history
 from garbage. Other programs, older versions among them, take the file for somebody else's.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from contextlib import suppress
 
-from gostore.prefixes import ByPrefix
+from gostore.prefixes import ByPrefix, dump_times, parse_times
 from gostore.volume.directory import READ, Directory
 
 NAME = ".keep"
@@ -20,8 +16,6 @@ _TMP = NAME + ".tmp"
 
 #: No note is larger; prefixes are written by people.
 _MOST = 1024 * 1024
-
-_FOREVER = "forever"
 
 
 def read_promise(directory: Directory) -> ByPrefix[float] | None:
@@ -35,18 +29,12 @@ def read_promise(directory: Directory) -> ByPrefix[float] | None:
         text = disk.read_fully(fd, _MOST, 0)
     finally:
         disk.close(fd)
-    try:
-        found = json.loads(text)
-        prefixes = {str(prefix): _read(value) for prefix, value in found["prefixes"].items()}
-        return ByPrefix(_read(found["keep"]), prefixes)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+    return parse_times(text)
 
 
 def note_promise(directory: Directory, keep: ByPrefix[float]) -> None:
     """Write the note, durably. Raises OSError or OutcomeUnknown."""
-    prefixes = {prefix: _shown(value) for prefix, value in keep.prefixes.items()}
-    text = json.dumps({"keep": _shown(keep.default), "prefixes": prefixes}) + "\n"
+    text = dump_times(keep)
     with suppress(FileNotFoundError):
         directory.unlink(_TMP)
     try:
@@ -58,14 +46,3 @@ def note_promise(directory: Directory, keep: ByPrefix[float]) -> None:
             directory.unlink(_TMP)
         raise
     directory.sync_root()
-
-
-def _read(value: object) -> float:
-    seconds = math.inf if value == _FOREVER else float(value)  # type: ignore[arg-type]
-    if not seconds >= 0:
-        raise ValueError("no time")
-    return seconds
-
-
-def _shown(seconds: float) -> float | str:
-    return _FOREVER if math.isinf(seconds) else seconds

@@ -92,9 +92,9 @@ def test_settings(bucket: Bucket) -> None:
         assert daemon.ask("DELETE", location).status == 200
     assert deleted(daemon) == ["photos/a"]
     assert daemon.ask("GET", "scratch").body == b'{"code": 404, "text": "scratch does not exist"}\n'
-    config.write_text("keep = 7d\n")
+    config.write_text("[gostore]\nkeep = 7d\n")
     daemon.send(signal.SIGHUP)
-    daemon.wait_for("Reloaded: ")
+    daemon.wait_for("Reloaded: keep")
     assert daemon.ask("POST", "scratch", b"2").status == 204
     assert daemon.ask("DELETE", "scratch").status == 200
     assert deleted(daemon) == ["photos/a", "scratch"]
