@@ -30,7 +30,7 @@ from gostore.bucket.pointer import (
 )
 from gostore.bucket.protocol import Protocol
 from gostore.bucket.records import record_of
-from gostore.errors import Damaged, NotFound, NoVersion, VersionDamaged
+from gostore.errors import Damaged, NotFound, NoVersion, StoreError, VersionDamaged
 from gostore.store.versions import DeletedPage, Version
 
 A = TypeVar("A")
@@ -101,9 +101,11 @@ class Versions:
     def _see(self, location: str, until: float) -> Seen:
         """Read a pointer; what is over becomes history first, if that is kept."""
         seen = self._ask.read(location, until)
-        if not (seen.is_over and self.markers.keeps(location)):
+        if seen.named is None or not (seen.is_over and self.markers.keeps(location)):
             return seen
-        with suppress(NotFound):  # it has another blob by now
+        if (seen.named.expires or 0) > self._ask.engine_time():
+            return seen  # our clock was set
+        with suppress(StoreError):  # it has another blob by now, or no write is taken
             self._protocol.mark_garbage(self._protocol.expire(seen, until), until)
         return self._ask.read(location, until)
 
@@ -202,7 +204,7 @@ class Versions:
 
     def _newest(self, location: str, until: float) -> Version | None:
         """The newest version of a location that has no blob; None if it has one, or none."""
-        seen = self._see(location, until)
+        seen = self._ask.read(location, until)
         if seen.damage or seen.named is not None:
             return None
         for ended in self.kept(seen, None, 1, until):

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed, EndedBy
+from gostore.bucket.engine import Full
 from gostore.bucket.past import BucketPast
 from gostore.bucket.pointer import (
     DEAD_SIZE,
@@ -194,6 +195,29 @@ class VersionsTests(SynchronousTestCase):
         assert version.ending is not None
         self.assertEqual((version.blob, version.ending.by), (blob, EndedBy.EXPIRED))
         self.assertEqual(self.deleted(), (["a"], None))
+
+    def test_clock_set(self) -> None:
+        """A clock that was set forth ends no blob, whoever asks for its history."""
+        blob = self.put("a", b"x", lifetime=Lifetime(60))
+        self.now += HOUR
+        self.failureResultOf(self.past.history("a"), NotFound)
+        self.now -= HOUR
+        self.assertEqual(self.successResultOf(self.store.get("a")), blob)
+
+    def test_no_write(self) -> None:
+        """What is over cannot become history while the bucket is full; nobody is refused."""
+        first = self.put("a", b"first")
+        self.put("a", b"second", lifetime=Lifetime(60))
+        self.later(HOUR)
+        swap = self.engine.swap
+
+        def refuse(key: str, data: bytes, etag: str) -> str:
+            raise Full("QuotaExceeded")
+
+        self.engine.swap = refuse  # type: ignore[method-assign]
+        self.assertEqual([each.blob for each in self.history("a")], [first])
+        self.engine.swap = swap  # type: ignore[method-assign]
+        self.assertEqual(len(self.history("a")), 2)
 
     def test_damage(self) -> None:
         """A version whose bytes are gone, or others, is damaged; its location is well."""
