@@ -227,6 +227,16 @@ class Clients:
             for thread in self._threads:
                 thread.join()
 
+    @property
+    def answers(self) -> int:
+        """How many answers there were that tell of a blob."""
+        return sum(count for (_, status), count in list(self.told.items()) if status is not None)
+
+    @property
+    def done(self) -> set[str]:
+        """What was asked for, and happened."""
+        return {kind for kind, status in list(self.told) if status in (200, 204)}
+
     def note(self, kind: str, location: str, operation: Operation) -> None:
         """Note an operation that has ended."""
         with self._lock:

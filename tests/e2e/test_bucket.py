@@ -177,9 +177,11 @@ def test_abandoned_parts(bucket: Bucket) -> None:
         return connection
 
     dying, daemon = bucket.make().start(), bucket.make().start()
-    begin(dying, 1)
+    lost = begin(dying, 1)
     dying.send(signal.SIGKILL)
     dying.ended()
+    # If it were closed before, the daemon would remove the parts itself.
+    lost.close()
     [left] = engine.unfinished("blobs/")
     asker = Asker(engine)
     staging = Staging(asker, grace=1.0)
