@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.bucket import upload_trials as trials
-from tests.bucket.trials import Trial, faults, lagging, stalls
+from tests.bucket.trials import Trial, faults, lagging, reused, stalls
 from tests.bucket.upload_world import UPLOADING
 from tests.e2e.daemon import SOAK
 
@@ -32,6 +32,11 @@ def test_stalls() -> None:
 def test_lists_that_lag() -> None:
     """Runs in which listings show what was there some time ago are right."""
     trials.play(lagging(range(2000, 2000 + RUNS)))
+
+
+def test_ids_used_again() -> None:
+    """Runs in which ids are claimed, and used again, are right."""
+    trials.play(reused(range(3000, 3000 + RUNS)))
 
 
 @pytest.mark.parametrize("trial", trials.SCRIPTS)

@@ -146,7 +146,7 @@ class UploadWorld(World):
                 self.at_some_daemon(lambda kept, _: self._standing(sent.number, kept))
             )
             if isinstance(found, NoUpload | UploadOver):
-                self._note(sent, found)
+                self._note_end(sent, found)
                 return
             if found is None:
                 continue
@@ -236,7 +236,7 @@ class UploadWorld(World):
         found = self.told(self.at_some_daemon(terminate))
         if found != "done":
             return False  # a look tells how it ended
-        self._note(sent, UploadOver("it was terminated"))
+        self._note_end(sent, UploadOver("it was terminated"))
         return True
 
     def _finish(self, sent: Sent) -> bool:
@@ -257,7 +257,7 @@ class UploadWorld(World):
         found = self.told(task)
         if found is None:
             return False
-        self._note(sent, found)
+        self._note_end(sent, found)
         return True
 
     def _finish_once(self, kept: Any, finishing: Any, sent: Sent) -> Any:
@@ -292,7 +292,7 @@ class UploadWorld(World):
 
     # -- the verdict ------------------------------------------------------------------------------
 
-    def _note(self, sent: Sent, found: Any) -> None:
+    def _note_end(self, sent: Sent, found: Any) -> None:
         """Note what a client was told of its upload."""
         kind, status, text = "done", 204 if sent.method == "POST" else 200, str(found)
         match found:
@@ -326,11 +326,6 @@ class UploadWorld(World):
         operation = Operation(sent.method, sent.actual.decode(), told, sent.begun, self.now)
         self.history.setdefault(sent.location, []).append(operation)
 
-    def look_for_leaks(self, *, ignore_records: bool = False) -> None:
-        """As there; where lists lag, a marker may outlast its blob by one more run."""
-        self.collect(-1)
-        super().look_for_leaks(ignore_records=ignore_records)
-
     def _look(self) -> None:
         """Finish what is complete; then see that all was right, and that nothing is left."""
         kept, finishing = self.uploading(-1)
@@ -342,9 +337,9 @@ class UploadWorld(World):
                 if offset == len(sent.content):
                     if sent.actual is None:
                         sent.actual, sent.begun = self._bytes_of(sent), self.now
-                    self._note(sent, self._finish_once(kept, finishing, sent))
+                    self._note_end(sent, self._finish_once(kept, finishing, sent))
             except StoreError as error:
-                self._note(sent, error)
+                self._note_end(sent, error)
         self.now += 1.0
         super()._look()
         self.now += 2 * EXPIRES
