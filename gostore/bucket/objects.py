@@ -289,15 +289,18 @@ def memory_engine() -> ObjectStoreEngine:
 def meaning_of(error: Exception) -> Exception:
     """Say what an exception of obstore means for a request."""
     text = str(error)
+    is_missing = isinstance(error, (FileNotFoundError, exceptions.NotFoundError))
+    if is_missing and "<Code>NoSuchKey</Code>" in text:
+        return Missing()  # before all that takes longer: each POST comes here
     if (asked := _PROFILE.search(text)) is not None:
         return (Refused if asked[1] == "Refused" else Unsettled)(asked[2])
     code = _CODE.search(text)
     if _FULL.search(text):
         return Full(code[1] if code else "it has no room")
-    if isinstance(error, (FileNotFoundError, exceptions.NotFoundError)):
+    if is_missing:
         # A missing bucket, a server that is no S3, or a gateway in trouble have the same status. No
         # blob may seem to be gone because of them.
-        if (code is not None and code[1] == "NoSuchKey") or "NoDataInMemory" in text:
+        if "NoDataInMemory" in text:
             return Missing()
         return Refused(code[1] if code else "it answers 404 as no S3 does")
     if isinstance(error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)):

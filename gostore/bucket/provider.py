@@ -352,8 +352,9 @@ class BucketStore:
         if self._stopping:
             return fail(Stopping())
         demand = Demand(location, exists=True, precondition=precondition, origin=origin)
-        deleted = self._threads.run_in_turn(location, partial(self._protocol.delete, demand))
-        return deleted.addCallback(self._writing.clean_up)
+        delete = partial(self._protocol.delete, demand)
+        deleted = self._threads.run_in_turn(location, delete, self._writing.mark)
+        return deleted.addCallback(lambda replaced: None)
 
     def _write(self, demand: Demand, body: Body) -> Deferred[tuple[Committed, bool]]:
         if self._stopping:

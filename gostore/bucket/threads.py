@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from queue import SimpleQueue
@@ -121,11 +122,13 @@ class Threads:
         *,
         is_errand: bool = False,
         is_large: bool = False,
+        after: Callable[[T], object] | None = None,
     ) -> Deferred[T]:
         """Run a function in a thread; it is given its deadline. Fails with Busy at ours.
 
         ``over`` is called when the thread is done with it, be it after the deadline. An errand may
-        wait when a request is refused. What ``is_large`` brings many bytes into memory.
+        wait when a request is refused. What ``is_large`` brings many bytes into memory. ``after``
+        is given the result in the same thread, once the answer is on its way; its errors are lost.
         """
         if self._asked >= THREADS + WAITING * (1 + is_errand):
             over()
@@ -143,6 +146,9 @@ class Threads:
             except Exception:
                 result = Failure()
             self._reactor.callFromThread(done, result)
+            if after is not None and not isinstance(result, Failure):
+                with suppress(Exception):
+                    after(result)
 
         def give_up() -> None:
             error = OutcomeUnknown("The bucket does not answer in time", RETRY_AFTER)
@@ -164,7 +170,12 @@ class Threads:
         (self._large if is_large else self._requests).call(work)
         return answer
 
-    def run_in_turn(self, location: str, function: Callable[[float], T]) -> Deferred[T]:
+    def run_in_turn(
+        self,
+        location: str,
+        function: Callable[[float], T],
+        after: Callable[[T], object] | None = None,
+    ) -> Deferred[T]:
         """Run what changes a location: one at a time, in the order in which they came."""
         waiting = self._turns.get(location)
         if waiting is None:
@@ -175,7 +186,9 @@ class Threads:
         else:
             turn = Deferred()
             waiting.append(turn)
-        return turn.addCallback(lambda _: self.run(function, lambda: self._leave(location)))
+        return turn.addCallback(
+            lambda _: self.run(function, lambda: self._leave(location), after=after)
+        )
 
     def _leave(self, location: str) -> None:
         waiting = self._turns[location]

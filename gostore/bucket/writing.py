@@ -66,7 +66,6 @@ class Writing:
                 blob, replaced = await self._write_large(demand, receiver, body, seen)
             finally:
                 self._places.leave(body.sender)
-        self.clean_up(replaced)
         return blob, replaced.blob is None and not replaced.damage
 
     def _write_small(
@@ -79,7 +78,7 @@ class Writing:
             finish(blob, now, data)
             return self._protocol.write(blob, data, demand, until)
 
-        return self._threads.run_in_turn(demand.location, write)
+        return self._threads.run_in_turn(demand.location, write, self._mark)
 
     async def _write_large(
         self, demand: Demand, receiver: Receiver, body: Body, seen: Seen | None
@@ -98,7 +97,7 @@ class Writing:
             self._errand(partial(staging.discard, draft))
             raise
         publish = partial(self._protocol.publish, seen, draft, demand)
-        return await self._threads.run_in_turn(demand.location, publish)
+        return await self._threads.run_in_turn(demand.location, publish, self._mark)
 
     def _send(self, draft: Draft, receiver: Receiver, length: int | None) -> Draft:
         """Send a body on to the bucket, and write its record. In an upload's thread."""
@@ -117,10 +116,12 @@ class Writing:
             draft, detag, (now, receiver.size, receiver.sha256), time.monotonic() + TRYING
         )
 
-    def clean_up(self, replaced: Seen) -> None:
-        """Tell the collector what a swap has replaced, after the answer."""
-        if replaced.named is not None:
-            self._errand(partial(self._protocol.mark_garbage, replaced))
+    def mark(self, replaced: Seen) -> None:
+        """Tell the collector what a swap has replaced. In a thread; what fails, the sweep finds."""
+        self._protocol.mark_garbage(replaced, time.monotonic() + TRYING)
+
+    def _mark(self, written: tuple[Stored, Seen]) -> None:
+        self.mark(written[1])
 
     def _errand(self, function: Callable[[float], object]) -> None:
         # What fails, the sweep finds.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute
+from twisted.python.failure import Failure
 
 from gostore.bucket.engine import Unfinished
 from gostore.bucket.objects import ObjectStoreEngine, memory_engine
@@ -34,10 +36,14 @@ class InlineThreads(Threads):
         *,
         is_errand: bool = False,
         is_large: bool = False,
+        after: Callable[[T], object] | None = None,
     ) -> Deferred[T]:
         def done(result: Any) -> Any:
             over()
             self._judge(result)
+            if after is not None and not isinstance(result, Failure):
+                with suppress(Exception):
+                    after(result)
             return result
 
         return execute(function, time.monotonic() + TRYING).addBoth(done)

@@ -296,3 +296,30 @@ class ThreadsTests(SynchronousTestCase):
             self.threads.together([lambda: None, fail, late])
         self.assertEqual(over, [1])
         self.assertEqual(self.threads.together([lambda: 1, lambda: 2]), [1, 2])
+
+    def test_after(self) -> None:
+        """What comes after an answer is in its thread, only after a success; its error is lost."""
+        calls: SimpleQueue[Any] = SimpleQueue()
+        reactor = SimpleNamespace(
+            callFromThread=lambda *call: calls.put(call), callLater=self.clock.callLater
+        )
+        threads = Threads(reactor, self.judged.append, 4)
+        threads.start()
+        seen: list[int] = []
+
+        def after(result: int) -> None:
+            seen.append(result)
+            raise KeyError(result)
+
+        def fail(until: float) -> int:
+            raise Unsettled("lost")
+
+        good = threads.run_in_turn("a", lambda until: 7, after)
+        bad = threads.run_in_turn("b", fail, after)
+        for _ in range(2):
+            function, *arguments = calls.get(timeout=60)
+            function(*arguments)
+        self.assertEqual(self.successResultOf(good), 7)
+        self.failureResultOf(bad, Unsettled)
+        threads.stop()
+        self.assertEqual(seen, [7])
