@@ -123,8 +123,8 @@ class WorkersTests(SynchronousTestCase):
 
     def test_no_thread_keeps_the_process(self) -> None:
         """A process whose reactor has failed ends, though nobody has stopped its threads."""
-        pools = [each for each in threading.enumerate() if each.name.startswith("PoolThread-")]
-        # Those of the reactor belong to another test, if there are any.
-        pools = [each for each in pools if "reactor" not in each.name]
-        self.assertGreaterEqual(len(pools), FILE_THREADS)
-        self.assertEqual([each.name for each in pools if not each.daemon], [])
+        before = set(threading.enumerate())
+        self.start(Workers(self.turns))
+        started = set(threading.enumerate()) - before
+        self.assertGreaterEqual(len(started), FILE_THREADS)
+        self.assertEqual([each.name for each in started if not each.daemon], [])
