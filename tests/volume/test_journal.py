@@ -431,7 +431,7 @@ class JournalTests(SynchronousTestCase):
             lambda path: os.symlink(os.path.abspath(self.file(0)), path),
             os.mkfifo,
             os.mkdir,
-            lambda path: os.mknod(path, stat.S_IFSOCK),
+            lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
         ]
         self.open().append([entry(1)])
         for make in makers:
