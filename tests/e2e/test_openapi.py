@@ -13,7 +13,7 @@ from tests.e2e.conftest import Make
 from tests.e2e.daemon import SOAK, Daemon
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 500 if SOAK else 10
+EXAMPLES = 500 if SOAK else 5
 SEED = 20261126
 
 
