@@ -21,6 +21,7 @@ import pytest
 from gostore.daemon.settings import Settings
 from tests.e2e.conftest import Make
 from tests.e2e.daemon import ANY_PORT, PATIENCE, TWISTD, Daemon, ask, environment, eventually
+from tests.e2e.seaweed import free_port
 from tests.e2e.test_tls import certify
 
 ROOT = Path(__file__).parent.parent.parent
@@ -367,10 +368,13 @@ def test_healthcheck(make_daemon: Make, tmp_path: Path) -> None:
     host = f"127.{number >> 16 & 255 | 128}.{number >> 8 & 255}.{number & 255}"
     key = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
     config = tmp_path / "its.conf"
-    config.write_text(f"[gostore]\nhosts = *.example.org\nlisten = {host}:7777\n")
-    daemon = make_daemon()
+    # Others may have a fixed port at every address.
+    first, second = free_port(), free_port()
+    config.write_text(f"[gostore]\nhosts = *.example.org\nlisten = {host}:{first}\n")
+    # The check reads its command line.
+    daemon = make_daemon(nursery=None)
     for options, asked in (
-        (("-s", f"tcp:7777:interface={host}", "-s", f"ssl:7778:{key}:interface={host}"), 2),
+        (("-s", f"tcp:{first}:interface={host}", "-s", f"ssl:{second}:{key}:interface={host}"), 2),
         (("--listen=unix:x.sock", "--hosts", "blobs.example.org"), 1),
         (("--config", str(config)), 1),
     ):
