@@ -324,9 +324,12 @@ def timed(
     end = time.monotonic() + seconds
 
     def run(client: int) -> list[float]:
-        took, count = [], 0
-        while (began := time.monotonic()) < end:
+        # At least once, however late it is.
+        took: list[float] = []
+        count = 0
+        while not took or time.monotonic() < end:
             count += 1
+            began = time.monotonic()
             act(f"{round}-{clients}-{client}-{count}")
             took.append(time.monotonic() - began)
         return took
