@@ -25,7 +25,7 @@ from attrs import frozen
 import gostore
 
 #: Seconds after which an event will not come any more. Machines can be slow.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 #: The same as the script ``twistd``; ``python -m twisted`` is ``twist``.
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
