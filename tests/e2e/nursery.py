@@ -24,7 +24,6 @@ from pathlib import Path
 from types import ModuleType
 
 from gostore.commands.trial_daemon import TWISTD, environment
-from twisted import internet
 
 #: What a daemon imports, twistd first: `gostore.daemon.signals` wants to know who runs it.
 _IMPORTED = (
@@ -161,10 +160,10 @@ class _Reactor(ModuleType):
 
 def _import() -> None:
     """Import what a daemon needs, but no reactor, which holds descriptors: each has its own."""
-    sys.modules[_REACTOR] = internet.reactor = _Reactor(_REACTOR)
+    sys.modules[_REACTOR] = _Reactor(_REACTOR)
     for name in _IMPORTED:
         importlib.import_module(name)
-    del sys.modules[_REACTOR], internet.reactor
+    del sys.modules[_REACTOR]
 
 
 def _serve(control: socket.socket) -> bytes | None:
