@@ -79,6 +79,7 @@ DOORS: dict[str, set[str]] = {
         "bucket.past",
         "bucket.place",
         "bucket.provider",
+        "bucket.undeleting",
         "bucket.visiting",
     },
     "migration": {"migration.directory", "migration.mover"},

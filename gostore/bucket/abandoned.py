@@ -13,7 +13,7 @@ for longer than the grace, so its age proves nothing. The record of its blob doe
   the library began twice because an answer was lost, has no use.
 
 So an upload is abandoned if its blob has no record any more, or one that is a Failure, or if a
-pointer names the blob. Whoever sends it all the same is told so by the engine, and gives up. An
+pointer names the blob. A daemon that still sends it is told so by the engine, and gives up. An
 upload that is younger than the grace is left alone, and so is one with any other key: nobody can
 judge it.
 """

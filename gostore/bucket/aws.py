@@ -3,8 +3,8 @@
 botocore takes 34 MiB of memory and a quarter second of a processor to import, so no daemon does.
 This process reads one question, a JSON object, from stdin, answers it on stdout, and ends.
 
-Every question has ``what``, and may have a ``profile``. Those about uploads have ``bucket``, and
-may have ``endpoint`` and ``region``::
+Every question has ``what``, and may have a ``profile``. Questions about uploads have ``bucket``,
+and may have ``endpoint`` and ``region``::
 
     {"what": "credentials"}                    those of the profile, and its region
     {"what": "uploads", "prefix": "p/"}        the uploads in parts that have not ended

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from gostore.blob import Blob, State
+from gostore.blob import Blob, EndedBy, Ending, State
 from gostore.bucket.engine import Listed, Missing
 from gostore.bucket.lease import lease_in
 from gostore.bucket.pointer import (
@@ -27,15 +27,20 @@ from gostore.bucket.pointer import (
 )
 from gostore.bucket.probe import Description
 from gostore.bucket.records import is_free, record_of
+from gostore.bucket.versions import Versions
 from gostore.bucket.visiting import Bucket
 from gostore.errors import BadRecord, NotFound, Spoiled, VolumeUnusable
 from gostore.statefile import parse as parse_record
+from gostore.store.versions import Version
 from gostore.text import format_time
 
 _SECOND = 1_000_000_000
 
 #: How many objects are read at a time.
 _AT_ONCE = 16
+
+#: How many versions of a location are told.
+_MOST = 10_000
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -52,12 +57,14 @@ class Shown:
 
 @frozen
 class Past:
-    """A version of a location; ``ended`` is when it was replaced or deleted, None if it was not.
+    """A version of a location, and how it ended, None if it has not.
 
-    It is in nanoseconds since the epoch, by the engine's clock.
+    Of a version that is not kept as history nobody knows more than when it was replaced or deleted:
+    ``ended``, in nanoseconds since the epoch, by the engine's clock.
     """
 
     blob: Blob
+    ending: Ending | None = None
     ended: int | None = None
 
 
@@ -79,6 +86,7 @@ class Exhibit:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        self._versions = Versions(bucket.protocol)
 
     def store(self) -> dict[str, str]:
         """What all daemons have agreed on. Raises StoreError."""
@@ -125,7 +133,7 @@ class Exhibit:
     def life(self, wanted: str, *, is_location: bool) -> Life:
         """All that is known of a location, or of that of the blob with an id.
 
-        It reads the markers of all that has died within the last hour. Raises NotFound or another.
+        It lists the markers of all that is dead and not removed yet. Raises NotFound or another.
         """
         self._describe()
         location, blob_id = wanted, None if is_location else id_in(wanted)
@@ -141,7 +149,13 @@ class Exhibit:
                 continue
             record = self._record(marked[0])
             if record is not None and record.nonce == marked[1]:
-                versions.append(Past(record, ended))
+                versions.append(Past(record, ended=ended))
+        until = self._bucket.until()
+        versions += [
+            Past(self._made(each.blob), each.ending)
+            for each in self._versions.kept(seen, None, _MOST, until)
+            if self._bucket.ask.record(each.blob.id, until) is not None
+        ]
         if asked is not None and asked.id not in {past.blob.id for past in versions}:
             versions.append(Past(asked))
         if not versions and not seen.damage:
@@ -149,9 +163,31 @@ class Exhibit:
         versions.sort(key=lambda past: past.blob.generation, reverse=True)
         return Life(location, named, seen.damage, versions)
 
+    def history(self, location: str) -> list[Version]:
+        """The versions of a location that are still there, newest first.
+
+        Raises NotFound, Spoiled if nothing but a damaged pointer is known of it, or another.
+        """
+        self._describe()
+        seen = self._bucket.ask.read(location, self._bucket.until())
+        versions = self._versions.past(seen, None, _MOST, self._bucket.until())
+        blob = seen.named
+        if blob is not None:
+            ending = None
+            if seen.is_over and blob.expires is not None:
+                ending = Ending(blob.expires * _SECOND, EndedBy.EXPIRED)
+            versions.insert(0, Version(blob, self._made(blob).origin, ending))
+        if not versions and seen.damage:
+            raise Spoiled(f"the pointer of {location!r} cannot be believed: {seen.damage}")
+        if not versions:
+            raise NotFound(location)
+        return versions
+
     def _dead(self, location: str) -> dict[tuple[int, str], int]:
         """When each blob of a location ended that has a marker, by its id and nonce."""
-        markers = self._bucket.objects(GARBAGE)
+        # Those of versions that are kept are longer: they have more than their location.
+        size = len(location.encode())
+        markers = [each for each in self._bucket.objects(GARBAGE) if each.size == size]
         found = zip(markers, _each(lambda marker: self._read(marker.key), markers), strict=True)
         return {
             marked: int(marker.modified * _SECOND)

@@ -57,17 +57,18 @@ class Versions:
     def history(self, location: str, before: int | None, limit: int, until: float) -> list[Version]:
         """The versions of a location; see `Past.history`. Raises NotFound, or Damaged."""
         seen = self._see(location, until)
-        versions = self._past(seen, before, limit, until)
+        versions = self.past(seen, before, limit, until)
         current = seen.blob
         if current is not None and (before is None or current.generation < before):
             versions.insert(0, Version(current, self._origin_of(current, until)))
         if versions or current is not None:
             return versions[:limit]
-        if before is None or not self._past(seen, None, 1, until):
+        if before is None or not self.past(seen, None, 1, until):
             raise Damaged(location) if seen.damage else NotFound(location)
         return []
 
-    def _past(self, seen: Seen, before: int | None, limit: int, until: float) -> list[Version]:
+    def past(self, seen: Seen, before: int | None, limit: int, until: float) -> list[Version]:
+        """What is known of the versions that `kept` finds, but for those removed meanwhile."""
         read = partial(self._describe, until=until)
         kept = self.kept(seen, before, limit, until)
         return [each for each in self._each(read, kept) if each is not None]

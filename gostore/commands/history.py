@@ -1,4 +1,4 @@
-"""``gostore history --dir``: the versions of a location, from its directory alone.
+"""``gostore history --dir``: the versions of a location, from its directory or bucket alone.
 
 It says what the client's command of this name says, in the same words.
 """
@@ -11,9 +11,16 @@ import time
 from collections.abc import Iterator
 
 from gostore.blob import Blob, Committed, EndedBy, Ending
+from gostore.bucket.exhibit import Exhibit
 from gostore.commands.records import Known, look_at
 from gostore.commands.statuses import GOOD
-from gostore.commands.terminal import add_directory, argument, location_of, read_directory
+from gostore.commands.terminal import (
+    add_directory,
+    argument,
+    bucket_named,
+    location_of,
+    read_directory,
+)
 from gostore.errors import NotFound
 from gostore.store.versions import Version
 from gostore.text import escape, format_time
@@ -25,8 +32,8 @@ _SECOND = 1_000_000_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
-        "Lists the versions of a location that are still on the disk, newest first. A daemon may be"
-        " running; it alone knows until when it keeps them."
+        "Lists the versions of a location that are still on the disk, or in the bucket, newest"
+        " first. A daemon may be running; it alone knows until when it keeps them."
     )
     add_directory(parser)
     parser.add_argument("location", metavar="LOCATION", type=argument(location_of), help="the blob")
@@ -34,8 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """List them."""
-    volume = Volume(read_directory(parsed.dir), make=False)
-    for version in versions(volume, parsed.location, time.time_ns()):
+    if parsed.store is not None:
+        found = Exhibit(bucket_named(parsed)).history(parsed.location)
+    else:
+        volume = Volume(read_directory(parsed.dir), make=False)
+        found = versions(volume, parsed.location, time.time_ns())
+    for version in found:
         print(json.dumps(version.members(None)) if parsed.json else line_of(version))
     return GOOD
 

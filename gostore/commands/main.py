@@ -48,9 +48,9 @@ ASKING = {
     "rm": "delete blobs",
     "mv": "move a blob at the daemon",
     "cp": "copy a blob at the daemon",
-    "history": "list the versions of a location; with --dir, those in a directory",
+    "history": "list the versions of a location; with --dir or --store, without a daemon",
     "restore": "make a version current again",
-    "undelete": "bring back what was deleted; with --dir, in a directory that no daemon has",
+    "undelete": "bring back what was deleted; with --dir or --store, without a daemon",
     "sync": "make a prefix what a directory is, or the other way round",
     "verify": "read blobs and compare them with their digests",
     "open": "show a blob, or the list, in the browser",
@@ -131,9 +131,9 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 def _asks_a_daemon(arguments: Sequence[str]) -> bool:
-    """Whether the client has this command; some are also for a directory, with ``--dir``."""
+    """Whether the client has this command; some are also for a directory or a bucket."""
     chosen = _chosen(arguments)
-    is_local = any(each == "-d" or each.startswith("--dir") for each in arguments)
+    is_local = any(each == "-d" or each.startswith(("--dir", "--store")) for each in arguments)
     return chosen in ASKING and not (chosen in COMMANDS and is_local)
 
 

@@ -48,10 +48,8 @@ def add_blob(
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told its directory, and how to print; the client has it without --dir."""
-    parser.add_argument(
-        "--dir", "-d", required=True, help="the data directory; without it a daemon is asked"
-    )
+    """Let a command be told where the blobs are, and how to print; else the client has it."""
+    add_place(parser, "; without it a daemon is asked")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each result")
 
 
@@ -92,10 +90,10 @@ def bucket_of(
     return Bucket(connect(place, endpoint, region, profile), name)
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
+def add_place(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
     """Let a command be told where the blobs are: in a directory, or in a bucket."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--dir", "-d", help="the data directory")
+    what.add_argument("--dir", "-d", help=f"the data directory{otherwise}")
     what.add_argument(
         "--store",
         metavar="s3://BUCKET/PREFIX",

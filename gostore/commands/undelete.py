@@ -1,4 +1,6 @@
-"""``gostore undelete --dir``: bring back what was deleted, while no daemon runs.
+"""``gostore undelete --dir``: bring back what was deleted, while no daemon has the directory.
+
+Over a bucket (``--store``) it is one more writer: daemons may be running.
 
 It does what the client's command of this name does, and says the same words.
 """
@@ -8,16 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, frozen
 
+from gostore.bucket.undeleting import Undeletion
 from gostore.commands.statuses import BAD, CANNOT, GOOD
-from gostore.commands.terminal import add_directory, argument, read_directory, target_of
+from gostore.commands.terminal import (
+    add_directory,
+    argument,
+    bucket_named,
+    read_directory,
+    target_of,
+)
 from gostore.errors import AlreadyExists, Damaged, NoSpace, NotFound, ReadOnly, StoreError
 from gostore.store.offline import Offline, opened
-from gostore.store.versions import Restore
+from gostore.store.versions import DeletedPage, Restore, Version
 from gostore.text import escape
 from gostore.volume.changes import Sync
 from gostore.volume.volume import Volume
@@ -54,8 +63,9 @@ class NoneDeleted(NotFound):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
-        "Brings back what was deleted, as long as its bytes are on the disk. No daemon may run. A"
-        " target that ends with / stands for all that was deleted below it."
+        "Brings back what was deleted, as long as its bytes are on the disk, or in the bucket. No"
+        " daemon may have the directory; those over the bucket may be running. A target that ends"
+        " with / stands for all that was deleted below it."
     )
     add_directory(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
@@ -71,12 +81,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Bring it back."""
     report = _Report(parsed.quiet, parsed.json)
-    volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
-    with opened(volume) as offline:
-        for target in parsed.targets:
-            for location, version in _found(offline, target, report):
-                _restore(offline, location, version, report)
+    if parsed.store is not None:
+        undeletion = Undeletion(bucket_named(parsed))
+        undeletion.open()
+        _undelete(undeletion, parsed.targets, report)
+    else:
+        volume = Volume(read_directory(parsed.dir), sync=Sync.JOURNAL, make=False)
+        with opened(volume) as offline:
+            _undelete(_InDirectory(offline), parsed.targets, report)
     return report.status
+
+
+class _Place(Protocol):
+    """Where something was deleted. Each raises StoreError."""
+
+    def newest(self, location: str) -> Version:
+        """The newest version of a location. Raises NotFound."""
+
+    def deleted(self, prefix: str, after: str, limit: int) -> DeletedPage:
+        """List what was deleted; see `Past.deleted`."""
+
+    def restore(self, location: str, version: int, origin: str) -> None:
+        """Make a version current, if there is no blob."""
+
+
+@frozen
+class _InDirectory:
+    """A directory that no daemon has."""
+
+    offline: Offline
+
+    def newest(self, location: str) -> Version:
+        return self.offline.wait(self.offline.store.past.history(location, None, 1))[0]
+
+    def deleted(self, prefix: str, after: str, limit: int) -> DeletedPage:
+        return self.offline.wait(self.offline.store.past.deleted(prefix, after, limit))
+
+    def restore(self, location: str, version: int, origin: str) -> None:
+        restore = Restore(version, origin, exists=False)
+        self.offline.wait(self.offline.store.past.restore(location, restore))
+
+
+def _undelete(place: _Place, targets: Iterable[str], report: _Report) -> None:
+    for target in targets:
+        for location, version in _found(place, target, report):
+            _restore(place, location, version, report)
 
 
 @define(eq=False)
@@ -105,12 +154,11 @@ class _Report:
         print(json.dumps(found))
 
 
-def _found(offline: Offline, target: str, report: _Report) -> Iterator[tuple[str, int]]:
+def _found(place: _Place, target: str, report: _Report) -> Iterator[tuple[str, int]]:
     """What a target stands for, each with its newest version."""
-    past = offline.store.past
     if target and not target.endswith("/"):
         try:
-            [newest] = offline.wait(past.history(target, None, 1))
+            newest = place.newest(target)
             if newest.ending is None:
                 raise NotDeleted(target)
         except StoreError as error:
@@ -121,7 +169,7 @@ def _found(offline: Offline, target: str, report: _Report) -> Iterator[tuple[str
     after: str | None = ""
     has_any = False
     while after is not None:
-        page = offline.wait(past.deleted(target, after, _PAGE))
+        page = place.deleted(target, after, _PAGE)
         for version in page.versions:
             has_any = True
             yield version.blob.location, version.blob.generation
@@ -130,10 +178,9 @@ def _found(offline: Offline, target: str, report: _Report) -> Iterator[tuple[str
         report.failed(target, NoneDeleted(target))
 
 
-def _restore(offline: Offline, location: str, version: int, report: _Report) -> None:
-    restore = Restore(version, _ORIGIN, exists=False)
+def _restore(place: _Place, location: str, version: int, report: _Report) -> None:
     try:
-        offline.wait(offline.store.past.restore(location, restore))
+        place.restore(location, version, _ORIGIN)
     except ReadOnly:
         # The disk has failed: the rest would fail as well.
         raise

@@ -97,10 +97,11 @@ def _life(blob: Blob, now: int, past: Past | None = None) -> list[str]:
     if blob.expires is not None and blob.state is State.OK:
         verb = "expired" if blob.expires * _SECOND <= now else "will expire"
         lines.append(_event(blob.expires * _SECOND, verb))
-    ending, is_dead = blob.ending, blob.state is State.FAILURE
-    if past is not None and past.ended is not None:
-        is_dead = True
-        lines.append(_event(past.ended, "replaced or deleted"))
+    ending = blob.ending if past is None else past.ending or blob.ending
+    ended = None if past is None else past.ended
+    is_dead = blob.state is State.FAILURE or ending is not None or ended is not None
+    if ended is not None:
+        lines.append(_event(ended, "replaced or deleted"))
     elif ending is not None:
         if ending.by is EndedBy.REPLACED:
             what = f"replaced by the blob with the id {ending.successor}"

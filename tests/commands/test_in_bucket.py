@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from gostore.bucket.objects import s3_engine
 from gostore.commands import main as cli
+from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details, Lifetime
 from tests.bucket.doubles import make_store
 from tests.bucket.fake_s3 import BUCKET, FakeS3, error
@@ -35,6 +38,23 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
 def run(engine: FakeS3, name: str, *arguments: str) -> int:
     """Run a command about the store."""
     return cli.main([name, "--store", PLACE, "--s3-endpoint", engine.endpoint, *arguments])
+
+
+def test_undelete(engine: FakeS3, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was deleted is in the history, and comes back once, as in a directory."""
+    kept = ByPrefix(3600.0)
+    store, _ = make_store(s3_engine(BUCKET, "main", engine.endpoint, None), keep=kept)
+    store.delete("hello")
+    assert run(engine, "history", "hello") == 0
+    assert re.fullmatch("[0-9]+: 6 bytes, .*Z, deleted .*Z\n", capsys.readouterr().out)
+    assert run(engine, "undelete", "hello", ":none/") == 2
+    said = capsys.readouterr().err
+    assert said == "restored hello\ngostore: Nothing below none/ is deleted\n"
+    assert run(engine, "undelete", "hello") == 2
+    assert "hello is not deleted" in capsys.readouterr().err
+    assert run(engine, "history", "--json", "hello") == 0
+    current, deleted = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (current["state"], deleted["ended_by"]) == ("OK", "deleted")
 
 
 @pytest.mark.parametrize(
