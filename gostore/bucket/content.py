@@ -3,7 +3,7 @@
 A reader begins with small spans; the next one is fetched while it sends the second half of one.
 Each time it has to wait for a span that is on its way, it sends faster than the engine answers: so
 it gets large spans, and has one more of them fetched ahead. All readers share the room for those.
-Who finds none goes on with small ones.
+A reader that finds none goes on with small ones.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ class BucketContent:
             self._turn.notify_all()
 
     def _check(self, offset: int, data: bytes) -> None:
-        # In a thread: a span takes milliseconds, which the reactor has no time for. Those before it
-        # were asked for before, so threads are at them.
+        # In a thread: a span takes milliseconds, which the reactor has no time for. The
+        # spans before it were asked for before, so threads are at them.
         with self._turn:
             self._turn.wait_for(lambda: self._hashed in (None, offset), _LONGEST_WAIT)
             if self._hashed is None:
@@ -203,7 +203,7 @@ class BucketContent:
             span = self._ahead.popleft()
             span.arrived.addErrback(lambda failure: None)
             if span.is_large:
-                # One that is on its way takes up its room until it is here.
+                # A span on its way takes up its room until it is here.
                 span.arrived.addCallback(self._room.leave)
 
     def load(self, offset: int, length: int) -> None:

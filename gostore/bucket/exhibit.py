@@ -185,7 +185,7 @@ class Exhibit:
 
     def _dead(self, location: str) -> dict[tuple[int, str], int]:
         """When each blob of a location ended that has a marker, by its id and nonce."""
-        # Those of versions that are kept are longer: they have more than their location.
+        # The marker of a version that is kept is longer: it has more than its location.
         size = len(location.encode())
         markers = [each for each in self._bucket.objects(GARBAGE) if each.size == size]
         found = zip(markers, _each(lambda marker: self._read(marker.key), markers), strict=True)

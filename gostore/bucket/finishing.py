@@ -125,7 +125,7 @@ class Finishing:
         try:
             return self._done(kept.number), replaced
         except StoreError:
-            # Whoever asks next sees it in the pointer.
+            # The next request sees it in the pointer.
             return evolve(begun, done=True, sha256=draft.blob.sha256), replaced
 
     def _goes_on(self, kept: Kept, until: float) -> bool:

@@ -151,7 +151,7 @@ class ObjectStoreEngine:
             result = obstore.get(self._store, key, options=options)
             meta = result.meta
             found = result.bytes()
-            # Whoever reads a span takes a view of it for bytes. Parsers do not.
+            # A reader of a span takes a view of it for bytes. Parsers do not.
             data = bytes(found) if span is None else cast("bytes", memoryview(found))
         except Exception as error:
             raise meaning_of(error) from error

@@ -4,7 +4,7 @@ The bytes come in pieces, each an object of its own, named by its offset. The in
 
 U1  A piece is created where there is none (If-None-Match: *), and only by who has seen that all
     bytes before it are there. One request writes one piece after another. So the pieces of an
-    upload are one chain from its first byte on. Of two requests that go on at one offset, at one
+    upload are one chain from its first byte on. If two requests go on at one offset, at one
     daemon or at two, one creates the piece, and the other is told where the upload goes on, unless
     it brings the very same bytes.
 U2  A piece is never changed, and none is removed before the upload is over. So an offset that a

@@ -75,7 +75,7 @@ class Demand:
     exists: bool | None
     precondition: Precondition | None = None
     details: Details = Factory(Details)
-    #: Who asks for it, if nobody else tells.
+    #: The sender that asks for it, if nobody else tells.
     origin: str = ""
 
     def check(self, seen: Seen) -> None:

@@ -153,7 +153,7 @@ class Versions:
         return Version(blob, origin, ended.ending, self.markers.until(ended))
 
     def _origin_of(self, blob: Stored, until: float) -> str:
-        """Who asked for a blob, by its record; "" if that is not known."""
+        """The sender that asked for a blob, by its record; "" if that is not known."""
         record = self._ask.record(blob.id, until)
         return record_of(blob, None if record is None else record.data).origin
 
