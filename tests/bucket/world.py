@@ -607,6 +607,8 @@ class World:
                 raise Violation(f"seed {self.setting.seed}, {location}: {found}")
         if self.setting.keep:
             self._look_at_histories()
+            # What arrived late has made some of it young.
+            self.now += 2 * self.setting.grace
             self.collect(-1)
             self._look_at_histories()
             self._look_at_deleted()

