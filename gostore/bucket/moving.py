@@ -14,18 +14,22 @@ from hashlib import sha256
 
 from attrs import evolve
 
-from gostore.blob import Blob, Committed
+from gostore.blob import Blob, Committed, Ending
 from gostore.bucket.engine import Listed, Mismatch, Missing
 from gostore.bucket.pointer import (
     DEAD_SIZE,
     HISTORY,
     LOCATIONS,
     STORE,
+    Ended,
     Stored,
     data_key,
+    history_folder,
+    history_number,
     pointer_key,
 )
 from gostore.bucket.probe import Unfit, begin, description_in, lacks
+from gostore.bucket.protocol import stored_of
 from gostore.bucket.records import record_of
 from gostore.bucket.staging import Draft
 from gostore.bucket.visiting import SMALL, Bucket, spans_of
@@ -38,6 +42,7 @@ from gostore.errors import (
     StoreError,
     VolumeUnusable,
 )
+from gostore.store.versions import Kept
 
 
 class BucketSource:
@@ -50,6 +55,8 @@ class BucketSource:
         self.left: Mapping[str, int] = {}
         self.damaged: Mapping[str, str] = {}
         self._locations: list[str] = []
+        self._versions: list[Kept] = []
+        self._ended: dict[Kept, Ended] = {}
         self._seen = 0
 
     def open(self) -> None:
@@ -59,8 +66,6 @@ class BucketSource:
             raise VolumeUnusable(self.name, f"it has no {STORE}, and so is no store")
         if description.migrating:
             raise VolumeUnusable(self.name, str(lacks(description)))
-        self.kept = len(self._bucket.objects(HISTORY))
-        self.left = {"kept version": self.kept}
         pointers = self._bucket.objects(LOCATIONS)
         self._seen = _fingerprint(pointers)
         damaged: dict[str, str] = {}
@@ -72,6 +77,7 @@ class BucketSource:
                 else:
                     self._locations.append(location)
         self.damaged = damaged
+        self._read_versions()
 
     def locations(self) -> Sequence[str]:
         """Where there are blobs."""
@@ -113,6 +119,37 @@ class BucketSource:
         if last:
             yield last
 
+    def versions(self) -> Sequence[Kept]:
+        """What the keys of the versions say, and their texts."""
+        return self._versions
+
+    def read_version(self, kept: Kept) -> tuple[Blob, Ending, Iterator[bytes]]:
+        """Read a version, its record and then the data."""
+        ended = self._ended[kept]
+        stored, until = ended.blob, self._bucket.until()
+        record = self._bucket.ask.record(stored.id, until)
+        blob = record_of(stored, None if record is None else record.data)
+        return blob, ended.ending, self._pieces_of_version(stored)
+
+    def _pieces_of_version(self, blob: Stored) -> Iterator[bytes]:
+        try:
+            yield from self._pieces(blob)
+        except NotFound:  # its location has another blob, or none, in any case
+            raise Spoiled("its data is gone, or is not that of its pointer") from None
+
+    def _read_versions(self) -> None:
+        """Read what is kept; the data is read later."""
+        for listed in self._bucket.objects(HISTORY):
+            ended = self._bucket.protocol.markers.read(listed.key, self._bucket.until())
+            if ended is None:
+                self.damaged = {**self.damaged, listed.key: "it is no version"}
+            else:
+                blob = ended.blob
+                self._ended[Kept(blob.location, blob.generation)] = ended
+        self._versions = list(self._ended)
+        self.kept = len(self._versions)
+        self.left = {"kept version": self.kept}
+
     def has_changed(self) -> bool:
         """Whether the pointers are others now."""
         return _fingerprint(self._bucket.objects(LOCATIONS)) != self._seen
@@ -127,6 +164,8 @@ def _fingerprint(pointers: Iterable[Listed]) -> int:
 
 class BucketTarget:
     """A bucket to be filled."""
+
+    takes_versions = True
 
     def __init__(self, bucket: Bucket, id_bits: int | None = None) -> None:
         """``id_bits`` is the width of its ids if it is a new store."""
@@ -199,6 +238,27 @@ class BucketTarget:
             bucket.staging.discard(draft, bucket.until())
             raise
         bucket.protocol.adopt(draft, bucket.until())
+
+    def has_version(self, kept: Kept) -> bool:
+        """Look for its key: it was written when all else was."""
+        folder, number = history_folder(kept.location), history_number(kept.generation)
+        return any(
+            each.key.startswith(f"{folder}{number}-") for each in self._bucket.objects(folder)
+        )
+
+    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> None:
+        """Write a blob, and read it back, and mark it as one that its location had."""
+        bucket = self._bucket
+        draft = bucket.staging.begin(blob, bucket.until())
+        try:
+            draft = self._stage(draft, pieces)
+            self._read_back(draft)
+        except StoreError:
+            bucket.staging.discard(draft, bucket.until())
+            raise
+        # The successor has another id here.
+        ended = Ended(stored_of(draft), evolve(ending, successor=None))
+        bucket.protocol.markers.mark(ended, bucket.until())
 
     def _stage(self, draft: Draft, pieces: Iterator[bytes]) -> Draft:
         bucket, size = self._bucket, draft.blob.size or 0

@@ -215,15 +215,13 @@ class Protocol:
 
         Raises AlreadyExists.
         """
-        moved, location = draft.blob.committed(), draft.blob.location
+        moved, location = stored_of(draft), draft.blob.location
 
         def change(seen: Seen, nonce: str) -> Pointer:
             # A sweep may have made the pointer, to be sure that nobody publishes what it removes.
             if seen.damage or seen.named is not None or seen.hist:
                 raise AlreadyExists(location, is_damaged=bool(seen.damage))
-            kept = asdict(moved, recurse=False)
-            blob = Stored(**kept, detag=draft.detag, nonce=draft.blob.nonce)
-            return _after(seen.pointer, location, blob.generation, nonce, blob)
+            return _after(seen.pointer, location, moved.generation, nonce, moved)
 
         self._publish(Seen(location), change, until, draft)
 
@@ -379,6 +377,12 @@ def _replaced(
 
 def _unknown() -> OutcomeUnknown:
     return OutcomeUnknown("The bucket does not tell whether this happened; look", RETRY_AFTER)
+
+
+def stored_of(draft: Draft) -> Stored:
+    """A staged blob just as its record says."""
+    kept = asdict(draft.blob.committed(), recurse=False)
+    return Stored(**kept, detag=draft.detag, nonce=draft.blob.nonce)
 
 
 def _after(

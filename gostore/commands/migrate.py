@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-history",
         action="store_true",
-        help="leave behind what was replaced or deleted, and is kept",
+        help="leave behind what was replaced or deleted, and is kept: a directory takes none",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
 
@@ -134,6 +134,7 @@ def lines_of(report: Report) -> list[str]:
     lines.append(
         f"{verb} {counted(report.moved, 'blob')} of {report.bytes} bytes in"
         f" {report.seconds:.1f} seconds; {report.there} of {report.blobs} were there"
+        + (f"; and {counted(report.versions, 'kept version')}" if report.versions else "")
         + (f"; left behind: {', '.join(left)}" if left else "")
     )
     if report.changed:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from threading import Lock
 
-from gostore.blob import Blob, Committed
+from gostore.blob import Blob, Committed, EndedBy, Ending, State
 from gostore.errors import (
     AlreadyExists,
     BadRecord,
@@ -19,9 +19,10 @@ from gostore.errors import (
 )
 from gostore.statefile import parse
 from gostore.store.interface import SMALL_BLOB
+from gostore.store.versions import Kept
 from gostore.text import printable
 from gostore.volume.changes import Commit, Stage
-from gostore.volume.collect import collect
+from gostore.volume.collect import Dead, collect
 from gostore.volume.digests import PIECE, check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.migrating import mark, source_of, unmark
@@ -50,6 +51,7 @@ class DirectorySource:
         self.left: Mapping[str, int] = {}
         self.damaged: Mapping[str, str] = {}
         self._live: Mapping[str, Committed] = {}
+        self._dead: dict[Kept, Dead] = {}
         #: What is in the redo journal alone: the records and the bytes, by id.
         self._undone: dict[int, tuple[bytes, bytes]] = {}
 
@@ -76,7 +78,12 @@ class DirectorySource:
             if entry.data is not None
         }
         self.damaged = _damaged(found)
-        self.kept = sum(dead.size >= 0 for dead in found.history.values())
+        self._dead = {
+            Kept(dead.location, dead.generation): dead
+            for dead in found.history.values()
+            if dead.size >= 0
+        }
+        self.kept = len(self._dead)
         self.left = {"kept version": self.kept, "unfinished upload": len(found.kept)}
 
     def locations(self) -> Sequence[str]:
@@ -90,18 +97,23 @@ class DirectorySource:
     def read(self, location: str) -> tuple[Blob, Iterator[bytes]]:
         """Read a record, and then its bytes; see `Source.read`."""
         committed = self._live[location]
-        undone = self._undone.get(committed.id)
+        blob, undone = self._record_of(committed.id, committed.size)
+        return blob, self._pieces(blob.committed()) if undone is None else iter((undone,))
+
+    def _record_of(self, blob_id: int, size: int) -> tuple[Blob, bytes | None]:
+        """Read a record, and the bytes if they are in the journal alone. Raises Spoiled."""
+        undone = self._undone.get(blob_id)
         try:
             if undone is not None:
-                return parse(undone[0], committed.id), iter((undone[1],))
-            blob = look(self._volume.directory.read_record, str(committed.id), committed.id)
-            blob.size = committed.size
+                return parse(undone[0], blob_id), undone[1]
+            blob = look(self._volume.directory.read_record, str(blob_id), blob_id)
+            blob.size = size
             if blob.sha256 is None:
                 # The Go server kept none.
-                blob.sha256 = look(compute_digest, self._volume, committed)
+                blob.sha256 = look(compute_digest, self._volume, blob.committed())
         except (OSError, DataDamaged, BadRecord) as error:
             raise _spoiled(error) from error
-        return blob, self._pieces(blob.committed())
+        return blob, None
 
     def _pieces(self, blob: Committed) -> Iterator[bytes]:
         digest, offset, last = hashlib.sha256(), 0, b""
@@ -122,6 +134,20 @@ class DirectorySource:
         # Only now: whoever has all the bytes knows that they are good.
         if last:
             yield last
+
+    def versions(self) -> Sequence[Kept]:
+        """What the scan has found."""
+        return list(self._dead)
+
+    def read_version(self, kept: Kept) -> tuple[Blob, Ending, Iterator[bytes]]:
+        """Read the record of a dead blob, and then its bytes."""
+        dead = self._dead[kept]
+        blob, undone = self._record_of(dead.id, dead.size)
+        # The collector may not have come to it.
+        by = EndedBy.DELETED if dead.replaced_by is None else EndedBy.REPLACED
+        ending = blob.ending or Ending(dead.ended, by)
+        blob.log = [each for each in blob.log if each.state is not State.FAILURE]
+        return blob, ending, self._pieces(blob.committed()) if undone is None else iter((undone,))
 
     def has_changed(self) -> bool:
         """It is locked."""
@@ -159,6 +185,8 @@ class DirectoryTarget:
 
     Blobs get the lowest ids that are free, so the Go server can read the first 65,536.
     """
+
+    takes_versions = False
 
     def __init__(self, volume: Volume) -> None:
         """The volume flushes files, not the journal: a batch is durable before the next."""
@@ -243,6 +271,14 @@ class DirectoryTarget:
             self._volume.trash.remove(stage.name)
             raise
         return stage
+
+    def has_version(self, kept: Kept) -> bool:
+        """It takes none."""
+        return False
+
+    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> None:
+        """It takes none."""
+        raise AssertionError(blob.location)
 
     def settle(self, received: Sequence[Commit]) -> None:
         """Commit a batch."""

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from gostore.blob import Blob, Committed
+from gostore.blob import Blob, Committed, Ending
 from gostore.errors import AlreadyExists, Busy, NotFound, Spoiled, StoreError, VolumeUnusable
+from gostore.store.versions import Kept
 
 #: How many blobs are settled together.
 BATCH = 64
@@ -60,6 +61,15 @@ class Source(Protocol):
         those of the digest.
         """
 
+    def versions(self) -> Sequence[Kept]:
+        """What is kept as history."""
+
+    def read_version(self, kept: Kept) -> tuple[Blob, Ending, Iterator[bytes]]:
+        """The record of a version as it was while it lived, how it ended, and its bytes.
+
+        Raises what `read` raises.
+        """
+
     def has_changed(self) -> bool:
         """Whether somebody has written to it since it was opened."""
 
@@ -69,6 +79,9 @@ class Source(Protocol):
 
 class Target(Protocol):
     """Where blobs go. What only finds or receives is for any thread."""
+
+    #: Whether it takes what is kept as history, too.
+    takes_versions: bool
 
     @property
     def name(self) -> str:
@@ -103,6 +116,12 @@ class Target(Protocol):
         Raises what the pieces raise, and AlreadyExists.
         """
 
+    def has_version(self, kept: Kept) -> bool:
+        """Whether it has a version: one that it has received is as it should be."""
+
+    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> None:
+        """Take a version, which gets another id. Raises what the pieces raise."""
+
     def settle(self, received: Sequence[Any]) -> None:
         """Make durable what was received. Only one thread at a time calls this."""
 
@@ -136,12 +155,14 @@ class Report:
     blobs: int = 0
     #: Blobs that this run has moved, and their bytes; or that it would move.
     moved: int = 0
+    #: Versions that were kept as history, and were moved.
+    versions: int = 0
     bytes: int = 0
     #: Blobs that an earlier run had moved.
     there: int = 0
     damaged: dict[str, str] = field(factory=dict)
     conflicts: dict[str, str] = field(factory=dict)
-    left: Mapping[str, int] = field(factory=dict)
+    left: dict[str, int] = field(factory=dict)
     changed: bool = False
     complete: bool = False
     seconds: float = 0.0
@@ -183,10 +204,10 @@ def migrate(
     begun = time.monotonic()
     source.open()
     try:
-        if source.kept and not options.without_history:
+        if source.kept and not (options.without_history or target.takes_versions):
             reason = (
                 f"it keeps {source.kept} versions that were replaced or deleted (its history), and"
-                " they do not come along; to leave them behind, say --without-history"
+                f" {target.name} takes none; to leave them behind, say --without-history"
             )
             raise VolumeUnusable(source.name, reason)
         target.open(source.name, dry=options.dry)
@@ -218,6 +239,10 @@ class Migration:
         report.blobs = len(locations)
         report.damaged = dict(source.damaged)
         report.left = {what: number for what, number in source.left.items() if number}
+        versions: Sequence[Kept] = ()
+        if target.takes_versions and not self._options.without_history:
+            versions = source.versions()
+            report.left.pop("kept version", None)
         others = target.others(locations)
         if not (target.is_empty or target.is_marked):
             self._check_complete(locations, others)
@@ -227,11 +252,25 @@ class Migration:
             target.begin(source.name)
         for done in self._each(locations):
             self._count(done)
+        self._move_versions(versions)
         report.changed = source.has_changed()
         if not (report.conflicts or report.changed or self._options.dry):
             target.finish()
             report.complete = True
         return report
+
+    def _move_versions(self, versions: Sequence[Kept]) -> None:
+        """Move what is kept as history, unless it is there."""
+        report = self._report
+        with self._pool() as pool:
+            for done in pool.map(self._move_version, versions):
+                match done.outcome:
+                    case _Outcome.RECEIVED:
+                        report.versions += 1
+                        report.bytes += done.size
+                    case _Outcome.DAMAGED:
+                        report.damaged[done.location] = done.reason
+                self._tell(report.moved + report.there, report.blobs, report.bytes)
 
     def _check_complete(self, locations: Sequence[str], others: Sequence[str]) -> None:
         """Accept a target without a mark only if an earlier run has brought all of it."""
@@ -252,6 +291,7 @@ class Migration:
     @contextmanager
     def _pool(self) -> Iterator[ThreadPoolExecutor]:
         """Threads that end soon if something goes wrong here, be it Ctrl-C."""
+        self._stopped.clear()
         pool = ThreadPoolExecutor(self._options.jobs, "migrate")
         try:
             yield pool
@@ -317,6 +357,19 @@ class Migration:
     def _move(self, location: str) -> _Done:
         """Move a blob, unless it is there."""
         return self._try(location, self._bring)
+
+    def _move_version(self, kept: Kept) -> _Done:
+        """Move a version, unless it is there."""
+
+        def bring(name: str) -> _Done:
+            if self._target.has_version(kept):
+                return _Done(name, _Outcome.THERE)
+            blob, ending, pieces = self._source.read_version(kept)
+            if not self._options.dry:
+                self._target.receive_version(blob, ending, self._until_stopped(pieces))
+            return _Done(name, _Outcome.RECEIVED, size=blob.size or 0)
+
+        return self._try(kept.name, bring)
 
     def _try(self, location: str, work: Callable[[str], _Done]) -> _Done:
         for attempt in range(1, _TRIES + 1):

@@ -70,6 +70,19 @@ def _event(when: int, origin: str) -> dict[str, str | None]:
 
 
 @frozen
+class Kept:
+    """A version that is kept as history, by its place."""
+
+    location: str
+    generation: int
+
+    @property
+    def name(self) -> str:
+        """What it is called where something is wrong with it."""
+        return f"{self.location} (version {self.generation})"
+
+
+@frozen
 class DeletedPage:
     """Part of a list of deleted locations: the newest version of each, in their order.
 

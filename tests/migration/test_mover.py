@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from pathlib import Path
+
+from attrs import evolve
 
 from gostore.bucket.engine import Engine, Unsettled
 from gostore.bucket.objects import memory_engine
+from gostore.bucket.past import BucketPast
 from gostore.bucket.pointer import data_key, garbage_key, parse, pointer_key, record_key
 from gostore.errors import Busy, NotFound, VolumeInUse, VolumeUnusable
 from gostore.migration.mover import NotEmpty, Options, migrate
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details
+from gostore.store.versions import Past
 from gostore.volume.directory import DATA, MIGRATING
 from gostore.volume.volume import Volume
 from tests.bucket.doubles import make_store
+from tests.bucket.test_provider import LARGE
 from tests.e2e.daemon import SOAK
 from tests.migration.support import BLOBS, DyingEngine, Killed, MigrationCase
 from tests.store.doubles import FakeBody, FaultyDisk
@@ -156,6 +162,36 @@ class InterruptedTests(MigrationCase):
                 self.assertEqual(self.in_bucket(), self.before)
                 make_store(self.engine)
             self.assertGreater(at, 20)
+
+    def test_history_into_a_bucket(self) -> None:
+        """The history is there once and whole, whatever request was the last of the run before."""
+        store = self.store(keep=ByPrefix(inf))
+        for body in (b"new", LARGE):
+            self.successResultOf(store.replace("a", FakeBody(body), Details()))
+        self.successResultOf(store.delete("a"))
+        before = self._sums(store.past, "a")
+        store.close()
+        for after in (False, True):
+            at, died = 0, True
+            while died:
+                at += 2
+                self.engine = memory_engine()
+                dying, died = DyingEngine(self.engine, at, after=after), False
+                try:
+                    self.migrate(self.from_directory(), self.to_bucket(dying), jobs=1)  # type: ignore[arg-type]
+                except Killed:
+                    died = True
+                report = self.migrate(self.from_directory(), self.to_bucket(), jobs=1)
+                self.assertTrue(report.complete, at)
+                made, _ = make_store(self.engine, keep=ByPrefix(inf))
+                self.assertEqual(self._sums(BucketPast(made), "a"), before, at)
+                self.assertEqual(len(self._sums(BucketPast(made), "a")), 3)
+            self.assertGreater(at, 30)
+
+    def _sums(self, past: Past, location: str) -> list[tuple[int, str | None]]:
+        """The versions of a location, with their digests."""
+        versions = self.successResultOf(past.history(location))
+        return [(each.blob.generation, each.etag) for each in versions]
 
     def _dies(self, dying: DyingEngine, at: int) -> bool:
         try:
@@ -393,15 +429,64 @@ class RefusedTests(MigrationCase):
         self.assertFalse(os.path.exists(self.back))
 
     def test_history(self) -> None:
-        """Kept versions are counted, and left behind only if that is said."""
+        """Kept versions come along to a bucket, and are left behind if that is said."""
+        store = self.store(keep=ByPrefix(3600.0))
+        self.successResultOf(store.replace("small", FakeBody(b"new", origin="bob, 8"), Details()))
+        self.successResultOf(store.delete("empty", origin="bob, 9"))
+        self.successResultOf(store.replace("large", FakeBody(b"new"), Details()))
+        before = {
+            name: self.successResultOf(store.past.history(name))
+            for name in ("small", "empty", "large")
+        }
+        store.close()
+        report = self.migrate(self.from_directory(), self.to_bucket(), dry=True)
+        self.assertEqual((report.versions, report.left, self.objects()), (3, {}, {}))
+        report = self.migrate(self.from_directory(), self.to_bucket())
+        self.assertEqual((report.versions, report.left, report.complete), (3, {}, True))
+        past = BucketPast(make_store(self.engine, keep=ByPrefix(3600.0))[0])
+        for name, versions in before.items():
+            moved = self.successResultOf(past.history(name))
+            for theirs, ours in zip(moved, versions, strict=True):
+                self.assertEqual((theirs.origin, theirs.etag), (ours.origin, ours.etag))
+                self.assertEqual(theirs.blob.modified, ours.blob.modified)
+                self.assertEqual(theirs.blob.generation, ours.blob.generation)
+                if ours.ending is not None:
+                    self.assertEqual(theirs.ending, evolve(ours.ending, successor=None))
+        blob, content = self.successResultOf(
+            past.version("large", before["large"][1].blob.generation)
+        )
+        self.assertEqual(blob.size, len(BLOBS["large"]))
+        content.close()
+
+    def test_history_between_buckets(self) -> None:
+        """What one bucket keeps another has, too, with its bytes; damage is named."""
+        self.store().close()
+        self.migrate(self.from_directory(), self.to_bucket())
+        store, _ = make_store(self.engine, keep=ByPrefix(inf))
+        for body in (b"new", b"newer"):
+            self.successResultOf(store.replace("small", FakeBody(body, origin="bob, 8"), Details()))
+        damaged = self.successResultOf(store.get("small"))
+        self.successResultOf(store.delete("small", origin="bob, 9"))
+        before = self.successResultOf(BucketPast(store).history("small"))
+        self.engine.put(data_key(damaged.id), b"other")
+        other = memory_engine()
+        report = self.migrate(self.from_bucket(), self.to_bucket(other))
+        self.assertEqual((report.versions, report.complete), (2, True))
+        self.assertEqual(list(report.damaged), [f"small (version {damaged.generation})"])
+        past = BucketPast(make_store(other, keep=ByPrefix(inf))[0])
+        moved = self.successResultOf(past.history("small"))
+        self.assertEqual([each.etag for each in moved], [each.etag for each in before[1:]])
+        self.assertEqual([each.origin for each in moved], [each.origin for each in before[1:]])
+        for each, data in zip(moved, (b"new", b"small"), strict=True):
+            _, content = self.successResultOf(past.version("small", each.blob.generation))
+            self.assertEqual(content.read(0, len(data)), data)
+
+    def test_history_left_behind(self) -> None:
+        """It is left behind only if that is said."""
         store = self.store(keep=ByPrefix(3600.0))
         self.successResultOf(store.replace("small", FakeBody(b"new"), Details()))
         self.successResultOf(store.delete("empty"))
         store.close()
-        with self.assertRaises(VolumeUnusable) as caught:
-            self.migrate(self.from_directory(), self.to_bucket())
-        self.assertIn("it keeps 2 versions", str(caught.exception))
-        self.assertEqual(self.objects(), {})
         report = self.migrate(self.from_directory(), self.to_bucket(), without_history=True)
         self.assertEqual(report.left, {"kept version": 2})
         self.assertEqual(self.in_bucket(), self.in_directory(self.path))
