@@ -19,6 +19,7 @@ import pytest
 
 from gostore.bucket.pointer import DEAD_SIZE, pointer_key
 from tests.e2e.buckets import Bucket
+from tests.e2e.conftest import Make
 from tests.e2e.daemon import ANY_PORT, SOAK, Daemon, ask, eventually
 from tests.e2e.historians import Historians, wrong_looks
 from tests.e2e.seaweed import CREDENTIALS, WEED, Seaweed
@@ -168,3 +169,37 @@ def test_random_kills(bucket: Bucket) -> None:
     wrong = wrong_looks(clients.looks, clients.told)
     assert not wrong, wrong
     kills.check()
+
+
+def test_migrated(bucket: Bucket, make_daemon: Make) -> None:
+    """gostore migrate takes the history of a directory along."""
+    before = make_daemon("--keep", "7d").start()
+    for method, body in (("POST", b"first"), ("PUT", b"x" * 3_000_000), ("PUT", b"third")):
+        assert before.ask(method, "plan", body).status in (200, 204)
+    assert before.ask("POST", "old", b"old").status == 204
+    assert before.ask("DELETE", "old").status == 200
+    known = {each: history(before, each) for each in ("plan", "old")}
+    assert before.stop() == 0
+    source, target = ("--dir", str(before.directory)), ("--to", *bucket.options[1:])
+    done = subprocess.run(
+        [sys.executable, "-m", "gostore.commands.main", "migrate", *source, *target],
+        env={**os.environ, **CREDENTIALS},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert "and 3 kept versions" in done.stdout
+    after = bucket.make("--keep", "7d").start()
+    for location, versions in known.items():
+        moved = history(after, location)
+        for theirs, ours in zip(moved, versions, strict=True):
+            for name in ("version", "size", "etag", "created", "ended_by"):
+                assert theirs.get(name) == ours.get(name), name
+            assert ("ended" in theirs) == ("ended" in ours)
+            if "ended" in ours:
+                assert theirs["ended"]["request"] == ours["ended"]["request"]
+    large = known["plan"][1]["version"]
+    assert after.ask("GET", f"plan?version={large}").body == b"x" * 3_000_000
+    assert deleted(after) == ["old"]
+    assert after.ask("POST", f"old?restore={known['old'][0]['version']}").status == 204
+    assert after.ask("GET", "old").body == b"old"
