@@ -113,7 +113,7 @@ class Seaweed:
                 f"volume{number}",
                 free_port(),
                 f"-dir={self._make(f'volume{number}')}",
-                "-max=60",
+                "-max=400",
                 "-dataCenter=dc1",
                 "-rack=r1",
                 f"-master={masters}",
