@@ -82,6 +82,7 @@ BEHIND_MUTANTS: tuple[Mutant, ...] = (
         "                self._make_room()\n",
         "                pass\n",
         behind.room_by_deleting,
+        is_long=True,
     ),
     _journal(
         "nobody tries again when there is room",

@@ -46,6 +46,7 @@ EXPIRING_MUTANTS = (
         _CHANGE,
         "            return Discard([str(blob.id)], self._newest())\n",
         expiring.expiring,
+        is_long=True,
     ),
     Mutant(
         "the elders of what is over are forgotten on a full disk",

@@ -741,6 +741,7 @@ JOURNAL_MUTANTS = (
         "volume.journal.journal",
         "        self._offset = self._ends[self._turn]\n",
         "        self._offset = BLOCK\n",
+        is_long=True,
     ),
     _journal(
         "the journal's names are not synced",
