@@ -82,7 +82,9 @@ class Checked:
 
     blobs: int = 0
     bytes: int = 0
-    #: Blobs whose bytes were read, and have their digest.
+    #: The versions of their history that are kept.
+    kept: int = 0
+    #: Blobs and versions whose bytes were read, and have their digest.
     verified: int = 0
     troubles: list[Trouble] = field(factory=list)
     #: Why the engine does not tell which uploads in parts have not ended; "" if it does.
@@ -215,6 +217,7 @@ class Check:
         found.troubles += judged.troubles
         if judged.kept is not None:
             self._kept.add(judged.kept.id)
+            found.kept += 1
             found.verified += judged.verified
         if blob is None:
             return

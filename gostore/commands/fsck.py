@@ -184,7 +184,7 @@ def fsck_bucket(
     begun = time.monotonic()
     found = Check(bucket, digests=digests).run(tell, mend=mend)
     report = Report(bucket.name, found.blobs, found.bytes, found.verified)
-    report.unverified = found.blobs - found.verified
+    report.unverified = found.blobs + found.kept - found.verified
     report.findings = [
         Finding(Kind(each.kind), each.name, each.location, each.reason, each.mends)
         for each in found.troubles

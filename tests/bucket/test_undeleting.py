@@ -10,6 +10,7 @@ from gostore.bucket.exhibit import Exhibit
 from gostore.bucket.pointer import Stored, data_key, pointer_key, record_key
 from gostore.bucket.undeleting import Undeletion
 from gostore.bucket.visiting import SMALL, Bucket
+from gostore.commands.fsck import fsck_bucket
 from gostore.commands.history import line_of
 from gostore.commands.why import tell_in_bucket
 from gostore.errors import (
@@ -95,6 +96,14 @@ class HistoryTests(SynchronousTestCase):
         replaced = "replaced by the blob with the id [0-9]+ by alice"
         self.assertRegex(said[3], rf"^{replaced} \(request 7f3a\)$")
         self.assertEqual(sum("for as long as --keep says" in line for line in lines), 2)
+
+    def test_fsck(self) -> None:
+        """The bytes of all versions are read, beside those of the blobs."""
+        line = fsck_bucket(self.bucket, digests=True).as_lines()[0]
+        self.assertIn("1 blobs of 4 bytes", line)
+        self.assertIn("6 verified, 0 whose bytes were not read", line)
+        line = fsck_bucket(self.bucket).as_lines()[0]
+        self.assertIn("0 verified, 6 whose bytes were not read", line)
 
     # -- brought back -------------------------------------------------------------------------
 
