@@ -11,6 +11,7 @@ from attrs import frozen
 from gostore.blob import Blob, EndedBy, Ending, State
 from gostore.bucket.engine import Listed, Missing
 from gostore.bucket.lease import lease_in
+from gostore.bucket.pieces import Pieces
 from gostore.bucket.pointer import (
     DEAD_SIZE,
     GARBAGE,
@@ -27,9 +28,10 @@ from gostore.bucket.pointer import (
 )
 from gostore.bucket.probe import Description
 from gostore.bucket.records import is_free, record_of
+from gostore.bucket.unfinished import UPLOADS, number_in, upload_folder
 from gostore.bucket.versions import Versions
 from gostore.bucket.visiting import Bucket
-from gostore.errors import BadRecord, NotFound, Spoiled, VolumeUnusable
+from gostore.errors import BadRecord, NotFound, NoUpload, Spoiled, UploadOver, VolumeUnusable
 from gostore.statefile import parse as parse_record
 from gostore.store.versions import Version
 from gostore.text import format_time
@@ -79,6 +81,25 @@ class Life:
     named: Stored | None
     damage: str
     versions: list[Past]
+
+
+@frozen
+class Unfinished:
+    """An upload in several requests that is not over: ``offset`` bytes of it are here.
+
+    ``written`` is when the last ones came, in seconds since the epoch by the engine's clock.
+    """
+
+    number: int
+    location: str
+    offset: int
+    length: int | None
+    written: float
+
+    @property
+    def folder(self) -> str:
+        """What the keys of its objects begin with."""
+        return upload_folder(self.number)
 
 
 class Exhibit:
@@ -210,6 +231,22 @@ class Exhibit:
             return None if found is None else parse_record(found.data, blob_id, max_id=MAX_ID)
         except BadRecord:
             return None
+
+    def uploads(self) -> list[Unfinished]:
+        """The uploads that may go on, those first that nobody has gone on with for longest."""
+        bucket, found = self._bucket, []
+        pieces = Pieces(bucket.ask)
+        for number in {number_in(each.key) for each in bucket.objects(UPLOADS)}:
+            if number is None:
+                continue
+            try:
+                kept, come = pieces.look(number, bucket.until())
+            except (NoUpload, UploadOver):
+                continue
+            begun, written = kept.begun, max(kept.modified, come.when)
+            if not begun.is_over:
+                found.append(Unfinished(number, begun.location, come.offset, begun.length, written))
+        return sorted(found, key=lambda each: each.written)
 
     def blob(self, wanted: str, *, is_location: bool) -> Shown:
         """The blob with an id, or at a location. Raises NotFound, Spoiled or another."""

@@ -10,7 +10,13 @@ from gostore.bucket.exhibit import Exhibit
 from gostore.bucket.visiting import Bucket
 from gostore.commands.statuses import GOOD
 from gostore.commands.terminal import add_blob, bucket_named, read_directory
-from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
+from gostore.commands.unfinished import (
+    DAY,
+    Unfinished,
+    add_period,
+    unfinished,
+    unfinished_in_bucket,
+)
 from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_store_error
 from gostore.statefile import parse
 from gostore.text import escape, format_time
@@ -41,9 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Print all that there is to say of one blob."""
-    if parsed.uploads and (parsed.store is not None or parsed.blob is not None):
-        parsed.command.error("--uploads is about all of a directory")
-    if parsed.store is not None:
+    if parsed.uploads and parsed.blob is not None:
+        parsed.command.error("--uploads is about all of a directory or a bucket")
+    if parsed.uploads and parsed.store is not None:
+        there = unfinished_in_bucket(bucket_named(parsed), parsed.upload_expires)
+        lines = list(map(str, there))
+    elif parsed.store is not None:
         lines = show_in_bucket(bucket_named(parsed), parsed.blob, location=parsed.location)
     elif parsed.uploads:
         found = show_uploads(Volume(read_directory(parsed.dir)), parsed.upload_expires)

@@ -1,4 +1,4 @@
-"""The unfinished uploads of a directory, as `fsck` and `show` list them."""
+"""The unfinished uploads of a directory, as `fsck` and `show` list them, and of a bucket."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 
 from attrs import frozen
 
+from gostore.bucket.exhibit import Exhibit
+from gostore.bucket.visiting import Bucket
 from gostore.commands.terminal import argument
 from gostore.ini import parse_duration
 from gostore.text import escape, format_time
@@ -80,6 +82,22 @@ def _unfinished(kept: Kept, period: float) -> Unfinished:
         _time(note.when),
         _time(note.when + int(period * _SECOND)),
     )
+
+
+def unfinished_in_bucket(bucket: Bucket, period: float = DAY) -> list[Unfinished]:
+    """As `unfinished`, for a bucket. Raises StoreError."""
+    return [
+        Unfinished(
+            str(each.number),
+            each.folder,
+            each.location,
+            each.offset,
+            each.length,
+            _time(int(each.written) * _SECOND),
+            _time(int(each.written + period) * _SECOND),
+        )
+        for each in Exhibit(bucket).uploads()
+    ]
 
 
 def _time(when: int) -> str:

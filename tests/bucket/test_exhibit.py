@@ -11,9 +11,11 @@ from gostore.bucket.visiting import Bucket
 from gostore.commands.expire import expired_in_bucket
 from gostore.commands.fsck import fsck_bucket
 from gostore.commands.show import show_in_bucket
+from gostore.commands.unfinished import unfinished_in_bucket
 from gostore.commands.why import tell_in_bucket
 from gostore.errors import NotFound, Spoiled, VolumeUnusable
 from gostore.store.interface import Details, Lifetime
+from gostore.store.unfinished import Address, Chunk, Wanted
 from tests.bucket.doubles import make_store
 from tests.store.doubles import FakeBody
 
@@ -31,6 +33,24 @@ class ExhibitTests(SynchronousTestCase):
     def show(self, wanted: str | None = None, *, location: bool = False) -> str:
         """What the command prints."""
         return "\n".join(show_in_bucket(self.bucket, wanted, location=location))
+
+    def test_uploads(self) -> None:
+        """The uploads that may go on are told, and how far they are; finished ones are not."""
+        resumable, wanted = self.store.resumable, Wanted(Details())
+        addresses = [
+            self.successResultOf(resumable.begin(Address(0, name), "", length, wanted))
+            for name, length in (("b", 9), ("c", None), ("d", 3))
+        ]
+        for address in addresses:
+            body = FakeBody(b"123")
+            self.successResultOf(resumable.append(address, Chunk(0), body))
+        self.successResultOf(resumable.finish(addresses[2], wanted))
+        found = unfinished_in_bucket(self.bucket, 60.0)
+        self.assertEqual({each.location for each in found}, {"b", "c"})
+        one, other = sorted(found, key=lambda each: each.location)
+        self.assertEqual((one.id, one.offset, one.length), (str(addresses[0].number), 3, 9))
+        self.assertIn(f"uploads/{addresses[1].number}/ of 'c': 3 of an unknown number", str(other))
+        self.assertLess(one.written, one.expires)
 
     def test_blob(self) -> None:
         """A blob is told by its location or its id: its record, its log, where its objects are."""
