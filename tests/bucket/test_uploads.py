@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from gostore.bucket import arriving, finishing
 from gostore.bucket.engine import Full, Refused, Unsettled
+from gostore.bucket.past import BucketPast
 from gostore.bucket.pointer import pointer_key
 from gostore.bucket.unfinished import parse, piece_key, upload_key
 from gostore.errors import (
@@ -27,7 +28,9 @@ from gostore.errors import (
     WrongOffset,
 )
 from gostore.places import Places
+from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details
+from gostore.store.unfinished import Wanted
 from tests.bucket.doubles import InlineReactor, make_store
 from tests.store import uploads_contract as contract
 from tests.store.doubles import FakeBody
@@ -345,6 +348,18 @@ class FinishTests(BucketCase, contract.FinishContract):
         self.add(address, 5, b"56789")
         self.finish(address)
         self.assertEqual(self.read("a"), b"0123456789")
+
+    def test_history(self) -> None:
+        """The version that an upload replaces is kept, if the bucket keeps a history."""
+        self.open(keep=ByPrefix(7.0 * HOUR))
+        self.store_blob("a", b"old")
+        wanted = Wanted(Details(), None, exists=True)
+        self.finish(self.complete(wanted), wanted)
+        past = BucketPast(self.store)
+        versions = self.wait(past.history("a"))
+        self.assertEqual(
+            [each.blob.sha256 for each in versions], [*map(digest_of, (b"new", b"old"))]
+        )
 
     def test_created_by_another_daemon(self) -> None:
         """The pointer decides, not what was seen before the copy."""
