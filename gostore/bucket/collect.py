@@ -67,6 +67,7 @@ from gostore.bucket.pointer import (
     Ended,
     Pointer,
     Stored,
+    blob_folder,
     data_key,
     dump,
     id_in,
@@ -312,6 +313,10 @@ class Collection(Leaseholder):
 
     def _condemn_orphan(self, blob_id: int) -> int:
         """Give data that have no record a condemned one, so that nobody can publish them."""
+        folder = blob_folder(blob_id)
+        there = self._ask.settle(lambda: list(self._engine.list(folder)), self._until())
+        if all(nonce_in(each.key.removeprefix(folder)) is None for each in there):
+            return 0  # a marker has removed it all since the sweep began
         blob = Blob(blob_id, _NOWHERE)
         blob.fail(self._ask.wall(), "It had no record")
         with suppress(Mismatch, Unsettled, Refused):  # it has one by now, or the next run sees

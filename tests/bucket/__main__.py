@@ -23,9 +23,9 @@ KINDS: dict[str, Callable[[Iterable[int]], list[Setting]]] = {
     "reused": trials.reused,
     "crowded": trials.crowded,
     "kept": trials.kept,
-    "kept in stalls": trials.kept_in_stalls,
-    "kept while lists lag": trials.kept_while_lists_lag,
-    "kept, and ids used again": trials.kept_and_reused,
+    "kept_in_stalls": trials.kept_in_stalls,
+    "kept_and_reused": trials.kept_and_reused,
+    "kept_while_lists_lag": trials.kept_while_lists_lag,
 }
 
 _TELL_EVERY = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gostore.bucket.engine import Listed
 from gostore.bucket.lease import LEASE_SECONDS
 from gostore.bucket.pointer import LEASE, SHARDS, data_key, pointer_key, record_key
 from gostore.store.interface import Details, Lifetime
@@ -109,11 +110,31 @@ def test_marker_after_its_blob() -> None:
     world.engine.delete(data_key(blob.id))
     world.engine.delete(record_key(blob.id))
     world.now += 2 * world.setting.grace
-    world.listing = lambda: before  # type: ignore[method-assign]
+    world.listing = lambda prefix="": before  # type: ignore[method-assign]
     world.collector(1).collect_unnamed(blob.id & 0xFF)
     assert world.keys("blobs/") == [record_key(blob.id)]
     world.listing = listing  # type: ignore[method-assign]
     world.collector(1).collect_marked()
+    assert not world.keys("blobs/") and not world.keys("garbage/")
+
+
+def test_gone_since_the_list() -> None:
+    """A sweep leaves nothing of a blob that has gone since it listed the shard."""
+    world = quiet()
+    daemon = world.daemon(0)
+    world._verb(daemon, "POST", "a", "x")
+    blob = daemon.get("a", world.now + 10)
+    world._verb(daemon, "DELETE", "a", None)
+    world.now += 2 * world.setting.grace
+    listing, shard = world.listing, f"blobs/{blob.id & 0xFF:02x}/"
+    before = listing(shard)
+
+    def slow(prefix: str = "") -> list[Listed]:
+        return before if prefix == shard else listing(prefix)
+
+    world.listing = slow  # type: ignore[method-assign]
+    world.collector(1).collect_marked()
+    world.collector(2).collect_unnamed(blob.id & 0xFF)
     assert not world.keys("blobs/") and not world.keys("garbage/")
 
 

@@ -252,23 +252,23 @@ class World:
         """Carry out a request, or let it meet a fault."""
         if self.trace is None:
             return self._request(daemon, act)
-        self._note(daemon, what)
+        self._tell(daemon, what)
         try:
             result = self._request(daemon, lambda: self._traced(daemon, act, what))
         except EngineError as error:
-            self._note(daemon, f"{what}: {error!r}")
+            self._tell(daemon, f"{what}: {error!r}")
             raise
-        self._note(daemon, f"{what}: answered")
+        self._tell(daemon, f"{what}: answered")
         return result
 
-    def _note(self, daemon: int, what: str) -> None:
+    def _tell(self, daemon: int, what: str) -> None:
         assert self.trace is not None
         self.trace.append(f"{self.now - BEGIN:12.2f} {daemon:5d} {what}")
 
     def _traced(self, daemon: int, act: Callable[[], Any], what: str) -> Any:
         result = act()
         shown = result.data if isinstance(result, Found) else result
-        self._note(daemon, f"{what}: carried out: {str(shown)[:400]}")
+        self._tell(daemon, f"{what}: carried out: {str(shown)[:400]}")
         return result
 
     def _request(self, daemon: int, act: Callable[[], Any]) -> Any:
