@@ -1,7 +1,6 @@
 """Removing what no pointer names: blobs that were replaced or deleted, and uploads that were cut.
 
-Nothing here is needed for a right answer, and any number of daemons may do it at once; see
-lease.py.
+Nothing here is needed for a right answer, and any number of daemons may do it at once.
 
 The marker pass goes by the markers that are older than the grace, and than the time for which the
 location keeps what it had. Their blobs were published once, so no pointer will ever name them
@@ -342,10 +341,8 @@ class Collection(Leaseholder):
         """Whether any pointer names a blob."""
         for listed in self._engine.list(LOCATIONS):
             if listed.size > DEAD_SIZE:
-                found = self._ask.settle(
-                    lambda key=listed.key: self._engine.get(key),  # type: ignore[misc]
-                    self._until(),
-                )
+                read = partial(self._engine.get, listed.key)
+                found = self._ask.settle(read, self._until())
                 if f'"id":{blob_id},'.encode() in found.data:
                     return True
         return False
