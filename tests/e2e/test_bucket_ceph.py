@@ -15,8 +15,7 @@ from tests.e2e.buckets import Bucket, Clients
 from tests.e2e.ceph import Ceph, missing
 from tests.e2e.daemon import SOAK, Daemon, ask, eventually
 from tests.e2e.seaweed import BUCKET, CREDENTIALS
-from tests.e2e.test_bucket_faults import TIMES, again_and_again
-from tests.e2e.test_bucket_faults import test_freeze_a_daemon as freeze_a_daemon
+from tests.e2e.test_bucket_faults import TIMES, again_and_again, freeze_daemons
 from tests.e2e.test_bucket_inputs import refused_start
 from tests.e2e.test_bucket_kills import KILLS, Relayed, relay_to
 
@@ -162,7 +161,7 @@ def test_kill_daemons(bucket: Bucket) -> None:
 
 def test_freeze_a_daemon(bucket: Bucket) -> None:
     """SIGSTOP of a daemon beyond the grace of a collector: every answer was true."""
-    freeze_a_daemon(bucket)
+    freeze_daemons(bucket, 4)
 
 
 def test_kill_an_osd(ceph: Ceph, bucket: Bucket) -> None:

