@@ -159,13 +159,15 @@ class Collection(Leaseholder):
         if seen.damage:
             return 0
         removed = 0
+        if ended is not None:
+            self._protocol.markers.unlist(ended, until)
         if seen.named is None or (seen.named.id, seen.named.nonce) != names:
             if not self._remove_marked(Blob(names[0], location, nonce=names[1])):
                 return 0
             removed = 1
         if seen.pointer is not None and seen.pointer.was == ended:
             self._protocol.slim(seen.pointer, seen.etag)
-        self._protocol.markers.remove(marker.key, ended, until)
+        self._ask.settle(lambda: self._engine.delete(marker.key), until)
         return removed
 
     def _is_due(self, marker: Listed) -> bool:
@@ -174,10 +176,7 @@ class Collection(Leaseholder):
         return self._is_old(marker.modified) and self._kept.get(marker.key, 0.0) <= now
 
     def _has_had_its_time(self, marker: Listed, location: str) -> bool:
-        """Whether a version was kept for as long as its location says; else not to be asked soon.
-
-        It is asked again within the hour: it may be kept for less time by then.
-        """
+        """Whether a version has had its time; if not, it is asked again within the hour."""
         due = marker.modified + self.keep.of(location)
         now = self._ask.engine_time()
         if due < now:

@@ -142,13 +142,9 @@ class Markers:
         log.warn("{key} is passed over: it is of another version", key=key)
         return None
 
-    def remove(self, marker: str, ended: Ended | None, until: float) -> None:
-        """Remove that a blob was a version, if it was one, and then its marker, by its key."""
-        keys = [marker]
-        if ended is not None:
-            keys.insert(0, history_key(ended.blob))
-        for key in keys:
-            self.ask.settle(partial(self.ask.engine.delete, key), until)
+    def unlist(self, ended: Ended, until: float) -> None:
+        """Let a version be none any more: before its bytes go, so that nobody misses them."""
+        self.ask.settle(lambda: self.ask.engine.delete(history_key(ended.blob)), until)
 
 
 def marked(data: bytes) -> Ended | str:

@@ -59,6 +59,15 @@ def record_of(blob: Stored, data: bytes | None) -> Blob:
     return made
 
 
+def is_alive(blob: Stored, data: bytes | None) -> bool:
+    """Whether a record says that a blob is there: the collection begins with the record."""
+    try:
+        record = parse(data or b"", blob.id, max_id=MAX_ID)
+    except BadRecord:
+        return False
+    return is_about(record, blob) and record.state is State.OK
+
+
 def is_about(record: Blob, blob: Stored) -> bool:
     """Whether a record is that of the bytes which a pointer names."""
     return (record.location, record.size, record.sha256, record.nonce) == (

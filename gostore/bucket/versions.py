@@ -29,7 +29,7 @@ from gostore.bucket.pointer import (
     name_start,
 )
 from gostore.bucket.protocol import Protocol
-from gostore.bucket.records import record_of
+from gostore.bucket.records import is_alive, record_of
 from gostore.errors import Damaged, NotFound, NoVersion, StoreError, VersionDamaged
 from gostore.store.versions import DeletedPage, Version
 
@@ -92,7 +92,8 @@ class Versions:
             data = self._protocol.data(blob, span, until)
         except (NotFound, Damaged):
             self.find(blob.location, blob.generation, until)
-            if self._ask.record(blob.id, until) is None:
+            record = self._ask.record(blob.id, until)
+            if not is_alive(blob, None if record is None else record.data):
                 raise NoVersion(blob.location, blob.generation) from None
             raise VersionDamaged(blob.location) from None
         if span is None and sha256(data).digest() != blob.sha256:

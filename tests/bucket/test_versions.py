@@ -14,14 +14,18 @@ from gostore.bucket.pointer import (
     DEAD_SIZE,
     GARBAGE,
     HISTORY,
+    MAX_ID,
     Stored,
     data_key,
     history_key,
     pointer_key,
     record_key,
 )
+from gostore.bucket.records import free_record
 from gostore.errors import Damaged, NotFound, NoVersion, VersionDamaged
 from gostore.prefixes import ByPrefix
+from gostore.statefile import dump as dump_record
+from gostore.statefile import parse as parse_record
 from gostore.store.interface import Details, Lifetime
 from gostore.store.versions import Restore, Version
 from tests.bucket.doubles import make_store
@@ -251,6 +255,20 @@ class VersionsTests(SynchronousTestCase):
         self.engine.delete(history_key(blob))
         self.assertEqual(len(self.history("a")), 1)
         self.failureResultOf(self.past.version("a", blob.generation), NoVersion)
+
+    def test_being_removed(self) -> None:
+        """A version whose bytes the collection has just removed is gone, and not damaged."""
+        blob = self.put("a", b"first")
+        self.put("a", b"second")
+        record = self.engine.get(record_key(blob.id))
+        dead = parse_record(record.data, blob.id, max_id=MAX_ID)
+        dead.fail(self.now, "Deleted! Nothing refers to it")
+        self.engine.delete(data_key(blob.id))
+        for left in (dump_record(dead), free_record("nonce999")):
+            self.engine.put(record_key(blob.id), left)
+            self.failureResultOf(self.past.version("a", blob.generation), NoVersion)
+        self.engine.put(record_key(blob.id), record.data)
+        self.failureResultOf(self.past.version("a", blob.generation), VersionDamaged)
 
     def test_no_record(self) -> None:
         """A version whose record is lost is there; nobody knows who asked for it."""
