@@ -29,6 +29,9 @@ from gostore.store.interface import Entry, Page, Seek
 
 log = Logger()
 
+LEAST_LISTED = 1000
+"""The fewest entries that are worth the look at all names that a page takes."""
+
 #: How many pointers are read at a time.
 _AT_ONCE = 32
 

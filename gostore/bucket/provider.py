@@ -23,7 +23,7 @@ from gostore.bucket.collect import Collection
 from gostore.bucket.content import SMALL_SPAN, BucketContent, Check, Room
 from gostore.bucket.engine import Engine
 from gostore.bucket.health import Health
-from gostore.bucket.listing import Query, page
+from gostore.bucket.listing import LEAST_LISTED, Query, page
 from gostore.bucket.markers import Markers
 from gostore.bucket.measured import MeasuredEngine
 from gostore.bucket.options import Options
@@ -320,6 +320,8 @@ class BucketStore:
         """List some of the blobs; see listing.py for what that costs."""
         query = Query(prefix, delimiter, after, limit, seek)
         return self._threads.run(lambda until: page(self._ask, query, until))
+
+    least_listed = LEAST_LISTED
 
     # -- writing ------------------------------------------------------------------------------
 

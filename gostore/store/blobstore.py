@@ -258,6 +258,8 @@ class BlobStore:
         """List some of the blobs; see `Index.page`."""
         return succeed(self.index.page(prefix, delimiter, after, limit, seek))
 
+    least_listed = 1
+
     # -- writing ------------------------------------------------------------------------------
 
     def create(

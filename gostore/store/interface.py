@@ -337,6 +337,10 @@ class Store(Protocol):
     ) -> Deferred[Page]:
         """List some of the blobs, ordered by location: only those that ``seek`` lets through."""
 
+    @property
+    def least_listed(self) -> int:
+        """The fewest entries worth asking `list` for, if more are wanted; fewer cost as much."""
+
     def check_health(self, *, lately: bool = False) -> None:
         """Raise ReadOnly or Stopping if writes are refused.
 

@@ -149,20 +149,24 @@ class Document:
 
     async def _write(self) -> AsyncIterator[bytes]:
         form, before = self.query.form, self.query.form.begin(self.query.prefix)
-        async for entries in self._steps():
+        async for entries in self._parts():
             self.is_empty = False
-            written = [form.entry(entry, self.query.directory, self._now) for entry in entries]
-            yield f"{before}{form.separator.join(written)}".encode()
-            before = form.separator
+            for start in range(0, len(entries), STEP):
+                if start:
+                    await self._turn()
+                step = entries[start : start + STEP]
+                written = [form.entry(entry, self.query.directory, self._now) for entry in step]
+                yield f"{before}{form.separator.join(written)}".encode()
+                before = form.separator
         yield f"{before if self.is_empty else ''}{form.end(self.next_page)}".encode()
 
-    async def _steps(self) -> AsyncIterator[list[Entry]]:
-        """The entries of each step. With a limit, the next page is known before the first one."""
-        query = self.query
+    async def _parts(self) -> AsyncIterator[list[Entry]]:
+        """The entries, some at a time. With a limit, the next page is known before the first."""
+        query, least = self.query, self._store.least_listed
         after: str | None = query.after
         if query.limit is None:
             while after is not None:
-                part = await self._list(after, STEP)
+                part = await self._list(after, max(STEP, least))
                 after = part.next_after
                 # There may be none: clients delete blobs between two steps.
                 if part.entries:
@@ -170,15 +174,13 @@ class Document:
             return
         entries: list[Entry] = []
         while after is not None and len(entries) < query.limit:
-            part = await self._list(after, min(query.limit - len(entries), LISTED))
+            part = await self._list(after, min(query.limit - len(entries), max(LISTED, least)))
             entries += part.entries
             after = part.next_after
         if after is not None:
             self.next_page = query.reference(after)
-        for start in range(0, len(entries), STEP):
-            if start:
-                await self._turn()
-            yield entries[start : start + STEP]
+        if entries:
+            yield entries
 
     async def _list(self, after: str, count: int) -> Page:
         await self._turn()

@@ -76,6 +76,7 @@ class MemoryStore:
 
     #: Everything is at hand, unless a test says something else.
     fetch: Fetch | None = None
+    least_listed = 1
 
     def __init__(self, *, max_blob_size: int | None = None) -> None:
         self.blobs: dict[str, tuple[Committed, MemoryContent]] = {}

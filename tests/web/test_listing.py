@@ -57,7 +57,10 @@ class Locations(str):
 class Ordered:
     """Lists some locations as BlobStore does."""
 
-    def __init__(self, locations: list[str]) -> None:
+    def __init__(self, locations: list[str], least_listed: int = 1) -> None:
+        self.least_listed = least_listed
+        #: How often it was asked for a page.
+        self.asked = 0
         memory = MemoryStore()
         self.index = Index()
         for location in locations:
@@ -65,6 +68,7 @@ class Ordered:
 
     def list(self, *args: object) -> Deferred[Page]:
         """One page."""
+        self.asked += 1
         return succeed(self.index.page(*args))  # type: ignore[arg-type]
 
 
@@ -177,6 +181,16 @@ class ListingTests(SynchronousTestCase):
             page = self.slow_page(store, query_of(query, form), partial(asked.append, 1))
             self.assertEqual(len(shown(page.small or b"")), 3 * STEP)
             self.assertEqual(len(asked), 2)
+
+    def test_least_listed(self) -> None:
+        """A store whose pages cost a look at all names is asked for few of them."""
+        for query, form in (("limit=3000", AS_JSON), ("delimiter=", AS_TREE)):
+            turns: list[int] = []
+            store = Ordered([f"{number:04d}" for number in range(12 * STEP)], 12 * STEP)
+            page = self.slow_page(store, query_of(query, form), partial(turns.append, 1))
+            self.assertEqual(len(shown(page.small or b"")), 12 * STEP)
+            self.assertEqual(store.asked, 1)
+            self.assertEqual(len(turns), 11, "they are written in the steps that there always are")
 
     def test_future(self) -> None:
         """A time recorded by a clock that was ahead is shown as the present one."""
