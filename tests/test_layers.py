@@ -82,7 +82,7 @@ DOORS: dict[str, set[str]] = {
         "bucket.undeleting",
         "bucket.visiting",
     },
-    "migration": {"migration.directory", "migration.mover"},
+    "migration": {"migration.directory", "migration.ends", "migration.mover"},
     "web": {
         "web.access_log",
         "web.answer_cache",

@@ -1,4 +1,4 @@
-"""A bucket as the source, and as the target, of a migration; migration/mover.py says what that is.
+"""A bucket as the source, and as the target, of a migration; migration/ends.py says what that is.
 
 A blob goes in as a daemon would write it: record, data, pointer, under an id of its own. What an
 interrupted run has not published is dead, and the sweep removes it. The data is read back before

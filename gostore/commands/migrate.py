@@ -11,7 +11,8 @@ from gostore.commands.statuses import CONFLICT, DAMAGED, GOOD, SEVERAL
 from gostore.commands.terminal import add_bucket, argument, bucket_of, read_directory, verifying
 from gostore.daemon.parsers import parse_count
 from gostore.migration.directory import DirectorySource, DirectoryTarget
-from gostore.migration.mover import Options, Report, Source, Target, migrate
+from gostore.migration.ends import Source, Target
+from gostore.migration.mover import Options, Report, migrate
 from gostore.text import counted, escape, printable
 from gostore.volume.changes import Sync
 from gostore.volume.volume import Volume

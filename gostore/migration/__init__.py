@@ -1,5 +1,5 @@
 """Moving all blobs of one store into another, while no daemon serves either.
 
-The commands enter by migration.mover and migration.directory; bucket/moving.py has the other kind
-of source and target. Open mover.py first: it says what these are.
+The commands enter by migration.mover, migration.ends and migration.directory; bucket/moving.py has
+the other kind of source and target. Open mover.py first.
 """

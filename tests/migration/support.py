@@ -17,7 +17,8 @@ from gostore.bucket.objects import memory_engine
 from gostore.bucket.pointer import MAX_ID, data_key, parse, pointer_key, record_key
 from gostore.bucket.visiting import SMALL, Bucket
 from gostore.migration.directory import DirectorySource, DirectoryTarget
-from gostore.migration.mover import Options, Report, Source, Target, migrate
+from gostore.migration.ends import Source, Target
+from gostore.migration.mover import Options, Report, migrate
 from gostore.statefile import NAME
 from gostore.statefile import parse as parse_record
 from gostore.store.blobstore import BlobStore
