@@ -51,7 +51,6 @@ class BucketSource:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self.name = bucket.name
-        self.kept = 0
         self.left: Mapping[str, int] = {}
         self.damaged: Mapping[str, str] = {}
         self._locations: list[str] = []
@@ -129,6 +128,7 @@ class BucketSource:
         stored, until = ended.blob, self._bucket.until()
         record = self._bucket.ask.record(stored.id, until)
         blob = record_of(stored, None if record is None else record.data)
+        blob.nonce = ""  # as in `read`
         return blob, ended.ending, self._pieces_of_version(stored)
 
     def _pieces_of_version(self, blob: Stored) -> Iterator[bytes]:
@@ -147,8 +147,7 @@ class BucketSource:
                 blob = ended.blob
                 self._ended[Kept(blob.location, blob.generation)] = ended
         self._versions = list(self._ended)
-        self.kept = len(self._versions)
-        self.left = {"kept version": self.kept}
+        self.left = {"kept version": len(self._versions)}
 
     def has_changed(self) -> bool:
         """Whether the pointers are others now."""
@@ -164,8 +163,6 @@ def _fingerprint(pointers: Iterable[Listed]) -> int:
 
 class BucketTarget:
     """A bucket to be filled."""
-
-    takes_versions = True
 
     def __init__(self, bucket: Bucket, id_bits: int | None = None) -> None:
         """``id_bits`` is the width of its ids if it is a new store."""
@@ -212,6 +209,9 @@ class BucketTarget:
                 # The answer to the first try may be lost.
                 if self._bucket.ask.settle(lambda: engine.get(STORE), until).data != marked:
                     raise VolumeUnusable(self.name, f"somebody else changes {STORE}") from None
+
+    def expect(self, versions: Mapping[Kept, int | None]) -> None:
+        """What comes is no news."""
 
     def others(self, locations: Sequence[str]) -> list[str]:
         """The locations, or else the keys, of the pointers that it should not have."""

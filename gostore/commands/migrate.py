@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-history",
         action="store_true",
-        help="leave behind what was replaced or deleted, and is kept: a directory takes none",
+        help="leave behind what was replaced or deleted, and is kept",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what there is to do")
 

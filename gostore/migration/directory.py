@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from math import inf
 from threading import Lock
 
 from gostore.blob import Blob, Committed, EndedBy, Ending, State
@@ -17,6 +18,7 @@ from gostore.errors import (
     as_store_error,
     strerror_of,
 )
+from gostore.prefixes import ByPrefix
 from gostore.statefile import parse
 from gostore.store.interface import SMALL_BLOB
 from gostore.store.versions import Kept
@@ -26,6 +28,7 @@ from gostore.volume.collect import Dead, collect
 from gostore.volume.digests import PIECE, check_digest, compute_digest
 from gostore.volume.directory import DataDamaged, OutcomeUnknown
 from gostore.volume.migrating import mark, source_of, unmark
+from gostore.volume.promise import note_promise
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.looks import OutOfReach, Unreadable, look
 from gostore.volume.recovery.repair import repair
@@ -47,7 +50,6 @@ class DirectorySource:
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self.name = name_of(volume)
-        self.kept = 0
         self.left: Mapping[str, int] = {}
         self.damaged: Mapping[str, str] = {}
         self._live: Mapping[str, Committed] = {}
@@ -83,8 +85,7 @@ class DirectorySource:
             for dead in found.history.values()
             if dead.size >= 0
         }
-        self.kept = len(self._dead)
-        self.left = {"kept version": self.kept, "unfinished upload": len(found.kept)}
+        self.left = {"kept version": len(self._dead), "unfinished upload": len(found.kept)}
 
     def locations(self) -> Sequence[str]:
         """Where there are blobs."""
@@ -183,10 +184,10 @@ def _damaged(found: Findings) -> dict[str, str]:
 class DirectoryTarget:
     """A directory that no daemon has, to be filled.
 
-    Blobs get the lowest ids that are free, so the Go server can read the first 65,536.
+    Blobs get the lowest ids that are free, so the Go server can read the first 65,536. A version
+    is a blob whose record says from the first moment on how it ended. So no crash brings it back,
+    in whatever order they come.
     """
-
-    takes_versions = False
 
     def __init__(self, volume: Volume) -> None:
         """The volume flushes files, not the journal: a batch is durable before the next."""
@@ -195,6 +196,14 @@ class DirectoryTarget:
         self.is_marked = self.is_empty = False
         self._live: Mapping[str, Committed] = {}
         self._damaged: set[str] = set()
+        #: The versions that it has, each with the id that its record names as its successor's.
+        self._kept: dict[Kept, int | None] = {}
+        #: What it is to have of them; see `Target.expect`.
+        self._expected: Mapping[Kept, int | None] = {}
+        #: The ids of what is here, and of what is to come: a record names one before it is taken.
+        #: By location and generation; None is for what the location has.
+        self._id_of: dict[tuple[str, int | None], int] = {}
+        self._taken: set[int] = set()
         self._ids: Iterator[int] = count()
         self._lock = Lock()
 
@@ -223,25 +232,58 @@ class DirectoryTarget:
 
     def _see(self, *, mend: bool) -> None:
         volume = self._volume
-        found = scan(volume, afresh=True)
+        # What is dead may be history: only the daemon's settings tell.
+        found = scan(volume, afresh=True, keeps=lambda _: True)
         if mend:
             repair(volume, found)
             found.ids.difference_update(collect(volume, found.dead).ids)
         self._live, self._damaged = found.live, set(found.damaged)
-        self._ids = (number for number in count() if number not in found.ids)
+        self._note(found, has_begun=mend)
         self.is_empty = not (found.live or found.ids or found.quarantined or found.kept)
         strange = sorted(found.foreign.keys() - _NOTHING)
         if strange and self.is_empty and not self.is_marked:
             reason = f"it is not empty: it has {strange[0]!r}"
             raise VolumeUnusable(volume.shown_path, reason)
 
+    def _note(self, found: Findings, *, has_begun: bool) -> None:
+        """Note who has which id, and which ids an interrupted run has named."""
+        for location, blob in found.live.items():
+            self._id_of[location, None] = blob.id
+        for dead in found.history.values():
+            if dead.size >= 0:
+                self._id_of[dead.location, dead.generation] = dead.id
+                successor = self._successor_of(dead) if has_begun else None
+                self._kept[Kept(dead.location, dead.generation)] = successor
+        self._taken = found.ids
+        named = set(self._kept.values())
+        self._ids = (each for each in count() if each not in found.ids and each not in named)
+
+    def _successor_of(self, dead: Dead) -> int | None:
+        """The id that the record of a dead blob names."""
+        try:
+            ending = self._volume.directory.read_record(str(dead.id), dead.id).ending
+        except BadRecord:
+            return None
+        return None if ending is None else ending.successor
+
+    def expect(self, versions: Mapping[Kept, int | None]) -> None:
+        """Let what an interrupted run has named, and not brought, have the id that it named."""
+        self._expected = versions
+        for kept, successor in versions.items():
+            named, place = self._kept.get(kept), (kept.location, successor)
+            if named is not None and named not in self._taken and place not in self._id_of:
+                self._id_of[place] = named
+                self._taken.add(named)
+
     def begin(self, source: str) -> None:
         """Mark it."""
         self._do(lambda: mark(self._volume.directory, source))
 
     def others(self, locations: Sequence[str]) -> list[str]:
-        """The blobs that it should not have."""
-        return sorted((self._live.keys() | self._damaged).difference(locations))
+        """The blobs that it should not have, dead or alive."""
+        others = (self._live.keys() | self._damaged).difference(locations)
+        versions = self._kept.keys() - self._expected.keys()
+        return sorted(others.union(kept.name for kept in versions))
 
     def find(self, location: str) -> Committed | None:
         """What the scan has found."""
@@ -251,8 +293,17 @@ class DirectoryTarget:
 
     def receive(self, blob: Blob, pieces: Iterator[bytes]) -> Commit:
         """Take a small blob into memory, a large one to a stage."""
+        blob.id = self._id_for(blob.location, None)
+        return self._take(blob, pieces)
+
+    def _id_for(self, location: str, generation: int | None) -> int:
         with self._lock:
-            blob.id = next(self._ids)
+            blob_id = self._id_of.get((location, generation))
+            if blob_id is None:
+                blob_id = self._id_of[location, generation] = next(self._ids)
+            return blob_id
+
+    def _take(self, blob: Blob, pieces: Iterator[bytes]) -> Commit:
         try:
             if (blob.size or 0) <= SMALL_BLOB:
                 return Commit(blob, b"".join(pieces))
@@ -273,12 +324,28 @@ class DirectoryTarget:
         return stage
 
     def has_version(self, kept: Kept) -> bool:
-        """It takes none."""
+        """What the scan has found."""
+        if kept in self._kept:
+            return True
+        current = self.find(kept.location)
+        if current is not None and 0 < current.generation <= kept.generation:
+            # The version would bury it.
+            raise AlreadyExists(kept.location)
         return False
 
-    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> None:
-        """It takes none."""
-        raise AssertionError(blob.location)
+    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> Commit:
+        """Take a version as a blob that has ended."""
+        location, kept = blob.location, Kept(blob.location, blob.generation)
+        blob.id = self._id_for(location, blob.generation)
+        match ending.by:
+            case EndedBy.REPLACED:
+                by = self._id_for(location, self._expected[kept])
+                blob.replace(ending.when, by, ending.origin)
+            case EndedBy.DELETED:
+                blob.delete(ending.when, ending.origin)
+            case EndedBy.EXPIRED:
+                blob.expire(ending.when)
+        return self._take(blob, pieces)
 
     def settle(self, received: Sequence[Commit]) -> None:
         """Commit a batch."""
@@ -288,6 +355,9 @@ class DirectoryTarget:
 
     def finish(self) -> None:
         """Remove the mark."""
+        if self._expected:
+            # A start without --keep, by mistake, warns before it removes them.
+            self._do(lambda: note_promise(self._volume.directory, ByPrefix(inf)))
         self._do(lambda: unmark(self._volume.directory))
 
     def _do(self, step: Callable[[], None]) -> None:

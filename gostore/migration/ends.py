@@ -20,8 +20,6 @@ class Source(Protocol):
     left: Mapping[str, int]
     #: What is damaged, as far as that shows before it is read: names, and reasons.
     damaged: Mapping[str, str]
-    #: How many versions of its history it has.
-    kept: int
 
     def open(self) -> None:
         """Look at all there is. Raises StoreError."""
@@ -58,9 +56,6 @@ class Source(Protocol):
 class Target(Protocol):
     """Where blobs go. What only finds or receives is for any thread."""
 
-    #: Whether it takes what is kept as history, too.
-    takes_versions: bool
-
     @property
     def name(self) -> str:
         """What it is, for people."""
@@ -79,6 +74,12 @@ class Target(Protocol):
     def begin(self, source: str) -> None:
         """Mark it, so that no daemon serves it."""
 
+    def expect(self, versions: Mapping[Kept, int | None]) -> None:
+        """Learn which versions are to come, or are there, before anything else is asked.
+
+        Each has the generation of the next version of its location; None is what that has.
+        """
+
     def others(self, locations: Sequence[str]) -> list[str]:
         """The names of what it has and should not have."""
 
@@ -95,10 +96,16 @@ class Target(Protocol):
         """
 
     def has_version(self, kept: Kept) -> bool:
-        """Whether it has a version: one that it has received is as it should be."""
+        """Whether it has a version: one that it has received is as it should be.
 
-    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> None:
-        """Take a version, which gets another id. Raises what the pieces raise."""
+        Raises AlreadyExists if that is damaged, or its location has what an older version had.
+        """
+
+    def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> Any:
+        """Take a version, which gets another id; return what `settle` needs.
+
+        Raises what the pieces raise.
+        """
 
     def settle(self, received: Sequence[Any]) -> None:
         """Make durable what was received. Only one thread at a time calls this."""

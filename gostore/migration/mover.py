@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from enum import Enum
+from itertools import pairwise
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
@@ -21,6 +22,8 @@ from gostore.blob import Committed
 from gostore.errors import AlreadyExists, Busy, NotFound, Spoiled, StoreError, VolumeUnusable
 from gostore.migration.ends import Source, Target
 from gostore.store.versions import Kept
+
+_T = TypeVar("_T")
 
 #: How many blobs are settled together.
 BATCH = 64
@@ -104,12 +107,6 @@ def migrate(
     begun = time.monotonic()
     source.open()
     try:
-        if source.kept and not (options.without_history or target.takes_versions):
-            reason = (
-                f"it keeps {source.kept} versions that were replaced or deleted (its history), and"
-                f" {target.name} takes none; to leave them behind, say --without-history"
-            )
-            raise VolumeUnusable(source.name, reason)
         target.open(source.name, dry=options.dry)
         try:
             report = Migration(source, target, options, tell).run()
@@ -139,40 +136,32 @@ class Migration:
         report.blobs = len(locations)
         report.damaged = dict(source.damaged)
         report.left = {what: number for what, number in source.left.items() if number}
-        versions: Sequence[Kept] = ()
-        if target.takes_versions and not self._options.without_history:
-            versions = source.versions()
+        versions: dict[Kept, int | None] = {}
+        if not self._options.without_history:
+            versions = _with_successors(source.versions())
             report.left.pop("kept version", None)
+        target.expect(versions)
         others = target.others(locations)
         if not (target.is_empty or target.is_marked):
-            self._check_complete(locations, others)
+            self._check_complete(locations, versions, others)
             return report
         report.conflicts = dict.fromkeys(others, "the source has no such blob")
         if not (target.is_marked or self._options.dry):
             target.begin(source.name)
-        for done in self._each(locations):
+        # Elders first: a location never has a blob and lacks what that has replaced.
+        for done in self._each(self._move_version, versions):
+            self._count_version(done)
+        for done in self._each(self._look if self._options.dry else self._move, locations):
             self._count(done)
-        self._move_versions(versions)
         report.changed = source.has_changed()
         if not (report.conflicts or report.changed or self._options.dry):
             target.finish()
             report.complete = True
         return report
 
-    def _move_versions(self, versions: Sequence[Kept]) -> None:
-        """Move what is kept as history, unless it is there."""
-        report = self._report
-        with self._pool() as pool:
-            for done in pool.map(self._move_version, versions):
-                match done.outcome:
-                    case _Outcome.RECEIVED:
-                        report.versions += 1
-                        report.bytes += done.size
-                    case _Outcome.DAMAGED:
-                        report.damaged[done.location] = done.reason
-                self._tell(report.moved + report.there, report.blobs, report.bytes)
-
-    def _check_complete(self, locations: Sequence[str], others: Sequence[str]) -> None:
+    def _check_complete(
+        self, locations: Sequence[str], versions: Iterable[Kept], others: Sequence[str]
+    ) -> None:
         """Accept a target without a mark only if an earlier run has brought all of it."""
         report, name = self._report, self._target.name
         if others:
@@ -184,6 +173,12 @@ class Migration:
                 elif done.outcome is _Outcome.DAMAGED:
                     report.damaged[done.location] = done.reason
                 else:
+                    reason = done.reason or "the target lacks it"
+                    raise NotEmpty(name, f"it is not empty, and {done.location!r}: {reason}")
+            for done in pool.map(self._miss_version, versions):
+                if done.outcome is _Outcome.DAMAGED:
+                    report.damaged[done.location] = done.reason
+                elif done.outcome is not _Outcome.THERE:
                     reason = done.reason or "the target lacks it"
                     raise NotEmpty(name, f"it is not empty, and {done.location!r}: {reason}")
         report.complete = True
@@ -199,14 +194,13 @@ class Migration:
             self._stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _each(self, locations: Sequence[str]) -> Iterator[_Done]:
-        """Have all blobs moved; give each when it is settled."""
-        work = self._look if self._options.dry else self._move
-        left, waiting, received = iter(locations), set[Future[_Done]](), list[_Done]()
+    def _each(self, work: Callable[[_T], _Done], places: Iterable[_T]) -> Iterator[_Done]:
+        """Have all of them moved; give each when it is settled."""
+        left, waiting, received = iter(places), set[Future[_Done]](), list[_Done]()
         with self._pool() as pool:
             while True:
-                for location in left:
-                    waiting.add(pool.submit(work, location))
+                for place in left:
+                    waiting.add(pool.submit(work, place))
                     if len(waiting) >= self._options.jobs + BATCH:
                         break
                 if not waiting:
@@ -221,6 +215,20 @@ class Migration:
                     self._target.settle([each.received for each in received])
                     yield from received
                     received.clear()
+
+    def _count_version(self, done: _Done) -> None:
+        report = self._report
+        match done.outcome:
+            case _Outcome.RECEIVED:
+                report.versions += 1
+                report.bytes += done.size
+            case _Outcome.DAMAGED:
+                report.damaged[done.location] = done.reason
+            case _Outcome.CONFLICT:
+                report.conflicts[done.location] = done.reason
+            case _Outcome.THERE | _Outcome.GONE:
+                pass
+        self._tell(report.moved + report.there, report.blobs, report.bytes)
 
     def _count(self, done: _Done) -> None:
         report = self._report
@@ -265,11 +273,24 @@ class Migration:
             if self._target.has_version(kept):
                 return _Done(name, _Outcome.THERE)
             blob, ending, pieces = self._source.read_version(kept)
+            size, received = blob.size or 0, None
             if not self._options.dry:
-                self._target.receive_version(blob, ending, self._until_stopped(pieces))
-            return _Done(name, _Outcome.RECEIVED, size=blob.size or 0)
+                received = self._target.receive_version(blob, ending, self._until_stopped(pieces))
+            return _Done(name, _Outcome.RECEIVED, received=received, size=size)
 
         return self._try(kept.name, bring)
+
+    def _miss_version(self, kept: Kept) -> _Done:
+        """As `_miss`."""
+
+        def look(name: str) -> _Done:
+            if self._target.has_version(kept):
+                return _Done(name, _Outcome.THERE)
+            for _ in self._until_stopped(self._source.read_version(kept)[2]):
+                pass
+            return _Done(name, _Outcome.RECEIVED)
+
+        return self._try(kept.name, look)
 
     def _try(self, location: str, work: Callable[[str], _Done]) -> _Done:
         for attempt in range(1, _TRIES + 1):
@@ -314,6 +335,16 @@ class Migration:
 
 class Interrupted(StoreError):
     """Nobody waits for this blob any more."""
+
+
+def _with_successors(versions: Sequence[Kept]) -> dict[Kept, int | None]:
+    """The versions as `Target.expect` wants them, a location's elders first."""
+    order = sorted(versions, key=lambda kept: (kept.location, kept.generation))
+    after: dict[Kept, int | None] = dict.fromkeys(order)
+    for kept, successor in pairwise(order):
+        if successor.location == kept.location:
+            after[kept] = successor.generation
+    return after
 
 
 def difference_of(ours: Committed, theirs: Committed) -> str:

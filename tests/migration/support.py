@@ -23,6 +23,7 @@ from gostore.statefile import NAME
 from gostore.statefile import parse as parse_record
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import SMALL_BLOB, Details, Lifetime
+from gostore.text import wall_clock
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA
 from gostore.volume.disk import Disk
@@ -72,9 +73,11 @@ class MigrationCase(SynchronousTestCase):
         self.engine = memory_engine()
         self.fill(BLOBS)
 
-    def store(self, **what: Any) -> BlobStore:
+    def store(self, now: Callable[[], int] = wall_clock, **what: Any) -> BlobStore:
         """A store of the directory, started."""
-        store = BlobStore(Volume(self.path), InlineWorkers(), PromptClock(), reserve=0, **what)
+        store = BlobStore(
+            Volume(self.path, now=now), InlineWorkers(), PromptClock(), reserve=0, **what
+        )
         store.open()
         store.start()
         return store
