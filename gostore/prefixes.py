@@ -68,7 +68,7 @@ def parse_times(text: bytes) -> ByPrefix[float] | None:
         found = json.loads(text)
         prefixes = {str(prefix): _read(value) for prefix, value in found["prefixes"].items()}
         return ByPrefix(_read(found["keep"]), prefixes)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -44,7 +44,7 @@ def ask_aside(question: dict[str, Any], program: str = _PROGRAM) -> dict[str, An
         answer = json.loads(done.stdout)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unsettled(str(error)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if b"No module named 'botocore'" in done.stderr:
             raise Refused("botocore is not installed: pip install 'gostore[s3]'") from error
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]

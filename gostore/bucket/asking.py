@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, frozen
+from twisted.logger import Logger
 
 from gostore.bucket.engine import Engine, Found, Full, Missing, Refused, Unsettled
+from gostore.bucket.members import MOST_NONCES, NONCE_LENGTH
 from gostore.bucket.pointer import (
     MAX_POINTER,
-    MOST_NONCES,
-    NONCE_LENGTH,
     Pointer,
     Stored,
     parse,
@@ -27,6 +27,8 @@ from gostore.errors import BadRecord, Busy, DiskFailed, NoSpace, StoreError
 from gostore.text import wall_clock
 
 T = TypeVar("T")
+
+log = Logger()
 
 RETRY_AFTER = 1
 """Seconds after which a caller may try again what the engine would not do now."""
@@ -103,6 +105,20 @@ class Tally:
 def one_after_another(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make some calls. A daemon makes them at the same time."""
     return [call() for call in calls]
+
+
+def passed_over(look: Callable[[], T], what: object) -> T | None:
+    """Look at one thing of many; None if it cannot be looked at, for a reason that nobody foresaw.
+
+    The others are looked at all the same. Raises what says that the engine does not answer.
+    """
+    try:
+        return look()
+    except (Refused, Unsettled, Busy, DiskFailed, NoSpace):
+        raise
+    except Exception:
+        log.failure("{what} in the bucket is passed over", what=what)
+        return None
 
 
 class Asker:

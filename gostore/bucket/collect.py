@@ -42,11 +42,10 @@ with, and what a list has shown of them before may go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import count, islice
-from typing import TypeVar
+from itertools import count
 
 from attrs import evolve
 from twisted.logger import Logger
@@ -100,8 +99,6 @@ REST = 30 * 86_400.0
 #: The location in the record of a blob that had none.
 _NOWHERE = "-"
 
-T = TypeVar("T")
-
 log = Logger()
 
 
@@ -119,12 +116,6 @@ class Collection(Leaseholder):
         #: For how many seconds history is kept; see promise.py.
         self.keep = protocol.markers.keep
 
-    def _batches(self, things: Iterable[T], size: int) -> Iterator[list[T]]:
-        """A few at a time, for as long as the run goes on."""
-        each = iter(things)
-        while (some := list(islice(each, size))) and self.goes_on():
-            yield some
-
     # -- the marker pass ----------------------------------------------------------------------
 
     def collect_marked(self) -> int:
@@ -132,9 +123,8 @@ class Collection(Leaseholder):
         removed, seen = 0, count()
         try:
             markers = (each for each in self._engine.list(GARBAGE) if next(seen) >= 0)
-            for some in self._batches(filter(self._is_due, markers), MARKED_AT_ONCE):
-                calls = [partial(self._collect_marked, marker) for marker in some]
-                removed += sum(self._ask.together(calls))
+            for some in self.batches(filter(self._is_due, markers), MARKED_AT_ONCE):
+                removed += self.look_at(self._collect_marked, some)
             self._ask.tally.marked = next(seen) - removed
         except (EngineError, StoreError) as error:
             log.info("The collection was left off: {error}", error=error)
@@ -218,11 +208,11 @@ class Collection(Leaseholder):
                     if (nonce := nonce_in(name)) is not None:
                         nonces.setdefault(blob_id, set()).add(nonce)
             old = (blob_id for blob_id, modified in newest.items() if self._is_old(modified))
-            for some in self._batches(old, SWEPT_AT_ONCE):
-                calls = [partial(self._sweep_one, each, nonces.get(each, set())) for each in some]
-                removed += sum(self._ask.together(calls))
-            for keys in self._batches(self._left_over(shard), SWEPT_AT_ONCE):
-                self._ask.together([partial(self._sweep_version, each) for each in keys])
+            for some in self.batches(old, SWEPT_AT_ONCE):
+                sweep = partial(self._sweep_one, nonces)
+                removed += self.look_at(sweep, some)
+            for keys in self.batches(self._left_over(shard), SWEPT_AT_ONCE):
+                self.look_at(self._sweep_version, keys)
         except (EngineError, StoreError) as error:
             log.info("The sweep was left off: {error}", error=error)
         return removed
@@ -234,17 +224,18 @@ class Collection(Leaseholder):
             if listed.modified < self._ask.engine_time() - longest:
                 yield listed.key
 
-    def _sweep_version(self, key: str) -> None:
+    def _sweep_version(self, key: str) -> int:
         """Remove a version without a marker: a daemon stalled until its blob was collected."""
         until, markers = self._until(), self._protocol.markers
         ended = markers.read(key, until)
         with suppress(BadRecord):
             if ended is not None and markers.find(ended.blob.id, ended.blob.nonce, until) is None:
                 self._ask.settle(lambda: self._engine.delete(key), until)
+        return 0
 
-    def _sweep_one(self, blob_id: int, nonces: set[str]) -> int:
-        """Look at a blob; ``nonces`` are those of the bytes that a list has shown before."""
-        until = self._until()
+    def _sweep_one(self, listed: dict[int, set[str]], blob_id: int) -> int:
+        """Look at a blob; a list has shown bytes with these nonces before."""
+        nonces, until = listed.get(blob_id, set()), self._until()
         record = self._ask.record(blob_id, until)
         if record is None:
             return self._condemn_orphan(blob_id)

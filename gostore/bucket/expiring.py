@@ -6,10 +6,12 @@ Any daemon may do it at any time; see collect.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from attrs import frozen
 from twisted.logger import Logger
 
+from gostore.bucket.asking import passed_over
 from gostore.bucket.engine import EngineError
 from gostore.bucket.finishing import Finishing
 from gostore.bucket.pieces import Pieces
@@ -51,7 +53,7 @@ class Expiring:
                 if not goes_on():
                     break
                 try:
-                    if self._tidy(each, expires, goes_on):
+                    if passed_over(partial(self._tidy, each, expires, goes_on), each.number):
                         count, size = count + 1, size + each.size
                 except StoreError as error:
                     log.info("Upload {number} is left: {error}", number=each.number, error=error)

@@ -6,16 +6,22 @@ It also says which shard the sweep comes to next, whoever has it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 from attrs import evolve, frozen
 
-from gostore.bucket.asking import Asker
+from gostore.bucket.asking import Asker, passed_over
 from gostore.bucket.engine import EngineError, Found, Missing
 from gostore.bucket.pointer import LEASE, SHARDS
 
 #: Seconds that a lease is good for.
 LEASE_SECONDS = 120.0
+
+T = TypeVar("T")
 
 
 @frozen
@@ -62,6 +68,17 @@ class Leaseholder:
             return not self.stopped
         return not self.stopped and self.take_lease() is not None
 
+    def batches(self, things: Iterable[T], size: int) -> Iterator[list[T]]:
+        """A few at a time, for as long as the run goes on."""
+        each = iter(things)
+        while (some := list(islice(each, size))) and self.goes_on():
+            yield some
+
+    def look_at(self, look: Callable[[T], int], things: list[T]) -> int:
+        """Look at some things at the same time; return how many are removed."""
+        calls = [partial(passed_over, partial(look, each), each) for each in things]
+        return sum(filter(None, self._ask.together(calls)))
+
     def keep_lease(self, lease: Lease, found: Found | None) -> Lease | None:
         """Write the lease, if nobody else has meanwhile; None if that fails."""
         lease = evolve(lease, until=self._ask.engine_time() + LEASE_SECONDS)
@@ -100,6 +117,9 @@ def lease_in(found: Found, now: float) -> Lease:
     try:
         text = json.loads(found.data)
         shard, began = int(text["shard"]) % SHARDS, float(text["began"])
-        return Lease(str(text["owner"]), float(text["until"]), shard, began)
-    except (ValueError, KeyError, TypeError):
+        owner, until = str(text["owner"]), float(text["until"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Lease("", 0.0, began=now)
+    # Nobody takes a lease for longer, whatever it says.
+    until = min(until, found.modified + LEASE_SECONDS)
+    return Lease(owner, until, shard, began if 0 <= began <= now else now)

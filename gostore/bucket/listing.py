@@ -13,7 +13,7 @@ from functools import partial
 from attrs import frozen
 from twisted.logger import Logger
 
-from gostore.bucket.asking import Asker, Seen
+from gostore.bucket.asking import Asker, Seen, passed_over
 from gostore.bucket.engine import Engine, Missing
 from gostore.bucket.pointer import (
     DEAD_SIZE,
@@ -86,8 +86,11 @@ def page(ask: Asker, query: Query, until: float) -> Page:
     entries: list[Entry] = []
     for at in range(0, len(chosen), _AT_ONCE):
         part = chosen[at : at + _AT_ONCE]
-        reads = [partial(_read, ask, first or name, until) for name, first in part]
+        names = [first or name for name, first in part]
+        reads = [partial(passed_over, partial(_read, ask, each, until), each) for each in names]
         for (name, first), seen in zip(part, ask.together(reads), strict=True):
+            if seen is None:
+                continue
             if first is None:
                 if seen.blob is not None:
                     entries.append(seen.blob)

@@ -11,12 +11,14 @@ location are known at any time: the current one, that which the pointer says was
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import isinf
 
 from twisted.logger import Logger
 
+from gostore.blob import check_location
 from gostore.bucket.asking import Asker, Seen
 from gostore.bucket.engine import Mismatch, Missing
 from gostore.bucket.pointer import (
@@ -45,6 +47,10 @@ class Markers:
     def __init__(self, ask: Asker, keep: ByPrefix[float] | None = None) -> None:
         self.keep = ByPrefix(0.0) if keep is None else keep
         self.ask = ask
+        #: Says for how long other daemons keep history, if that is known; see promise.py.
+        self.noted: Callable[[float], ByPrefix[float] | None] = lambda until: None
+        #: For how long anybody keeps it, as of the last look.
+        self._shown = self.keep
         #: The ETags of pointers by location: what they say was, is marked.
         self._noted: dict[str, str] = {}
 
@@ -59,9 +65,15 @@ class Markers:
         """Whether some location has a history."""
         return any(self.keep.values)
 
+    def shown(self, until: float) -> ByPrefix[float]:
+        """Say for how long any daemon keeps history: so long every daemon shows it."""
+        noted = self.noted(until)
+        self._shown = self.keep if noted is None else self.keep.merged(noted, max)
+        return self._shown
+
     def until(self, ended: Ended) -> int | None:
         """Say until when a version is kept, in nanoseconds; None is for ever."""
-        keep = self.keep.of(ended.blob.location)
+        keep = max(self.keep.of(ended.blob.location), self._shown.of(ended.blob.location))
         return None if isinf(keep) else ended.ending.when + int(keep * SECOND)
 
     def is_over(self, ended: Ended, at_least: float = 0.0) -> bool:
@@ -152,6 +164,8 @@ def marked(data: bytes) -> Ended | str:
     if data.endswith(b"\n"):
         return parse_ended(data)
     try:
-        return data.decode()
-    except UnicodeDecodeError:
+        location = data.decode()
+        check_location(location)
+    except ValueError:
         raise BadRecord("the marker is no location") from None
+    return location

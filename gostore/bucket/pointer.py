@@ -60,6 +60,8 @@ from urllib.parse import quote, unquote
 from attrs import evolve, frozen
 
 from gostore.blob import Committed, EndedBy, Ending, check_location
+from gostore.bucket import members
+from gostore.bucket.members import MAX_EXPIRES, MAX_GENERATION, MOST_NONCES
 from gostore.errors import BadRecord
 from gostore.statefile import parse_time
 from gostore.text import format_time
@@ -84,25 +86,19 @@ _DATA_END = ".raw"
 DEAD_SIZE = 192
 """The bytes of every tombstone; a pointer to a blob has more."""
 
-MOST_NONCES = 8
-
-NONCE_LENGTH = 8
-"""Characters of a nonce: 48 random bits."""
-
 MAX_POINTER = 131_072
 """The largest pointer that is believed: two versions have 8 KiB of metadata each, and escapes."""
 
 FORMAT = 1
 """The format of these objects; a pointer names it only if it is another."""
 
+MAX_ID = 2**128 - 1
+"""The largest id that a blob of a bucket has."""
+
 _LAST_NUMBER = 10**19 - 1
 _MOST_NAME = 200
 _CUT_NAME = 150
 _ID = re.compile("0|[1-9][0-9]{0,38}", re.ASCII)
-_NONCE = re.compile("[A-Za-z0-9_-]{8}", re.ASCII)
-_MOST = 2**63 - 1
-MAX_ID = 2**128 - 1
-"""The largest id that a blob of a bucket has."""
 
 T = TypeVar("T")
 
@@ -143,6 +139,14 @@ class Pointer:
     def followed_by(self, nonce: str) -> tuple[str, ...]:
         """The history with one more operation."""
         return (*self.hist, nonce)[-MOST_NONCES:]
+
+    def next_generation(self, now: int) -> int:
+        """The generation of what follows at ``now``.
+
+        It is believed in any case: after the last one there is, they begin anew.
+        """
+        least = self.generation + 1 if self.generation < MAX_GENERATION else 0
+        return min(max(now, least), MAX_GENERATION)
 
     def with_touch(self, nonce: str) -> Pointer:
         """The same pointer in other bytes."""
@@ -193,7 +197,7 @@ def nonce_in(name: str) -> str | None:
     if name == DATA:
         return ""
     nonce = name.removesuffix(_DATA_END)
-    return nonce if nonce != name and _NONCE.fullmatch(nonce) else None
+    return nonce if nonce != name and members.NONCE.fullmatch(nonce) else None
 
 
 def record_key(blob_id: int) -> str:
@@ -215,7 +219,7 @@ def marked_in(key: str) -> tuple[int, str] | None:
     """The id and the nonce of the blob that a marker is about; None if it is none."""
     text, dot, nonce = key.removeprefix(GARBAGE).partition(".")
     blob_id = id_in(text)
-    if blob_id is None or (dot and not _NONCE.fullmatch(nonce)):
+    if blob_id is None or (dot and not members.NONCE.fullmatch(nonce)):
         return None
     return blob_id, nonce
 
@@ -245,24 +249,24 @@ def id_in(text: str) -> int | None:
 
 def dump(pointer: Pointer) -> bytes:
     """Write a pointer."""
-    members: dict[str, object] = {
+    made: dict[str, object] = {
         "loc": pointer.location,
         "hist": "".join(pointer.hist),
         "generation": pointer.generation,
     }
     if pointer.touched:
-        members["touched"] = pointer.touched
+        made["touched"] = pointer.touched
     was = {} if pointer.was is None else {"was": _members_of_ended(pointer.was)}
     if pointer.blob is not None:
-        members |= _members_of(pointer.blob)
+        made |= _members_of(pointer.blob)
     else:
-        members = {"dead": 1, **members}
-    data = _to_json({**members, **was}).encode()
+        made = {"dead": 1, **made}
+    data = _to_json({**made, **was}).encode()
     if pointer.blob is not None or was:
         return data.ljust(DEAD_SIZE + 1)
     if len(data) > DEAD_SIZE:
-        del members["loc"]
-        data = _to_json({**members, "of": _digest_of(pointer.location)}).encode()
+        del made["loc"]
+        data = _to_json({**made, "of": _digest_of(pointer.location)}).encode()
     return data.ljust(DEAD_SIZE)
 
 
@@ -273,7 +277,7 @@ def dump_ended(ended: Ended) -> bytes:
 
 def _members_of(blob: Stored) -> dict[str, object]:
     assert blob.sha256 is not None  # it was made here
-    members: dict[str, object] = {
+    made: dict[str, object] = {
         "id": blob.id,
         "size": blob.size,
         "detag": blob.detag,
@@ -281,27 +285,27 @@ def _members_of(blob: Stored) -> dict[str, object]:
         "created": format_time(blob.modified),
     }
     if blob.nonce:
-        members["nonce"] = blob.nonce
+        made["nonce"] = blob.nonce
     if blob.content_type is not None:
-        members["type"] = blob.content_type
+        made["type"] = blob.content_type
     if blob.metadata:
-        members["metadata"] = dict(blob.metadata)
+        made["metadata"] = dict(blob.metadata)
     if blob.expires is not None:
-        members["expires"] = blob.expires
-    return members
+        made["expires"] = blob.expires
+    return made
 
 
 def _members_of_ended(ended: Ended) -> dict[str, object]:
-    ending, members = ended.ending, _members_of(ended.blob)
-    members |= {
+    ending, made = ended.ending, _members_of(ended.blob)
+    made |= {
         "generation": ended.blob.generation,
         "ended": format_time(ending.when),
         "by": ending.by.value,
         "origin": ending.origin,
     }
     if ending.successor is not None:
-        members["successor"] = ending.successor
-    return members
+        made["successor"] = ending.successor
+    return made
 
 
 def parse(data: bytes, location: str | None = None) -> Pointer:
@@ -335,15 +339,15 @@ def _pointer(found: dict[str, object], location: str | None) -> Pointer:
         name != location or found.get("of", _digest_of(location)) != _digest_of(location)
     ):
         raise ValueError("it is of another location")
-    generation, was = _number(found, "generation"), found.get("was")
+    generation, was = _generation(found), found.get("was")
     if was is not None and type(was) is not dict:
         raise ValueError("its was")
     return Pointer(
         name,
         generation,
-        _hist(found),
+        members.nonces(found, "hist"),
         None if "dead" in found else _stored(found, name, generation),
-        _text(found, "touched"),
+        members.nonce(found, "touched"),
         None if was is None else _ended(was, name),
     )
 
@@ -360,63 +364,31 @@ def _ended(found: dict[str, object], location: str) -> Ended:
     ending = Ending(
         parse_time(found["ended"]),
         EndedBy(found["by"]),
-        _text(found, "origin"),
-        _number(found, "successor", MAX_ID) if "successor" in found else None,
+        members.text(found, "origin"),
+        members.number(found, "successor", MAX_ID) if "successor" in found else None,
     )
-    return Ended(_stored(found, location, _number(found, "generation")), ending)
+    return Ended(_stored(found, location, _generation(found)), ending)
 
 
 def _stored(found: dict[str, object], location: str, generation: int) -> Stored:
-    metadata = found.get("metadata")
-    if metadata is not None and not (
-        type(metadata) is dict and all(type(each) is str for each in metadata.values())
-    ):
-        raise ValueError("its metadata")
-    content_type, digest, etag = found.get("type"), found["sha256"], found["detag"]
-    if not (content_type is None or isinstance(content_type, str)):
-        raise ValueError("its type")
-    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
-        raise ValueError("its sha256")
-    if not (isinstance(etag, str) and etag):
-        raise ValueError("its detag")
-    nonce = _text(found, "nonce")
-    if nonce and not _NONCE.fullmatch(nonce):
-        raise ValueError("its nonce")
+    content_type = members.field(found, "type") if found.get("type") is not None else None
     return Stored(
-        _number(found, "id", MAX_ID),
+        members.number(found, "id", MAX_ID),
         location,
         generation,
-        _number(found, "size"),
-        bytes.fromhex(digest),
+        members.number(found, "size"),
+        members.digest(found, "sha256"),
         parse_time(found["created"]),
         content_type,
-        metadata,
-        _number(found, "expires") if "expires" in found else None,
-        etag,
-        nonce,
+        members.metadata(found, "metadata"),
+        members.number(found, "expires", MAX_EXPIRES) if "expires" in found else None,
+        members.etag(found, "detag"),
+        members.nonce(found, "nonce"),
     )
 
 
-def _number(found: dict[str, object], key: str, most: int = _MOST) -> int:
-    value = found[key]
-    # type(), because True is an int by isinstance().
-    if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"its {key}")
-    return value
-
-
-def _hist(found: dict[str, object]) -> tuple[str, ...]:
-    text = found["hist"]
-    if type(text) is not str or len(text) % NONCE_LENGTH:
-        raise ValueError("its hist")
-    return tuple(text[at : at + NONCE_LENGTH] for at in range(0, len(text), NONCE_LENGTH))
-
-
-def _text(found: dict[str, object], key: str) -> str:
-    value = found.get(key, "")
-    if type(value) is not str:
-        raise ValueError(f"its {key}")
-    return value
+def _generation(found: dict[str, object]) -> int:
+    return members.number(found, "generation", MAX_GENERATION)
 
 
 def _digest_of(location: str) -> str:

@@ -25,6 +25,7 @@ from gostore.bucket.engine import (
     Unsettled,
 )
 from gostore.bucket.ids import ID_BITS, WIDE_BITS
+from gostore.bucket.members import is_unicode
 from gostore.bucket.pointer import FORMAT, STORE
 from gostore.text import format_time
 
@@ -151,10 +152,11 @@ def description_in(found: Found) -> Description:
         members = json.loads(found.data)
         its_format, its_bits = members["format"], members["id_bits"]
         created, migrating = members.get("created", ""), members.get("migrating", "")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Unfit(f"{STORE} in it is not gostore's") from None
     if its_format != FORMAT:
-        raise Unfit(f"it has format {its_format}, and this gostore knows {FORMAT}")
-    if its_bits not in ID_BITS or type(created) is not str or type(migrating) is not str:
+        raise Unfit(f"it has format {its_format!a:.40}, and this gostore knows {FORMAT}")
+    texts = (created, migrating)
+    if its_bits not in ID_BITS or not all(type(each) is str and is_unicode(each) for each in texts):
         raise Unfit(f"{STORE} in it is not gostore's")
     return Description(int(its_bits), created, migrating)

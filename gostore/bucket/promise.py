@@ -20,6 +20,9 @@ GRACE = 3600.0
 
 _PATIENCE = 20.0
 
+#: For how many seconds a daemon that only reads goes by what it has read.
+_LOOKS_EVERY = 60.0
+
 log = Logger()
 
 
@@ -30,6 +33,8 @@ class Promise:
         self._ask = ask
         self._wanted: ByPrefix[float] | None = None
         self._ends: float | None = None
+        self._noted: ByPrefix[float] | None = None
+        self._looked: float | None = None
 
     def settle(self, wanted: ByPrefix[float]) -> ByPrefix[float]:
         """Say for how long history is kept, by these settings and the note. Raises StoreError."""
@@ -55,9 +60,16 @@ class Promise:
         self._note(wanted, noted)
         return wanted
 
-    def _read(self) -> ByPrefix[float] | None:
+    def noted(self, until: float) -> ByPrefix[float] | None:
+        """What the note says, or has said within a minute; None if there is none."""
+        if self._looked is None or self._ask.seconds() >= self._looked + _LOOKS_EVERY:
+            self._noted = self._read(until)
+            self._looked = self._ask.seconds()
+        return self._noted
+
+    def _read(self, until: float | None = None) -> ByPrefix[float] | None:
         try:
-            found = self._ask.settle(lambda: self._ask.engine.get(PROMISE), self._until())
+            found = self._ask.settle(lambda: self._ask.engine.get(PROMISE), until or self._until())
         except Missing:
             return None
         return parse_times(found.data)

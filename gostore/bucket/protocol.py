@@ -45,6 +45,7 @@ from gostore.blob import MESSAGE_LENGTH, Blob, EndedBy, Ending
 from gostore.bucket.asking import RETRY_AFTER, Asker, Seen, gave_up, refusal
 from gostore.bucket.engine import EngineError, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.markers import Markers
+from gostore.bucket.members import MAX_EXPIRES
 from gostore.bucket.pointer import Ended, Pointer, Stored, data_key, dump, pointer_key
 from gostore.bucket.staging import Draft, Staging, collected_early
 from gostore.errors import (
@@ -185,9 +186,9 @@ class Protocol:
             demand.check(seen)
             blob, last = draft.blob, seen.pointer
             content_type, metadata = demand.details.labels(seen.blob)
-            generation = (
-                blob.generation if last is None else max(blob.generation, last.generation + 1)
-            )
+            generation = blob.generation
+            if last is not None:
+                generation = last.next_generation(generation)
             now = time_after(blob.changed, None if last is None else _last_time(last))
             lifetime = demand.details.lifetime
             stored = Stored(
@@ -199,7 +200,7 @@ class Protocol:
                 now,
                 content_type,
                 metadata or None,
-                None if lifetime is None else lifetime.end(now),
+                None if lifetime is None else min(lifetime.end(now), MAX_EXPIRES),
                 draft.detag,
                 blob.nonce,
             )
@@ -231,7 +232,7 @@ class Protocol:
         def change(seen: Seen, nonce: str) -> Pointer:
             demand.check(seen)
             now, last, location = self.ask.wall(), seen.pointer, demand.location
-            generation = now if last is None else max(now, last.generation + 1)
+            generation = now if last is None else last.next_generation(now)
             was = self._ended(seen, EndedBy.DELETED, demand.origin)
             return evolve(_after(last, location, generation, nonce), was=was)
 
@@ -251,7 +252,7 @@ class Protocol:
                 raise NotFound(seen.location)
             last = seen.pointer
             was = self._ended(seen, EndedBy.EXPIRED)
-            return evolve(_after(last, seen.location, last.generation + 1, nonce), was=was)
+            return evolve(_after(last, seen.location, last.next_generation(0), nonce), was=was)
 
         return self._swap(seen, change, until, None)[1]
 

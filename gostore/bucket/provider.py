@@ -139,6 +139,7 @@ class BucketStore:
         )
         self.resumable.open(self._protocol)
         self._promise = Promise(self._ask)
+        markers.noted = self._promise.noted
         self._collection = Collection(self._protocol, secrets.token_hex(8))
         self._abandoned = Abandoned(self._ask, self._options.grace)
 

@@ -25,6 +25,7 @@ import re
 from attrs import frozen
 
 from gostore.blob import check_location
+from gostore.bucket import members
 from gostore.errors import BadRecord
 
 UPLOADS = "uploads/"
@@ -33,7 +34,9 @@ _STATE = "upload.json"
 _CHECKED = "checked/"
 _OFFSET = re.compile("[0-9]{20}", re.ASCII)
 _FIRST_NUMBER = 10**38
-_MOST = 2**63 - 1
+
+#: The most characters of what the client had kept.
+_MOST_TEXT = 65_536
 
 
 @frozen
@@ -105,7 +108,7 @@ def offset_in(key: str) -> int | None:
 
 def dump(begun: Begun, rev: str) -> bytes:
     """Write what is known of an upload."""
-    members: dict[str, object] = {
+    made: dict[str, object] = {
         "location": begun.location,
         "owner": begun.owner,
         "text": begun.text,
@@ -114,33 +117,34 @@ def dump(begun: Begun, rev: str) -> bytes:
         "rev": rev,
     }
     if begun.base is not None:
-        members["base"] = begun.base
+        made["base"] = begun.base
     if begun.sha256 is not None:
-        members["sha256"] = begun.sha256.hex()
+        made["sha256"] = begun.sha256.hex()
     if begun.over:
-        members["over"] = begun.over
+        made["over"] = begun.over
     if begun.done:
-        members["done"] = True
-    return json.dumps(members).encode()
+        made["done"] = True
+    return json.dumps(made).encode()
 
 
 def parse(data: bytes) -> Begun:
     """Read what is known of an upload. Raises BadRecord."""
     try:
         found = json.loads(data)
-        texts = [found[name] for name in ("location", "owner", "text", "nonce")]
-        texts.append(found.get("over", ""))
-        length, base, digest = found["length"], found.get("base"), found.get("sha256")
-        if not all(type(text) is str for text in texts) or type(base) not in (str, type(None)):
-            raise ValueError("its texts")
-        check_location(found["location"])
-        if length is not None and (type(length) is not int or not 0 <= length <= _MOST):
-            raise ValueError("its length")
-        if digest is not None and len(bytes.fromhex(digest)) != 32:
-            raise ValueError("its sha256")
-        sha256 = None if digest is None else bytes.fromhex(digest)
-        done = found.get("done") is True
+        if type(found) is not dict:
+            raise ValueError("it is no object")
+        location, length = found["location"], found["length"]
+        check_location(location)
+        return Begun(
+            location,
+            members.text(found, "owner"),
+            members.field(found, "text", _MOST_TEXT),
+            None if length is None else members.number(found, "length"),
+            members.nonce(found, "nonce"),
+            None if found.get("base") is None else members.nonce(found, "base"),
+            None if found.get("sha256") is None else members.digest(found, "sha256"),
+            members.text(found, "over", _MOST_TEXT),
+            found.get("done") is True,
+        )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BadRecord(f"the upload is wrong: {error}") from None
-    location, owner, text, nonce, over = texts
-    return Begun(location, owner, text, length, nonce, base, sha256, over, done)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TypeVar
 
-from gostore.bucket.asking import Seen
+from gostore.bucket.asking import Seen, passed_over
 from gostore.bucket.listing import Query
 from gostore.bucket.markers import Markers
 from gostore.bucket.pointer import (
@@ -113,7 +113,7 @@ class Versions:
 
     def kept(self, seen: Seen, before: int | None, limit: int, until: float) -> list[Ended]:
         """What is kept of a location of which this is the pointer, newest first."""
-        if not self.markers.keeps(seen.location):
+        if not self.markers.shown(until).of(seen.location):
             return []
         pointer = seen.pointer
         if pointer is not None:
@@ -169,7 +169,7 @@ class Versions:
 
     def deleted(self, query: Query, until: float) -> DeletedPage:
         """List deleted locations; see `Past.deleted`."""
-        if not self.markers.is_kept:
+        if not any(self.markers.shown(until).values):
             return DeletedPage([], None)
         calls = [partial(self._in_shard, query, shard, until) for shard in range(SHARDS)]
         names = heapq.merge(*self._ask.together(calls))
@@ -213,8 +213,10 @@ class Versions:
             return self._describe(ended, until)
         return None
 
-    def _each(self, read: Callable[[A], T], things: Sequence[A]) -> Iterator[T]:
-        """Do something with each thing, many at a time."""
+    def _each(self, read: Callable[[A], T], things: Sequence[A]) -> Iterator[T | None]:
+        """Do something with each thing, many at a time; None stands for one that is passed over."""
         for at in range(0, len(things), _AT_ONCE):
             some = things[at : at + _AT_ONCE]
-            yield from self._ask.together([partial(read, each) for each in some])
+            yield from self._ask.together(
+                [partial(passed_over, partial(read, each), each) for each in some]
+            )

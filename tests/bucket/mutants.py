@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "all tombstones have the same bytes",
         "bucket.pointer",
-        '        members = {"dead": 1, **members}\n',
-        '        members = {"dead": 1, **members, "hist": "", "generation": 1}\n',
+        '        made = {"dead": 1, **made}\n',
+        '        made = {"dead": 1, **made, "hist": "", "generation": 1}\n',
         trials.late_swap,
     ),
     Mutant(

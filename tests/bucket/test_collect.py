@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
 from gostore.bucket.engine import Listed
 from gostore.bucket.lease import LEASE_SECONDS
-from gostore.bucket.pointer import LEASE, SHARDS, data_key, pointer_key, record_key
+from gostore.bucket.pointer import LEASE, SHARDS, data_key, garbage_key, pointer_key, record_key
 from gostore.store.interface import Details, Lifetime
-from tests.bucket.world import Setting, World, draft
+from tests.bucket.world import Setting, World, draft, nothing_passed_over
 
 
 def quiet() -> World:
@@ -79,6 +84,83 @@ def test_bad_lease() -> None:
         world.engine.put(LEASE, garbage)
         world.times[LEASE] = world.now
         assert world.collector(0).take_lease() is not None
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b'{"owner": "x", "until": 1e999, "shard": 1, "began": 0}',
+        b'{"owner": "x", "until": 99999999999, "shard": 1, "began": 0}',
+        b'{"owner": "x", "until": 1, "shard": Infinity, "began": 0}',
+        b'{"owner": "x", "until": 1%s, "shard": 1, "began": 0}' % (b"0" * 400),
+        b'{"owner": "x", "until": 1e999, "shard": 1, "began": 1e999}',
+        b'{"owner": "x", "until": NaN, "shard": 1, "began": NaN}',
+        b"[" * 100_000,
+    ],
+)
+def test_endless_lease(garbage: bytes) -> None:
+    """A lease is over when nobody has written it for as long as one is good for."""
+    world = quiet()
+    world.engine.put(LEASE, garbage)
+    world.times[LEASE] = world.now
+    world.now += LEASE_SECONDS + 1
+    lease = world.collector(0).take_lease()
+    assert lease is not None
+    assert 0 <= lease.began <= world.now + 1
+
+
+def test_one_that_cannot_be_looked_at() -> None:
+    """What nobody foresaw of one object is logged, and ends neither the pass nor the sweep."""
+    world = quiet()
+    daemon = world.daemon(0)
+    ids = {}
+    for name in "abc":
+        world._verb(daemon, "POST", name, "x")
+        ids[name] = daemon.get(name, world.now + 10).id
+        world._verb(daemon, "DELETE", name, None)
+    world.now += 2 * world.setting.grace
+    collection = world.collector(1)
+    read = collection._ask.read
+
+    def fail(location: str, until: float) -> Any:
+        if location == "b":
+            raise UnicodeEncodeError("utf-8", "b", 0, 1, "no such thing")
+        return read(location, until)
+
+    collection._ask.read = fail
+    assert collection.collect_marked() == 2
+    assert world.keys("garbage/") == [garbage_key(ids["b"])]
+    world.engine.delete(garbage_key(ids["b"]))
+    assert collection.collect_unnamed(ids["b"] & 0xFF) == 0
+    with pytest.raises(UnicodeEncodeError), nothing_passed_over():
+        collection.collect_unnamed(ids["b"] & 0xFF)
+    collection._ask.read = read
+    assert collection.collect_unnamed(ids["b"] & 0xFF) == 1
+
+
+def test_hostile_objects() -> None:
+    """Neither pass ends at a pointer, a marker or a version that somebody else has written."""
+    world = quiet()
+    daemon = world.daemon(0)
+    world._verb(daemon, "POST", "a", "x")
+    world._verb(daemon, "POST", "b", "x")
+    blobs = {name: daemon.get(name, world.now + 10) for name in "ab"}
+    good = json.loads(world.engine.get(pointer_key("a")).data)
+    world._verb(daemon, "DELETE", "b", None)
+    for at, bad in enumerate(({"hist": "\ud800" * 8}, {"touched": "\ud800"}, {"type": "\ud800"})):
+        text = json.dumps({**good, "id": 5, **bad}).encode()
+        world.engine.put(pointer_key("a"), text)
+        world.engine.put(garbage_key(7 + at), text + b"\n")
+        world.engine.put(f"history/{at:02x}/a/1-7", text + b"\n")
+        world.times |= dict.fromkeys(world.keys(""), world.now)
+        world.now += 2 * world.setting.grace
+        world.collect(1)
+        assert data_key(blobs["a"].id) in world.keys("blobs/")
+        for method in ("PUT", "DELETE"):
+            world.engine.put(pointer_key("a"), text)
+            assert world._verb(daemon, method, "a", "new" if method == "PUT" else None)[0] == 200
+        world.engine.put(pointer_key("a"), text)
+    assert data_key(blobs["b"].id) not in world.keys("blobs/")
 
 
 def test_orphans() -> None:

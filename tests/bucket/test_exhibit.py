@@ -27,7 +27,7 @@ class ExhibitTests(SynchronousTestCase):
         """Store it."""
         self.store, self.engine = make_store()
         self.bucket = Bucket(self.engine, "s3://bucket/prefix")
-        details = Details("text/plain", {"x-gostore-meta-a": "\x1b[31mred"})
+        details = Details("text/plain", {"x-gostore-meta-a": "\x9b31mred"})
         self.blob = self.successResultOf(self.store.create("a", FakeBody(b"1"), details))
 
     def show(self, wanted: str | None = None, *, location: bool = False) -> str:
@@ -59,7 +59,7 @@ class ExhibitTests(SynchronousTestCase):
         self.assertIn(f"Blob {self.blob.id}\n", shown)
         self.assertIn(f"/{self.blob.id}/", shown)
         self.assertIn("OK - Blob Created & Saved!", shown)
-        self.assertIn("\\x1b[31mred", shown)
+        self.assertIn("\\x9b31mred", shown)
         with self.assertRaises(NotFound):
             self.show(str(self.blob.id), location=True)
         with self.assertRaises(NotFound):

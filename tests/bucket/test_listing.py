@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 
 from hypothesis import given, settings
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed
+from gostore.bucket.asking import Seen
 from gostore.bucket.objects import ObjectStoreEngine
 from gostore.bucket.pointer import LOCATIONS, pointer_key
 from gostore.bucket.provider import BucketStore
+from gostore.errors import Damaged
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Lifetime, Page, Seek, Store
 from gostore.volume.changes import Sync
@@ -68,6 +71,28 @@ class ListingTests(SynchronousTestCase):
         """What is listed; groups as they are."""
         entries = self.page(**query).entries
         return [each if isinstance(each, str) else each.location for each in entries]
+
+    def test_hostile(self) -> None:
+        """A pointer that somebody else has written, or that cannot be read, hides no other."""
+        good = json.loads(self.engine.get(pointer_key("a")).data)
+        whole = self.names()
+        for change in ({"expires": 253402300800}, {"type": "\ud800"}, {"detag": "a\r\nb"}):
+            self.engine.put(pointer_key("a"), json.dumps({**good, **change}).encode())
+            listed = self.names()
+            self.assertEqual(listed, whole[1:])
+            self.failureResultOf(self.store.get("a"), Damaged)
+        ask = self.store._ask
+        read = ask.read
+
+        def fail(location: str, until: float) -> Seen:
+            if location == "ab":
+                raise UnicodeEncodeError("utf-8", "b", 0, 1, "no such thing")
+            return read(location, until)
+
+        ask.read = fail  # type: ignore[method-assign]
+        listed = self.names()
+        self.assertEqual(listed, [each for each in whole[1:] if each != "ab"])
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)
 
     def test_all(self) -> None:
         """All blobs are listed in the order of their bytes, and no tombstone."""

@@ -7,12 +7,16 @@ import re
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gostore.blob import EndedBy, Ending, check_location
+from gostore.bucket.markers import marked
+from gostore.bucket.members import MAX_EXPIRES, MAX_GENERATION
 from gostore.bucket.pointer import (
     DEAD_SIZE,
+    MAX_POINTER,
     Ended,
     Pointer,
     Stored,
@@ -100,8 +104,8 @@ def test_nonces() -> None:
     assert nonce_in("nonce-_1.raw") == "nonce-_1"
     for name in ("nonce-_1", "short.raw", "nonce!!1.raw", ".raw", "blob_state.base64.json"):
         assert nonce_in(name) is None
-    for marked in ((258, ""), (258, "nonce-_1")):
-        assert marked_in(garbage_key(*marked)) == marked
+    for names in ((258, ""), (258, "nonce-_1")):
+        assert marked_in(garbage_key(*names)) == names
     for key in ("garbage/x", "garbage/1.", "garbage/1.short", "garbage/.nonce-_1", "garbage/01"):
         assert marked_in(key) is None
 
@@ -123,7 +127,7 @@ def test_ids() -> None:
 @given(locations, st.integers(0, 8), st.sampled_from(["", "nonce999"]))
 def test_tombstones(location: str, count: int, touched: str) -> None:
     """A tombstone has the same size for every location, and comes back as it was."""
-    pointer = Pointer(location, 2**63 - 1, HIST[:count], None, touched)
+    pointer = Pointer(location, MAX_GENERATION, HIST[:count], None, touched)
     data = dump(pointer)
     assert len(data) == DEAD_SIZE
     assert parse(data, location) == pointer
@@ -172,7 +176,7 @@ def test_versions(location: str) -> None:
 
 def test_order_of_versions() -> None:
     """A list has the newest version first, and all of a location below one folder."""
-    generations = (0, 1, 9, 10, 1_700_000_000_000_000_000, 2**63 - 1)
+    generations = (0, 1, 9, 10, 1_700_000_000_000_000_000, MAX_GENERATION)
     keys = [history_key(stored("a/b", generation=each)) for each in generations]
     assert sorted(keys, reverse=True) == keys
     assert all(key.startswith(history_folder("a/b")) for key in keys)
@@ -186,6 +190,9 @@ def test_order_of_versions() -> None:
         {"by": 1},
         {"ended": "yesterday"},
         {"origin": 1},
+        {"origin": "\ud800"},
+        {"type": "\ud800"},
+        {"generation": MAX_GENERATION + 1},
         {"successor": -1},
         {"generation": "7"},
         {"detag": ""},
@@ -229,21 +236,44 @@ GOOD: dict[str, Any] = json.loads(dump(Pointer("foo", 7, HIST, stored())))
         {"id": "1"},
         {"size": -1},
         {"size": None},
-        {"generation": 2**63},
+        {"generation": MAX_GENERATION + 1},
         {"hist": "short"},
+        {"hist": "\ud800" * 8},
+        {"hist": "nonce\u0661\u0661\u0661"},
+        {"hist": "nonce-_1" * 9},
         {"hist": None},
         {"sha256": "00"},
         {"sha256": None},
         {"detag": ""},
         {"detag": 1},
+        {"detag": "*"},
+        {"detag": "\ud800"},
+        {"detag": "a\r\nb"},
+        {"detag": "a b"},
+        {"detag": '"a'},
+        {"detag": "a" * 257},
         {"created": "yesterday"},
         {"type": 1},
+        {"type": "\ud800"},
+        {"type": "text/plain\r\nx: y"},
+        {"type": "a" * 8193},
+        {"type": "\u20ac"},
         {"metadata": {"a": 1}},
+        {"metadata": {"a": "\udfff"}},
+        {"metadata": {"a": "\x00"}},
+        {"metadata": {"a": "\u20ac"}},
+        {"metadata": {"\ud800": "a"}},
+        {"metadata": {"a b": "a"}},
+        {"metadata": {"a": "b" * 40_000}},
         {"metadata": []},
         {"touched": 1},
+        {"touched": "\ud800"},
+        {"touched": "nonce-_1" * 2},
         {"nonce": 1},
         {"nonce": "../x/../"},
         {"expires": -1},
+        {"expires": MAX_EXPIRES + 1},
+        {"expires": 2**63 - 1},
     ],
 )
 def test_wrong(change: dict[str, Any]) -> None:
@@ -270,3 +300,124 @@ def test_garbage(data: bytes) -> None:
         parse(data, "foo")
     with pytest.raises(BadRecord):
         parse(b"[" * 100_000, "foo")
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()), max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=()), max_size=5), inner, max_size=3
+        )
+    ),
+    max_leaves=5,
+)
+EDGES: list[Any] = [
+    *(
+        2**63 - 1,
+        2**63,
+        MAX_GENERATION - 1,
+        MAX_GENERATION,
+        MAX_EXPIRES,
+        MAX_EXPIRES + 1,
+        2**128 - 1,
+    ),
+    *(
+        "nonce-_1",
+        "nonce-_1" * 8,
+        '"etag"',
+        'W/"etag"',
+        "*",
+        "foo",
+        "f" * 64,
+        "\ud800",
+        "é",
+        "a\tb",
+    ),
+    *("9999-12-31T23:59:59.999999999Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:00"),
+    *("2000-01-01T00:00:00Z", "replaced", {"a": "é"}, {}),
+]
+VERSION: dict[str, Any] = json.loads(dump_ended(ended()))
+NAMES = sorted(
+    {*GOOD, *VERSION, "dead", "touched", "nonce", "of", "format", "successor", "expires"}
+)
+
+
+def damaged(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """What a good text becomes if somebody writes something else into some of its members."""
+    wrong = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(EDGES) | JSON, max_size=4)
+    lost = st.sets(st.sampled_from(NAMES), max_size=2)
+    return st.builds(
+        lambda change, less: {
+            key: value for key, value in {**good, **change}.items() if key not in less
+        },
+        wrong,
+        lost,
+    )
+
+
+TOMBSTONE: dict[str, Any] = json.loads(dump(Pointer("foo", 7, HIST)))
+POINTERS = damaged(GOOD) | damaged(TOMBSTONE) | damaged({**GOOD, "was": VERSION})
+POINTERS |= damaged(VERSION).map(lambda was: {**TOMBSTONE, "was": was})
+
+
+@given(
+    JSON.map(json.dumps).map(str.encode)
+    | st.binary(max_size=200)
+    | POINTERS.map(json.dumps).map(str.encode),
+    st.integers(0, MAX_GENERATION),
+)
+def test_what_follows_what_is_believed(data: bytes, now: int) -> None:
+    """What is believed can be written again, and so can whatever follows it."""
+    try:
+        pointer = parse(data, "foo")
+    except BadRecord:
+        return
+    generation, hist = pointer.next_generation(now), pointer.followed_by("nonce999")
+    blob = stored(generation=generation)
+    was = None if pointer.blob is None else Ended(pointer.blob, Ending(now, EndedBy.DELETED, "é"))
+    for each in (
+        pointer,
+        pointer.with_touch("nonce999"),
+        evolve(pointer, was=None),
+        Pointer("foo", generation, hist, None, pointer.touched),
+        Pointer("foo", generation, hist, None, pointer.touched, was),
+        Pointer("foo", generation, hist, blob, pointer.touched),
+        Pointer("foo", generation, hist, blob, pointer.touched, was),
+    ):
+        written = dump(each)
+        assert parse(written, "foo") == each
+        assert len(written) <= MAX_POINTER
+        assert (len(written) == DEAD_SIZE) == (each.blob is None and each.was is None)
+
+
+@given(
+    damaged(VERSION).map(lambda found: json.dumps(found).encode() + b"\n")
+    | JSON.map(lambda found: json.dumps(found).encode() + b"\n")
+    | st.binary(max_size=200)
+)
+def test_markers_that_are_believed(data: bytes) -> None:
+    """A marker that is believed can be written again, and its location can be asked for."""
+    try:
+        found = marked(data)
+    except BadRecord:
+        return
+    if isinstance(found, Ended):
+        assert marked(dump_ended(found)) == found
+        assert len(history_key(found.blob)) < 1024
+    else:
+        assert is_location(found)
+
+
+def test_the_largest_pointer() -> None:
+    """Two versions with the most metadata that are believed fit into a pointer."""
+    labels = {"a": '"' * 16_000}
+    blob = stored("\u20ac" * 341, content_type='"' * 8192, metadata=labels)
+    was = Ended(blob, Ending(5, EndedBy.REPLACED, "\U0001f600" * 500, 1))
+    data = dump(Pointer(blob.location, 7, HIST, blob, "nonce999", was))
+    assert parse(data, blob.location).was == was
+    assert len(data) <= MAX_POINTER

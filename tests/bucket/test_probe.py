@@ -92,6 +92,12 @@ def test_first_and_second() -> None:
         ("<html>", "is not gostore's"),
         ("[]", "is not gostore's"),
         ("{}", "is not gostore's"),
+        ("[" * 100_000, "is not gostore's"),
+        (json.dumps({"format": "\ud800", "id_bits": WIDE_BITS}), r"it has format '\\ud800'"),
+        (
+            json.dumps({"format": FORMAT, "id_bits": WIDE_BITS, "migrating": "\ud800"}),
+            "is not gostore's",
+        ),
         (json.dumps({"format": FORMAT + 1, "id_bits": WIDE_BITS}), "it has format"),
         (json.dumps({"format": FORMAT, "id_bits": 17}), "is not gostore's"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -535,6 +536,28 @@ class ExpiryTests(BucketCase):
         self.wait(self.uploads.terminate(address))
         self.assertEqual(self.kept(), [])
         self.fails(self.other().stand(address), UploadOver)
+
+    def test_hostile(self) -> None:
+        """What somebody else has written of an upload is as good as none, and ends no expiry."""
+        address, other = self.begin(), self.begin()
+        key = upload_key(address.number)
+        good = json.loads(self.engine.get(key).data)
+        for change in (
+            {"text": "\ud800"},
+            {"text": "a\r\nX: 1"},
+            {"text": "\u20ac"},
+            {"owner": "\ud800"},
+            {"nonce": "\ud800"},
+            {"base": "short"},
+            {"length": -1},
+            {"sha256": "00"},
+            {"location": "a//b"},
+        ):
+            self.engine.put(key, json.dumps({**good, **change}).encode())
+            self.fails(self.uploads.stand(address), UploadOver)
+            self.fails(self.ask(address, 0, b"x"), UploadOver)
+        self.assertEqual(self.add(other, 0, b"x"), 1)
+        self.expire()
 
     def test_numbers(self) -> None:
         """A number that no upload has is not even asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import inf
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Committed, EndedBy
 from gostore.bucket.engine import Full
+from gostore.bucket.members import MAX_GENERATION
 from gostore.bucket.past import BucketPast
 from gostore.bucket.pointer import (
     DEAD_SIZE,
@@ -21,6 +23,7 @@ from gostore.bucket.pointer import (
     pointer_key,
     record_key,
 )
+from gostore.bucket.promise import Promise
 from gostore.bucket.records import free_record
 from gostore.errors import Damaged, NotFound, NoVersion, VersionDamaged
 from gostore.prefixes import ByPrefix
@@ -190,6 +193,63 @@ class VersionsTests(SynchronousTestCase):
         self.assertEqual(
             [each.blob.generation for each in self.history("a")][1:], [first.generation]
         )
+
+    def test_kept_by_others(self) -> None:
+        """A daemon that keeps nothing shows what others keep, for as long as they say they do."""
+        first = self.put("a", b"first")
+        self.put("a", b"second")
+        self.put("b", b"third")
+        self.delete("b")
+        Promise(self.store.versions.markers.ask).settle(KEEP)
+        other, _ = make_store(self.engine, wall=lambda: self.now)
+        other.versions.markers.ask.ahead = self.store.versions.markers.ask.ahead
+        past = BucketPast(other)
+        shown = self.successResultOf(past.history("a"))
+        self.assertEqual(shown, self.history("a"))
+        self.assertEqual(len(shown), 2)
+        found = self.successResultOf(past.version("a", first.generation))
+        self.assertEqual(found[0].generation, first.generation)
+        listed = self.successResultOf(past.deleted())
+        self.assertEqual([each.blob.location for each in listed.versions], ["b"])
+        self.later(8 * HOUR)
+        other.versions.markers.ask.ahead = self.store.versions.markers.ask.ahead
+        self.assertEqual(len(self.successResultOf(past.history("a"))), 1)
+        self.successResultOf(other.replace("a", FakeBody(b"fourth"), Details()))
+        self.assertEqual(len(self.successResultOf(past.history("a"))), 1)
+
+    def test_hostile(self) -> None:
+        """A version that somebody else has written is passed over, and hides no other."""
+        first, second = self.put("a", b"first"), self.put("a", b"second")
+        self.put("a", b"third")
+        self.put("b", b"fourth")
+        self.delete("b")
+        key = history_key(first)  # type: ignore[arg-type]
+        good = json.loads(self.engine.get(key).data)
+        for change in ({"type": "\ud800"}, {"origin": "\ud800"}, {"expires": 2**63 - 1}):
+            text = json.dumps({**good, **change}).encode() + b"\n"
+            self.engine.put(key, text)
+            self.engine.put(f"{HISTORY}00/{'c' * 150}={'0' * 64}/1-7", text)
+            self.assertEqual([each.blob for each in self.history("a")][1:], [second])
+            listed = self.successResultOf(self.past.deleted())
+            self.assertEqual([each.blob.location for each in listed.versions], ["b"])
+
+    def test_last_generation(self) -> None:
+        """Behind the largest generation that is believed, and a damaged one, all can be written."""
+        self.put("a", b"first")
+        good = json.loads(self.engine.get(pointer_key("a")).data)
+        for generation, created in (
+            (MAX_GENERATION + 1, good["created"]),
+            (MAX_GENERATION, "9999-12-31T23:59:59.999999999Z"),
+            (MAX_GENERATION - 1, good["created"]),
+        ):
+            for data in (b"second", b"third"):
+                text = json.dumps({**good, "generation": generation, "created": created}).encode()
+                self.engine.put(pointer_key("a"), text)
+                for _ in range(3):
+                    self.assertEqual(self.read("a", self.put("a", data).generation), data)
+                self.engine.put(pointer_key("a"), text)
+                self.delete("a")
+                self.assertEqual(self.read("a", self.put("a", data).generation), data)
 
     def test_expired(self) -> None:
         """Who asks for the history of a blob whose time is over sees that it is."""

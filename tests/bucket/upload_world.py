@@ -30,7 +30,7 @@ from gostore.errors import (
     WrongOffset,
 )
 from gostore.store.interface import Details
-from tests.bucket.world import GENUINE, PATIENCE, Task, Violation, World
+from tests.bucket.world import GENUINE, PATIENCE, Task, Violation, World, nothing_passed_over
 from tests.linearizability import Operation
 
 UPLOADING = SimpleNamespace(
@@ -106,7 +106,8 @@ class UploadWorld(World):
         """Let a daemon look for what has expired."""
         kept, finishing = self.uploading(daemon)
         found = self.modules.expiring.Expiring(finishing, kept, self.setting.grace)
-        found.run(expires, lambda: True)
+        with nothing_passed_over():
+            found.run(expires, lambda: True)
         self.at_work.pop(daemon, None)
 
     # -- clients --------------------------------------------------------------------------------

@@ -12,13 +12,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import md5, sha256
 from types import SimpleNamespace
 from typing import Any
 
 from attrs import Factory, define, frozen
 from greenlet import greenlet
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 
 from gostore.blob import Blob
 from gostore.bucket import asking, collect, markers, pointer, protocol, staging, versions
@@ -62,6 +64,24 @@ PATIENCE = 20.0
 
 class Violation(Exception):
     """Something that must not be."""
+
+
+@contextmanager
+def nothing_passed_over() -> Iterator[None]:
+    """Raise what a collection has passed over: here nothing is so bad."""
+    failures: list[Failure] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_failure") is not None:
+            failures.append(event["log_failure"])
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    for failure in failures:
+        failure.raiseException()
 
 
 @frozen
@@ -387,10 +407,11 @@ class World:
     def collect(self, daemon: int) -> None:
         """Let a daemon collect what is marked, and sweep all shards."""
         collection = self.collector(daemon)
-        collection.collect_marked()
-        keys = self.keys("blobs/") + self.keys("history/")
-        for shard in sorted({int(key.split("/")[1], 16) for key in keys}):
-            collection.collect_unnamed(shard)
+        with nothing_passed_over():
+            collection.collect_marked()
+            keys = self.keys("blobs/") + self.keys("history/")
+            for shard in sorted({int(key.split("/")[1], 16) for key in keys}):
+                collection.collect_unnamed(shard)
 
     def ask(self, method: str, location: str, daemon: int | None = None) -> Operation:
         """Let a client ask a daemon for something, and note the answer."""
