@@ -7,9 +7,11 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -103,48 +105,119 @@ def test_commands(tmp_path: Path, running: list[subprocess.Popen[bytes]]) -> Non
         assert done.stdout == said
 
 
-@pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy")
+class Scale:
+    """examples/scale.sh, at ports of its own."""
+
+    SCRIPT = Path(__file__).parent.parent.parent / "examples" / "scale.sh"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ports = [free_port() for _ in range(8)]
+        self.front, *self.daemons = self.ports[:4]
+        s3, filer, master, volume = self.ports[4:]
+        twistd = directory / "twistd"
+        twistd.write_text(f'#!/bin/sh\nexec {shlex.join(TWISTD)} "$@"\n')
+        twistd.chmod(0o700)
+        sockets = [f"-{name}.localSocket={directory}/{name}.sock" for name in ("filer", "s3")]
+        self.env = environment(
+            PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            TWISTD=str(twistd),
+            PORT=str(self.front),
+            DAEMONS=" ".join(map(str, self.daemons)),
+            S3_PORT=str(s3),
+            FILER_PORT=str(filer),
+            MASTER_PORT=str(master),
+            VOLUME_PORT=str(volume),
+            ENGINE_OPTIONS=" ".join([*sockets, "-s3.port.iceberg=0", "-s3.port.lance=0"]),
+        )
+
+    @contextmanager
+    def started(self) -> Iterator[subprocess.Popen[str]]:
+        """It runs, and is ended after the block if it still does."""
+        # In the background of a shell it would inherit that SIGINT is ignored.
+        running = subprocess.Popen(
+            ["sh", self.SCRIPT],
+            cwd=self.directory,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
+        try:
+            yield running
+        finally:
+            running.terminate()
+            running.communicate()
+
+    def curl(self, *words: str) -> bytes:
+        """What curl gets for the blob `hello` through HAProxy."""
+        url = f"http://127.0.0.1:{self.front}/store/hello"
+        command = ["curl", "--silent", "--fail", "--show-error", *words, url]
+        return subprocess.run(command, env=self.env, capture_output=True, check=True).stdout
+
+
+def lines_until(running: subprocess.Popen[str], word: str) -> str:
+    """What it says, up to a line with a word, or to its end."""
+    assert running.stdout is not None
+    said = ""
+    while word not in said and (line := running.stdout.readline()):
+        said += line
+    assert word in said, said
+    return said
+
+
+HAPROXY = pytest.mark.skipif(shutil.which("haproxy") is None, reason="there is no haproxy")
+
+
+@HAPROXY
 def test_one_command(tmp_path: Path) -> None:
-    """One command starts it all; curl reaches any daemon through HAProxy; Ctrl-C ends it."""
+    """One command starts it all, says how to replace a daemon that dies, and ends by Ctrl-C.
+
+    Started again, it goes on with what is there. It ends if HAProxy does.
+    """
     assert "\n    sh examples/scale.sh\n" in PAGE
-    front, *daemons = ports = [free_port() for _ in range(8)]
-    weed = [f"-{name}.port={ports.pop()}" for name in ("master", "volume")]
-    weed += [f"-{name}.localSocket={tmp_path}/{name}.sock" for name in ("filer", "s3")]
-    twistd = tmp_path / "twistd"
-    twistd.write_text(f'#!/bin/sh\nexec {shlex.join(TWISTD)} "$@"\n')
-    twistd.chmod(0o700)
-    env = environment(
-        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        TWISTD=str(twistd),
-        PORT=str(front),
-        DAEMONS=" ".join(map(str, daemons[:3])),
-        S3_PORT=str(daemons[3]),
-        FILER_PORT=str(daemons[4]),
-        ENGINE_OPTIONS=" ".join([*weed, "-s3.port.iceberg=0", "-s3.port.lance=0"]),
-    )
-    script = Path(__file__).parent.parent.parent / "examples" / "scale.sh"
-    # In the background of a shell it would inherit that SIGINT is ignored.
-    running = subprocess.Popen(
-        ["sh", script],
-        cwd=tmp_path,
-        env=env,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        assert running.stdout is not None
-        said = running.stdout.readline()
-        assert said.startswith(f"Ready at http://localhost:{front}, with daemons at {daemons[0]}")
-        url = f"http://127.0.0.1:{front}/store/hello"
-        curl = ["curl", "--silent", "--fail", "--show-error"]
-        subprocess.run([*curl, "--request", "POST", url, "--data", "Hello!"], env=env, check=True)
-        for port in daemons[:3]:
+    scale = Scale(tmp_path)
+    with scale.started() as running:
+        said = lines_until(running, "Ready")
+        assert (
+            f"Ready at http://localhost:{scale.front}, with daemons at {scale.daemons[0]}" in said
+        )
+        scale.curl("--request", "POST", "--data", "Hello!")
+        for port in scale.daemons:
             assert status_of(port, "/store/hello") == (200, b"Hello!")
-        assert subprocess.run([*curl, url], env=env, capture_output=True).stdout == b"Hello!"
+        assert scale.curl() == b"Hello!"
+        process = re.search(rf"at port {scale.daemons[1]}: process (\d+)", said)
+        assert process is not None
+        os.kill(int(process[1]), signal.SIGKILL)
+        said = lines_until(running, f"-s 127.0.0.1:{scale.daemons[1]}")
+        assert f"The daemon at port {scale.daemons[1]} has ended" in said
         running.send_signal(signal.SIGINT)
         assert running.wait(PATIENCE) == 130
-        assert all(status_of(port, "/healthz")[0] == 0 for port in (front, *daemons[:5]))
-    finally:
-        running.terminate()
-        running.wait()
+        assert all(status_of(port, "/healthz")[0] == 0 for port in scale.ports)
+    with scale.started() as running:
+        lines_until(running, "Ready")
+        assert scale.curl() == b"Hello!"
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        (haproxy,) = (
+            int(each)
+            for each in children
+            if Path(f"/proc/{each}/cmdline").read_bytes().startswith(b"haproxy\0")
+        )
+        os.kill(haproxy, signal.SIGKILL)
+        log = tmp_path / "scale" / "haproxy.log"
+        lines_until(running, f"scale.sh: haproxy has ended; {log} says why")
+        assert running.wait(PATIENCE) == 1
+        assert all(status_of(port, "/healthz")[0] == 0 for port in scale.ports)
+
+
+@HAPROXY
+@pytest.mark.parametrize("which", [0, 2, 6])
+def test_port_taken(tmp_path: Path, which: int) -> None:
+    """A port that somebody listens at is refused, at once, and nothing is started or made."""
+    scale = Scale(tmp_path)
+    with socket.create_server(("127.0.0.1", scale.ports[which])), scale.started() as running:
+        said = lines_until(running, "taken")
+        assert said.startswith(f"scale.sh: port {scale.ports[which]} is taken")
+        assert running.wait(PATIENCE) == 1
+    assert not (tmp_path / "scale").exists()
