@@ -13,7 +13,7 @@ from gostore.commands.statuses import GOOD
 from gostore.commands.terminal import add_place, argument, bucket_named, read_directory
 from gostore.errors import VolumeUnusable, as_store_error
 from gostore.ini import parse_duration
-from gostore.text import escape, format_time
+from gostore.text import counted, escape, format_time
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
 
@@ -78,7 +78,8 @@ def _lines(blobs: Iterable[Committed], now: float) -> list[str]:
     over = [blob for expires, _, blob in expiring if expires <= now]
     later = [expires for expires, _, _ in expiring if expires > now]
     end = f"; the next of {len(later)} expires at {_time(later[0])}" if later else ""
-    return [*map(_line, over), f"{len(over)} blobs of {sum(b.size for b in over)} bytes{end}"]
+    size = counted(sum(blob.size for blob in over), "byte")
+    return [*map(_line, over), f"{counted(len(over), 'blob')} of {size}{end}"]
 
 
 def _line(blob: Committed) -> str:

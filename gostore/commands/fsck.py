@@ -18,17 +18,19 @@ from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
 from gostore.bucket.check import Check
+from gostore.bucket.pointer import STORE
 from gostore.bucket.visiting import Bucket
-from gostore.commands.records import keeps_all
+from gostore.commands.records import keeps_all, lacking
 from gostore.commands.statuses import BAD, GOOD
 from gostore.commands.terminal import add_place, bucket_named, read_directory, verifying
 from gostore.commands.unfinished import DAY, Unfinished, add_period, unfinished
 from gostore.errors import DiskFailed, VolumeUnusable, as_store_error, strerror_of
-from gostore.text import escape, printable
+from gostore.text import counted, escape, printable
 from gostore.volume.changes import Sync
 from gostore.volume.collect import collect
 from gostore.volume.digests import check_digest, compute_digest
-from gostore.volume.directory import DataDamaged, OutcomeUnknown
+from gostore.volume.directory import MIGRATING, DataDamaged, OutcomeUnknown
+from gostore.volume.migrating import source_of
 from gostore.volume.recovery.findings import Damage, Findings, Suspect
 from gostore.volume.recovery.looks import OutOfReach, Unreadable, look
 from gostore.volume.recovery.repair import repair
@@ -48,6 +50,8 @@ class Kind(Enum):
     """It is not as it was written."""
     TIE = "tie"
     """Another blob has its location."""
+    INCOMPLETE = "incomplete"
+    """A migration into it has not ended: blobs are lacking."""
     QUARANTINED = "quarantined"
     """It was quarantined earlier, and no location answers 500 for it."""
     UNFINISHED = "unfinished"
@@ -60,7 +64,7 @@ class Kind(Enum):
     @property
     def is_damage(self) -> bool:
         """Whether a blob is lost or in doubt."""
-        return self in (Kind.DAMAGED, Kind.TIE)
+        return self in (Kind.DAMAGED, Kind.TIE, Kind.INCOMPLETE)
 
 
 @frozen
@@ -120,17 +124,22 @@ class Report:
             done = f"; --repair mends {mended if left else 'it'}"
         else:
             done = ""
-        damaged = len(self.damage)
+        damaged = sum(each.kind is not Kind.INCOMPLETE for each in self.damage)
+        others = counted(count - damaged, "other finding")
         why = escape(self.untold)
         untold = [f"The engine does not tell its uploads in parts: {why}"] if why else []
         is_bucket = self.directory.startswith("s3://")
-        unread = "whose bytes were not read" if is_bucket else "without a digest to verify"
+        unread = "without a digest to verify"
+        if is_bucket:
+            unread = "whose bytes were not read"
+            unread += "; --digests reads them" if self.unverified and not self.verified else ""
         return [
             *map(str, self.findings),
             *untold,
-            f"{self.blobs} blobs of {self.bytes} bytes in {self.seconds:.1f} seconds: "
+            f"{counted(self.blobs, 'blob')} of {counted(self.bytes, 'byte')}"
+            f" in {self.seconds:.1f} seconds: "
             f"{self.verified} verified, {self.unverified} {unread}",
-            f"{damaged} damaged, {count - damaged} other findings{done}" if count else "Clean",
+            f"{damaged} damaged, {others}{done}" if count else "Clean",
         ]
 
 
@@ -189,6 +198,9 @@ def fsck_bucket(
         Finding(Kind(each.kind), each.name, each.location, each.reason, each.mends)
         for each in found.troubles
     ]
+    description = bucket.describe()
+    if description is not None and description.migrating:
+        report.findings.insert(0, _incomplete(STORE, description.migrating))
     report.untold = found.untold
     report.repaired = mend
     report.seconds = time.monotonic() - begun
@@ -216,6 +228,8 @@ def fsck(
         volume.look()
     try:
         report = Report(escape(volume.shown_path))
+        if (source := source_of(volume.directory)) is not None:
+            report.findings.append(_incomplete(MIGRATING, source))
         found = scan(volume, afresh=True, keeps=keeps)
         _verify(volume, found, report, tell)
         _report(found, report)
@@ -230,6 +244,12 @@ def fsck(
         volume.close()
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _incomplete(name: str, source: str) -> Finding:
+    return Finding(
+        Kind.INCOMPLETE, name, None, f"{lacking(source)}: go on with gostore migrate", mends=False
+    )
 
 
 def _verify(volume: Volume, found: Findings, report: Report, tell: Tell) -> None:

@@ -44,6 +44,11 @@ def look_at(volume: Volume, wanted: str, wanted_id: int | None = None) -> Known:
         volume.close()
 
 
+def lacking(source: str) -> str:
+    """What is wrong with a place into which a migration has not ended, as its daemons say it."""
+    return f"it lacks blobs that are to come from {source or 'elsewhere'}"
+
+
 def keeps_all(_: str) -> bool:
     """Every location may have a history; only the daemon's settings tell."""
     return True

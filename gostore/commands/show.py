@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import suppress
 
 from gostore.blob import MAX_ID, Blob, State
 from gostore.bucket.exhibit import Exhibit
 from gostore.bucket.visiting import Bucket
+from gostore.commands.records import lacking
 from gostore.commands.statuses import GOOD
 from gostore.commands.terminal import add_blob, bucket_named, read_directory
 from gostore.commands.unfinished import (
@@ -21,6 +23,7 @@ from gostore.errors import BadRecord, NoBlobs, NotFound, VolumeUnusable, as_stor
 from gostore.statefile import parse
 from gostore.text import escape, format_time
 from gostore.volume.directory import QUARANTINE, TIE, Kind, kind_of, stage_name
+from gostore.volume.migrating import source_of
 from gostore.volume.recovery.findings import Findings
 from gostore.volume.recovery.scan import journaled, keeps_nothing, scan
 from gostore.volume.volume import Volume
@@ -48,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Print all that there is to say of one blob."""
     if parsed.uploads and parsed.blob is not None:
-        parsed.command.error("--uploads is about all of a directory or a bucket")
+        parsed.command.error("--uploads lists all that there are: leave out the blob")
     if parsed.uploads and parsed.store is not None:
         there = unfinished_in_bucket(bucket_named(parsed), parsed.upload_expires)
         lines = list(map(str, there))
@@ -89,6 +92,10 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
     """
     volume.look(lock=False)
     try:
+        # Whoever looks for a blob in vain should know it, too.
+        if (source := source_of(volume.directory)) is not None:
+            reason = escape(f"{volume.shown_path} is incomplete: {lacking(source)}")
+            print(f"gostore: {reason}", file=sys.stderr)
         blob_id = None if location else _read_id(wanted)
         if lines := _show_id(volume, blob_id):
             return lines

@@ -90,6 +90,11 @@ class ExhibitTests(SynchronousTestCase):
         assert description is not None
         self.engine.put("store.json", evolve(description, migrating="directory /x").dump())
         self.assertIn("incomplete: it lacks blobs that are to come from directory /x", self.show())
+        report = fsck_bucket(self.bucket)
+        told = "incomplete: store.json: it lacks blobs that are to come from directory /x: go on"
+        self.assertTrue(report.as_lines()[0].startswith(told))
+        self.assertEqual(report.as_lines()[-1], "0 damaged, 1 other finding")
+        self.assertFalse(report.as_json()["clean"])
         self.engine.delete("store.json")
         with self.assertRaises(VolumeUnusable):
             self.show()
@@ -99,8 +104,8 @@ class ExhibitTests(SynchronousTestCase):
         """The report of a bucket has the words of that of a directory."""
         report = fsck_bucket(self.bucket)
         *_, counts, last = report.as_lines()
-        self.assertIn("1 blobs of 1 bytes", counts)
-        self.assertIn("0 verified, 1 whose bytes were not read", counts)
+        self.assertIn("1 blob of 1 byte in", counts)
+        self.assertIn("0 verified, 1 whose bytes were not read; --digests reads them", counts)
         self.assertEqual(last, "Clean")
         self.assertTrue(report.as_json()["clean"])
         pointer = parse(self.engine.get(pointer_key("a")).data)
@@ -111,7 +116,7 @@ class ExhibitTests(SynchronousTestCase):
         key = data_key(self.blob.id)
         self.assertIn(f"damaged: {key} of 'a': its data does not have", report.as_lines()[0])
         self.assertFalse(report.as_json()["clean"])
-        self.assertIn("other findings; --repair mends 1", report.as_lines()[-1])
+        self.assertIn("1 damaged, 2 other findings; --repair mends 1", report.as_lines()[-1])
 
     def test_expire(self) -> None:
         """What is over is told as of a directory; what cannot be believed, and tombstones, not."""

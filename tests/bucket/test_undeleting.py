@@ -100,7 +100,7 @@ class HistoryTests(SynchronousTestCase):
     def test_fsck(self) -> None:
         """The bytes of all versions are read, beside those of the blobs."""
         line = fsck_bucket(self.bucket, digests=True).as_lines()[0]
-        self.assertIn("1 blobs of 4 bytes", line)
+        self.assertIn("1 blob of 4 bytes", line)
         self.assertIn("6 verified, 0 whose bytes were not read", line)
         line = fsck_bucket(self.bucket).as_lines()[0]
         self.assertIn("0 verified, 6 whose bytes were not read", line)

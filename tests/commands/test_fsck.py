@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from gostore.blob import Blob
 from gostore.commands.fsck import Report, fsck
+from gostore.commands.main import main
 from gostore.errors import VolumeInUse, VolumeUnusable
 from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details
 from gostore.volume.changes import Sync
 from gostore.volume.directory import DATA, STATE
 from gostore.volume.journal.format import NAMES
+from gostore.volume.migrating import mark
 from gostore.volume.volume import Volume
 from tests.store.doubles import FOR_EVER, FakeBody, FaultyDisk, InlineWorkers, PromptClock
 
@@ -71,6 +75,22 @@ class FsckTests(SpoiledTestCase):
         self.assertEqual(report.as_lines()[-1], "Clean")
         self.assertEqual(told[0], (0, 3, 100_000, 300_000))
         self.assertEqual(told[-1], (3, 3, 300_000, 300_000))
+
+    def test_incomplete(self) -> None:
+        """A directory into which a migration has not ended is not clean, though all is sound."""
+        volume = Volume(str(self.path))
+        volume.open()
+        mark(volume.directory, "s3://bucket/x")
+        volume.close()
+        report = self.fsck()
+        told = ".migrating: it lacks blobs that are to come from s3://bucket/x: go on with"
+        self.assertEqual(report.as_lines()[0], f"incomplete: {told} gostore migrate")
+        self.assertEqual(report.as_lines()[-1], "0 damaged, 1 other finding")
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            self.assertEqual(main(["fsck", "--dir", str(self.path)]), 1)
+            self.assertEqual(main(["show", "--dir", str(self.path), "a"]), 0)
+        self.assertIn("is incomplete: it lacks blobs that are to come from s3://", err.getvalue())
 
     def test_digest(self) -> None:
         """Other bytes of the right size are found by their digest, and nothing is changed."""

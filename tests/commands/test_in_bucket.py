@@ -64,7 +64,7 @@ def test_undelete(engine: FakeS3, capsys: pytest.CaptureFixture[str]) -> None:
         (("show",), f"store: {PLACE} at http://"),
         (("why", "hello"), "hello has a blob of 6 bytes, with the id "),
         (("expire", "--dry-run"), "0 blobs of 0 bytes; the next of 1 expires at "),
-        (("expire", "--dry-run", "--within", "2m"), "1 blobs of 6 bytes"),
+        (("expire", "--dry-run", "--within", "2m"), "1 blob of 6 bytes"),
         (("fsck", "--digests"), "2 verified, 0 whose bytes were not read\nClean\n"),
         (("fsck", "--repair", "--json"), '"blobs": 2'),
     ],

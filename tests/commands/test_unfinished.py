@@ -91,7 +91,7 @@ class UnfinishedTests(LivesCase):
 
     def test_arguments(self) -> None:
         """show wants a blob, or is asked for the uploads, and not both."""
-        for arguments, said in (([], "ID|LOCATION"), (["--uploads", "a"], "--uploads is about")):
+        for arguments, said in (([], "ID|LOCATION"), (["--uploads", "a"], "--uploads lists all")):
             err = io.StringIO()
             with redirect_stderr(err), self.assertRaises(SystemExit):
                 self.run_it("show", *arguments)
