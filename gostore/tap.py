@@ -52,6 +52,9 @@ Examples:
       --config /etc/gostore.conf             as a daemon; the command line wins
   twistd -n gostore -s unix:/run/gostore.sock
                                              on a Unix socket
+  twistd -n gostore --store s3://blobs/main --s3-endpoint http://127.0.0.1:8333
+                                             over a bucket, with AWS_ACCESS_KEY_ID
+                                             and AWS_SECRET_ACCESS_KEY exported
 
 Addresses to listen on:
   tcp:7777              every IPv4 address of this machine (as 0.0.0.0:7777, :7777)
@@ -85,8 +88,9 @@ class Options(usage.Options):
 
     longdesc = (
         "Stores blobs: POST creates one at /store/LOCATION, PUT replaces it, GET reads it, DELETE"
-        " deletes it. Each is a directory of plain files under --dir. An acknowledged write is on"
-        " the disk and survives a crash. A size is 65536, 64KiB or 10M; a time is in seconds."
+        " deletes it. Each is a directory of plain files under --dir, or objects in the bucket of"
+        " --store. An acknowledged write is on the disk, or in the bucket, and survives a crash. A"
+        " size is 65536, 64KiB or 10M; a time is in seconds."
     )
 
     optFlags = [[row.name, row.short, row.doc] for row in TABLE.values() if row.flag]

@@ -14,7 +14,7 @@ class NoBcrypt(Exception):
     """The library is not installed."""
 
     def __str__(self) -> str:
-        return "users with passwords need bcrypt: pip install 'gostore[users]'"
+        return "users with passwords need bcrypt: pip install '.[users]' in a clone of gostore"
 
 
 def require_bcrypt() -> Any:

@@ -46,7 +46,9 @@ def ask_aside(question: dict[str, Any], program: str = _PROGRAM) -> dict[str, An
         raise Unsettled(str(error)) from error
     except (ValueError, RecursionError) as error:
         if b"No module named 'botocore'" in done.stderr:
-            raise Refused("botocore is not installed: pip install 'gostore[s3]'") from error
+            raise Refused(
+                "botocore is not installed: pip install '.[s3]' in a clone of gostore"
+            ) from error
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise Unsettled(last or f"the process ended with {done.returncode}") from error
     if "refused" in answer:

@@ -17,7 +17,7 @@ def connect(
     try:
         from gostore.bucket.objects import s3_engine
     except ImportError:
-        reason = "obstore is not installed: pip install 'gostore[s3]'"
+        reason = "obstore is not installed: pip install '.[s3]' in a clone of gostore"
         raise VolumeUnusable(str(place), reason) from None
     try:
         return s3_engine(place.bucket, place.prefix, endpoint, region, profile)

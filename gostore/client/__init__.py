@@ -1,6 +1,6 @@
 """The client of a daemon: for scripts (Client), for Twisted (AsyncClient), and for fsspec.
 
-It imports nothing of the daemon, and needs `pip install 'gostore[client]'`. This file is the door
+It imports nothing of the daemon, and needs `pip install '.[client]'`. This file is the door
 for Client. asynchronous.py has AsyncClient, filesystem.py is what fsspec opens by its entry point,
 and cli/ has the commands. verbs.py says what is sent and what the answers mean, and the clients
 carry that out; resuming.py stands for a part of it where an upload is large. Open verbs.py first.

@@ -1,4 +1,4 @@
-"""The command line of ``gostore``: commands for a data directory, and those that ask a daemon.
+"""The command line of ``gostore``: those for a directory or a bucket, and the client's.
 
 Each command for a directory is a module here with ``add_arguments(parser)`` and ``run(parsed)``,
 which returns the exit status. ``gostore`` imports only the one it is told to run. The commands that
@@ -25,7 +25,7 @@ from gostore.text import printable
 
 #: The commands, by the names of their modules.
 COMMANDS = {
-    "fsck": "verify every blob; no daemon may run",
+    "fsck": "verify every blob; no daemon may have the directory, those over a bucket may run",
     "show": "print a blob's record and its log",
     "why": "tell the whole life of a blob in plain words",
     "history": "list the versions of a location",
@@ -60,7 +60,7 @@ ASKING = {
 COMPLETES = "_GOSTORE_COMPLETE"
 
 #: What to install for them.
-_CLIENT = "pip install 'gostore[client]'"
+_CLIENT = "pip install '.[client]' in a clone of gostore"
 
 #: A shell's status for a program that SIGPIPE has ended.
 UNREAD = 128 + signal.SIGPIPE
@@ -85,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _hush()
         print(f"gostore: {printable(_reason(error))}", file=sys.stderr)
         return CANNOT
-    except KeyboardInterrupt:
-        print("gostore: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # A command may say what to do now.
+        print(": ".join(["gostore: interrupted", *map(str, error.args)]), file=sys.stderr)
         # The client says 1 as well, once it is imported.
         return 1 if _asks_a_daemon(arguments) else CANNOT
 

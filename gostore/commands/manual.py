@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "gostore.1"
 _HEAD = r"""\" Made by python -m gostore.commands.manual. Do not edit it.
 .TH GOSTORE 1 "" "gostore {version}" "User Commands"
 .SH NAME
-gostore \- store blobs at a daemon, fetch them, and look after its data directory
+gostore \- store blobs at a daemon, fetch them, and look after its directory or bucket
 .SH SYNOPSIS
 .B gostore
 .I COMMAND
@@ -29,7 +29,13 @@ The first commands ask a daemon
 They name a blob by its URL, or as
 .I :LOCATION
 at the daemon of GOSTORE_URL, or of the section [remote default] of ~/.config/gostore/config.
-The others work on a data directory, or on the configuration of a daemon.
+The others work on a data directory
+.RB ( \-\-dir )
+or on an S3 bucket
+.RB ( \-\-store )
+itself, or on the configuration of a daemon.
+A directory has one daemon, and some of these commands need it to be stopped.
+Any number of daemons share a bucket, and all commands but migrate may run beside them.
 """
 
 _FOOT = r""".SH EXIT STATUS
@@ -38,11 +44,11 @@ _FOOT = r""".SH EXIT STATUS
 All was done.
 .TP
 .B 1
-Something that was asked for was not done, or the command was interrupted; for a directory:
-something is damaged or lost.
+Something that was asked for was not done, or the command was interrupted;
+for a directory or a bucket: something is damaged, lost, or still to be moved there.
 .TP
 .B 2
-The arguments make no sense; for a directory: it cannot be done, or was interrupted.
+The arguments make no sense; for a directory or a bucket: it cannot be done, or was interrupted.
 .TP
 .B 3
 No daemon answers.
@@ -71,6 +77,16 @@ The token for it.
 .TP
 .B GOSTORE_TOKEN_FILE
 The file that has the token.
+.TP
+.BR AWS_ACCESS_KEY_ID ", " AWS_SECRET_ACCESS_KEY ", " AWS_SESSION_TOKEN
+The credentials for a bucket.
+.TP
+.B AWS_PROFILE
+The profile in ~/.aws that has them; \-\-s3\-profile comes before both.
+Without either they are those of the web identity, the container or the machine.
+.TP
+.B AWS_REGION
+The region of the bucket, if \-\-s3\-region does not say it.
 .SH FILES
 .TP
 .I ~/.config/gostore/config
@@ -78,6 +94,9 @@ Daemons by name.
 .TP
 .I ~/.netrc
 Credentials, if there is no token.
+.TP
+.IR ~/.aws/credentials ", " ~/.aws/config
+Credentials for a bucket, by profile.
 """
 
 
@@ -87,7 +106,7 @@ def page() -> str:
     lines.append(".SH COMMANDS THAT ASK A DAEMON")
     for name in sorted(program.commands):
         lines += _asking(name, program.commands[name])
-    lines.append(".SH COMMANDS FOR A DIRECTORY")
+    lines.append(".SH COMMANDS FOR A DIRECTORY OR A BUCKET")
     for name in COMMANDS:
         lines += _working(name)
     lines.append(_FOOT.rstrip("\n"))

@@ -80,8 +80,13 @@ def run(parsed: argparse.Namespace) -> int:
     """Move, and print what was done."""
     source, target = _ends(parsed)
     options = Options(parsed.jobs, parsed.dry_run, parsed.without_history)
-    with verifying("Looking" if options.dry else "Moving") as move:
-        report = migrate(source, target, options, lambda done, of, moved: move(done, of, moved, 0))
+    try:
+        with verifying("Looking" if options.dry else "Moving") as move:
+            report = migrate(
+                source, target, options, lambda done, of, moved: move(done, of, moved, 0)
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("run the same command again, and it goes on") from None
     print("\n".join(map(printable, lines_of(report))))
     return status_of(report)
 

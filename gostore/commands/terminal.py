@@ -1,6 +1,6 @@
 """What all commands share: readers of arguments, and progress on a terminal.
 
-Progress needs rich (``pip install 'gostore[cli]'``). Without it, or without a terminal on stderr,
+Progress needs rich (``pip install '.[cli]'``). Without it, or without a terminal on stderr,
 the commands are silent until they are done.
 """
 

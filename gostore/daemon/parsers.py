@@ -242,7 +242,9 @@ def parse_listen(text: str) -> str:
             raise ValueError(f"{port['port']} is not a port")
     except Exception as error:  # A plugin's parser may raise anything on nonsense.
         if isinstance(error, ModuleNotFoundError) and error.name == "OpenSSL":
-            raise ValueError(f"{text!r} needs TLS: pip install 'gostore[tls]'") from error
+            raise ValueError(
+                f"{text!r} needs TLS: pip install '.[tls]' in a clone of gostore"
+            ) from error
         if isinstance(error, LookupError) and text.startswith("systemd:"):
             # Systemd gives the socket to the daemon alone, and others read its settings, too.
             return description

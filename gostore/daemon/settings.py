@@ -140,9 +140,9 @@ class Settings:
         GENERAL,
         "none",
         or_none(parse_place),
-        "Keep the blobs in an S3 bucket, as s3://bucket/prefix, instead of a directory.",
-        "Any number of daemons may use one; docs/scale.md. Credentials come from the environment, a"
-        " file or the machine's role (AWS_ACCESS_KEY_ID and so on), never from here.",
+        "Keep the blobs in an S3 bucket that daemons share, as s3://bucket/prefix, not in dir.",
+        "docs/scale.md says more. Credentials come from the environment, a file or the machine's"
+        " role (AWS_ACCESS_KEY_ID and so on), never from here.",
     )
     s3_endpoint: str | None = _setting(
         GENERAL,
@@ -212,8 +212,9 @@ class Settings:
         WRITES,
         "auto",
         parse_id_bits,
-        "Width of blob ids: 16, 32, or auto: 16 until half of those are taken, then 32.",
-        "In a bucket it is 16, 64 or 128, set for good by the first daemon; auto is 128.",
+        "Width of blob ids: 16, 32, or auto: 16, then 32. Of a bucket: 16, 64, 128; auto is 128.",
+        "auto goes on to 32 when half of those with 16 bits are taken. The first daemon over a"
+        " bucket sets its width for good.",
     )
     max_blob_size: int = _setting(
         WRITES,

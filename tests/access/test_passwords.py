@@ -59,7 +59,7 @@ class PasswordTests(SynchronousTestCase):
         without_bcrypt(self)
         with self.assertRaises(NoBcrypt) as caught:
             hash_password("x")
-        self.assertIn("pip install 'gostore[users]'", str(caught.exception))
+        self.assertIn("pip install '.[users]' in a clone of gostore", str(caught.exception))
 
 
 class TokenTests(SynchronousTestCase):

@@ -217,7 +217,7 @@ def test_without_the_client(
     monkeypatch.setitem(sys.modules, library, None)
     assert cli.main(["ls", "http://localhost:7777"]) == 2
     said = capsys.readouterr().err
-    assert f"gostore ls needs {library}: pip install 'gostore[client]'" in said
+    assert f"gostore ls needs {library}: pip install '.[client]' in a clone of gostore" in said
     assert cli.main(["fsck", "--dir", str(directory)]) == 0
     assert cli.main(["show", "--dir", str(directory), "13342"]) == 0
 

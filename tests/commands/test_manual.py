@@ -25,6 +25,16 @@ def test_commands() -> None:
     assert "\\-\\-repair" in text
 
 
+def test_bucket() -> None:
+    """It says where a bucket's credentials come from, and that history and undelete know one."""
+    text = page().replace("\\-", "-")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_REGION"):
+        assert name in text.partition(".SH ENVIRONMENT")[2]
+    asking = text.partition(".SH COMMANDS FOR A DIRECTORY OR A BUCKET")[0]
+    for name in ("history", "undelete"):
+        assert "--store s3://" in asking.partition(f"\n.SS {name}")[2].partition("\n.SS ")[0]
+
+
 @pytest.mark.skipif(shutil.which("groff") is None, reason="NOT TESTED: there is no groff")
 def test_lint() -> None:
     """groff formats it without a warning."""

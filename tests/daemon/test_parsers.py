@@ -178,7 +178,7 @@ class ListenTests(SynchronousTestCase):
             parse_listen("ssl:7777:privateKey=key.pem")
         self.assertEqual(
             str(caught.exception),
-            "'ssl:7777:privateKey=key.pem' needs TLS: pip install 'gostore[tls]'",
+            "'ssl:7777:privateKey=key.pem' needs TLS: pip install '.[tls]' in a clone of gostore",
         )
 
 

@@ -79,7 +79,7 @@ class Place:
         out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode in (-signal.SIGKILL, 2), (out, err)
         if process.returncode == 2:
-            assert "interrupted" in err
+            assert "interrupted: run the same command again, and it goes on" in err
 
     def has(self, share: float) -> bool:
         """Whether such a share of the blobs has been moved here."""

@@ -101,7 +101,10 @@ def _both(session: Session, source: str, target: str) -> tuple[Target, str]:
 @command("history")
 @click.argument("target", metavar="URL|:LOCATION")
 def history(session: Session, target: str) -> None:
-    """List the versions of a location, newest first: its number, size, time, and what ended it."""
+    """List the versions of a location, newest first: its number, size, time, and what ended it.
+
+    With --dir DIR or --store s3://BUCKET/PREFIX it looks there itself, without a daemon.
+    """
     where = session.blob(target)
     with session.client(where) as client:
         for each in client.history(where.location):
@@ -136,7 +139,8 @@ def restore(session: Session, target: str, version: int, if_match: str | None) -
 def undelete(session: Session, targets: tuple[str, ...]) -> None:
     """Bring back what was deleted, as long as its history is kept.
 
-    A target that ends with / stands for all that was deleted below it.
+    A target that ends with / stands for all that was deleted below it. With --dir DIR or --store
+    s3://BUCKET/PREFIX it works there itself, without a daemon.
     """
     for place in [session.target(each) for each in targets]:
         with session.client(place) as client, session.report.bars() as bars:
