@@ -27,7 +27,7 @@ ask() {
     curl --silent --output /dev/null --noproxy '*' --max-time 5 "$@"
 }
 
-# Whoever answers at a port of ours would get our requests.
+# Another server at a port of ours would get our requests.
 for port in "$s3" "$filer" "$master" "$volume" "$front" $daemons; do
     status=0
     ask "http://127.0.0.1:$port/" --max-time 1 || status=$?

@@ -92,7 +92,7 @@ def show(volume: Volume, wanted: str, *, location: bool = False) -> list[str]:
     """
     volume.look(lock=False)
     try:
-        # Whoever looks for a blob in vain should know it, too.
+        # Somebody who looks for a blob in vain should know it, too.
         if (source := source_of(volume.directory)) is not None:
             reason = escape(f"{volume.shown_path} is incomplete: {lacking(source)}")
             print(f"gostore: {reason}", file=sys.stderr)

@@ -116,7 +116,7 @@ class ExhibitTests(SynchronousTestCase):
         key = data_key(self.blob.id)
         self.assertIn(f"damaged: {key} of 'a': its data does not have", report.as_lines()[0])
         self.assertFalse(report.as_json()["clean"])
-        self.assertIn("1 damaged, 2 other findings; --repair mends 1", report.as_lines()[-1])
+        self.assertIn("2 damaged, 0 other findings; --repair mends 1", report.as_lines()[-1])
 
     def test_expire(self) -> None:
         """What is over is told as of a directory; what cannot be believed, and tombstones, not."""
