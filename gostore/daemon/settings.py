@@ -212,7 +212,7 @@ class Settings:
         WRITES,
         "auto",
         parse_id_bits,
-        "Width of blob ids: 16, 32, or auto: 16, then 32. Of a bucket: 16, 64, 128; auto is 128.",
+        "Width of blob ids: 16, 32, or auto: 16, then 32; in a bucket 16, 64, or auto: 128.",
         "auto goes on to 32 when half of those with 16 bits are taken. The first daemon over a"
         " bucket sets its width for good.",
     )
