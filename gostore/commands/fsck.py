@@ -18,7 +18,6 @@ from attrs import asdict, define, evolve, field, frozen
 
 from gostore.blob import Committed
 from gostore.bucket.check import Check
-from gostore.bucket.pointer import STORE
 from gostore.bucket.visiting import Bucket
 from gostore.commands.records import keeps_all, lacking
 from gostore.commands.statuses import BAD, GOOD
@@ -200,7 +199,7 @@ def fsck_bucket(
     ]
     description = bucket.describe()
     if description is not None and description.migrating:
-        report.findings.insert(0, _incomplete(STORE, description.migrating))
+        report.findings.insert(0, _incomplete("store.json", description.migrating))
     report.untold = found.untold
     report.repaired = mend
     report.seconds = time.monotonic() - begun
