@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 
@@ -30,7 +31,7 @@ from gostore.bucket.pointer import (
 )
 from gostore.bucket.probe import Unfit, begin, description_in, lacks
 from gostore.bucket.protocol import stored_of
-from gostore.bucket.records import record_of
+from gostore.bucket.records import is_alive, record_of
 from gostore.bucket.staging import Draft
 from gostore.bucket.visiting import SMALL, Bucket, spans_of
 from gostore.errors import (
@@ -43,6 +44,9 @@ from gostore.errors import (
     VolumeUnusable,
 )
 from gostore.store.versions import Kept
+
+#: How many pointers are read at a time.
+_READERS = 16
 
 
 class BucketSource:
@@ -146,8 +150,24 @@ class BucketSource:
             else:
                 blob = ended.blob
                 self._ended[Kept(blob.location, blob.generation)] = ended
+        with ThreadPoolExecutor(_READERS, "migrate") as pool:
+            for unmarked in pool.map(self._unmarked, self._locations):
+                if unmarked is not None:
+                    blob = unmarked.blob
+                    self._ended[Kept(blob.location, blob.generation)] = unmarked
         self._versions = list(self._ended)
         self.left = {"kept version": len(self._versions)}
+
+    def _unmarked(self, location: str) -> Ended | None:
+        """What a location's pointer alone knows that it had: a daemon died before it was marked."""
+        until = self._bucket.until()
+        pointer = self._bucket.ask.read(location, until).pointer
+        was = None if pointer is None else pointer.was
+        if was is None or Kept(location, was.blob.generation) in self._ended:
+            return None
+        # Or else its time was over: the collection of its bytes begins with its record.
+        record = self._bucket.ask.record(was.blob.id, until)
+        return was if record is not None and is_alive(was.blob, record.data) else None
 
     def has_changed(self) -> bool:
         """Whether the pointers are others now."""

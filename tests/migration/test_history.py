@@ -13,7 +13,7 @@ from attrs import evolve
 
 from gostore.blob import EndedBy
 from gostore.bucket.past import BucketPast
-from gostore.bucket.pointer import HISTORY, data_key, parse_ended
+from gostore.bucket.pointer import HISTORY, data_key, parse_ended, pointer_key, record_key
 from gostore.errors import NotFound, VolumeUnusable
 from gostore.migration.mover import NotEmpty
 from gostore.prefixes import ByPrefix
@@ -154,6 +154,37 @@ class BackTests(HistoryCase):
         self.addCleanup(found.close)
         self.assertEqual(self._told(found, "a"), list(map(_without_ids, before)))
         self.assertEqual(self.bytes_of(found, "a"), [b"old", LARGE, b"new"])
+
+    def test_unmarked(self) -> None:
+        """A version comes along that only its pointer knows; one that is collected does not."""
+        store, _ = make_store(self.engine, keep=FOREVER)
+        for location in ("a", "b", "c"):
+            self.successResultOf(store.put(location, FakeBody(b"old"), Details()))
+            blob = self.successResultOf(store.get(location))
+            self.successResultOf(store.put(location, FakeBody(b"new"), Details()))
+        written, swap = list[bytes](), self.engine.swap
+
+        def note(key: str, data: bytes, etag: str) -> str:
+            written.append(data)
+            return swap(key, data, etag)
+
+        self.engine.swap = note  # type: ignore[method-assign]
+        self.successResultOf(store.delete("b"))
+        self.engine.put(pointer_key("b"), written[0])
+        # As if the daemon had died before; that of "c" has been collected since.
+        for each in [*self.engine.list(HISTORY), *self.engine.list("gc/")]:
+            ended = parse_ended(self.engine.get(each.key).data)
+            if ended.blob.location != "b" or ended.ending.by is EndedBy.DELETED:
+                self.engine.delete(each.key)
+        self.engine.delete(record_key(blob.id))
+        self.engine.delete(data_key(blob.id))
+        report = self.migrate(self.from_bucket(), self.to_directory())
+        self.assertEqual((report.versions, report.damaged, report.complete), (3, {}, True))
+        found = self.opened(self.back, keep=FOREVER)
+        self.addCleanup(found.close)
+        self.assertEqual(self.bytes_of(found, "a"), [b"old", b"new"])
+        self.assertEqual(self.bytes_of(found, "b"), [b"old", b"new"])
+        self.assertEqual(self.bytes_of(found, "c"), [b"new"])
 
     def test_narrow_ids(self) -> None:
         """A bucket with ids of 16 bits gives the same, and nothing of its own is in the records."""
