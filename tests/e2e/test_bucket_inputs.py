@@ -243,7 +243,7 @@ def test_metrics_in_trouble(engine: FakeS3, daemon: Daemon) -> None:
         if asked.key == key and asked.method == "PUT":
             engine.trouble = lambda asked: None
             pointer = parse(engine.objects[key].data, "foo")
-            engine.keep(key, dump(pointer.with_touch("another")))
+            engine.keep(key, dump(pointer.with_touch("another-")))
         return None
 
     engine.trouble = overtake
