@@ -209,8 +209,8 @@ class Collection(Leaseholder):
                         nonces.setdefault(blob_id, set()).add(nonce)
             old = (blob_id for blob_id, modified in newest.items() if self._is_old(modified))
             for some in self.batches(old, SWEPT_AT_ONCE):
-                sweep = partial(self._sweep_one, nonces)
-                removed += self.look_at(sweep, some)
+                sweep_one = partial(self._sweep_one, nonces)
+                removed += self.look_at(sweep_one, some)
             for keys in self.batches(self._left_over(shard), SWEPT_AT_ONCE):
                 self.look_at(self._sweep_version, keys)
         except (EngineError, StoreError) as error:

@@ -1,6 +1,6 @@
 """What a member of a pointer may be, of an upload, or of what else is in a bucket. Pure.
 
-Whoever may write to the bucket may write anything. What is believed here can be written again, sent
+Anybody with the bucket may write anything there. What is believed here can be written again, sent
 as a field of HTTP, and counted on. So nobody has to look again, and one bad object stops no list.
 """
 
