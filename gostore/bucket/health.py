@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,6 +22,8 @@ class Health:
         self._repeats = Repeats()
         #: Why the bucket could not be used when it was asked last; "" if it could.
         self.trouble = ""
+        #: Whether one more success would say too little.
+        self.in_doubt: Callable[[], bool] = lambda: False
         #: Requests that met a blob, or a pointer, that is damaged.
         self.damaged = 0
 
@@ -35,7 +39,7 @@ class Health:
             self._say(error.location, str(error))
         elif isinstance(error, NoSpace):
             self._say("space", f"{self._name}: {error}")
-        elif self.trouble:
+        elif self.trouble and not self.in_doubt():
             log.info("The bucket answers again")
             self.trouble = ""
             self._repeats.forget("bucket")

@@ -40,8 +40,13 @@ class Unfit(Exception):
 class Identity:
     """What all daemons of a store agree on, and how far the engine's clock is ahead of ours."""
 
-    id_bits: int
+    description: Description
     ahead: float
+
+    @property
+    def id_bits(self) -> int:
+        """The width of its ids."""
+        return self.description.id_bits
 
 
 @frozen
@@ -81,7 +86,7 @@ def begin(
         raise Unfit(f"a request failed: {type(error).__name__}") from error
     if description.migrating and description.migrating != source:
         raise lacks(description)
-    return Identity(description.id_bits, ahead)
+    return Identity(description, ahead)
 
 
 def lacks(description: Description) -> Unfit:

@@ -22,12 +22,13 @@ from gostore.bucket.asking import RETRY_AFTER, Asker, Tally
 from gostore.bucket.collect import Collection
 from gostore.bucket.content import SMALL_SPAN, BucketContent, Check, Room
 from gostore.bucket.engine import Engine
+from gostore.bucket.guarded import GuardedEngine
 from gostore.bucket.health import Health
 from gostore.bucket.listing import LEAST_LISTED, Query, page
 from gostore.bucket.markers import Markers
 from gostore.bucket.measured import MeasuredEngine
 from gostore.bucket.options import Options
-from gostore.bucket.pointer import STORE, Stored
+from gostore.bucket.pointer import Stored
 from gostore.bucket.probe import Unfit, begin
 from gostore.bucket.promise import Promise
 from gostore.bucket.protocol import Demand, Protocol
@@ -98,6 +99,7 @@ class BucketStore:
         self._options = options
         self._health = Health(options.name)
         self._threads = threads(reactor, self._health.judge, options.max_uploads)
+        self._guarded: GuardedEngine
         self._ask: Asker
         self._protocol: Protocol
         self.versions: Versions
@@ -128,7 +130,9 @@ class BucketStore:
             identity = begin(self.engine, self._options.id_bits, self._wall)
         except Unfit as error:
             raise VolumeUnusable(name, str(error)) from error
-        self._ask = Asker(self.engine, wall=self._wall, together=self._threads.together)
+        self._guarded = GuardedEngine(self.engine, identity.description)
+        self._health.in_doubt = lambda: self._guarded.in_doubt
+        self._ask = Asker(self._guarded, wall=self._wall, together=self._threads.together)
         self._ask.ahead = identity.ahead
         staging = Staging(self._ask, identity.id_bits, self._options.grace)
         markers = Markers(self._ask, self._options.keep)
@@ -167,13 +171,13 @@ class BucketStore:
         self.versions.markers.keep = keep
 
     def collect(self) -> Deferred[None]:
-        """See whether the bucket answers; now and then begin to collect what is dead.
+        """See whether the bucket answers, and is still ours; now and then collect what is dead.
 
-        That may take hours in a large bucket. Nobody waits for it.
+        The latter may take hours in a large bucket. Nobody waits for it.
         """
 
         def look(until: float) -> None:
-            self._ask.settle(lambda: self._ask.engine.get(STORE), until)
+            self._ask.settle(self._guarded.look, until)
 
         return self._threads.run(look).addCallback(self._begin_chores).addErrback(self._note)
 
@@ -195,7 +199,9 @@ class BucketStore:
 
     def _end_chores(self, result: Failure | None) -> None:
         self._collecting = False
-        if isinstance(result, Failure):
+        if isinstance(result, Failure) and result.check(StoreError):
+            log.error("The collection failed: {error}", error=result.value)
+        elif isinstance(result, Failure):
             log.failure("The collection failed", failure=result)
 
     def _chores(self) -> None:
