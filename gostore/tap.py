@@ -21,6 +21,7 @@ from twisted.python import usage
 import gostore.daemon.signals
 from gostore import __version__
 from gostore.daemon.config_file import BadSetting, parse_config
+from gostore.daemon.contradictions import contradiction
 from gostore.daemon.cycles import gc_paused
 from gostore.daemon.line_file import STDOUT
 from gostore.daemon.notifier import Notifier
@@ -180,20 +181,6 @@ class Options(usage.Options):
         """Print the version and exit."""
         print(f"gostore {__version__} (Twisted {twisted_version})")
         raise SystemExit(0)
-
-
-def contradiction(settings: Settings) -> str:
-    """Say which settings do not go together; "" if all do."""
-    if settings.remote_user and not (settings.trusted_proxy and settings.access):
-        return "remote-user: it needs trusted-proxy and access, too"
-    if settings.store is None:
-        if settings.s3_endpoint or settings.s3_region:
-            return "s3-endpoint and s3-region: they need store, too"
-        if settings.id_bits not in (None, 16, 32):
-            return f"id-bits: a directory has no ids of {settings.id_bits} bits"
-    elif settings.id_bits == 32:
-        return "id-bits: a bucket has ids of 16, 64 or 128 bits"
-    return ""
 
 
 def read_config(path: str, name: str) -> Mapping[str, object]:

@@ -106,6 +106,7 @@ DOORS: dict[str, set[str]] = {
     },
     "daemon": {
         "daemon.config_file",
+        "daemon.contradictions",
         "daemon.cycles",
         "daemon.line_file",
         "daemon.notifier",

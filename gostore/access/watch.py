@@ -20,6 +20,7 @@ from gostore.access.file import others_may_read, read_rules, seen
 from gostore.access.passwords import is_password, require_bcrypt
 from gostore.access.rules import Rules
 from gostore.errors import Stopping
+from gostore.ini import BadFile
 from gostore.text import counted, printable
 
 log = Logger()
@@ -51,11 +52,19 @@ class Watch(Service):
 
     The constructor reads it; raises BadFile and NoBcrypt. Later a file that cannot be used changes
     nothing: the rules stay as they are, and ``error`` says why, in one line, until it is good
-    again. ``run`` runs a function in a thread; by default in one of its own.
+    again. ``run`` runs a function in a thread; by default in one of its own. ``objection`` says why
+    rules cannot be used here, "" if they can.
     """
 
-    def __init__(self, path: str, reactor: Any, run: Run | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        reactor: Any,
+        run: Run | None = None,
+        objection: Callable[[Rules], str] = lambda rules: "",
+    ) -> None:
         self.setName("access")
+        self._objection = objection
         self._run: Run = self._run_in_thread if run is None else run
         #: Called with the rules whenever they have changed.
         self.changed: Callable[[Rules], None] = lambda rules: None
@@ -121,6 +130,8 @@ class Watch(Service):
         rules = read_rules(self._path)
         if any(user.password for user in rules.users.values()):
             require_bcrypt()
+        if reason := self._objection(rules):
+            raise BadFile(printable(self._path), 0, reason)
         return rules
 
     def _look_at_file(self) -> bool:

@@ -13,6 +13,7 @@ twistd forks after it. Stopping goes the other way, one step after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from attrs import asdict, fields
@@ -30,6 +31,7 @@ from gostore.access.quotas import Quotas
 from gostore.access.rules import Rules
 from gostore.access.watch import Watch
 from gostore.daemon.collector import Collector
+from gostore.daemon.contradictions import objection
 from gostore.daemon.cycles import gc_paused
 from gostore.daemon.greeting import greeting, url, warnings
 from gostore.daemon.line_file import CannotOpen, LineFile
@@ -342,13 +344,9 @@ def make_watch(settings: Settings, reactor: Any, refuse: Callable[[str], NoRetur
     if settings.access is None:
         return None
     try:
-        watch = Watch(settings.access, reactor)
+        return Watch(settings.access, reactor, objection=partial(objection, settings))
     except (BadFile, NoBcrypt) as error:
         refuse(str(error))
-    if settings.store is not None and watch.door.rules.quotas:
-        # No daemon alone knows how much there is.
-        refuse(f"{settings.access}: quotas are for a data directory, not for a bucket")
-    return watch
 
 
 def make_access_log(settings: Settings) -> LineFile | None:

@@ -111,6 +111,26 @@ class WatchTests(SynchronousTestCase):
         self.clock.advance(POLL)
         self.assertEqual([quota.size for quota in heard[0].quotas], [5])
 
+    def test_objection(self) -> None:
+        """Rules that cannot be used here are as a bad file: the others stay, and it is logged."""
+        watch = Watch(
+            str(self.path),
+            self.clock,
+            maybeDeferred,
+            lambda rules: "no quotas here" if rules.quotas else "",
+        )
+        watch.startService()
+        self.addCleanup(watch.stopService)
+        self.write(READ.replace("read", "list") + "[quota]\na/ = 5\n")
+        with capturedLogs() as logged:
+            self.clock.advance(POLL)
+        self.assertEqual(watch.error, f"{self.path}: no quotas here")
+        self.assertIn("the old rules stay", str(logged[0]["log_format"]))
+        self.assertEqual(self.allowed(watch), ["read"])
+        self.write(READ.replace("read", "list"))
+        self.clock.advance(POLL)
+        self.assertEqual((watch.error, self.allowed(watch)), ("", ["list"]))
+
     def test_start(self) -> None:
         """A file that is bad when the daemon starts is refused."""
         self.write("oops\n")

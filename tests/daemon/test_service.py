@@ -17,6 +17,8 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from gostore.access.grants import Verb
+from gostore.access.watch import Watch
 from gostore.bucket.place import parse_place
 from gostore.daemon import service
 from gostore.daemon.line_file import LineFile
@@ -467,6 +469,22 @@ class BuildTests(SynchronousTestCase):
             with self.assertRaises(Refused) as caught:
                 service.build(settings, MemoryReactorClock(), refuse)
             self.assertIn(said, str(caught.exception))
+
+    def test_quota_while_it_runs(self) -> None:
+        """Over a bucket a quota that comes later is not taken, and changes no other rule."""
+        path = self.access("[anonymous]\ngrant = all\n")
+        settings = Settings(store=parse_place("s3://bucket/prefix"), access=path)
+        daemon = service.build(settings, MemoryReactorClock(), refuse)
+        [part] = daemon.parts
+        Path(path).write_text("[anonymous]\ngrant = read\n[quota]\na/ = 10\n")
+        with self.assertRaisesRegex(CannotReload, "quotas are for a data directory"):
+            part.reload()
+        [watch] = [each for each in daemon if isinstance(each, Watch)]
+        self.assertTrue(watch.error)
+        self.assertTrue(watch.door.anonymous.may(Verb.DELETE, "a"))
+        Path(path).write_text("[anonymous]\ngrant = read\n")
+        self.assertIn("access file: ", part.reload())
+        self.assertEqual((watch.error, watch.door.anonymous.may(Verb.DELETE, "a")), ("", False))
 
     def test_bucket(self) -> None:
         """Over a bucket the daemon is built as well, asks it nothing, and scrubs nothing."""
