@@ -67,3 +67,27 @@ def test_systemd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check-config", str(own)]) == 0
     own.write_text("[gostore]\nlisten = systemd:domain=INET\n")
     assert cli.main(["check-config", str(own)]) == 2
+
+
+def test_contradictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the daemon refuses, since it does not go together, is not fine."""
+    rules, own = tmp_path / "access.conf", tmp_path / "own.conf"
+    rules.write_text("[anonymous]\ngrant = read\n[quota]\nphotos/ = 1GiB\n")
+    bucket = "store = s3://bucket/prefix\n"
+    for lines, said in (
+        (f"{bucket}id-bits = 32\n", "id-bits: a bucket has ids of 16, 64 or 128 bits"),
+        ("id-bits = 64\n", "id-bits: a directory has no ids of 64 bits"),
+        ("s3-endpoint = http://127.0.0.1:1\n", "s3-endpoint and s3-region: they need store, too"),
+        ("remote-user = X-User\n", "remote-user: it needs trusted-proxy and access, too"),
+    ):
+        own.write_text(f"[gostore]\n{lines}")
+        assert cli.main(["check-config", str(own)]) == 2
+        assert capsys.readouterr().err == f"gostore: {own}: {said}\n"
+    own.write_text(f"[gostore]\n{bucket}access = {rules}\n")
+    assert cli.main(["check-config", str(own)]) == 2
+    reason = "quotas are for a data directory, not for a bucket"
+    assert capsys.readouterr().err == f"gostore: {own}, line 3: access: {rules}: {reason}\n"
+    own.write_text(f"[gostore]\naccess = {rules}\n[keep]\na/ = 1d\n")
+    assert cli.main(["check-config", str(own)]) == 0
+    own.write_text(f"[gostore]\n{bucket}keep = 1d\ns3-region = here\n")
+    assert cli.main(["check-config", str(own)]) == 0
