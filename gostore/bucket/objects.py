@@ -68,6 +68,10 @@ _NO_CREDENTIALS = re.compile(r"/latest/(?:api/token|meta-data/iam)")
 #: What is raised where obstore asks for the credentials of a profile.
 _PROFILE = re.compile(r"External AWS credential provider: (Refused|Unsettled): (.*)")
 
+#: What obstore says of a pair of credentials that lacks one, and what people know that by.
+_MISSING = re.compile("Missing (SecretAccessKey|AccessKeyId)")
+_NAMES = {"SecretAccessKey": "AWS_SECRET_ACCESS_KEY", "AccessKeyId": "AWS_ACCESS_KEY_ID"}
+
 #: A redirect that obstore does not follow, or not any further.
 _REDIRECT = re.compile("Received redirect without LOCATION|error following redirect")
 
@@ -80,7 +84,7 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 def s3_engine(
     bucket: str, prefix: str, endpoint: str | None, region: str | None, profile: str | None = None
 ) -> ObjectStoreEngine:
-    """Describe a bucket. Raises Refused or Unsettled if its profile cannot be used."""
+    """Describe a bucket. Raises Refused or Unsettled if its credentials cannot be used."""
     profile = profile or profile_in(os.environ)
     folder = f"{prefix}/" if prefix else ""
     return ObjectStoreEngine(
@@ -92,7 +96,7 @@ def s3_engine(
 def s3_store(
     bucket: str, prefix: str, endpoint: str | None, region: str | None, profile: str | None = None
 ) -> Any:
-    """Describe a bucket to obstore.
+    """Describe a bucket to obstore. Raises Refused or Unsettled if that cannot be.
 
     Without a profile it takes the credentials of the environment, of a web identity, or of the role
     of the container or the machine, and fetches them again before they expire.
@@ -110,17 +114,22 @@ def s3_store(
         options["virtual_hosted_style_request"] = False
     if region is not None:
         options["region"] = region
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        client_options={
-            "allow_http": endpoint is not None and endpoint.startswith("http:"),
-            "connect_timeout": CONNECT_TIMEOUT,
-            "timeout": TIMEOUT,
-        },
-        retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
-        **options,
-    )
+    try:
+        return S3Store(
+            bucket,
+            prefix=prefix or None,
+            client_options={
+                "allow_http": endpoint is not None and endpoint.startswith("http:"),
+                "connect_timeout": CONNECT_TIMEOUT,
+                "timeout": TIMEOUT,
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
+            **options,
+        )
+    except exceptions.BaseError as error:
+        missing = _MISSING.search(str(error))
+        reason = f"{_NAMES[missing[1]]} is not set" if missing else _first_line(str(error))
+        raise Refused(reason) from error
 
 
 class ObjectStoreEngine:

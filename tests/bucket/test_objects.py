@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from obstore import exceptions
 
+from gostore.bucket.connecting import connect
 from gostore.bucket.engine import EngineError, Full, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.objects import (
     AT_A_TIME,
@@ -18,7 +19,9 @@ from gostore.bucket.objects import (
     memory_engine,
     parts_of,
 )
+from gostore.bucket.place import Place
 from gostore.bucket.probe import probe
+from gostore.errors import VolumeUnusable
 
 #: Messages as obstore 0.12 gives them, cut.
 NO_KEY = "Client error with status 404 Not Found: <Error><Code>NoSuchKey</Code></Error>"
@@ -173,3 +176,14 @@ def test_uploads_are_counted() -> None:
     with pytest.raises(KeyError):
         engine.upload("a", beside(), 2)
     assert (seen, engine.uploads) == ([1, 1], 0)
+
+
+@pytest.mark.parametrize("missing", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_half_a_pair(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a pair of credentials that lacks one the missing one is named."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv(missing)
+    with pytest.raises(VolumeUnusable, match=f"s3://bucket cannot be used: {missing} is not set"):
+        connect(Place("bucket", ""), None, None)

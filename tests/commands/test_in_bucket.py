@@ -91,6 +91,16 @@ def test_bad(engine: FakeS3, command: tuple[str, ...], capsys: pytest.CaptureFix
     assert "it has no store.json, and so is no store" in capsys.readouterr().err
 
 
+def test_half_a_pair(
+    engine: FakeS3, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key without its secret is one line, and status 2."""
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert run(engine, "show") == 2
+    said = f"gostore: {PLACE} cannot be used: AWS_SECRET_ACCESS_KEY is not set\n"
+    assert capsys.readouterr().err == said
+
+
 def test_migrate_home(engine: FakeS3, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From a bucket to a directory, whatever the option for the engine is called."""
     command = ["migrate", "--from", PLACE, "--dir", str(tmp_path / "data")]
