@@ -256,12 +256,22 @@ class Stopping(StoreError):
 
 @define
 class DiskFailed(StoreError):
-    """A system call failed in a way that says nothing about the request."""
+    """A system call, or a bucket, failed in a way that says nothing about the request."""
 
     reason: str
 
     def __str__(self) -> str:
         return f"The disk failed: {self.reason}"
+
+
+@define
+class BucketRefused(DiskFailed):
+    """The engine of a bucket will not do it; ``bucket`` is its name for people, "" for clients."""
+
+    bucket: str = ""
+
+    def __str__(self) -> str:
+        return f"{f'The bucket {self.bucket}'.strip()} refused: {self.reason}"
 
 
 # The daemon cannot start, or there is nothing to look at. Only these errors name a directory.

@@ -37,6 +37,11 @@ SENTENCES = [
     (errors.ReadOnly("an fsync failed"), "The store is read-only: an fsync failed"),
     (errors.Stopping(), "The store is shutting down"),
     (errors.DiskFailed("EIO"), "The disk failed: EIO"),
+    (errors.BucketRefused("NoSuchBucket"), "The bucket refused: NoSuchBucket"),
+    (
+        errors.BucketRefused("NoSuchBucket", "s3://blobs/a"),
+        "The bucket s3://blobs/a refused: NoSuchBucket",
+    ),
     (errors.VersionDamaged("foo"), "This version of foo is damaged"),
     (errors.NoVersion("foo", 3), "foo has no version 3"),
     (errors.NoUpload(), "There is no such upload"),

@@ -23,7 +23,7 @@ from gostore.bucket.pointer import (
     pointer_key,
     record_key,
 )
-from gostore.errors import BadRecord, Busy, DiskFailed, NoSpace, StoreError
+from gostore.errors import BadRecord, BucketRefused, Busy, NoSpace, StoreError
 from gostore.text import wall_clock
 
 T = TypeVar("T")
@@ -140,6 +140,8 @@ class Asker:
         self.wall = wall
         self.rng = rng or random.SystemRandom()
         self.together = together
+        #: What errors call the bucket. Clients of a daemon are not told.
+        self.name = ""
         self.tally = Tally()
         #: How many seconds the engine's clock is ahead of ours.
         self.ahead = 0.0
@@ -186,12 +188,12 @@ class Asker:
                 self.rest_or_give_up(error, until, pauses)
                 pauses += 1
             except Refused as error:
-                raise refusal(error) from error
+                raise refusal(error, self.name) from error
 
     def rest_or_give_up(self, error: Unsettled, until: float, pauses: int = 0) -> None:
         """Wait after an error, if there is time. Raises Busy."""
         if self.seconds() >= until:
-            raise gave_up(error.reason) from error
+            raise gave_up(error.reason, self.name) from error
         self.rest(pauses)
 
     def rest(self, pauses: int) -> None:
@@ -212,11 +214,11 @@ def seen_in(location: str, found: Found, now: int) -> Seen:
     return Seen(location, pointer, found.etag, is_over=expires is not None and expires <= now)
 
 
-def refusal(error: Refused) -> StoreError:
-    """Say to a caller that the engine will not do it."""
-    return NoSpace() if isinstance(error, Full) else DiskFailed(str(error))
+def refusal(error: Refused, name: str = "") -> StoreError:
+    """Say to a caller that the engine will not do it. ``name`` is the bucket's, as in `Asker`."""
+    return NoSpace() if isinstance(error, Full) else BucketRefused(str(error), name)
 
 
-def gave_up(reason: str) -> Busy:
-    """Say that the engine did not answer in time."""
-    return Busy(f"The bucket does not answer: {reason}", RETRY_AFTER)
+def gave_up(reason: str, name: str = "") -> Busy:
+    """Say that the engine did not answer in time; see `refusal`."""
+    return Busy(f"{f'The bucket {name}'.strip()} does not answer: {reason}", RETRY_AFTER)

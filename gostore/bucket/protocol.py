@@ -321,7 +321,7 @@ class Protocol:
         if draft is not None and seen.was_touched and not self.staging.is_alive(draft, until):
             raise collected_early()
         if self.ask.seconds() >= until:
-            raise gave_up("it took too long to begin")
+            raise gave_up("it took too long to begin", self.ask.name)
         while True:
             try:
                 etag = self._put(pointer, seen.etag)
@@ -330,7 +330,7 @@ class Protocol:
                 # Even a mismatch may be the effect of this very swap, made twice below.
                 tried = True
             except Refused as error:
-                raise (self._unknown() if tried else refusal(error)) from error
+                raise (self._unknown() if tried else refusal(error, self.ask.name)) from error
             try:
                 again = self.ask.read(seen.location, until)
             except (Busy, DiskFailed) as error:
@@ -351,7 +351,7 @@ class Protocol:
                     raise collected_early()
                 self.markers.catch_up(seen, until)
                 if self.ask.seconds() >= until:
-                    raise gave_up("others were always first")
+                    raise gave_up("others were always first", self.ask.name)
             elif self.ask.seconds() >= until:
                 raise self._unknown()
             else:

@@ -90,7 +90,7 @@ class Staging:
             except (Mismatch, Missing, Unsettled):
                 found = self.ask.record(draft.id, until)
             except Refused as error:
-                raise refusal(error) from error
+                raise refusal(error, self.ask.name) from error
         # The answer may be lost to a claim that has got through.
         if found is None or found.data != ours:
             return None
@@ -135,7 +135,7 @@ class Staging:
                     raise collected_early() from None
                 return evolve(draft, record=found.etag)
             except Refused as error:
-                raise refusal(error) from error
+                raise refusal(error, self.ask.name) from error
 
     def renew_record(self, draft: Draft, until: float) -> Draft:
         """Write the record of a staged blob anew, so that it stays young. Raises Busy."""
@@ -159,7 +159,7 @@ class Staging:
                     raise collected_early() from None
                 draft = evolve(draft, record=found.etag)
             except Refused as error:
-                raise refusal(error) from error
+                raise refusal(error, self.ask.name) from error
 
     def stage_data(self, draft: Draft, data: bytes, until: float) -> Draft:
         """Write the bytes of a blob."""
@@ -175,9 +175,9 @@ class Staging:
             key = data_key(draft.blob.id, draft.blob.nonce)
             return self.ask.engine.upload(key, pieces, length)
         except Unsettled as error:
-            raise gave_up(error.reason) from error
+            raise gave_up(error.reason, self.ask.name) from error
         except Refused as error:
-            raise refusal(error) from error
+            raise refusal(error, self.ask.name) from error
 
     def complete(
         self, draft: Draft, detag: str, end: tuple[int, int, bytes], until: float

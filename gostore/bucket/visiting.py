@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import inf
 
-from gostore.bucket.asking import Asker
+from gostore.bucket.asking import Asker, refusal
 from gostore.bucket.engine import Engine, Listed, Missing, Refused, Unsettled
 from gostore.bucket.listing import located
 from gostore.bucket.markers import Markers
@@ -13,7 +13,7 @@ from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Description, Unfit, description_in
 from gostore.bucket.protocol import Protocol
 from gostore.bucket.staging import Staging
-from gostore.errors import DiskFailed, VolumeUnusable
+from gostore.errors import VolumeUnusable
 from gostore.prefixes import ByPrefix
 from gostore.text import wall_clock
 
@@ -35,6 +35,7 @@ class Bucket:
         self.name = name
         self.wall = wall
         self.ask = Asker(engine, wall=wall)
+        self.ask.name = name
         self.staging = Staging(self.ask)
         # Only daemons know for how long history is kept: nothing of it is over here.
         self.protocol = Protocol(self.ask, self.staging, Markers(self.ask, ByPrefix(inf)))
@@ -65,7 +66,7 @@ class Bucket:
             except Unsettled as error:
                 self.ask.rest_or_give_up(error, until)
             except Refused as error:
-                raise DiskFailed(str(error)) from error
+                raise refusal(error, self.ask.name) from error
 
     def located(self, key: str) -> str | None:
         """Say which location's pointer has a key; None if it tells none that can be believed."""

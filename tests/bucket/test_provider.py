@@ -106,7 +106,8 @@ class ProviderTests(SynchronousTestCase):
             raise Refused("InvalidAccessKeyId")
 
         self.engine.get = fail  # type: ignore[method-assign,assignment]
-        self.failureResultOf(self.store.get("a"), DiskFailed)
+        refused = self.failureResultOf(self.store.get("a"), DiskFailed)
+        self.assertEqual(str(refused.value), "The bucket refused: InvalidAccessKeyId")
         with self.assertRaises(ReadOnly) as caught:
             self.store.check_health()
         self.assertIn("InvalidAccessKeyId", str(caught.exception))

@@ -84,7 +84,8 @@ def test_bad(engine: FakeS3, command: tuple[str, ...], capsys: pytest.CaptureFix
     """A bucket that cannot be asked, or is no store, is status 2 with the reason."""
     engine.trouble = lambda asked: error(403, "AccessDenied")
     assert run(engine, *command) == 2
-    assert "AccessDenied" in capsys.readouterr().err
+    said = f"gostore: The bucket {PLACE} at {engine.endpoint} refused: AccessDenied\n"
+    assert capsys.readouterr().err == said
     engine.trouble = lambda asked: None
     del engine.objects["main/store.json"]
     assert run(engine, *command) == 2
