@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gostore.bucket.engine import Engine, Refused, Unsettled
 from gostore.bucket.place import Place
 from gostore.errors import VolumeUnusable
@@ -23,3 +25,10 @@ def connect(
         return s3_engine(place.bucket, place.prefix, endpoint, region, profile)
     except (Refused, Unsettled) as error:
         raise VolumeUnusable(str(place), str(error)) from error
+
+
+def named(place: Place, endpoint: str | None) -> str:
+    """Name a bucket for people, with its engine, unless only obstore knows which that is."""
+    if endpoint is None and any(name.startswith("AWS_ENDPOINT") for name in os.environ):
+        return str(place)
+    return f"{place} at {endpoint or 'AWS'}"

@@ -63,7 +63,20 @@ _STATUS = re.compile(r"status:\s*(\d{3})")
 _FULL = re.compile(r"QuotaExceeded|StorageFull|InsufficientStorage|status[^:]*: 507")
 
 #: The machine's own service, which obstore asks for credentials when there are none.
-_NO_CREDENTIALS = re.compile(r"/latest/(?:api/token|meta-data/iam)")
+_NO_CREDENTIALS = re.compile(r"://[^/\s]+/latest/(?:api/token|meta-data/iam)")
+_SET = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+
+#: Why a connection failed, as obstore has it far down.
+_CAUSES = (
+    re.compile(r'Os \{[^}]*message: "([^"]+)"'),
+    re.compile(r'error: "(failed to lookup address[^"]*)"'),
+    re.compile(r"(?:InvalidMessage|InvalidCertificate)\(\s*(\w+)"),
+    re.compile(r"source: (TimedOut)"),
+)
+_IN_WORDS = {"InvalidContentType": "the port speaks no TLS", "TimedOut": "it takes too long"}
+
+#: A request to AWS itself.
+_AT_AWS = re.compile(r"Error performing \w+ https://[^/\s]*amazonaws\.com")
 
 #: What is raised where obstore asks for the credentials of a profile.
 _PROFILE = re.compile(r"External AWS credential provider: (Refused|Unsettled): (.*)")
@@ -303,6 +316,8 @@ def meaning_of(error: Exception) -> Exception:
         return Missing()  # before all that takes longer: each POST comes here
     if (asked := _PROFILE.search(text)) is not None:
         return (Refused if asked[1] == "Refused" else Unsettled)(asked[2])
+    if _NO_CREDENTIALS.search(text):
+        return (Refused if is_missing or _is_final(text) else Unsettled)(_SET)
     code = _CODE.search(text)
     if _FULL.search(text):
         return Full(code[1] if code else "it has no room")
@@ -316,20 +331,32 @@ def meaning_of(error: Exception) -> Exception:
         return Mismatch()
     if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         return Refused(code[1] if code else "it does not accept the credentials")
-    status = _STATUS.search(text)
-    if (
-        status is not None
-        and status[1][0] in "34"
-        and status[1] not in ("408", "409", "425", "429")
-    ):
+    if _is_final(text):
         return Refused(code[1] if code else _first_line(text))
     if _REDIRECT.search(text):
         return Refused("it redirects: the endpoint or the region is wrong")
-    if _NO_CREDENTIALS.search(text):
-        return Unsettled("there are no credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)")
-    return Unsettled(code[1] if code else _first_line(text))
+    return Unsettled(code[1] if code else _first_line(text) + _cause(text))
+
+
+def _is_final(text: str) -> bool:
+    """Whether the status is that of a mistake, and asking again does not help."""
+    status = _STATUS.search(text)
+    return (
+        status is not None
+        and status[1][0] in "34"
+        and status[1] not in ("408", "409", "425", "429")
+    )
 
 
 def _first_line(text: str) -> str:
     line = " ".join(text.partition("Debug source:")[0].split())
     return _ASKED.sub("", line)[:200]
+
+
+def _cause(text: str) -> str:
+    """Why no connection was made, as far as obstore tells; "" if it was."""
+    if "error sending request" not in text:
+        return ""
+    found = next(filter(None, (each.search(text) for each in _CAUSES)), None)
+    cause = "" if found is None else f": {_IN_WORDS.get(found[1], found[1])}"
+    return cause + (" (without --s3-endpoint it is AWS)" if _AT_AWS.search(text) else "")

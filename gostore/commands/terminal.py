@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from gostore.blob import check_location
-from gostore.bucket.connecting import connect
+from gostore.bucket.connecting import connect, named
 from gostore.bucket.place import Place, parse_endpoint, parse_place, parse_region
 from gostore.bucket.visiting import Bucket
 from gostore.daemon.parsers import absolute, parse_text
@@ -87,7 +87,10 @@ def bucket_of(
 ) -> Bucket:
     """Describe a bucket. Raises VolumeUnusable if its library or its profile is missing."""
     name = str(place) if endpoint is None else f"{place} at {endpoint}"
-    return Bucket(connect(place, endpoint, region, profile), name)
+    bucket = Bucket(connect(place, endpoint, region, profile), name)
+    # Its own name stays as it was: a migration that has begun knows it.
+    bucket.ask.name = named(place, endpoint)
+    return bucket
 
 
 def add_place(parser: argparse.ArgumentParser, otherwise: str = "") -> None:

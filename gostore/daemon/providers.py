@@ -120,7 +120,7 @@ def _directory(settings: Settings, reactor: Any, ledger: Ledger | None) -> Provi
 
 def _bucket(settings: Settings, reactor: Any) -> Provider:
     # Nobody but a daemon with a bucket pays for this.
-    from gostore.bucket.connecting import connect
+    from gostore.bucket.connecting import connect, named
     from gostore.bucket.options import Options
     from gostore.bucket.past import BucketPast
     from gostore.bucket.provider import BucketStore
@@ -130,7 +130,7 @@ def _bucket(settings: Settings, reactor: Any) -> Provider:
 
     connection = partial(connect, place, settings.s3_endpoint, settings.s3_region)
     options = Options(
-        str(place),
+        named(place, settings.s3_endpoint),
         settings.id_bits,
         settings.max_blob_size or None,
         settings.max_uploads,

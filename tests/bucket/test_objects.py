@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 from obstore import exceptions
 
-from gostore.bucket.connecting import connect
+from gostore.bucket.connecting import connect, named
 from gostore.bucket.engine import EngineError, Full, Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.objects import (
     AT_A_TIME,
@@ -18,6 +20,7 @@ from gostore.bucket.objects import (
     meaning_of,
     memory_engine,
     parts_of,
+    s3_store,
 )
 from gostore.bucket.place import Place
 from gostore.bucket.probe import probe
@@ -29,6 +32,7 @@ NO_BUCKET = "Client error with status 404 Not Found: <Error><Code>NoSuchBucket</
 FORBIDDEN = "status 403 Forbidden: <Error><Code>RequestTimeTooSkewed</Code></Error>"
 EXPIRED = "Client { status: 400, body: <Error><Code>ExpiredToken</Code></Error> }"
 WITHOUT = "http://x/y in 9ms - Received redirect without LOCATION, this normally indicates"
+DENIED = "Error performing PUT http://169.254.169.254/latest/api/token in 6ms - Server returned"
 SLOW = "Server { status: 503, body: <Error><Code>SlowDown</Code></Error> }"
 
 
@@ -58,6 +62,8 @@ SLOW = "Server { status: 503, body: <Error><Code>SlowDown</Code></Error> }"
             exceptions.GenericError("Error performing PUT http://1.2.3.4/latest/api/token"),
             Unsettled,
         ),
+        (exceptions.GenericError(f"{DENIED} inner: Status {{ status: 403,"), Refused),
+        (FileNotFoundError(DENIED), Refused),
         (exceptions.GenericError("error sending request: connection refused"), Unsettled),
         (exceptions.GenericError("operation timed out"), Unsettled),
     ],
@@ -70,6 +76,10 @@ def test_meaning(error: Exception, meaning: type[EngineError]) -> None:
 def test_reason() -> None:
     """The engine's own code is the reason that people get; else the message, cut."""
     assert str(meaning_of(exceptions.PermissionDeniedError(FORBIDDEN))) == "RequestTimeTooSkewed"
+    for none in (exceptions.GenericError(DENIED), FileNotFoundError(DENIED)):
+        assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE" in str(
+            meaning_of(none)
+        )
     assert len(str(meaning_of(exceptions.GenericError("x\n" * 5000)))) == 200
     lost = (
         "Generic S3 error: Error performing PUT http://10.0.0.1:1/blobs/p/a in 322.407571ms, after"
@@ -77,6 +87,38 @@ def test_reason() -> None:
         "Debug source:\nGeneric { ... }"
     )
     assert str(meaning_of(exceptions.GenericError(lost))) == "HTTP error: error sending request"
+
+
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [
+        ('Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }', "Connection"),
+        ('"dns error", Custom { error: "failed to lookup address information: x" }', "failed to"),
+        ("error: InvalidMessage(\n  InvalidContentType,\n )", "the port speaks no TLS"),
+        ("InvalidCertificate(\n  UnknownIssuer,\n )", "UnknownIssuer"),
+        ("source: TimedOut,", "it takes too long"),
+    ],
+)
+def test_cause(below: str, said: str) -> None:
+    """Why there was no connection is told, and where that may be a surprise, where it went."""
+    asked = "Error performing GET %s/blobs/p/a in 1ms - HTTP error: error sending request\n\n"
+    asked += f"Debug source:\nGeneric {{ uri: x, source: {below} }}"
+    lost = str(meaning_of(exceptions.GenericError(asked % "http://10.0.0.1:1")))
+    assert lost.startswith(f"HTTP error: error sending request: {said}")
+    lost = str(meaning_of(exceptions.GenericError(asked % "https://s3.amazonaws.com")))
+    assert lost.endswith(" (without --s3-endpoint it is AWS)")
+
+
+def test_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """obstore itself tells the cause so that it is found."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        store = s3_store("blobs", "", endpoint, "here")
+        with pytest.raises(Unsettled, match=r"error sending request: Connection refused$"):
+            ObjectStoreEngine(store).get("a")
 
 
 def test_memory() -> None:
@@ -187,3 +229,14 @@ def test_half_a_pair(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(missing)
     with pytest.raises(VolumeUnusable, match=f"s3://bucket cannot be used: {missing} is not set"):
         connect(Place("bucket", ""), None, None)
+
+
+def test_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People are told which engine it is; without an endpoint that is AWS."""
+    place = Place("bucket", "prefix")
+    for name in [each for each in os.environ if each.startswith("AWS_ENDPOINT")]:
+        monkeypatch.delenv(name)
+    assert named(place, "http://10.0.0.1:1") == "s3://bucket/prefix at http://10.0.0.1:1"
+    assert named(place, None) == "s3://bucket/prefix at AWS"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://10.0.0.1:1")
+    assert named(place, None) == "s3://bucket/prefix"

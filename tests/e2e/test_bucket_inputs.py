@@ -129,7 +129,8 @@ def test_redirected_in_a_circle(engine: FakeS3) -> None:
 def test_refused_daemon(engine: FakeS3, other: Daemon) -> None:
     """A daemon that does not start says why in one line."""
     engine.trouble = lambda asked: error(404, "NoSuchBucket")
-    assert "cannot be used: the engine says: NoSuchBucket" in refused_start(other)
+    said = f"at {engine.endpoint} cannot be used: the engine says: NoSuchBucket"
+    assert said in refused_start(other)
 
 
 def test_no_credentials(engine: FakeS3, other: Daemon) -> None:
