@@ -446,7 +446,7 @@ def test_other_account(seaweed: Seaweed, real: Callable[..., Daemon]) -> None:
 def test_no_bucket(real: Callable[..., Daemon]) -> None:
     """A bucket that does not exist is refused at the start, and named."""
     line = refused_start(real("main", bucket="nowhere"))
-    assert "s3://nowhere/main cannot be used" in line
+    assert "s3://nowhere/main at http://127.0.0.1:" in line
     assert "NoSuchBucket" in line
 
 
