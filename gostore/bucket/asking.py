@@ -23,7 +23,7 @@ from gostore.bucket.pointer import (
     pointer_key,
     record_key,
 )
-from gostore.errors import BadRecord, BucketRefused, Busy, NoSpace, StoreError
+from gostore.errors import BadRecord, BucketRefused, Busy, DiskFailed, NoSpace, StoreError
 from gostore.text import wall_clock
 
 T = TypeVar("T")
