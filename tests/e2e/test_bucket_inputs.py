@@ -200,17 +200,18 @@ def test_in_trouble(engine: FakeS3, daemon: Daemon) -> None:
     assert daemon.ask("GET", "foo").body == b"first"
 
 
-def figures(daemon: Daemon) -> dict[str, float]:
+def figures(daemon: Daemon) -> Counter[str]:
     """The metrics of the engine that have no kind, and all requests by their outcome."""
     text = ask(daemon.connect(), "GET", "/metrics").body.decode()
     found = re.findall(r"^gostore_engine_(\w+)_total (\S+)$", text, re.MULTILINE)
-    known = Counter({name: float(value) for name, value in found})
+    known: Counter[str] = Counter({name: int(float(value)) for name, value in found})
     pattern = r'^gostore_engine_requests_total{kind="\w+",outcome="(\w+)"} (\S+)$'
     for outcome, value in re.findall(pattern, text, re.MULTILINE):
-        known[outcome] += float(value)
+        known[outcome] += int(float(value))
     read_only = re.search(r"^gostore_read_only (\S+)$", text, re.MULTILINE)
     assert read_only is not None
-    return known | {"read_only": float(read_only[1])}
+    known["read_only"] = int(float(read_only[1]))
+    return known
 
 
 def test_metrics_in_trouble(engine: FakeS3, daemon: Daemon) -> None:
@@ -219,7 +220,7 @@ def test_metrics_in_trouble(engine: FakeS3, daemon: Daemon) -> None:
     key = f"main/{pointer_key('foo')}"
     before = figures(daemon)
 
-    def moved(name: str) -> float:
+    def moved(name: str) -> int:
         return figures(daemon)[name] - before[name]
 
     engine.trouble = lambda asked: error(403, "AccessDenied")
