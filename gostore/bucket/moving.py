@@ -250,14 +250,7 @@ class BucketTarget:
     def receive(self, blob: Blob, pieces: Iterator[bytes]) -> None:
         """Write a blob, and read it back, and let its location have it."""
         bucket = self._bucket
-        draft = bucket.staging.begin(blob, bucket.until())
-        try:
-            draft = self._stage(draft, pieces)
-            self._read_back(draft)
-        except StoreError:
-            bucket.staging.discard(draft, bucket.until())
-            raise
-        bucket.protocol.adopt(draft, bucket.until())
+        bucket.protocol.adopt(self._written(blob, pieces), bucket.until())
 
     def has_version(self, kept: Kept) -> bool:
         """Look for its key: it was written when all else was."""
@@ -268,6 +261,12 @@ class BucketTarget:
 
     def receive_version(self, blob: Blob, ending: Ending, pieces: Iterator[bytes]) -> None:
         """Write a blob, and read it back, and mark it as one that its location had."""
+        bucket, draft = self._bucket, self._written(blob, pieces)
+        # The successor has another id here.
+        ended = Ended(stored_of(draft), evolve(ending, successor=None))
+        bucket.protocol.markers.mark(ended, bucket.until())
+
+    def _written(self, blob: Blob, pieces: Iterator[bytes]) -> Draft:
         bucket = self._bucket
         draft = bucket.staging.begin(blob, bucket.until())
         try:
@@ -276,9 +275,7 @@ class BucketTarget:
         except StoreError:
             bucket.staging.discard(draft, bucket.until())
             raise
-        # The successor has another id here.
-        ended = Ended(stored_of(draft), evolve(ending, successor=None))
-        bucket.protocol.markers.mark(ended, bucket.until())
+        return draft
 
     def _stage(self, draft: Draft, pieces: Iterator[bytes]) -> Draft:
         bucket, size = self._bucket, draft.blob.size or 0
