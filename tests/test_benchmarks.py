@@ -465,7 +465,7 @@ class ScaleTests(SynchronousTestCase):
         bucket = upkeep.Bucket(memory_engine())
         found, sizes = bucket.measure()
         self.assertEqual([each.count for each in found], [10, 10, 5])
-        self.assertEqual(found[1].requests, 20 + 256)
+        self.assertEqual(found[1].requests, 20 + 2 * 256, "two lists for each shard")
         self.assertGreater(sizes.pointer, 200)
         self.assertEqual(len(list(bucket.engine.list("blobs/"))), 20)
 

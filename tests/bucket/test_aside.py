@@ -160,7 +160,7 @@ def test_no_engine(keys: pytest.MonkeyPatch) -> None:
 
 def test_no_library() -> None:
     """Without botocore the reason says what to install; a process that dies says its last line."""
-    with pytest.raises(Refused, match=r"pip install 'gostore\[s3\]'"):
+    with pytest.raises(Refused, match=r"pip install '\.\[s3\]'"):
         ask_aside({}, """raise ModuleNotFoundError("No module named 'botocore'")""")
     with pytest.raises(Unsettled, match="ValueError: no"):
         ask_aside({}, "raise ValueError('no')")

@@ -378,11 +378,12 @@ def test_history(make_daemon: Make, open_page: Opener) -> None:
     put(daemon, "gone", b"x")
     assert daemon.ask("DELETE", "gone").status == 200
     page = open_page(daemon)
+    until(page, "document.querySelector('#count').textContent")  # a link is followed before that
     page.get_by_role("row", name="plan").get_by_role("link").click()
     page.get_by_role("button", name=re.compile("Restore the version")).click()
     page.get_by_text("Restored plan").wait_for()
     assert daemon.ask("GET", "plan").body == b"first"
-    assert page.locator(".timeline li").count() == 3
+    until(page, "document.querySelectorAll('.timeline li').length === 3")
     page.keyboard.press("Escape")
     page.get_by_label("Deleted").check()
     row = page.get_by_role("row", name="gone")
@@ -475,6 +476,8 @@ def test_accessibility(
     assert daemon.ask("PUT", quote("plan <b> \u202e.txt"), b"second", {}).status == 200
 
     def check(what: str) -> None:
+        # What fades in has less contrast until it is there.
+        page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished))")
         page.evaluate(axe)
         found = page.evaluate("axe.run()")["violations"]
         shown = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
