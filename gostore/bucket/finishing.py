@@ -29,7 +29,7 @@ from gostore.bucket.engine import Mismatch, Missing, Refused, Unsettled
 from gostore.bucket.pieces import Changed, Come, Kept, Pieces
 from gostore.bucket.pointer import Pointer, dump, pointer_key
 from gostore.bucket.protocol import Demand, OutcomeUnknown, Protocol
-from gostore.bucket.staging import Draft, describe, new_blob
+from gostore.bucket.staging import Draft, Lasting, describe, new_blob
 from gostore.bucket.unfinished import Begun
 from gostore.errors import (
     AlreadyExists,
@@ -172,17 +172,14 @@ class Finishing:
         describe(blob, demand.details, now)
         blob.upload = UploadNote(kept.number, begun.owner, begun.text)
         draft = staging.begin(blob, self._until())
-        renewed = self._ask.seconds()
+        lasting = Lasting(staging, draft, self._until)
 
         def pieces() -> Iterator[bytes]:
-            nonlocal draft, renewed
             for piece in come.pieces:
                 check()
                 data = self._pieces.read(kept.number, piece, self._until())
                 digest.update(data)
-                if self._ask.seconds() - renewed > staging.grace / 4:
-                    draft = staging.renew_record(draft, self._until())
-                    renewed = self._ask.seconds()
+                lasting.renew()
                 # Some of what is given out waits: a little of each piece, not whole ones.
                 yield from (data[at : at + _GIVEN] for at in range(0, len(data), _GIVEN))
 
@@ -194,9 +191,9 @@ class Finishing:
             if demand.details.digests.get("sha256", digest.digest()) != digest.digest():
                 raise DigestMismatch("sha256")
             end = max(self._ask.wall(), blob.changed), come.offset, digest.digest()
-            return staging.complete(draft, detag, end, self._until())
+            return staging.complete(lasting.draft, detag, end, self._until())
         except StoreError:
-            staging.discard(draft, self._until())
+            staging.discard(lasting.draft, self._until())
             raise
 
     # -- its end without a blob -----------------------------------------------------------------

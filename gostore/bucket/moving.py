@@ -7,7 +7,6 @@ the pointer names it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -32,7 +31,7 @@ from gostore.bucket.pointer import (
 from gostore.bucket.probe import Unfit, begin, description_in, lacks
 from gostore.bucket.protocol import stored_of
 from gostore.bucket.records import is_alive, record_of
-from gostore.bucket.staging import Draft
+from gostore.bucket.staging import Draft, Lasting
 from gostore.bucket.visiting import SMALL, Bucket, spans_of
 from gostore.errors import (
     AlreadyExists,
@@ -281,18 +280,9 @@ class BucketTarget:
         bucket, size = self._bucket, draft.blob.size or 0
         if size <= SMALL:
             return bucket.staging.stage_data(draft, b"".join(pieces), bucket.until())
-        renewed = time.monotonic()
-
-        def passed_on() -> Iterator[bytes]:
-            nonlocal draft, renewed
-            for piece in pieces:
-                yield piece
-                if time.monotonic() - renewed > bucket.staging.grace / 4:
-                    draft = bucket.staging.renew_record(draft, bucket.until())
-                    renewed = time.monotonic()
-
-        detag = bucket.staging.upload(draft, passed_on(), size)
-        return evolve(draft, detag=detag)
+        lasting = Lasting(bucket.staging, draft, bucket.until)
+        detag = bucket.staging.upload(draft, lasting.pass_on(pieces), size)
+        return evolve(lasting.draft, detag=detag)
 
     def _read_back(self, draft: Draft) -> None:
         """Compare what the bucket gives with what was to be written. Raises DiskFailed."""

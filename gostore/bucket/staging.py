@@ -207,6 +207,32 @@ class Staging:
         return is_sound and draft.goes_on(until)
 
 
+class Lasting:
+    """Keeps the record of a staged blob young while its data is on its way.
+
+    ``draft`` has the record that was written last.
+    """
+
+    def __init__(self, staging: Staging, draft: Draft, until: Callable[[], float]) -> None:
+        """``until`` gives the time by which a request that is made now is to be over."""
+        self.draft = draft
+        self._staging = staging
+        self._until = until
+        self._renewed = staging.ask.seconds()
+
+    def renew(self) -> None:
+        """Write the record anew, if it is time. Raises Busy if somebody has collected the blob."""
+        if self._staging.ask.seconds() - self._renewed > self._staging.grace / 4:
+            self.draft = self._staging.renew_record(self.draft, self._until())
+            self._renewed = self._staging.ask.seconds()
+
+    def pass_on(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Give the pieces on, and renew the record meanwhile."""
+        for piece in pieces:
+            yield piece
+            self.renew()
+
+
 def new_blob(location: str, now: int, origin: str, *, replaces: bool) -> Blob:
     """Begin a blob; its id comes later."""
     blob = Blob(0, location)

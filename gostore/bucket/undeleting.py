@@ -14,7 +14,7 @@ from gostore.bucket.listing import Query
 from gostore.bucket.pointer import STORE, Stored
 from gostore.bucket.probe import Unfit, lacks, probe
 from gostore.bucket.protocol import Demand
-from gostore.bucket.staging import describe, finish, new_blob
+from gostore.bucket.staging import Lasting, describe, finish, new_blob
 from gostore.bucket.versions import Versions
 from gostore.bucket.visiting import SMALL, Bucket, spans_of
 from gostore.errors import StoreError, VersionDamaged, VolumeUnusable
@@ -70,23 +70,14 @@ class Undeletion:
             return
         staging = bucket.staging
         draft = staging.begin(blob, bucket.until())
-        renewed = bucket.ask.seconds()
-
-        def passed_on() -> Iterator[bytes]:
-            nonlocal draft, renewed
-            for piece in self._pieces(found):
-                yield piece
-                if bucket.ask.seconds() - renewed > staging.grace / 4:
-                    draft = staging.renew_record(draft, bucket.until())
-                    renewed = bucket.ask.seconds()
-
+        lasting = Lasting(staging, draft, bucket.until)
         try:
-            detag = staging.upload(draft, passed_on(), found.size)
+            detag = staging.upload(draft, lasting.pass_on(self._pieces(found)), found.size)
             assert found.sha256 is not None  # a pointer has it
             end = max(bucket.wall(), blob.changed), found.size, found.sha256
-            draft = staging.complete(draft, detag, end, bucket.until())
+            draft = staging.complete(lasting.draft, detag, end, bucket.until())
         except StoreError:
-            staging.discard(draft, bucket.until())
+            staging.discard(lasting.draft, bucket.until())
             raise
         bucket.protocol.publish(seen, draft, demand, bucket.until())
 

@@ -18,7 +18,7 @@ from gostore.bucket.options import Options
 from gostore.bucket.pointer import Stored
 from gostore.bucket.protocol import Demand, Protocol
 from gostore.bucket.receiving import Kind, Receiver
-from gostore.bucket.staging import Draft, describe, finish, new_blob
+from gostore.bucket.staging import Draft, Lasting, describe, finish, new_blob
 from gostore.bucket.threads import TRYING, Threads
 from gostore.errors import Busy, StoreError
 from gostore.places import Places
@@ -102,19 +102,10 @@ class Writing:
     def _send(self, draft: Draft, receiver: Receiver, length: int | None) -> Draft:
         """Send a body on to the bucket, and write its record. In an upload's thread."""
         staging = self._staging
-        renewed = time.monotonic()
-
-        def keep_young() -> None:
-            nonlocal draft, renewed
-            if time.monotonic() - renewed > staging.grace / 4:
-                draft = staging.renew_record(draft, time.monotonic() + TRYING)
-                renewed = time.monotonic()
-
-        detag = staging.upload(draft, receiver.pieces(keep_young), length)
-        now = max(self._ask.wall(), draft.blob.changed)
-        return staging.complete(
-            draft, detag, (now, receiver.size, receiver.sha256), time.monotonic() + TRYING
-        )
+        lasting = Lasting(staging, draft, lambda: time.monotonic() + TRYING)
+        detag = staging.upload(draft, receiver.pieces(lasting.renew), length)
+        end = max(self._ask.wall(), draft.blob.changed), receiver.size, receiver.sha256
+        return staging.complete(lasting.draft, detag, end, time.monotonic() + TRYING)
 
     def mark(self, replaced: Seen) -> None:
         """Tell the collector what a swap has replaced. In a thread; what fails, the sweep finds."""
