@@ -150,7 +150,7 @@ class Migration:
             target.begin(source.name)
         # Elders first: a location never has a blob and lacks what that has replaced.
         for done in self._each(self._move_version, versions):
-            self._count_version(done)
+            self._count(done, is_version=True)
         for done in self._each(self._look if self._options.dry else self._move, locations):
             self._count(done)
         report.changed = source.has_changed()
@@ -216,28 +216,15 @@ class Migration:
                     yield from received
                     received.clear()
 
-    def _count_version(self, done: _Done) -> None:
+    def _count(self, done: _Done, *, is_version: bool = False) -> None:
         report = self._report
         match done.outcome:
             case _Outcome.RECEIVED:
-                report.versions += 1
-                report.bytes += done.size
-            case _Outcome.DAMAGED:
-                report.damaged[done.location] = done.reason
-            case _Outcome.CONFLICT:
-                report.conflicts[done.location] = done.reason
-            case _Outcome.THERE | _Outcome.GONE:
-                pass
-        self._tell(report.moved + report.there, report.blobs, report.bytes)
-
-    def _count(self, done: _Done) -> None:
-        report = self._report
-        match done.outcome:
-            case _Outcome.RECEIVED:
-                report.moved += 1
+                report.versions += is_version
+                report.moved += not is_version
                 report.bytes += done.size
             case _Outcome.THERE:
-                report.there += 1
+                report.there += not is_version
             case _Outcome.DAMAGED:
                 report.damaged[done.location] = done.reason
             case _Outcome.CONFLICT:
