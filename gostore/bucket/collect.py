@@ -45,7 +45,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import count
 
 from attrs import evolve
 from twisted.logger import Logger
@@ -120,12 +119,19 @@ class Collection(Leaseholder):
 
     def collect_marked(self) -> int:
         """Remove the blobs whose markers are old enough; return how many there were."""
-        removed, seen = 0, count()
+        removed = seen = 0
+
+        def due() -> Iterator[Listed]:
+            nonlocal seen
+            for marker in self._engine.list(GARBAGE):
+                seen += 1
+                if self._is_due(marker):
+                    yield marker
+
         try:
-            markers = (each for each in self._engine.list(GARBAGE) if next(seen) >= 0)
-            for some in self.batches(filter(self._is_due, markers), MARKED_AT_ONCE):
+            for some in self.batches(due(), MARKED_AT_ONCE):
                 removed += self.look_at(self._collect_marked, some)
-            self._ask.tally.marked = next(seen) - removed
+            self._ask.tally.marked = seen - removed
         except (EngineError, StoreError) as error:
             log.info("The collection was left off: {error}", error=error)
         return removed
@@ -306,19 +312,23 @@ class Collection(Leaseholder):
         there = self._ask.settle(lambda: list(self._engine.list(folder)), self._until())
         if all(nonce_in(each.key.removeprefix(folder)) is None for each in there):
             return 0  # a marker has removed it all since the sweep began
-        blob = Blob(blob_id, _NOWHERE)
-        blob.fail(self._ask.wall(), "It had no record")
+        blob = self._orphan(blob_id)
         with suppress(Mismatch, Unsettled, Refused):  # it has one by now, or the next run sees
             self._engine.create(record_key(blob_id), dump_record(blob))
         return 0
+
+    def _orphan(self, blob_id: int) -> Blob:
+        """The blob of data that have no record."""
+        blob = Blob(blob_id, _NOWHERE)
+        blob.fail(self._ask.wall(), "It had no record")
+        return blob
 
     def _sweep_orphan(self, blob_id: int, nonces: set[str], record: Found) -> int:
         """Remove data whose only record is one that `_condemn_orphan` made.
 
         A pointer that names them keeps them.
         """
-        blob = Blob(blob_id, _NOWHERE)
-        blob.fail(self._ask.wall(), "It had no record")
+        blob = self._orphan(blob_id)
         if any(self._is_past(evolve(blob, nonce=each), Seen(_NOWHERE)) for each in nonces):
             return 0
         if self._is_named(blob_id):
