@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from gostore.bucket.moving import BucketSource, BucketTarget
 from gostore.bucket.objects import memory_engine
 from gostore.bucket.pointer import MAX_ID, data_key, parse, pointer_key, record_key
 from gostore.bucket.visiting import SMALL, Bucket
+from gostore.errors import VolumeUnusable
 from gostore.migration.directory import DirectorySource, DirectoryTarget
 from gostore.migration.ends import Source, Target
 from gostore.migration.mover import Options, Report, migrate
@@ -25,11 +27,11 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import SMALL_BLOB, Details, Lifetime
 from gostore.text import wall_clock
 from gostore.volume.changes import Sync
-from gostore.volume.directory import DATA
+from gostore.volume.directory import DATA, MIGRATING
 from gostore.volume.disk import Disk
 from gostore.volume.recovery.scan import scan
 from gostore.volume.volume import Volume
-from tests.store.doubles import FakeBody, InlineWorkers, PromptClock
+from tests.store.doubles import FakeBody, FaultyDisk, InlineWorkers, PromptClock
 
 BLOBS: Mapping[str, bytes] = {
     "empty": b"",
@@ -157,6 +159,32 @@ class MigrationCase(SynchronousTestCase):
     def objects(self) -> dict[str, bytes]:
         """All objects of the bucket."""
         return {each.key: self.engine.get(each.key).data for each in self.engine.list("")}
+
+    def dies_on_the_way_back(self, at: int) -> bool:
+        """Migrate to a directory, die at one of its calls, and go on; say if it came to that call.
+
+        No daemon serves what is there meanwhile.
+        """
+        disk = FaultyDisk()
+
+        def die() -> None:
+            raise Killed
+
+        disk.before(None, die, nth=at, times=10**9)
+        try:
+            self.migrate(self.from_bucket(), self.to_directory(disk), jobs=1)
+            return False
+        except Killed:
+            pass
+        for fd in list(disk.descriptors):
+            os.close(fd)  # the system would
+        if os.path.exists(f"{self.back}/{MIGRATING}"):
+            with self.assertRaises(VolumeUnusable) as caught:
+                Volume(self.back).open()
+            self.assertIn("it lacks blobs that are to come from", str(caught.exception))
+        report = self.migrate(self.from_bucket(), self.to_directory(), jobs=1)
+        self.assertTrue(report.complete, at)
+        return True
 
 
 class DyingEngine:

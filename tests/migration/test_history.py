@@ -14,7 +14,7 @@ from attrs import evolve
 from gostore.blob import EndedBy
 from gostore.bucket.past import BucketPast
 from gostore.bucket.pointer import HISTORY, data_key, parse_ended, pointer_key, record_key
-from gostore.errors import NotFound, VolumeUnusable
+from gostore.errors import NotFound
 from gostore.migration.mover import NotEmpty
 from gostore.prefixes import ByPrefix
 from gostore.statefile import NAME, parse
@@ -22,13 +22,11 @@ from gostore.store.blobstore import BlobStore
 from gostore.store.interface import Details, Lifetime
 from gostore.store.versions import Restore, Version
 from gostore.text import wall_clock
-from gostore.volume.directory import MIGRATING
-from gostore.volume.volume import Volume
 from tests.bucket.doubles import make_store
 from tests.bucket.test_provider import LARGE
 from tests.e2e.daemon import SOAK
 from tests.migration.support import Killed, MigrationCase
-from tests.store.doubles import FakeBody, FaultyDisk
+from tests.store.doubles import FakeBody
 
 FOREVER = ByPrefix(inf)
 
@@ -261,7 +259,7 @@ class InterruptedTests(HistoryCase):
         while died:
             at += 1 if SOAK else 3
             self.back = str(self.root / f"back{at}")
-            died = self._dies(at)
+            died = self.dies_on_the_way_back(at)
             self.assertEqual(self.seen(self.back), self.before, at)
             store = self.opened(self.back, keep=FOREVER)
             self.assertEqual(self.bytes_of(store, "a"), BODIES["a"])
@@ -269,27 +267,6 @@ class InterruptedTests(HistoryCase):
             names = [name for name in os.listdir(self.back) if name.isdecimal()]
             self.assertEqual(len(names), sum(map(len, BODIES.values())), at)
         self.assertGreater(at, 100)
-
-    def _dies(self, at: int) -> bool:
-        disk = FaultyDisk()
-
-        def die() -> None:
-            raise Killed
-
-        disk.before(None, die, nth=at, times=10**9)
-        try:
-            self.migrate(self.from_bucket(), self.to_directory(disk), jobs=1)
-            return False
-        except Killed:
-            pass
-        for fd in list(disk.descriptors):
-            os.close(fd)  # the system would
-        if os.path.exists(f"{self.back}/{MIGRATING}"):
-            with self.assertRaises(VolumeUnusable):
-                Volume(self.back).open()
-        report = self.migrate(self.from_bucket(), self.to_directory(), jobs=1)
-        self.assertTrue(report.complete, at)
-        return True
 
     def _stop_before_the_end(self) -> None:
         target = self.to_directory()

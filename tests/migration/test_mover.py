@@ -17,13 +17,12 @@ from gostore.migration.mover import NotEmpty, Options, migrate
 from gostore.prefixes import ByPrefix
 from gostore.store.interface import Details
 from gostore.store.versions import Past
-from gostore.volume.directory import DATA, MIGRATING
-from gostore.volume.volume import Volume
+from gostore.volume.directory import DATA
 from tests.bucket.doubles import make_store
 from tests.bucket.test_provider import LARGE
 from tests.e2e.daemon import SOAK
 from tests.migration.support import BLOBS, DyingEngine, Killed, MigrationCase
-from tests.store.doubles import FakeBody, FaultyDisk
+from tests.store.doubles import FakeBody
 
 FEW = {"a": b"1", "b": b"2" * 70_000, "c": b""}
 """What is moved where every step is interrupted."""
@@ -218,31 +217,9 @@ class InterruptedTests(MigrationCase):
         while died:
             at += 1 if SOAK else 3
             self.back = str(self.root / f"back{at}")
-            died = self._dies_here(at)
+            died = self.dies_on_the_way_back(at)
             self.assertEqual(self.in_directory(self.back), self.before)
         self.assertGreater(at, 50)
-
-    def _dies_here(self, at: int) -> bool:
-        disk = FaultyDisk()
-
-        def die() -> None:
-            raise Killed
-
-        disk.before(None, die, nth=at, times=10**9)
-        try:
-            self.migrate(self.from_bucket(), self.to_directory(disk), jobs=1)
-            return False
-        except Killed:
-            pass
-        for fd in list(disk.descriptors):
-            os.close(fd)  # the system would
-        if os.path.exists(f"{self.back}/{MIGRATING}"):
-            with self.assertRaises(VolumeUnusable) as caught:
-                Volume(self.back).open()
-            self.assertIn("it lacks blobs that are to come from", str(caught.exception))
-        report = self.migrate(self.from_bucket(), self.to_directory(), jobs=1)
-        self.assertTrue(report.complete, at)
-        return True
 
     def test_no_answer(self) -> None:
         """A blob is tried again when the bucket does not answer, and after that nothing is lost."""
