@@ -12,13 +12,15 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import formatdate
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from time import time
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
 from attrs import Factory, define, frozen
+
+from tests.bucket.served import Served
 
 BUCKET = "blobs"
 
@@ -66,7 +68,7 @@ def error(status: int, code: str, **fields: str) -> Answer:
 HTML = Answer(200, b"<!DOCTYPE html><title>Welcome</title>", {"Content-Type": "text/html"})
 
 
-class FakeS3:
+class FakeS3(Served):
     """The objects of one bucket, served until `close`.
 
     ``trouble`` is given each request; what it answers goes out in place of the true answer.
@@ -86,17 +88,7 @@ class FakeS3:
         self.trouble: Callable[[Asked], Answer | None] = lambda asked: None
         self._lock = threading.Lock()
         self._numbers = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        # A daemon that is killed resets its connections.
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def endpoint(self) -> str:
-        """Its URL."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_handler(self))
 
     def signers(self) -> set[str]:
         """The keys that requests were signed with."""
@@ -104,12 +96,6 @@ class FakeS3:
             re.search("Credential=([^/]+)/", each.head["Authorization"]) for each in self.asked
         ]
         return {match[1] for match in found if match is not None}
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def answer(self, asked: Asked) -> Answer:
         """Do what a request asks for."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from tests.bucket.fake_s3 import keys_in
+from tests.bucket.served import Served
 from tests.e2e.daemon import PATIENCE
 
 #: What an object is, by a piece of its key.
@@ -35,7 +35,7 @@ class Lost(Exception):
     """The request goes no further, or its answer does not."""
 
 
-class Relay:
+class Relay(Served):
     """Listens at a port of its own, until `close`; signatures are of that, and stay good."""
 
     def __init__(self, port: int) -> None:
@@ -45,23 +45,7 @@ class Relay:
         #: out. It raises Lost if that is to be the end of it.
         self.before: Callable[[str], None] = lambda step: None
         self.after: Callable[[str], None] = lambda step: None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        # A daemon that is killed resets its connections.
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    @property
-    def endpoint(self) -> str:
-        """Its URL."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(_handler(self))
 
 
 def _handler(relay: Relay) -> type[BaseHTTPRequestHandler]:
